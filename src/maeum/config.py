@@ -1,0 +1,89 @@
+"""Frozen, typed settings; an unknown key is an error that names the key and the nearest right one."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from maeum.errors import ConfigError
+
+
+class Config(BaseModel):
+    """Base of every configuration. Belongs to the thing that it configures and is written beside what it made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+
+    @classmethod
+    def parse(cls, data: dict[str, Any], item: object = None) -> Self:
+        """Build from plain data.
+
+        Args:
+            data: the settings, as read from YAML or JSON.
+            item: what to name in errors, such as the file's path.
+
+        Raises:
+            ConfigError: on an unknown key (with the nearest right one) or a value of the wrong kind.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError(_explain(cls, error), item=item) from error
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a ``.json`` or ``.yaml`` file; raises ConfigError naming the file."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+            data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
+        except FileNotFoundError as error:
+            raise ConfigError("no such file", item=path) from error
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot be read: {error}", item=path) from error
+        if not isinstance(data, dict):
+            raise ConfigError("holds no settings (a mapping of names to values is expected)", item=path)
+        return cls.parse(data, item=path)
+
+    def save(self, path: Path | str) -> None:
+        """Write as JSON."""
+        Path(path).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _explain(cls: type[BaseModel], error: ValidationError) -> str:
+    problems = []
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(item["loc"][-1]), _field_names(cls, item["loc"][:-1]), n=1)
+            problems.append(f"unknown setting {where!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+        else:
+            problems.append(f"{where or 'settings'} = {item.get('input')!r}: {item['msg']}")
+    return "; ".join(problems)
+
+
+def _field_names(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    owner: Any = cls
+    for part in loc:
+        field = getattr(owner, "model_fields", {}).get(part)
+        if field is None:
+            continue
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        owner = next((c for c in candidates if hasattr(c, "model_fields")), owner)
+    return list(getattr(owner, "model_fields", {}))

@@ -1,0 +1,1 @@
+"""Where each corpus keeps its files and what its labels mean."""

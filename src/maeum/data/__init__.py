@@ -1,0 +1,1 @@
+"""The prepared corpus on disk, and the way from it to batches."""

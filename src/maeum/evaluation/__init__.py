@@ -1,0 +1,1 @@
+"""Scores and calibration: pure functions of predictions."""

@@ -1,0 +1,1 @@
+"""Whole runs: train and evaluate on prepared corpora."""

@@ -1,0 +1,1 @@
+"""Sparse operators; `reference` defines what is correct."""

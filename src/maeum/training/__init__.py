@@ -1,0 +1,1 @@
+"""The training loop: knows tensors, not corpora."""

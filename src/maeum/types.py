@@ -1,0 +1,179 @@
+"""What travels through the corridor, from a file on disk to a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Modality = Literal["faces", "speech", "text"]
+
+#: The order in which modalities are stacked, listed and drawn.
+MODALITIES: tuple[Modality, ...] = ("faces", "speech", "text")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A file (or two) with picture, sound or both. Durations in seconds; rates in Hz; None where a stream is absent."""
+
+    id: str
+    video: Path | None = None
+    audio: Path | None = None
+    duration_s: float | None = None
+    fps: float | None = None
+    sample_rate_hz: int | None = None
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A stretch of a recording in which one speaker says one thing.
+
+    ``label`` is what `LabelSet.encode` takes: a name, several names, or name -> value. ``end_s`` None means the
+    recording's end. ``part`` is the official part (train, dev, test) where the corpus has one.
+    """
+
+    id: str
+    recording: Recording | None = None
+    dialogue: str | None = None
+    speaker: str | None = None
+    start_s: float = 0.0
+    end_s: float | None = None
+    text: str | None = None
+    label: str | tuple[str, ...] | Mapping[str, float] | None = None
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One utterance as tensors; each modality may be missing (None).
+
+    faces: uint8 RGB, ``(frames, 3, 48, 48)``. pieces: float32 log-mel, ``(pieces, 1, 128, 32)``, 400 ms each.
+    """
+
+    id: str
+    faces: Tensor | None = None
+    pieces: Tensor | None = None
+    text: str | None = None
+    target: Tensor | None = None
+    speaker: str | None = None
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """The modalities that are present."""
+        there = {"faces": self.faces is not None and len(self.faces) > 0,
+                 "speech": self.pieces is not None and len(self.pieces) > 0,
+                 "text": bool(self.text and self.text.strip())}  # fmt: skip
+        return tuple(m for m in MODALITIES if there[m])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips padded to one length; masks are True where valid. A modality that no clip has is None.
+
+    A clip without a modality has an all-False row in that modality's mask.
+    """
+
+    ids: tuple[str, ...]
+    faces: Tensor | None = None  # (batch, frames, 3, 48, 48) uint8 or float, 0..255
+    faces_mask: Tensor | None = None  # (batch, frames) bool
+    pieces: Tensor | None = None  # (batch, pieces, 1, 128, 32) log-mel
+    pieces_mask: Tensor | None = None  # (batch, pieces) bool
+    tokens: Tensor | None = None  # (batch, length) int64
+    tokens_mask: Tensor | None = None  # (batch, length) bool
+    target: Tensor | None = None  # (batch,) int64 or (batch, labels) float32
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        moved = {k: v.to(device, non_blocking=True) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """What a model says about a batch; no losses.
+
+    logits: fused, ``(batch, labels)``. modality_logits: each modality's own, ``(batch, labels)``. present: which
+    clips have that modality, ``(batch,)`` bool. features: named vectors such as each branch's CLS. auxiliary: what else a
+    model wants to show (attention, kept positions).
+    """
+
+    logits: Tensor
+    modality_logits: Mapping[Modality, Tensor] = field(default_factory=dict)
+    present: Mapping[Modality, Tensor] = field(default_factory=dict)
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+    auxiliary: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModalityOpinion:
+    """What one modality alone says. ``share``: its part, 0..1, in the fused answer; shares of an answer sum to 1."""
+
+    probs: Mapping[str, float]
+    share: float
+
+    @property
+    def label(self) -> str:
+        """Its most probable label."""
+        return max(self.probs, key=lambda name: self.probs[name])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An answer about one utterance.
+
+    probs: label -> probability; they sum to 1 for single-label models. label: the most probable one, None when there was
+    nothing to go on. reason: why it abstains (label None), else None. notes: what to know about an answer that was given
+    (a modality that could not be used, and why).
+    """
+
+    probs: Mapping[str, float]
+    label: str | None
+    confidence: float
+    modalities: Mapping[Modality, ModalityOpinion] = field(default_factory=dict)
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+    id: str | None = None
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One person's face through a recording. boxes: (time_s, left, top, right, bottom) in pixels of the upright frame."""
+
+    id: int
+    boxes: tuple[tuple[float, float, float, float, float], ...]
+    thumbnail_png: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a timeline. ``face`` is the id of the face track that was used, None without a face."""
+
+    start_s: float
+    end_s: float
+    prediction: Prediction
+    text: str | None = None
+    face: int | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Who felt what, when, and how sure we are. What writers and pages consume.
+
+    notes: what the user should know about the recording as a whole (no audio track, truncated at 3.2 s ...).
+    """
+
+    source: str
+    duration_s: float
+    segments: tuple[Segment, ...]
+    tracks: tuple[FaceTrack, ...] = ()
+    labels: tuple[str, ...] = ()
+    model: str = ""
+    notes: tuple[str, ...] = ()
