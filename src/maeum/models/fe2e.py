@@ -8,11 +8,25 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maeum.config import Config
+from maeum.errors import ModelError
 from maeum.models.layers import SequenceEncoder, Stem, VGGBlock, scatter_valid
+from maeum.models.registry import MODELS, ModelKind
+from maeum.models.text import TextConfig, build_text_encoder
 from maeum.types import MODALITIES, Batch, Modality, ModelOutput
+
+#: Mean and standard deviation of the published face normalisation, RGB, 0..255.
+FACE_MEAN = (159.0, 111.0, 102.0)
+FACE_STD = (37.0, 33.0, 32.0)
+#: Weights of red, green and blue in luminance (ITU-R BT.601).
+LUMA = (0.299, 0.587, 0.114)
+FACE_SHAPE = (48, 48)
+PIECE_SHAPE = (128, 32)
+#: Log-mel further than this below an utterance's loudest bin is floor (natural log; 80 dB).
+DYNAMIC_RANGE = 18.4
 
 
 class TransformerConfig(Config):
@@ -25,12 +39,14 @@ class TransformerConfig(Config):
     positions: bool = True
 
 
-class CNNConfig(Config):
-    """Sizes of the CNN that reads one frame or piece.
+class BranchConfig(Config):
+    """Sizes of the branch that reads faces or speech pieces.
 
     widths: channels of the stem and of the three VGG blocks after it. hidden: width between the flattened map and d.
-    norm: ``published`` subtracts the published mean and divides by the published deviation (faces) or takes log-mel as it
-    is (pieces); ``each`` standardises every face by itself, and sets every utterance's loudest log-mel bin to 0.
+    map_dropout: whole channels dropped between blocks; dropout: before and after the hidden layer.
+    norm: ``published`` (faces: fixed mean and deviation; pieces: as they come) or ``each`` (every face standardised by
+    itself; every utterance's log-mel set relative to its loudest bin, so that level does not matter).
+    grey: read faces by their luminance alone.
     """
 
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
@@ -39,3 +55,165 @@ class CNNConfig(Config):
     dropout: float = 0.0
     map_dropout: float = 0.0
     norm: Literal["published", "each"] = "published"
+    grey: bool = False
+    transformer: TransformerConfig = TransformerConfig()
+
+
+class FE2EConfig(Config):
+    """Sizes of FE2E. A branch that is None does not exist."""
+
+    labels: int
+    dim: int = 64
+    faces: BranchConfig | None = BranchConfig()
+    speech: BranchConfig | None = BranchConfig()
+    text: TextConfig | None = None
+
+
+class MapEncoder(nn.Module):
+    """The CNN of one frame or piece. ``(n, channels, h, w) -> (n, dim)``; valid frames only, no padding.
+
+    The flattened map has the size that ``shape`` gives; a map of another size (a reduced training resolution) is
+    pooled to it.
+    """
+
+    def __init__(self, config: BranchConfig, in_channels: int, shape: tuple[int, int], dim: int) -> None:
+        super().__init__()
+        first, *rest = config.widths
+        self.stem = Stem(in_channels, first, config.stem_blocks)
+        ins = (first, *rest[:-1])
+        self.blocks = nn.ModuleList(VGGBlock(i, o) for i, o in zip(ins, rest, strict=True))
+        self.map_shape = (shape[0] // 16, shape[1] // 16)
+        self.map_dropout = nn.Dropout2d(config.map_dropout)
+        self.project = nn.Sequential(
+            nn.Dropout(config.dropout),
+            nn.Linear(rest[-1] * self.map_shape[0] * self.map_shape[1], config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, dim),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """``(n, channels, h, w) -> (n, dim)``."""
+        maps = self.stem(maps)
+        for block in self.blocks:
+            maps = self.map_dropout(F.max_pool2d(block(maps), 2))
+        maps = F.adaptive_avg_pool2d(maps, self.map_shape)
+        projected: Tensor = self.project(maps.flatten(1))
+        return projected
+
+
+def normalise_faces(faces: Tensor, config: BranchConfig) -> Tensor:
+    """Faces ``(n, 3, h, w)``, 0..255, as the CNN wants them: ``(n, 1 or 3, h, w)`` float."""
+    maps = faces.float()
+    if config.grey:
+        maps = (maps * maps.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    if config.norm == "each":
+        std, mean = torch.std_mean(maps, dim=(1, 2, 3), keepdim=True)
+        return (maps - mean) / (std + 1.0)
+    mean, std = maps.new_tensor(FACE_MEAN), maps.new_tensor(FACE_STD)
+    if config.grey:
+        mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
+    return (maps - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
+
+
+def normalise_pieces(pieces: Tensor, owner: Tensor, owners: int, config: BranchConfig) -> Tensor:
+    """Valid pieces ``(n, 1, 128, 32)`` of utterances ``owner (n,)`` as the CNN wants them."""
+    maps = pieces.float()
+    if config.norm == "published":
+        return maps
+    loudest = maps.new_full((owners,), -torch.inf).scatter_reduce(0, owner, maps.amax((1, 2, 3)), "amax")
+    relative = (maps - loudest[owner].view(-1, 1, 1, 1)).clamp(min=-DYNAMIC_RANGE)
+    return relative / (DYNAMIC_RANGE / 4) + 2.0
+
+
+class FE2E(nn.Module):
+    """Each modality through its own branch to its own logits; the answer is their weighted sum.
+
+    A clip may lack any modality, then the sum runs over those it has; a clip without any gets zeros.
+
+    Raises:
+        ModelError: when a batch has none of the modalities that the network reads.
+    """
+
+    def __init__(self, config: FE2EConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.dim
+        self.encoders = nn.ModuleDict()
+        self.sequences = nn.ModuleDict()
+        self.heads = nn.ModuleDict()
+        for name, branch in (("faces", config.faces), ("speech", config.speech)):
+            if branch is None:
+                continue
+            self.encoders[name] = self.build_map_encoder(name, branch)
+            t = branch.transformer
+            self.sequences[name] = SequenceEncoder(dim, t.layers, t.heads, t.feedforward, t.dropout, t.positions)
+            self.heads[name] = nn.Linear(dim, config.labels)
+        if config.text is not None:
+            self.encoders["text"] = build_text_encoder(config.text)
+            self.heads["text"] = nn.Linear(self.encoders["text"].dim, config.labels)
+        if not self.heads:
+            raise ModelError("a network needs at least one of faces, speech and text")
+        self.modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.heads)
+        self.fusion = nn.Linear(len(self.modalities), 1, bias=False)
+        nn.init.ones_(self.fusion.weight)
+
+    def build_map_encoder(self, modality: str, branch: BranchConfig) -> nn.Module:
+        """The CNN of one branch; MESM puts its sparse one here."""
+        if modality == "faces":
+            return MapEncoder(branch, 1 if branch.grey else 3, FACE_SHAPE, self.config.dim)
+        return MapEncoder(branch, 1, PIECE_SHAPE, self.config.dim)
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Logits of a batch; see `ModelOutput` for shapes."""
+        features: dict[str, Tensor] = {}
+        present: dict[Modality, Tensor] = {}
+        auxiliary: dict[str, Tensor] = {}
+        query: Tensor | None = None
+        if "text" in self.heads and batch.tokens is not None and batch.tokens_mask is not None:
+            features["text"] = query = self.encoders["text"](batch.tokens, batch.tokens_mask)
+            present["text"] = batch.tokens_mask.any(1)
+        if "faces" in self.heads and batch.faces is not None and batch.faces_mask is not None:
+            assert self.config.faces is not None
+            maps = normalise_faces(batch.faces[batch.faces_mask], self.config.faces)
+            features["faces"] = self.encode_maps("faces", maps, batch.faces_mask, query, present, auxiliary)
+            present["faces"] = batch.faces_mask.any(1)
+        if "speech" in self.heads and batch.pieces is not None and batch.pieces_mask is not None:
+            assert self.config.speech is not None
+            owner = batch.pieces_mask.nonzero(as_tuple=True)[0]
+            maps = normalise_pieces(batch.pieces[batch.pieces_mask], owner, len(batch), self.config.speech)
+            features["speech"] = self.encode_maps("speech", maps, batch.pieces_mask, query, present, auxiliary)
+            present["speech"] = batch.pieces_mask.any(1)
+        if not features:
+            raise ModelError(
+                f"the batch has none of the modalities that the network reads ({', '.join(self.modalities)})"
+            )
+        logits = {m: self.heads[m](features[m]) for m in self.modalities if m in features}
+        return ModelOutput(self.fuse(logits, present), logits, present, features, auxiliary)
+
+    def encode_maps(
+        self,
+        modality: str,
+        maps: Tensor,
+        mask: Tensor,
+        query: Tensor | None,
+        present: dict[Modality, Tensor],
+        auxiliary: dict[str, Tensor],
+    ) -> Tensor:
+        """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
+        encoded = self.encoders[modality](maps)
+        summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
+        return summary
+
+    def fuse(self, logits: dict[Modality, Tensor], present: dict[Modality, Tensor]) -> Tensor:
+        """Weighted sum over the modalities that each clip has, ``(batch, labels)``."""
+        weight = self.fusion.weight[0]
+        terms = [
+            weight[i] * logits[m] * present[m].unsqueeze(1).to(logits[m].dtype)
+            for i, m in enumerate(self.modalities)
+            if m in logits
+        ]
+        return torch.stack(terms).sum(0)
+
+
+MODELS.register("fe2e")(ModelKind(FE2EConfig, FE2E, "FE2E: dense end-to-end network (Dai et al. 2021)"))

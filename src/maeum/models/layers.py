@@ -20,8 +20,8 @@ class VGGBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(n, in, h, w) -> (n, out, h, w)``."""
-        maps = torch.relu(self.bn1(self.conv1(maps)))
-        return torch.relu(self.bn2(self.conv2(maps)))
+        maps = torch.relu_(self.bn1(self.conv1(maps)))
+        return torch.relu_(self.bn2(self.conv2(maps)))
 
 
 class Stem(nn.Sequential):
@@ -31,7 +31,7 @@ class Stem(nn.Sequential):
         super().__init__(
             nn.Conv2d(in_channels, width, 5, padding=2),
             nn.BatchNorm2d(width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.MaxPool2d(2),
             *(VGGBlock(width, width) for _ in range(blocks)),
         )

@@ -1,0 +1,8 @@
+"""All networks that register themselves; import this to have the table filled."""
+
+from __future__ import annotations
+
+from maeum.models import fe2e, mesm
+from maeum.models.registry import MODELS
+
+__all__ = ["MODELS", "fe2e", "mesm"]

@@ -1,0 +1,277 @@
+"""Trained models on disk: a folder of weights, settings, tokenizer, calibration and a card with its licence."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from maeum.config import Config
+from maeum.errors import ConfigError, ModelError
+from maeum.labels import LabelSet
+from maeum.models.networks import MODELS
+from maeum.models.tokenizer import Tokenizer, load_tokenizer
+from maeum.types import MODALITIES, Modality, ModelOutput
+
+#: Name of the model that ships inside the package.
+EMBEDDED = "embedded"
+_WEIGHTS, _CONFIG, _CARD, _TOKENIZER = "model.safetensors", "config.json", "card.json", "tokenizer"
+
+
+class InputSettings(Config):
+    """How a recording is turned into what the model was trained on.
+
+    frame_every_s: seconds between sampled faces. margin_px: see `media.faces.crop_face`. max_frames, max_pieces, max_tokens:
+    longer inputs are cut there. trim_silence: speech is cut to the stretch between the first and the last voice activity.
+    """
+
+    frame_every_s: float = 0.5
+    margin_px: int = 2
+    max_frames: int = 64
+    max_pieces: int = 64
+    max_tokens: int = 100
+    trim_silence: bool = False
+
+
+class Calibration(Config):
+    """Temperatures fitted on dev predictions, by the modalities that were present, such as ``faces+speech``."""
+
+    temperatures: dict[str, float] = {}
+
+    def temperature(self, present: tuple[Modality, ...]) -> float:
+        """Temperature for a set of modalities; 1 where none was fitted."""
+        return self.temperatures.get(subset_name(present), 1.0)
+
+
+class Score(Config):
+    """One measured number of a model card."""
+
+    name: str
+    data: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    items: int | None = None
+    speakers: int | None = None
+
+
+class ModelCard(Config):
+    """What a user must know about a trained model before using it."""
+
+    name: str
+    title: str
+    licence: str
+    non_commercial: bool
+    parameters: int
+    bytes: int = 0
+    data: tuple[str, ...] = ()
+    modalities: tuple[Modality, ...] = ()
+    labels: tuple[str, ...] = ()
+    scores: tuple[Score, ...] = ()
+    intended_use: str = ""
+    limits: str = ""
+
+
+class _Stored(Config):
+    format: int = 1
+    model: str
+    network: dict[str, Any]
+    labels: dict[str, Any]
+    inputs: InputSettings = InputSettings()
+    calibration: Calibration = Calibration()
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained model, ready to use: the network in eval mode and what belongs to it."""
+
+    name: str
+    kind: str
+    model: nn.Module
+    label_set: LabelSet
+    tokenizer: Tokenizer | None
+    settings: InputSettings
+    calibration: Calibration
+    card: ModelCard
+
+    def probabilities(
+        self, output: ModelOutput
+    ) -> tuple[Tensor, dict[Modality, Tensor], dict[Modality, Tensor]]:
+        """Calibrated answers of a batch.
+
+        Returns:
+            Fused probabilities ``(batch, labels)``; each modality's own ``(batch, labels)``; each modality's share
+            ``(batch,)``: its part in the sum of absolute centred logits, so shares of the present ones sum to 1.
+        """
+        sets = [
+            tuple(m for m in MODALITIES if m in output.present and bool(output.present[m][i]))
+            for i in range(len(output.logits))
+        ]
+        scale = output.logits.new_tensor([self.calibration.temperature(s) for s in sets]).unsqueeze(1)
+        fused = self.label_set.activate(output.logits / scale)
+        weights = self._fusion_weights()
+        own: dict[Modality, Tensor] = {}
+        strength: dict[Modality, Tensor] = {}
+        for modality, logits in output.modality_logits.items():
+            weighted = weights.get(modality, 1.0) * logits
+            own[modality] = self.label_set.activate(weighted / self.calibration.temperature((modality,)))
+            centred = weighted - weighted.mean(1, keepdim=True)
+            strength[modality] = centred.abs().sum(1) * output.present[modality]
+        total = torch.stack(list(strength.values())).sum(0).clamp(min=1e-12)
+        return fused, own, {m: s / total for m, s in strength.items()}
+
+    def _fusion_weights(self) -> dict[Modality, float]:
+        fusion = getattr(self.model, "fusion", None)
+        names: tuple[Modality, ...] = getattr(self.model, "modalities", ())
+        return dict(zip(names, fusion.weight[0].tolist(), strict=True)) if fusion is not None else {}
+
+
+def subset_name(present: tuple[Modality, ...]) -> str:
+    """``faces+speech`` for these modalities in any order."""
+    return "+".join(m for m in MODALITIES if m in present)
+
+
+def save_pretrained(
+    folder: Path,
+    *,
+    kind: str,
+    model: nn.Module,
+    label_set: LabelSet,
+    card: ModelCard,
+    tokenizer: Tokenizer | None = None,
+    settings: InputSettings | None = None,
+    calibration: Calibration | None = None,
+    half: bool = False,
+) -> None:
+    """Write a trained model as a folder that `load_pretrained` reads.
+
+    Args:
+        folder: made if absent; files in it are replaced.
+        kind: the network's name in `MODELS`; ``model.config`` is stored as its settings.
+        model: the network.
+        label_set, card, tokenizer, settings, calibration: what belongs to it.
+        half: store weights as float16 (half the size; computed in float32 all the same).
+
+    Raises:
+        ModelError: when the folder cannot be written.
+    """
+    if kind not in MODELS:
+        raise ConfigError(f"unknown model {kind!r}", remedy=f"Known: {', '.join(MODELS)}.")
+    config = model.config
+    assert isinstance(config, Config)
+    tensors = {name: _stored_tensor(t, half) for name, t in model.state_dict().items()}
+    stored = _Stored(
+        model=kind,
+        network=config.model_dump(mode="json"),
+        labels=label_set.to_dict(),
+        inputs=settings or InputSettings(),
+        calibration=calibration or Calibration(),
+    )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / f"{_WEIGHTS}.tmp", metadata={"licence": card.licence, "name": card.name})
+        (folder / f"{_WEIGHTS}.tmp").replace(folder / _WEIGHTS)
+        if tokenizer is not None:
+            tokenizer.save(folder / _TOKENIZER)
+        stored.save(folder / _CONFIG)
+        card.model_copy(update={"bytes": (folder / _WEIGHTS).stat().st_size}).save(folder / _CARD)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(f"cannot be written ({error})", item=folder, remedy="Choose another folder.") from error
+
+
+def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.device = "cpu") -> Pretrained:
+    """Load a trained model.
+
+    Args:
+        name_or_dir: None or ``embedded`` for the one that ships; a folder written by `save_pretrained`; or the name of a
+            repository on the Hugging Face hub with such a folder.
+        device: where it runs.
+
+    Raises:
+        ModelError: when there is no such model, it cannot be fetched, or a file of it is missing or damaged.
+    """
+    folder, name = _find(name_or_dir)
+    for needed in (_WEIGHTS, _CONFIG, _CARD):
+        if not (folder / needed).is_file():
+            raise ModelError(
+                f"is not a model folder: {needed} is missing",
+                item=folder,
+                remedy="Give a folder written by `maeum train`, or leave --model out for the embedded model.",
+            )
+    stored = _Stored.load(folder / _CONFIG)
+    card = ModelCard.load(folder / _CARD)
+    label_set = LabelSet.from_dict(stored.labels)
+    model = MODELS[stored.model].build(stored.network)
+    try:
+        weights = load_file(folder / _WEIGHTS)
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
+    except (OSError, safetensors.SafetensorError, RuntimeError) as error:
+        raise ModelError(
+            f"the weights cannot be read: {str(error).splitlines()[0]}", item=folder / _WEIGHTS, remedy="Fetch it again."
+        ) from error
+    try:
+        model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}",
+            remedy="Use device='cpu'; `maeum doctor` lists what is there.",
+        ) from error
+    model.requires_grad_(False)
+    tokenizer = load_tokenizer(folder / _TOKENIZER) if (folder / _TOKENIZER).is_dir() else None
+    return Pretrained(
+        name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card
+    )
+
+
+def available() -> list[ModelCard]:
+    """Cards of the models that are on this machine and need no download."""
+    card = embedded_folder() / _CARD
+    return [ModelCard.load(card)] if card.is_file() else []
+
+
+def embedded_folder() -> Path:
+    """Where the model that ships lies."""
+    return Path(str(files("maeum.models"))) / "embedded"
+
+
+def _find(name_or_dir: str | Path | None) -> tuple[Path, str]:
+    if name_or_dir is None or str(name_or_dir) == EMBEDDED:
+        return embedded_folder(), EMBEDDED
+    folder = Path(name_or_dir)
+    if folder.is_dir():
+        return folder, str(name_or_dir)
+    if isinstance(name_or_dir, Path) or name_or_dir.count("/") != 1 or name_or_dir.startswith((".", "/", "~")):
+        raise ModelError(
+            "no such folder, and no model of that name ships",
+            item=name_or_dir,
+            remedy=f"Use {EMBEDDED!r}, a folder written by `maeum train`, or owner/name on the hub.",
+        )
+    return _download(name_or_dir), name_or_dir
+
+
+def _download(repository: str) -> Path:
+    try:
+        return Path(snapshot_download(repository, etag_timeout=5))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise ModelError(
+            f"is neither a folder here nor in the hub's cache, and the hub does not give it{offline}: "
+            f"{type(error).__name__}",
+            item=repository,
+            remedy="Check the name and the network, or fetch the folder elsewhere and give its path.",
+        ) from error
+
+
+def _stored_tensor(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
+

@@ -1,0 +1,311 @@
+"""The training loop: batches in, checkpoints and a log out. Knows tensors, not corpora."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maeum.config import Config
+from maeum.errors import StoreError
+from maeum.models.losses import LossName, emotion_loss
+from maeum.types import Batch
+
+
+class TrainConfig(Config):
+    """How a model is trained.
+
+    lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key counts), such as
+    ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
+    schedule: ``constant``, or ``cosine`` to zero after ``warmup`` of all steps.
+    patience: stop after so many epochs without a better dev score; None trains all epochs.
+    ema: decay per step of the averaged weights that are evaluated and kept; 0 keeps the weights themselves.
+    precision: ``auto`` uses bf16 where the processor multiplies it natively, else fp32.
+    face_sizes: (fraction of training, height) pairs: faces are shrunk to that height from that point on (cheap early epochs).
+    """
+
+    epochs: int = 40
+    batch_size: int = 8
+    lr: float = 5e-5
+    lr_scale: dict[str, float] = {}
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: float = 0.0
+    clip_norm: float | None = 1.0
+    loss: LossName = "bce"
+    class_weights: bool = True
+    label_smoothing: float = 0.0
+    modality_weight: float = 0.0
+    patience: int | None = 6
+    ema: float = 0.0
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    face_sizes: tuple[tuple[float, int], ...] = ()
+    checkpoint_every_s: float = 120.0
+
+
+@dataclass
+class Progress:
+    """Where a training stands; part of the checkpoint."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_score: float = -math.inf
+    best_epoch: int = -1
+    loss_sum: float = 0.0
+
+
+class Trainer:
+    """Trains one model, and resumes exactly where a killed run stood.
+
+    Args:
+        model: takes a Batch, gives a ModelOutput.
+        config: how to train.
+        batches: ``batches(epoch, start)`` gives the batches of an epoch from number ``start`` on; must depend on nothing else.
+        batches_per_epoch: how many they are.
+        evaluate: scores of a model on dev; ``score`` (higher is better) decides which epoch is kept.
+        folder: holds ``last.pt``, ``best.pt`` and ``log.jsonl``.
+        class_weight: see `losses.class_weights`.
+        report: called with every line of the log.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: TrainConfig,
+        *,
+        batches: Callable[[int, int], Iterable[Batch]],
+        batches_per_epoch: int,
+        evaluate: Callable[[nn.Module], Mapping[str, float]],
+        folder: Path,
+        class_weight: Tensor | None = None,
+        device: torch.device | str = "cpu",
+        report: Callable[[Mapping[str, Any]], None] | None = None,
+        on_step: Callable[[Progress, int], None] | None = None,
+    ) -> None:
+        self.device = torch.device(device)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config = config
+        self.batches = batches
+        self.batches_per_epoch = batches_per_epoch
+        self.evaluate = evaluate
+        self.folder = folder
+        self.class_weight = None if class_weight is None else class_weight.to(self.device)
+        self.report = report or (lambda line: None)
+        self.on_step = on_step or (lambda progress, total: None)
+        self.total_steps = max(1, config.epochs * batches_per_epoch)
+        self.averaged = copy.deepcopy(model).eval() if config.ema else model
+        self.optimizer = build_optimizer(model, config)
+        self.progress = Progress()
+        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_native(self.device))
+
+    def fit(self) -> Progress:
+        """Train to the end, from ``last.pt`` where there is one; ``best.pt`` then holds the best epoch's weights."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / "last.pt").exists():
+            self.load_checkpoint()
+        else:
+            seed_everything(self.config.seed)
+        while self.progress.epoch < self.config.epochs and not self.out_of_patience():
+            self.train_epoch()
+            scores = dict(self.evaluate(self.averaged))
+            if scores["score"] > self.progress.best_score:
+                self.progress.best_score, self.progress.best_epoch = scores["score"], self.progress.epoch
+                save_atomically(self.averaged.state_dict(), self.folder / "best.pt")
+            line = {
+                "epoch": self.progress.epoch,
+                "step": self.progress.step,
+                "loss": self.progress.loss_sum / self.batches_per_epoch,
+                "lr": self.lr_factor() * self.config.lr,
+                "best_epoch": self.progress.best_epoch,
+                **scores,
+            }
+            self.progress.epoch += 1
+            self.progress.batch = 0
+            self.progress.loss_sum = 0.0
+            self.save_checkpoint()
+            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+            self.report(line)
+        return self.progress
+
+    def out_of_patience(self) -> bool:
+        """Whether dev has not improved for longer than the configuration allows."""
+        patience = self.config.patience
+        return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+
+    def train_epoch(self) -> None:
+        """One pass over the training batches, from where the progress stands."""
+        self.model.train()
+        saved = time.monotonic()
+        for batch in self.batches(self.progress.epoch, self.progress.batch):
+            self.progress.loss_sum += self.train_step(batch.to(self.device))
+            self.progress.batch += 1
+            self.on_step(self.progress, self.batches_per_epoch)
+            if time.monotonic() - saved > self.config.checkpoint_every_s:
+                self.save_checkpoint()
+                saved = time.monotonic()
+
+    def train_step(self, batch: Batch) -> float:
+        """One update; returns the loss. Raises FloatingPointError when it is not finite."""
+        assert batch.target is not None
+        factor = self.lr_factor()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * group["scale"] * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            output = self.model(self.at_scheduled_size(batch))
+            loss = emotion_loss(
+                output,
+                batch.target,
+                self.config.loss,
+                self.class_weight,
+                self.config.label_smoothing,
+                self.config.modality_weight,
+            )
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"loss is {loss.item()} at step {self.progress.step}, clips {batch.ids[:3]}...")
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.progress.step += 1
+        self.update_average()
+        return float(loss.detach())
+
+    def lr_factor(self) -> float:
+        """Learning rate at this step relative to ``config.lr``."""
+        done = self.progress.step / self.total_steps
+        warmup = self.config.warmup
+        if done < warmup:
+            return (self.progress.step + 1) / max(1.0, warmup * self.total_steps)
+        if self.config.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
+
+    def at_scheduled_size(self, batch: Batch) -> Batch:
+        """The batch with its faces at this step's resolution."""
+        done = self.progress.step / self.total_steps
+        size = next((height for start, height in reversed(self.config.face_sizes) if done >= start), None)
+        if size is None or batch.faces is None or batch.faces.shape[-1] == size:
+            return batch
+        flat = batch.faces.float().flatten(0, 1)
+        small = nn.functional.interpolate(flat, size=(size, size), mode="bilinear", antialias=True)
+        return Batch(**{**vars(batch), "faces": small.view(*batch.faces.shape[:3], size, size)})
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move the averaged weights towards the model's."""
+        if not self.config.ema:
+            return
+        decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        for mean, now in zip(
+            self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True
+        ):
+            if mean.dtype.is_floating_point:
+                mean.lerp_(now, 1 - decay)
+            else:
+                mean.copy_(now)
+
+    def save_checkpoint(self) -> None:
+        """Write ``last.pt``: everything that an exact continuation needs."""
+        state = {
+            "progress": vars(self.progress),
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict() if self.config.ema else None,
+            "optimizer": self.optimizer.state_dict(),
+            "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else None,
+            "config": self.config.model_dump(),
+        }
+        save_atomically(state, self.folder / "last.pt")
+
+    def load_checkpoint(self) -> None:
+        """Continue from ``last.pt``.
+
+        Raises:
+            StoreError: when it cannot be read, or was made with other settings.
+        """
+        path = self.folder / "last.pt"
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            raise StoreError(
+                f"the checkpoint cannot be read ({error})", item=path, remedy="Delete it to start anew."
+            ) from error
+        if TrainConfig.parse(state["config"]) != self.config:
+            raise StoreError(
+                "the checkpoint was made with other training settings",
+                item=path,
+                remedy="Use the same settings, or another folder.",
+            )
+        self.progress = Progress(**state["progress"])
+        self.model.load_state_dict(state["model"])
+        if self.config.ema:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["torch_rng"].cpu())
+        if state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
+
+
+def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW with one group per learning-rate scale; vectors (biases, norms) are not decayed."""
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        keys = [key for key in config.lr_scale if name.startswith(key)]
+        scale = config.lr_scale[max(keys, key=len)] if keys else 1.0
+        if scale == 0:
+            parameter.requires_grad_(False)
+            continue
+        groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
+    described = [
+        {"params": parameters, "scale": scale, "weight_decay": config.weight_decay if decays else 0.0}
+        for (scale, decays), parameters in groups.items()
+    ]
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(described, lr=config.lr, fused=True)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - libraries below still draw from the global generator
+    torch.manual_seed(seed)
+
+
+def bf16_is_native(device: torch.device) -> bool:
+    """Whether bf16 is faster than fp32 here: Ampere and later GPUs, CPUs with AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+def save_atomically(state: object, path: Path) -> None:
+    """``torch.save`` that a kill or a full disk cannot leave half-written.
+
+    Raises:
+        StoreError: when the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(state, temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot be written ({error})", item=path, remedy="Free some space or choose another folder."
+        ) from error
