@@ -1,0 +1,82 @@
+"""Faces in frames: where they are, and square crops of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maeum.errors import InputError
+from maeum.media.boxes import FaceBox, iou
+from maeum.media.crops import FACE_PX, MARGIN_PX, centre_crop, check_rgb, crop_face, resize_face
+from maeum.media.geometry import bounded_size
+from maeum.media.mtcnn_fast import FastCascade
+from maeum.media.mtcnn_networks import load_networks
+from maeum.media.mtcnn_reference import MIN_FACE_PX
+
+__all__ = ["FACE_PX", "MARGIN_PX", "FaceBox", "FaceDetector", "centre_crop", "crop_face", "iou", "resize_face"]
+
+
+class FaceDetector:
+    """MTCNN on its published weights.
+
+    Args:
+        min_face_px: smallest face looked for, in pixels of the frame (of the bounded frame, when it is larger).
+        max_side_px: a frame whose long side is longer is searched at this size; boxes are in pixels of the frame given.
+
+    Raises:
+        ModelError: when the weights are missing or damaged.
+        InputError: when a setting is out of range.
+    """
+
+    def __init__(self, min_face_px: float = MIN_FACE_PX, max_side_px: int = 1920) -> None:
+        if not min_face_px >= 12:
+            raise InputError(
+                f"min_face_px = {min_face_px} is below 12", item="face detector", remedy="Give 12 or more."
+            )
+        if max_side_px < 12:
+            raise InputError(
+                f"max_side_px = {max_side_px} is below 12", item="face detector", remedy="Give 640 or more."
+            )
+        self.min_face_px, self.max_side_px = float(min_face_px), int(max_side_px)
+        self._cascade = FastCascade(load_networks())
+
+    def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[FaceBox]]:
+        """Faces of each frame, the most certain first.
+
+        Args:
+            frames: pictures ``(height, width, 3)`` uint8 RGB, upright, of any sizes.
+
+        Returns:
+            One list per frame; empty where there is no face.
+
+        Raises:
+            InputError: when a frame is not uint8 RGB.
+        """
+        faces = []
+        for frame in frames:
+            check_rgb(frame)
+            height, width = frame.shape[:2]
+            small_width, small_height = bounded_size(width, height, self.max_side_px)
+            if (small_width, small_height) != (width, height):
+                small = Image.fromarray(frame).resize((small_width, small_height), Image.Resampling.BOX)
+                frame = np.asarray(small)
+            (found,) = self._cascade([frame], self.min_face_px)
+            faces.append(_face_boxes(*found, scale=(width / small_width, height / small_height)))
+        return faces
+
+
+def _face_boxes(
+    boxes: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    landmarks: NDArray[np.float32],
+    scale: tuple[float, float],
+) -> list[FaceBox]:
+    corners = (boxes.reshape(-1, 2, 2) * scale).reshape(-1, 4).tolist()
+    points = (landmarks * scale).tolist()
+    return [
+        FaceBox(*edges, confidence=float(score), landmarks=tuple((x, y) for x, y in marks))
+        for edges, score, marks in zip(corners, scores, points, strict=True)
+    ]
