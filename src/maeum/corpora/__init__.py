@@ -1,1 +1,19 @@
 """Where each corpus keeps its files and what its labels mean."""
+
+from __future__ import annotations
+
+from maeum.corpora import emodb, fer2013, folder, goemotions, meld, ravdess
+from maeum.corpora.base import CORPORA, Corpus, LeftOut, make_corpus
+
+__all__ = [
+    "CORPORA",
+    "Corpus",
+    "LeftOut",
+    "emodb",
+    "fer2013",
+    "folder",
+    "goemotions",
+    "make_corpus",
+    "meld",
+    "ravdess",
+]

@@ -1,1 +1,19 @@
 """The prepared corpus on disk, and the way from it to batches."""
+
+from __future__ import annotations
+
+from maeum.data.collate import Collator
+from maeum.data.dataset import JointDataset, MemoryDataset, StoreDataset
+from maeum.data.sampler import BucketSampler
+from maeum.data.store import Store, StoreItem, StoreWriter
+
+__all__ = [
+    "BucketSampler",
+    "Collator",
+    "JointDataset",
+    "MemoryDataset",
+    "Store",
+    "StoreDataset",
+    "StoreItem",
+    "StoreWriter",
+]

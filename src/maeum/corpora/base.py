@@ -1,0 +1,113 @@
+"""What a corpus says about itself, and the table of all corpora."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from maeum.config import Config
+from maeum.errors import CorpusError
+from maeum.labels import EKMAN, LabelSet
+from maeum.registry import Registry
+from maeum.types import Modality, Utterance
+
+#: The three parts of a corpus. Models are fitted on train, chosen and calibrated on dev, scored on test.
+PARTS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An item of a corpus that is not used, and why; it is counted and reported, never dropped in silence."""
+
+    id: str
+    reason: str
+    part: str | None = None
+
+
+class NoOptions(Config):
+    """For a corpus that can be read in one way only."""
+
+
+class Corpus(ABC):
+    """One corpus: where its files are, what its labels mean, which part each utterance belongs to.
+
+    A subclass says what it is in class variables and yields its items in `items`; it opens no media.
+
+    - ``faces``: ``detect`` where faces have to be found in pictures, ``crops`` where the images are faces already,
+      ``none`` without pictures.
+    - ``speakers_disjoint``: no speaker may be in two parts; `maeum.corpora.splits.check_parts` holds it to that.
+    - ``identity``: what makes two items the same: the ``media`` file, or the ``text``. Items that are in two parts are
+      left out of the earlier one (train before dev before test), repeats inside train are left out. ``none`` where
+      equal content is not the same event, as with short lines of a dialogue.
+    - ``counts``: the official number of items of each part (``all`` where there are no parts).
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    licence: ClassVar[str]
+    citation: ClassVar[str]
+    modalities: ClassVar[tuple[Modality, ...]]
+    faces: ClassVar[Literal["detect", "crops", "none"]] = "none"
+    speakers_disjoint: ClassVar[bool] = False
+    identity: ClassVar[Literal["media", "text", "none"]] = "media"
+    counts: ClassVar[Mapping[str, int]] = {}
+    Options: ClassVar[type[Config]] = NoOptions
+
+    def __init__(self, options: Config | Mapping[str, Any] | None = None) -> None:
+        if options is None:
+            options = {}
+        if not isinstance(options, Config):
+            options = self.Options.parse(dict(options), item=f"options of the corpus {self.name}")
+        self.options = options
+
+    @property
+    def label_set(self) -> LabelSet:
+        """What the labels of its utterances are, after its own names were mapped to ours."""
+        return EKMAN
+
+    @abstractmethod
+    def items(self, source: Path) -> Iterator[Utterance | LeftOut]:
+        """Every item in a fixed order: utterances, and those left out with the reason.
+
+        Args:
+            source: the folder (or archive) as the corpus' authors distribute it.
+
+        Raises:
+            CorpusError: when the source is not laid out like that, or an item contradicts itself.
+        """
+
+    def utterances(self, source: Path) -> Iterator[Utterance]:
+        """The items that are used."""
+        return (item for item in self.items(Path(source)) if isinstance(item, Utterance))
+
+
+#: Corpora by name; packages add theirs through the entry-point group ``maeum.corpora``.
+CORPORA: Registry[type[Corpus]] = Registry("corpus", "maeum.corpora")
+
+
+def make_corpus(name: str, options: Config | Mapping[str, Any] | None = None) -> Corpus:
+    """The corpus of that name; raises ConfigError on an unknown name or option."""
+    return CORPORA[name](options)
+
+
+def named_files(source: Path, pattern: str, what: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """Files below a folder, sorted by name, so that the order does not depend on the disk.
+
+    Args:
+        source: the corpus' folder; searched to any depth.
+        pattern: a glob such as ``03-*``.
+        what: the form the names should have, for the message.
+        suffixes: accepted endings, lower case, with the dot.
+
+    Raises:
+        CorpusError: when the folder is missing or no file has that form.
+    """
+    if not source.is_dir():
+        raise CorpusError("no such folder", item=source, remedy=f"Give the folder that holds {what}.")
+    found = [p for p in source.rglob(pattern) if p.suffix.lower() in suffixes and p.is_file()]
+    if not found:
+        raise CorpusError(f"holds no file like {what}", item=source, remedy="Give the folder of the unpacked corpus.")
+    return sorted(found, key=lambda p: (p.name, str(p)))

@@ -1,0 +1,308 @@
+"""Prepared corpora as sequences of clips."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from maeum.corpora.base import LeftOut
+from maeum.data.store import Store, iterate
+from maeum.errors import ConfigError, StoreError
+from maeum.labels import LabelSet
+from maeum.types import MODALITIES, Clip, Modality
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long an item is in each modality, known without reading it. text_chars: characters of its text."""
+
+    frames: int
+    pieces: int
+    text_chars: int
+
+
+class ClipDataset(Dataset[Clip], ABC):
+    """What every sequence of clips can tell about itself without reading its media."""
+
+    label_set: LabelSet
+    left_out: tuple[LeftOut, ...] = ()
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Clip: ...
+
+    @property
+    @abstractmethod
+    def ids(self) -> tuple[str, ...]:
+        """The utterances' ids."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> tuple[Lengths, ...]:
+        """The items' lengths, for batches of like length."""
+
+    @abstractmethod
+    def targets(self) -> tuple[Tensor | None, ...]:
+        """The items' targets."""
+
+    @abstractmethod
+    def item_speakers(self) -> tuple[str | None, ...]:
+        """The items' speakers."""
+
+    def speakers(self) -> set[str]:
+        """Everybody who speaks."""
+        return {speaker for speaker in self.item_speakers() if speaker is not None}
+
+    def class_counts(self) -> dict[str, int]:
+        """Label -> items that carry it, 0 included. Raises ConfigError for dimensional targets."""
+        if self.label_set.task == "dimensional":
+            raise ConfigError("dimensional targets have no classes to count")
+        counts = dict.fromkeys(self.label_set.names, 0)
+        for target in self.targets():
+            if target is not None:
+                names = self.label_set.decode(target)
+                for name in [names] if isinstance(names, str) else names:
+                    counts[name] += 1
+        return counts
+
+
+class StoreDataset(ClipDataset):
+    """One part of a prepared corpus. Safe in loader workers; reads a clip from disk on each access.
+
+    Args:
+        store: its folder, or an open `Store`.
+        part: ``train``, ``dev`` or ``test``; None is everything.
+        label_set: what targets are made for; the store's own when None. Labels are matched by name. With a single-label
+            set, items of a multi-label store without exactly one label are left out, and listed in ``left_out``.
+        modalities: which to give, all when None. Items with none of them are left out, and listed.
+
+    Raises:
+        StoreError: when the store cannot be read, or has no such part.
+        ConfigError: when a label of the store is not in the label set.
+    """
+
+    def __init__(
+        self,
+        store: Store | Path | str,
+        part: str | None = None,
+        label_set: LabelSet | None = None,
+        modalities: Sequence[Modality] | None = None,
+    ) -> None:
+        self.store = store if isinstance(store, Store) else Store(store)
+        self.part = part
+        self.label_set = label_set or self.store.label_set
+        self.modalities: tuple[Modality, ...] = MODALITIES if modalities is None else tuple(modalities)
+        if unknown := set(self.modalities) - set(MODALITIES):
+            raise ConfigError(f"unknown modality {sorted(unknown)[0]!r}", remedy=f"Choose of {', '.join(MODALITIES)}.")
+        rows, targets, left_out = [], [], []
+        for number, row in enumerate(self.store.rows):
+            if part is not None and row["part"] != part:
+                continue
+            if not any(_has(row, m) for m in self.modalities):
+                left_out.append(LeftOut(row["id"], f"has none of {', '.join(self.modalities)}"))
+                continue
+            target, reason = self._target(row)
+            if reason is not None:
+                left_out.append(LeftOut(row["id"], reason))
+                continue
+            rows.append(number)
+            targets.append(target)
+        if not rows:
+            there = sorted({str(row["part"]) for row in self.store.rows})
+            raise StoreError(f"has no usable item in part {part!r}; its parts are {', '.join(there) or 'empty'}"
+                             + (f"; {len(left_out)} were left out, first: {left_out[0].reason}" if left_out else ""),
+                             item=self.store.folder)  # fmt: skip
+        self._rows, self._targets, self.left_out = rows, tuple(targets), tuple(left_out)
+
+    def _target(self, row: dict[str, Any]) -> tuple[Tensor | None, str | None]:
+        if row["label"] is None:
+            return None, None
+        label = json.loads(row["label"])
+        if self.label_set.task == "single-label" and isinstance(label, list):
+            if len(label) != 1:
+                return None, f"{len(label)} labels where one is asked for"
+            label = label[0]
+        try:
+            return self.label_set.encode(label), None
+        except ConfigError as error:
+            raise ConfigError(f"the label of {row['id']} does not fit: {error}", item=self.store.folder) from error
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Clip:
+        number = self._rows[index]
+        faces = self.store.array(number, "faces") if "faces" in self.modalities else None
+        pieces = self.store.array(number, "pieces") if "speech" in self.modalities else None
+        return self.clip(index, None if faces is None else torch.from_numpy(faces.copy()),
+                         None if pieces is None else torch.from_numpy(pieces.astype(np.float32)))  # fmt: skip
+
+    def clip(self, index: int, faces: Tensor | None, pieces: Tensor | None) -> Clip:
+        """The item at that place with these arrays; what is not asked for is left out of it."""
+        row = self.store.rows[self._rows[index]]
+        return Clip(id=row["id"], faces=faces, pieces=pieces, text=row["text"] if "text" in self.modalities else None,
+                    target=self._targets[index], speaker=row["speaker"])  # fmt: skip
+
+    @property
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """The items' rows of the index: id, part, label, text, speaker, dialogue, times, notes, provenance."""
+        return tuple(self.store.rows[number] for number in self._rows)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """See `ClipDataset`."""
+        return tuple(row["id"] for row in self.rows)
+
+    @property
+    def lengths(self) -> tuple[Lengths, ...]:
+        """See `ClipDataset`; a modality that is not asked for counts 0."""
+        on = {m: m in self.modalities for m in MODALITIES}
+        return tuple(
+            Lengths(r["faces_count"] * on["faces"], r["pieces_count"] * on["speech"], len(r["text"] or "") * on["text"])
+            for r in self.rows
+        )
+
+    def targets(self) -> tuple[Tensor | None, ...]:
+        """See `ClipDataset`."""
+        return self._targets
+
+    def item_speakers(self) -> tuple[str | None, ...]:
+        """See `ClipDataset`."""
+        return tuple(row["speaker"] for row in self.rows)
+
+    def in_memory(self) -> MemoryDataset:
+        """The same items with all arrays loaded at once."""
+        return MemoryDataset(self)
+
+
+class MemoryDataset(ClipDataset):
+    """A `StoreDataset` loaded whole: one tensor of all faces, one of all pieces. Clips are views into them.
+
+    faces: uint8 ``(all frames, 3, 48, 48)``; item i owns rows ``faces_start[i]:faces_start[i + 1]``. pieces: likewise
+    ``(all pieces, 1, 128, 32)`` in the store's own precision (clips carry float32). None when nobody has the modality.
+    """
+
+    def __init__(self, source: StoreDataset) -> None:
+        self._source = source
+        self.label_set, self.left_out, self.part = source.label_set, source.left_out, source.part
+        self.faces, self.faces_start = self._load("faces", "faces")
+        self.pieces, self.pieces_start = self._load("pieces", "speech")
+
+    def _load(self, name: str, modality: Modality) -> tuple[Tensor | None, Tensor]:
+        source = self._source
+        counts = [row[f"{name}_count"] if modality in source.modalities else 0 for row in source.rows]
+        start = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+        if not start[-1]:
+            return None, torch.from_numpy(start)
+        place = {row["id"]: i for i, row in enumerate(source.rows) if counts[i]}
+        whole: np.ndarray[Any, Any] | None = None
+        for number, array in iterate(source.store, name, only=place):
+            if whole is None:
+                whole = np.empty((int(start[-1]), *array.shape[1:]), array.dtype)
+            i = place[source.store.rows[number]["id"]]
+            whole[start[i] : start[i + 1]] = array
+        assert whole is not None
+        return torch.from_numpy(whole), torch.from_numpy(start)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> Clip:
+        index = range(len(self))[index]
+        faces = _slice(self.faces, self.faces_start, index)
+        pieces = _slice(self.pieces, self.pieces_start, index)
+        return self._source.clip(index, faces, None if pieces is None else pieces.float())
+
+    @property
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """The items' rows of the index."""
+        return self._source.rows
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """See `ClipDataset`."""
+        return self._source.ids
+
+    @property
+    def lengths(self) -> tuple[Lengths, ...]:
+        """See `ClipDataset`."""
+        return self._source.lengths
+
+    def targets(self) -> tuple[Tensor | None, ...]:
+        """See `ClipDataset`."""
+        return self._source.targets()
+
+    def item_speakers(self) -> tuple[str | None, ...]:
+        """See `ClipDataset`."""
+        return self._source.item_speakers()
+
+
+class JointDataset(ClipDataset):
+    """Several datasets one after the other.
+
+    Raises:
+        ConfigError: when there are none, their label sets differ, or an id is in two of them.
+    """
+
+    def __init__(self, datasets: Sequence[ClipDataset]) -> None:
+        if not datasets:
+            raise ConfigError("a joint dataset needs at least one dataset")
+        self.datasets = tuple(datasets)
+        self.label_set = datasets[0].label_set
+        if any(d.label_set != self.label_set for d in datasets):
+            raise ConfigError("the datasets have different label sets", remedy="Open them with one label_set.")
+        repeated = [id for id, count in Counter(id for d in datasets for id in d.ids).items() if count > 1]
+        if repeated:
+            raise ConfigError(f"the id {repeated[0]!r} is in two of the datasets")
+        self.left_out = tuple(item for d in datasets for item in d.left_out)
+        self._ends = np.cumsum([len(d) for d in datasets])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Clip:
+        index = range(len(self))[index]
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        return self.datasets[which][index - (int(self._ends[which - 1]) if which else 0)]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """See `ClipDataset`."""
+        return tuple(id for d in self.datasets for id in d.ids)
+
+    @property
+    def lengths(self) -> tuple[Lengths, ...]:
+        """See `ClipDataset`."""
+        return tuple(n for d in self.datasets for n in d.lengths)
+
+    def targets(self) -> tuple[Tensor | None, ...]:
+        """See `ClipDataset`."""
+        return tuple(t for d in self.datasets for t in d.targets())
+
+    def item_speakers(self) -> tuple[str | None, ...]:
+        """See `ClipDataset`."""
+        return tuple(s for d in self.datasets for s in d.item_speakers())
+
+
+def _has(row: dict[str, Any], modality: Modality) -> bool:
+    if modality == "text":
+        return bool(row["text"] and row["text"].strip())
+    return bool(row["faces_count" if modality == "faces" else "pieces_count"])
+
+
+def _slice(whole: Tensor | None, start: Tensor, index: int) -> Tensor | None:
+    if whole is None or start[index] == start[index + 1]:
+        return None
+    return whole[int(start[index]) : int(start[index + 1])]

@@ -1,0 +1,214 @@
+"""One shard of a store: a tar of arrays and their descriptions, whole or absent, never half.
+
+A shard is an ordinary tar (``tar tf`` lists it, webdataset reads it): ``000012.json``, ``000012.faces.npy``,
+``000012.pieces.npy`` for each item, and ``rows.json`` last, which says at which byte each array starts, so that the
+index can be made from the shards alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maeum.errors import StoreError
+from maeum.types import Utterance
+
+_BLOCK = tarfile.BLOCKSIZE
+TEMPORARY = ".part-"
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class StoreItem:
+    """One utterance on its way into a store.
+
+    faces: uint8 RGB ``(frames, 3, 48, 48)``. pieces: log-mel ``(pieces, 1, 128, 32)``, float16 or float32. content:
+    hash of what it was made from. notes: what to know about it (frames without a face, a truncated file). provenance: for
+    a composed item, the ids it is made of.
+    """
+
+    utterance: Utterance
+    faces: Array | None = None
+    pieces: Array | None = None
+    content: str = ""
+    notes: tuple[str, ...] = ()
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when everything was written and is on the disk.
+
+    Raises:
+        StoreError: when the disk is full, the folder read-only or gone; nothing half-written stays.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_error(path: Path, error: OSError) -> StoreError:
+    """What an operating system's refusal to write means to the user."""
+    remedies = {
+        errno.ENOSPC: "Free some space, or choose a folder on another disk; what is finished is kept.",
+        errno.EDQUOT: "Free some space in your quota; what is finished is kept.",
+        errno.EFBIG: "The disk or a limit refuses files of this size; choose a folder on another disk.",
+        errno.EROFS: "The disk is read-only; choose another folder.",
+        errno.EACCES: "You may not write here; choose another folder.",
+        errno.EPERM: "You may not write here; choose another folder.",
+    }
+    reason = error.strerror or str(error)
+    return StoreError(f"cannot be written: {reason}", item=path,
+                      remedy=remedies.get(error.errno or 0, "Choose another folder."))  # fmt: skip
+
+
+class ShardWriter:
+    """Writes the members of one shard into an open file, noting where each array lies."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._position = 0
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, item: StoreItem) -> None:
+        """Append one item.
+
+        Raises:
+            StoreError: when an array has another shape or type than `StoreItem` says.
+        """
+        key = f"{len(self.rows):06d}"
+        utterance = item.utterance
+        check_array(item.faces, "faces", (3, 48, 48), ("uint8",), utterance.id)
+        check_array(item.pieces, "pieces", (1, 128, 32), ("float16", "float32"), utterance.id)
+        row: dict[str, Any] = {
+            "id": utterance.id,
+            "part": utterance.part,
+            "label": None if utterance.label is None else json.dumps(_plain(utterance.label)),
+            "text": utterance.text,
+            "speaker": utterance.speaker,
+            "dialogue": utterance.dialogue,
+            "start_s": utterance.start_s,
+            "end_s": utterance.end_s,
+            "content": item.content,
+            "notes": list(item.notes),
+            "provenance": json.dumps(dict(item.provenance), sort_keys=True) if item.provenance else None,
+        }
+        self._member(f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
+        for name, array in (("faces", item.faces), ("pieces", item.pieces)):
+            offset, count, crc, dtype = self._array(f"{key}.{name}.npy", array)
+            row |= {f"{name}_offset": offset, f"{name}_count": count, f"{name}_crc": crc, f"{name}_dtype": dtype}
+        self.rows.append(row)
+
+    def close(self, left_out: list[dict[str, Any]]) -> None:
+        """Write the description of all members, and the end of the tar."""
+        self._member("rows.json", json.dumps({"rows": self.rows, "left_out": left_out}, ensure_ascii=False).encode())
+        self._file.write(bytes(2 * _BLOCK))
+
+    def _array(self, name: str, array: Array | None) -> tuple[int, int, int, str | None]:
+        if array is None or len(array) == 0:
+            return 0, 0, 0, None
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+        raw = buffer.getvalue()
+        data = memoryview(raw)[len(raw) - array.nbytes :]
+        start = self._member(name, raw) + len(raw) - array.nbytes
+        return start, len(array), zlib.crc32(data), str(array.dtype)
+
+    def _member(self, name: str, data: bytes) -> int:
+        """Append a member; returns the byte at which its data starts."""
+        header = tarfile.TarInfo(name)
+        header.size = len(data)
+        self._file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        start = self._position + _BLOCK
+        self._file.write(data)
+        padding = -len(data) % _BLOCK
+        self._file.write(bytes(padding))
+        self._position = start + len(data) + padding
+        return start
+
+
+def read_rows(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows and the left-out items of a shard.
+
+    Raises:
+        StoreError: when the shard is missing, damaged or cut off.
+    """
+    try:
+        with tarfile.open(path, "r:") as tar:
+            member = tar.extractfile("rows.json")
+            assert member is not None
+            data = json.load(member)
+        return data["rows"], data["left_out"]
+    except FileNotFoundError as error:
+        raise StoreError("the shard is missing", item=path, remedy=REMAKE) from error
+    except (tarfile.TarError, OSError, KeyError, ValueError, EOFError) as error:
+        raise StoreError(f"the shard is damaged ({error})", item=path, remedy=REMAKE) from error
+
+
+REMAKE = "Run prepare again with the same settings; it makes what is missing."
+
+Read = Callable[[str, int, int], bytes]
+
+
+def read_array(read: Read, shard: str, row: Mapping[str, Any], name: str, folder: Path) -> Array | None:
+    """One array of a row, checked against its checksum.
+
+    Args:
+        read: gives ``size`` bytes of a shard from an offset on.
+        shard: the shard's file name.
+        row: a row of the index.
+        name: ``faces`` or ``pieces``.
+        folder: where the shards are, for the message.
+
+    Raises:
+        StoreError: naming the shard when it is missing, cut off or altered.
+    """
+    count = row[f"{name}_count"]
+    if not count:
+        return None
+    dtype = np.dtype(row[f"{name}_dtype"])
+    shape = (count, 3, 48, 48) if name == "faces" else (count, 1, 128, 32)
+    size = int(np.prod(shape)) * dtype.itemsize
+    data = read(shard, row[f"{name}_offset"], size)
+    if len(data) != size or zlib.crc32(data) != row[f"{name}_crc"]:
+        problem = "is cut off" if len(data) != size else "is damaged (wrong checksum)"
+        raise StoreError(f"{problem} at the {name} of {row['id']}", item=folder / shard, remedy=REMAKE)
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+def check_array(array: Array | None, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...], id: str) -> None:
+    """Raise StoreError when an array is not ``(count, *shape)`` of one of the types, or holds NaN."""
+    if array is None:
+        return
+    if array.ndim != len(shape) + 1 or array.shape[1:] != shape or str(array.dtype) not in dtypes:
+        raise StoreError(
+            f"{name} are {array.dtype} {array.shape}, expected {' or '.join(dtypes)} (count, {shape})", item=id
+        )
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise StoreError(f"{name} hold numbers that are not finite", item=id)
+
+
+def _plain(label: str | tuple[str, ...] | Mapping[str, float]) -> Any:
+    return label if isinstance(label, str) else dict(label) if isinstance(label, Mapping) else list(label)

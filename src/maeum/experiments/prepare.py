@@ -1,0 +1,290 @@
+"""Prepare a corpus: read it as its authors distribute it, prove its parts disjoint, decode it once into a store."""
+
+from __future__ import annotations
+
+import multiprocessing
+import platform
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from maeum import __version__
+from maeum.config import Config
+from maeum.corpora import make_corpus
+from maeum.corpora.base import Corpus, LeftOut
+from maeum.corpora.splits import check_parts, repeats
+from maeum.data.decode import DecodeConfig, Decoder, content_hash
+from maeum.data.store import StoreWriter, digest, write_shard
+from maeum.errors import CorpusError
+from maeum.types import Utterance
+
+_ITEMS_PER_SHARD = {"text": 4096, "crops": 2048, "media": 64}
+
+
+class PrepareConfig(Config):
+    """What a prepared corpus depends on besides its files.
+
+    decode: how media become arrays. options: the corpus' own options. limit: only the first so many items of each
+    part, for a trial.
+    """
+
+    decode: DecodeConfig = DecodeConfig()
+    options: dict[str, Any] = Field(default_factory=dict)
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What `prepare` did. account: the manifest's counts. reused: shards that were there already."""
+
+    store: Path
+    corpus: str
+    account: Mapping[str, Any]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    shards: int = 0
+    reused: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """The report in words, a line each."""
+        account = self.account
+        out = [f"{self.corpus}: {account['used']} of {account['items']} items used, {account['left_out']} left out"]
+        for part, labels in account["labels"].items():
+            counts = ", ".join(f"{label} {count}" for label, count in labels.items())
+            out.append(f"  {part}: {account['parts'][part]} ({counts})")
+        out += [f"  left out: {count} x {reason}" for reason, count in self.reasons.items()]
+        if account["with_notes"]:
+            out.append(f"  {account['with_notes']} items carry notes (missing modality, damaged file); see the index")
+        out += [f"  note: {note}" for note in self.notes]
+        out.append(f"  {self.shards} shards, {self.reused} of them were there already: {self.store}")
+        return out
+
+
+def prepare(
+    corpus: str | Corpus,
+    source: Path | str,
+    store: Path | str,
+    settings: PrepareConfig | None = None,
+    *,
+    workers: int = 1,
+    restart: bool = False,
+    console: Console | None = None,
+) -> PrepareReport:
+    """Make (or complete) the store of a corpus.
+
+    May be interrupted, or killed, at any point: finished shards are kept, and the same call goes on where it stopped.
+    Of a store that is complete only what changed in the sources is made again.
+
+    Args:
+        corpus: its name, or itself.
+        source: the corpus as its authors distribute it.
+        store: the folder of the store.
+        settings: how; the defaults when None.
+        workers: processes that decode.
+        restart: begin anew when the store was made with other settings.
+        console: where the progress bar is drawn; None draws none.
+
+    Raises:
+        CorpusError: when the corpus is not laid out as expected, or its parts share a speaker or a recording.
+        StoreError: when the store cannot be written, or was made with other settings.
+        ConfigError: on an unknown corpus or option.
+    """
+    settings = settings or PrepareConfig()
+    source, folder = Path(source), Path(store)
+    if isinstance(corpus, str):
+        corpus = make_corpus(corpus, settings.options)
+    options = corpus.options.model_dump(mode="json")
+    made_from = {
+        "corpus": corpus.name,
+        "options": options,
+        "decode": settings.decode.model_dump(mode="json"),
+        "limit": settings.limit,
+    }
+    with StoreWriter(folder, made_from, restart=restart) as writer:
+        with _bar(console) as bar:
+            utterances, content, left_out = _select(corpus, source, settings.limit, bar)
+            plan = _plan(corpus, utterances, content, writer)
+            missing = [(path, items) for path, items in plan if not writer.has(path)]
+            decoder = Decoder(settings.decode, corpus.faces, corpus.modalities)
+            task = bar.add_task("decode", total=len(utterances))
+            bar.advance(task, len(utterances) - sum(len(items) for _, items in missing))
+            _make(missing, decoder, content, workers, lambda count: bar.advance(task, count))
+        notes = _remarks(corpus, utterances, left_out)
+        manifest = writer.finish(
+            [path for path, _ in plan],
+            {
+                "name": corpus.name,
+                "title": corpus.title,
+                "licence": corpus.licence,
+                "citation": corpus.citation,
+                "modalities": list(corpus.modalities),
+                "label_set": corpus.label_set.to_dict(),
+                "source": str(source),
+                "versions": _versions(),
+                "notes": notes,
+                "left_out": [{"id": item.id, "reason": item.reason, "part": item.part} for item in left_out],
+            },
+        )
+    gone = tuple(LeftOut(item["id"], item["reason"], item.get("part")) for item in manifest["left_out"])
+    return PrepareReport(
+        store=folder,
+        corpus=corpus.name,
+        account=manifest["account"],
+        left_out=gone,
+        notes=tuple(notes),
+        shards=len(plan),
+        reused=len(plan) - len(missing),
+        reasons=_reasons(gone),
+    )
+
+
+def _select(
+    corpus: Corpus, source: Path, limit: int | None, bar: Progress
+) -> tuple[list[Utterance], dict[str, str], list[LeftOut]]:
+    """The utterances to use, the hash of what each is made of, and what is left out before anything is decoded."""
+    left_out: list[LeftOut] = []
+    utterances: list[Utterance] = []
+    taken: dict[str | None, int] = {}
+    for item in corpus.items(source):
+        if isinstance(item, LeftOut):
+            left_out.append(item)
+        elif limit is None or taken.get(item.part, 0) < limit:
+            taken[item.part] = taken.get(item.part, 0) + 1
+            utterances.append(item)
+    if len({u.id for u in utterances}) < len(utterances):
+        ids = sorted(u.id for u in utterances)
+        twice = next(a for a, b in pairwise(ids) if a == b)
+        raise CorpusError(f"the id {twice!r} is used twice", item=source)
+    content: dict[str, str] = {}
+    files: dict[Path, str] = {}
+    recordings: dict[str, str] = {}
+    task = bar.add_task("read", total=len(utterances))
+    for utterance in utterances:
+        bar.advance(task)
+        hashes = []
+        recording = utterance.recording
+        for path in dict.fromkeys(p for p in (recording.video, recording.audio) if p is not None) if recording else ():
+            if path not in files:
+                files[path] = content_hash(path)
+            hashes.append(files[path])
+        if hashes:
+            recordings[utterance.id] = hashes[0]
+        text = " ".join((utterance.text or "").lower().split())
+        content[utterance.id] = digest(hashes, utterance.start_s, utterance.end_s, text) if hashes else digest(text)
+    gone: dict[str, str] = {}
+    if corpus.identity == "media":
+        gone = repeats(utterances, recordings)
+    elif corpus.identity == "text":
+        gone = repeats(utterances, content)
+    left_out += [LeftOut(u.id, gone[u.id], u.part) for u in utterances if u.id in gone]
+    utterances = [u for u in utterances if u.id not in gone]
+    if not utterances:
+        why = f"; first reason: {left_out[0].reason}" if left_out else ""
+        raise CorpusError(f"holds nothing that can be used{why}", item=source)
+    check_parts(utterances, recordings, speakers=corpus.speakers_disjoint)
+    return utterances, content, left_out
+
+
+def _plan(
+    corpus: Corpus, utterances: Sequence[Utterance], content: Mapping[str, str], writer: StoreWriter
+) -> list[tuple[Path, list[Utterance]]]:
+    """Which shard holds which utterances. A shard is named by everything that its bytes depend on."""
+    kind = "text" if corpus.modalities == ("text",) else "crops" if corpus.faces == "crops" else "media"
+    size = _ITEMS_PER_SHARD[kind]
+    plan = []
+    for first in range(0, len(utterances), size):
+        items = list(utterances[first : first + size])
+        key = [
+            f"{content[u.id]} {digest(u.id, u.part, u.label, u.text, u.speaker, u.dialogue, u.start_s, u.end_s)}"
+            for u in items
+        ]
+        plan.append((writer.shard_path(key), items))
+    return plan
+
+
+def _make(
+    missing: Sequence[tuple[Path, list[Utterance]]],
+    decoder: Decoder,
+    content: Mapping[str, str],
+    workers: int,
+    advance: Callable[[int], None],
+) -> None:
+    if workers <= 1 or len(missing) <= 1:
+        for path, items in missing:
+            write_shard(path, (decoder(u, content[u.id]) for u in items), lambda: advance(1))
+        return
+    # Fresh processes: forking one that holds threads and the store's lock is unsafe.
+    pool = ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context("spawn"), _begin_worker)
+    try:
+        jobs = {
+            pool.submit(_make_one, path, items, decoder, {u.id: content[u.id] for u in items}): len(items)
+            for path, items in missing
+        }
+        for job in as_completed(jobs):
+            job.result()
+            advance(jobs[job])
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    torch.set_num_threads(1)
+
+
+def _make_one(path: Path, items: list[Utterance], decoder: Decoder, content: dict[str, str]) -> None:
+    write_shard(path, (decoder(u, content[u.id]) for u in items))
+
+
+def _remarks(corpus: Corpus, utterances: Sequence[Utterance], left_out: Sequence[LeftOut]) -> list[str]:
+    """What a reader of the store should know: parts that are not as large as the authors distribute them."""
+    items: list[Utterance | LeftOut] = [*utterances, *left_out]
+    counts = Counter(item.part or "none" for item in items)
+    counts["all"] = len(items)
+    return [
+        f"{'the source' if part == 'all' else part} has {counts[part]} items; the corpus is distributed with {official}"
+        for part, official in corpus.counts.items()
+        if counts[part] != official
+    ]
+
+
+#: Beginnings of reasons that go on with what is particular to one item.
+_KINDS = ("the same as", "copies of the same item carry different labels", "several labels", "no such file")
+
+
+def _reasons(left_out: Sequence[LeftOut]) -> dict[str, int]:
+    """Kinds of reasons and how often, most frequent first."""
+    kinds = (next((kind for kind in _KINDS if item.reason.startswith(kind)), item.reason) for item in left_out)
+    named = Counter("the same as another item" if kind == "the same as" else kind for kind in kinds)
+    return dict(named.most_common())
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "maeum": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "av": version("av"),
+    }
+
+
+def _bar(console: Console | None) -> Progress:
+    return Progress(
+        TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(), console=console, disable=console is None,
+    )  # fmt: skip
+
+
+__all__ = ["PrepareConfig", "PrepareReport", "prepare"]
