@@ -25,6 +25,10 @@ FACE_STD = (37.0, 33.0, 32.0)
 LUMA = (0.299, 0.587, 0.114)
 FACE_SHAPE = (48, 48)
 PIECE_SHAPE = (128, 32)
+#: A decibel of power in natural logarithm.
+NATURAL_PER_DB = 0.2302585
+#: Frames whose loudest bin is within this of the utterance's count as loud (30 dB).
+LOUD_RANGE = 30 * NATURAL_PER_DB
 #: Log-mel further than this below an utterance's loudest bin is floor (natural log; 80 dB).
 DYNAMIC_RANGE = 18.4
 
@@ -45,7 +49,11 @@ class BranchConfig(Config):
     widths: channels of the stem and of the three VGG blocks after it. hidden: width between the flattened map and d.
     map_dropout: whole channels dropped between blocks; dropout: before and after the hidden layer.
     norm: ``published`` (faces: fixed mean and deviation; pieces: as they come) or ``each`` (every face standardised by
-    itself; every utterance's log-mel set relative to its loudest bin, so that level does not matter).
+    itself; every utterance's log-mel relative to its loudest bin, so that level does not matter); pieces also
+    ``bands`` (relative to each mel band's mean over the loud frames, so that neither level nor the channel's
+    frequency response matters) and ``both`` (``each`` and ``bands`` as two channels).
+    shrink: so many mel bands and frames of a piece are averaged into one before the CNN.
+    silence_db: pieces that stay so far below the utterance's loudest frame are not looked at; None looks at all.
     grey: read faces by their luminance alone.
     """
 
@@ -54,8 +62,10 @@ class BranchConfig(Config):
     hidden: int = 1024
     dropout: float = 0.0
     map_dropout: float = 0.0
-    norm: Literal["published", "each"] = "published"
+    norm: Literal["published", "each", "bands", "both"] = "published"
     grey: bool = False
+    shrink: tuple[int, int] = (1, 1)
+    silence_db: float | None = None
     transformer: TransformerConfig = TransformerConfig()
 
 
@@ -116,14 +126,64 @@ def normalise_faces(faces: Tensor, config: BranchConfig) -> Tensor:
     return (maps - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
 
 
+def frame_levels(pieces: Tensor, owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
+    """Loudness of valid pieces ``(n, 1, 128, 32)`` of utterances ``owner (n,)``.
+
+    Returns:
+        Each frame's loudest bin relative to the utterance's, ``(n, 1, 1, 32)``, at most 0 (natural log of power), and
+        the utterances' loudest bins, ``(owners,)``.
+    """
+    frames = pieces.amax(2, keepdim=True)
+    loudest = frames.new_full((owners,), -torch.inf).scatter_reduce(0, owner, frames.amax((1, 2, 3)), "amax")
+    return frames - loudest[owner].view(-1, 1, 1, 1), loudest
+
+
+def audible_pieces(pieces: Tensor, owner: Tensor, owners: int, silence_db: float) -> Tensor:
+    """Which valid pieces ``(n, 1, 128, 32)`` have a frame within ``silence_db`` of their utterance's loudest, ``(n,)``.
+
+    Every utterance keeps at least the piece that holds its loudest frame.
+    """
+    levels, _ = frame_levels(pieces.float(), owner, owners)
+    return levels.amax((1, 2, 3)) >= -silence_db * NATURAL_PER_DB
+
+
 def normalise_pieces(pieces: Tensor, owner: Tensor, owners: int, config: BranchConfig) -> Tensor:
-    """Valid pieces ``(n, 1, 128, 32)`` of utterances ``owner (n,)`` as the CNN wants them."""
+    """Valid pieces ``(n, 1, 128, 32)`` of utterances ``owner (n,)`` as the CNN wants them.
+
+    Statistics are of each utterance's own valid pieces, so neither its neighbours in the batch nor padding matter.
+    Frames at the floor, such as those that fill up an utterance's last piece, take no part in a band's mean.
+
+    Returns:
+        ``(n, 1 or 2, 128 / shrink[0], 32 / shrink[1])``.
+    """
     maps = pieces.float()
-    if config.norm == "published":
-        return maps
-    loudest = maps.new_full((owners,), -torch.inf).scatter_reduce(0, owner, maps.amax((1, 2, 3)), "amax")
-    relative = (maps - loudest[owner].view(-1, 1, 1, 1)).clamp(min=-DYNAMIC_RANGE)
-    return relative / (DYNAMIC_RANGE / 4) + 2.0
+    if config.norm != "published":
+        levels, loudest = frame_levels(maps, owner, owners)
+        relative = (maps - loudest[owner].view(-1, 1, 1, 1)).clamp(min=-DYNAMIC_RANGE)
+        each = relative / (DYNAMIC_RANGE / 4) + 2.0
+        maps = each
+        if config.norm in ("bands", "both"):
+            bands = relative - band_means(relative, levels > -LOUD_RANGE, owner, owners)[owner].view(-1, 1, 128, 1)
+            bands = bands / (DYNAMIC_RANGE / 8)
+            maps = bands if config.norm == "bands" else torch.cat((each, bands), 1)
+    return F.avg_pool2d(maps, config.shrink) if config.shrink != (1, 1) else maps
+
+
+def band_means(maps: Tensor, loud: Tensor, owner: Tensor, owners: int) -> Tensor:
+    """Mean of each mel band over an utterance's loud frames.
+
+    Args:
+        maps: ``(n, 1, bands, frames)``.
+        loud: ``(n, 1, 1, frames)`` bool.
+        owner: ``(n,)``, which utterance each piece belongs to.
+        owners: how many utterances there are.
+
+    Returns:
+        ``(owners, bands)``.
+    """
+    total = maps.new_zeros(owners, maps.shape[2]).index_add(0, owner, (maps * loud).sum((1, 3)))
+    count = maps.new_zeros(owners).index_add(0, owner, loud.to(maps.dtype).sum((1, 2, 3)))
+    return total / count.clamp(min=1).unsqueeze(1)
 
 
 class FE2E(nn.Module):
@@ -142,27 +202,29 @@ class FE2E(nn.Module):
         self.encoders = nn.ModuleDict()
         self.sequences = nn.ModuleDict()
         self.heads = nn.ModuleDict()
-        for name, branch in (("faces", config.faces), ("speech", config.speech)):
+        if config.text is not None:  # first: MESM's branches ask for its width
+            self.encoders["text"] = build_text_encoder(config.text)
+            self.heads["text"] = nn.Linear(self.encoders["text"].dim, config.labels)
+        branches: tuple[tuple[Modality, BranchConfig | None], ...] = (("faces", config.faces), ("speech", config.speech))
+        for name, branch in branches:
             if branch is None:
                 continue
             self.encoders[name] = self.build_map_encoder(name, branch)
             t = branch.transformer
             self.sequences[name] = SequenceEncoder(dim, t.layers, t.heads, t.feedforward, t.dropout, t.positions)
             self.heads[name] = nn.Linear(dim, config.labels)
-        if config.text is not None:
-            self.encoders["text"] = build_text_encoder(config.text)
-            self.heads["text"] = nn.Linear(self.encoders["text"].dim, config.labels)
         if not self.heads:
             raise ModelError("a network needs at least one of faces, speech and text")
         self.modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.heads)
         self.fusion = nn.Linear(len(self.modalities), 1, bias=False)
         nn.init.ones_(self.fusion.weight)
 
-    def build_map_encoder(self, modality: str, branch: BranchConfig) -> nn.Module:
+    def build_map_encoder(self, modality: Modality, branch: BranchConfig) -> nn.Module:
         """The CNN of one branch; MESM puts its sparse one here."""
         if modality == "faces":
             return MapEncoder(branch, 1 if branch.grey else 3, FACE_SHAPE, self.config.dim)
-        return MapEncoder(branch, 1, PIECE_SHAPE, self.config.dim)
+        shape = (PIECE_SHAPE[0] // branch.shrink[0], PIECE_SHAPE[1] // branch.shrink[1])
+        return MapEncoder(branch, 2 if branch.norm == "both" else 1, shape, self.config.dim)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Logits of a batch; see `ModelOutput` for shapes."""
@@ -180,9 +242,8 @@ class FE2E(nn.Module):
             present["faces"] = batch.faces_mask.any(1)
         if "speech" in self.heads and batch.pieces is not None and batch.pieces_mask is not None:
             assert self.config.speech is not None
-            owner = batch.pieces_mask.nonzero(as_tuple=True)[0]
-            maps = normalise_pieces(batch.pieces[batch.pieces_mask], owner, len(batch), self.config.speech)
-            features["speech"] = self.encode_maps("speech", maps, batch.pieces_mask, query, present, auxiliary)
+            mask, maps = self.prepare_pieces(batch.pieces, batch.pieces_mask, self.config.speech)
+            features["speech"] = self.encode_maps("speech", maps, mask, query, present, auxiliary)
             present["speech"] = batch.pieces_mask.any(1)
         if not features:
             raise ModelError(
@@ -191,9 +252,20 @@ class FE2E(nn.Module):
         logits = {m: self.heads[m](features[m]) for m in self.modalities if m in features}
         return ModelOutput(self.fuse(logits, present), logits, present, features, auxiliary)
 
+    def prepare_pieces(self, pieces: Tensor, mask: Tensor, config: BranchConfig) -> tuple[Tensor, Tensor]:
+        """Which pieces to look at, ``(batch, pieces)`` bool, and those pieces as the CNN wants them."""
+        valid = pieces[mask]
+        owner = mask.nonzero(as_tuple=True)[0]
+        maps = normalise_pieces(valid, owner, len(mask), config)
+        if config.silence_db is not None:
+            audible = audible_pieces(valid, owner, len(mask), config.silence_db)
+            mask = mask.masked_scatter(mask, audible)
+            maps = maps[audible]
+        return mask, maps
+
     def encode_maps(
         self,
-        modality: str,
+        modality: Modality,
         maps: Tensor,
         mask: Tensor,
         query: Tensor | None,

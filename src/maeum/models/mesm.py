@@ -1,0 +1,183 @@
+"""MESM: FE2E whose upper CNN blocks look only where the words tell them to.
+
+Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Recognition", NAACL 2021, section 3.3.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maeum.models.fe2e import FACE_SHAPE, PIECE_SHAPE, FE2E, BranchConfig, FE2EConfig
+from maeum.models.layers import Stem, scatter_valid
+from maeum.models.registry import MODELS, ModelKind
+from maeum.sparse import reference
+from maeum.types import Modality
+
+Selection = Literal["straight-through", "published"]
+
+
+class MESMConfig(FE2EConfig):
+    """Sizes of MESM.
+
+    top_p: attention mass that is kept at each sparse block, 0 < top_p <= 1.
+    selection: ``straight-through`` computes on the kept positions exactly as published, and lets the loss reach the attention
+    through the kept positions' probabilities; ``published`` cuts that path, so the attention never learns (for comparison
+    only).
+    query_dim: width of the query when there is no text branch.
+    """
+
+    top_p: float = 0.7
+    selection: Selection = "straight-through"
+    query_dim: int = 64
+
+
+class CrossModalAttention(nn.Module):
+    """Which positions of a map the query asks for: additive attention, softmax, nucleus."""
+
+    def __init__(self, channels: int, query_dim: int, top_p: float, selection: Selection) -> None:
+        super().__init__()
+        self.map = nn.Linear(channels, channels)
+        self.query = nn.Linear(query_dim, channels, bias=False)
+        self.score = nn.Linear(channels, 1, bias=False)
+        self.top_p = top_p
+        self.selection = selection
+
+    def forward(self, maps: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps at the kept positions (zero elsewhere) and the mask of those positions."""
+        scores = reference.additive_scores(
+            maps, query, self.map.weight, self.map.bias, self.query.weight, self.score.weight[0]
+        )
+        probs = reference.masked_softmax(scores, mask)
+        keep = reference.top_p_mask(probs, mask, self.top_p)
+        maps = maps * keep.unsqueeze(1)
+        if self.selection == "straight-through":
+            gate = probs / probs.detach().clamp(min=torch.finfo(probs.dtype).tiny)  # 1, with the gradient of log p
+            maps = maps * torch.where(keep, gate, 0.0).unsqueeze(1)
+        return maps, keep
+
+
+class SparseBlock(nn.Module):
+    """Two submanifold 3x3 convolutions, each with batch norm and ReLU over the active sites."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels, eps=1e-4)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels, eps=1e-4)
+
+    def forward(self, maps: Tensor, mask: Tensor) -> Tensor:
+        """``(n, in, h, w) -> (n, out, h, w)``, zero where inactive."""
+        for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2)):
+            maps = reference.submanifold_conv2d(maps, mask, conv.weight)
+            maps = torch.relu(self._normalise(norm, maps, mask))
+        return maps
+
+    def _normalise(self, norm: nn.BatchNorm2d, maps: Tensor, mask: Tensor) -> Tensor:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        return reference.sparse_batch_norm(
+            maps,
+            mask,
+            norm.running_mean,
+            norm.running_var,
+            norm.weight,
+            norm.bias,
+            training=self.training,
+            eps=norm.eps,
+        )
+
+
+class SparseMapEncoder(nn.Module):
+    """The CNN of one frame or piece, sparse above its stem. ``(n, channels, h, w), (n, query) -> (n, dim)``."""
+
+    def __init__(
+        self, config: BranchConfig, in_channels: int, shape: tuple[int, int], dim: int, query_dim: int, mesm: MESMConfig
+    ) -> None:
+        super().__init__()
+        first, *rest = config.widths
+        ins = (first, *rest[:-1])
+        self.stem = Stem(in_channels, first, config.stem_blocks)
+        self.attention = nn.ModuleList(
+            CrossModalAttention(i, query_dim, mesm.top_p, mesm.selection) for i in ins
+        )
+        self.blocks = nn.ModuleList(SparseBlock(i, o) for i, o in zip(ins, rest, strict=True))
+        self.map_shape = (shape[0] // 16, shape[1] // 16)
+        self.map_dropout = nn.Dropout2d(config.map_dropout)
+        self.project = nn.Sequential(
+            nn.Dropout(config.dropout),
+            nn.Linear(rest[-1] * self.map_shape[0] * self.map_shape[1], config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, dim),
+        )
+
+    def forward(self, maps: Tensor, query: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Encoded maps ``(n, dim)`` and the kept positions of each block, ``(n, h, w)`` bool."""
+        maps = self.stem(maps)
+        mask = maps.new_ones(maps.shape[0], *maps.shape[2:], dtype=torch.bool)
+        kept: list[Tensor] = []
+        for attention, block in zip(self.attention, self.blocks, strict=True):
+            maps, mask = attention(maps, mask, query)
+            kept.append(mask)
+            maps, mask = reference.sparse_max_pool2d(block(maps, mask), mask)
+            maps = self.map_dropout(maps)
+        projected: Tensor = self.project(F.adaptive_avg_pool2d(maps, self.map_shape).flatten(1))
+        return projected, kept
+
+
+class MESM(FE2E):
+    """FE2E with cross-modal sparse blocks in the face and speech branches.
+
+    The query is the clip's text vector; a clip without words asks with a learned stand-in. ``auxiliary`` holds, per branch
+    and block, the kept positions (``faces.kept0`` ... in the order of the valid frames or pieces).
+    """
+
+    config: MESMConfig
+
+    def __init__(self, config: MESMConfig) -> None:
+        super().__init__(config)
+        self.stand_in = nn.Parameter(torch.randn(self.query_dim) * self.query_dim**-0.5)
+
+    @property
+    def query_dim(self) -> int:
+        """Width of the query."""
+        if "text" in self.encoders:
+            dim = self.encoders["text"].dim
+            assert isinstance(dim, int)
+            return dim
+        return self.config.query_dim
+
+    def build_map_encoder(self, modality: Modality, branch: BranchConfig) -> nn.Module:
+        """The sparse CNN of one branch."""
+        channels, shape = (1 if branch.grey else 3, FACE_SHAPE) if modality == "faces" else (1, PIECE_SHAPE)
+        return SparseMapEncoder(branch, channels, shape, self.config.dim, self.query_dim, self.config)
+
+    def encode_maps(
+        self,
+        modality: Modality,
+        maps: Tensor,
+        mask: Tensor,
+        query: Tensor | None,
+        present: dict[Modality, Tensor],
+        auxiliary: dict[str, Tensor],
+    ) -> Tensor:
+        """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
+        asked = self.stand_in.expand(len(mask), -1)
+        if query is not None:
+            asked = torch.where(present["text"].unsqueeze(1), query, asked)
+        owner = mask.nonzero(as_tuple=True)[0]
+        encoded, kept = self.encoders[modality](maps, asked[owner])
+        for i, positions in enumerate(kept):
+            auxiliary[f"{modality}.kept{i}"] = positions
+        summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
+        return summary
+
+
+MODELS.register("mesm")(
+    ModelKind(MESMConfig, MESM, "MESM: cross-modal attention selects where to compute (Dai et al. 2021)")
+)

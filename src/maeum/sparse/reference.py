@@ -1,0 +1,109 @@
+"""The sparse operators, as plain PyTorch over dense maps and masks: what every faster form is held to.
+
+Maps are ``(n, channels, height, width)``; a mask ``(n, height, width)`` is True at active sites. Maps are zero at
+inactive sites on the way in and out. Nothing here loops over samples.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def additive_scores(maps: Tensor, query: Tensor, w_map: Tensor, bias: Tensor, w_query: Tensor, w: Tensor) -> Tensor:
+    """Additive attention scores ``s_j = w . tanh(W_f f_j + b + W_q q)`` (Dai et al. 2021, equation of section 3.3).
+
+    A constant added to ``s`` would not change the softmax over positions, so there is none.
+
+    Args:
+        maps: ``(n, channels, height, width)``.
+        query: ``(n, query_dim)``, one per map.
+        w_map: ``(hidden, channels)``; bias: ``(hidden,)``; w_query: ``(hidden, query_dim)``; w: ``(hidden,)``.
+
+    Returns:
+        ``(n, height, width)``.
+    """
+    hidden = F.conv2d(maps, w_map[:, :, None, None], bias) + F.linear(query, w_query)[:, :, None, None]
+    return torch.einsum("nhij,h->nij", hidden.tanh(), w)
+
+
+def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
+    """Softmax over the active positions of each map; zero elsewhere, and everywhere when none is active.
+
+    Args:
+        scores: ``(n, height, width)``.
+        mask: ``(n, height, width)`` bool.
+    """
+    flat = scores.masked_fill(~mask, -torch.inf).flatten(1)
+    flat = torch.where(mask.flatten(1).any(1, keepdim=True), flat, 0.0)
+    return flat.softmax(1).view_as(scores) * mask
+
+
+def top_p_mask(probs: Tensor, mask: Tensor, p: float) -> Tensor:
+    """Nucleus: the fewest most probable active positions whose mass reaches p; the one that crosses p is kept.
+
+    Args:
+        probs: ``(n, height, width)``, summing to 1 over each map's active positions.
+        mask: ``(n, height, width)`` bool, the active positions.
+        p: 0 < p <= 1; at 1 every active position stays, at least one always does.
+
+    Returns:
+        ``(n, height, width)`` bool. Equal probabilities are taken in the order of their position.
+    """
+    if p >= 1:
+        return mask
+    flat = torch.where(mask, probs.detach(), -1.0).flatten(1)
+    ordered, order = torch.sort(flat, dim=1, descending=True, stable=True)
+    mass_before = ordered.clamp(min=0).cumsum(1) - ordered.clamp(min=0)
+    keep = (mass_before < p) & (ordered >= 0)
+    return torch.zeros_like(keep).scatter(1, order, keep).view_as(mask)
+
+
+def submanifold_conv2d(maps: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """3x3 (or any odd) convolution whose active sites stay the same (Graham et al. 2018).
+
+    Args:
+        maps: ``(n, in, height, width)``, zero where inactive.
+        mask: ``(n, height, width)`` bool.
+        weight: ``(out, in, k, k)``.
+
+    Returns:
+        ``(n, out, height, width)``, zero where inactive.
+    """
+    return F.conv2d(maps, weight, padding=weight.shape[-1] // 2) * mask.unsqueeze(1)
+
+
+def sparse_batch_norm(
+    maps: Tensor,
+    mask: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-4,
+) -> Tensor:
+    """Batch norm over active sites alone; zero elsewhere. Fewer than two sites are normalised by the running values."""
+    sample, row, col = mask.nonzero(as_tuple=True)
+    features = maps[sample, :, row, col]
+    features = F.batch_norm(
+        features, running_mean, running_var, weight, bias, training and len(features) > 1, momentum, eps
+    )
+    out = torch.zeros_like(maps, dtype=features.dtype)
+    out[sample, :, row, col] = features
+    return out
+
+
+def sparse_max_pool2d(maps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Max-pool 2x2: a site is active where any of its inputs is, and takes the largest of those that are.
+
+    Returns:
+        Maps ``(n, channels, height // 2, width // 2)`` and their mask.
+    """
+    pooled_mask = F.max_pool2d(mask.unsqueeze(1).to(maps.dtype), 2)[:, 0] > 0
+    lowest = torch.finfo(maps.dtype).min
+    pooled = F.max_pool2d(maps.masked_fill(~mask.unsqueeze(1), lowest), 2)
+    return pooled.masked_fill(~pooled_mask.unsqueeze(1), 0.0), pooled_mask
