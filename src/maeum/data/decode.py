@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,13 +19,14 @@ from maeum.config import Config
 from maeum.corpora.base import LeftOut
 from maeum.data.shards import StoreItem
 from maeum.errors import CorpusError, MediaError
+from maeum.media.activity import speech_regions
 from maeum.media.audio import SAMPLE_RATE_HZ, read_audio
+from maeum.media.faces import FaceDetector, centre_crop, crop_face, resize_face
 from maeum.media.images import read_image
 from maeum.media.info import probe
+from maeum.media.speech import mel_pieces
+from maeum.media.video import sample_frames
 from maeum.types import Modality, Utterance
-
-if TYPE_CHECKING:
-    from maeum.media.faces import FaceDetector
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _FRAMES_AT_ONCE = 16
@@ -106,15 +107,11 @@ class Decoder:
         rgb = read_image(path)
         if self.faces == "crops":
             if rgb.shape[:2] != (48, 48):
-                from maeum.media.faces import resize_face
-
                 rgb = resize_face(rgb)
             return np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
         return self._stack(self._crops([rgb]), 1, notes)
 
     def _video(self, path: Path, utterance: Utterance, notes: list[str]) -> NDArray[np.uint8] | None:
-        from maeum.media.video import sample_frames
-
         frames = sample_frames(path, every_s=self.config.every_s, start_s=utterance.start_s, end_s=utterance.end_s)
         crops: list[NDArray[np.uint8]] = []
         seen, chunk = 0, []
@@ -130,8 +127,6 @@ class Decoder:
 
     def _crops(self, frames: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
         """The largest face of each frame, ``(48, 48, 3)``; frames without one give their centre or nothing."""
-        from maeum.media.faces import FaceDetector, centre_crop, crop_face
-
         if not frames:
             return []
         if self._detector is None:
@@ -151,8 +146,6 @@ class Decoder:
         return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)) if crops else None
 
     def _speech(self, path: Path, utterance: Utterance, notes: list[str]) -> NDArray[Any] | None:
-        from maeum.media.speech import mel_pieces, speech_regions
-
         audio = read_audio(path, start_s=utterance.start_s, end_s=utterance.end_s)
         notes.extend(audio.notes)
         wave = torch.from_numpy(np.ascontiguousarray(audio.samples))

@@ -36,8 +36,8 @@ class StoreItem:
     """One utterance on its way into a store.
 
     faces: uint8 RGB ``(frames, 3, 48, 48)``. pieces: log-mel ``(pieces, 1, 128, 32)``, float16 or float32. content:
-    hash of what it was made from. notes: what to know about it (frames without a face, a truncated file). provenance: for
-    a composed item, the ids it is made of.
+    hash of what it was made from. notes: what to know about it (frames without a face, a truncated file). provenance:
+    for a composed item, the ids it is made of.
     """
 
     utterance: Utterance

@@ -1,1 +1,22 @@
 """Scores and calibration: pure functions of predictions."""
+
+from __future__ import annotations
+
+from maeum.evaluation import calibration, dimensional, metrics, multilabel
+from maeum.evaluation.base import METRICS, Metric
+from maeum.evaluation.report import PredictionSet, Report, evaluate
+from maeum.evaluation.thresholds import Thresholds, choose_thresholds
+
+__all__ = [
+    "METRICS",
+    "Metric",
+    "PredictionSet",
+    "Report",
+    "Thresholds",
+    "calibration",
+    "choose_thresholds",
+    "dimensional",
+    "evaluate",
+    "metrics",
+    "multilabel",
+]

@@ -1,0 +1,135 @@
+"""Whether a probability means what it says, and the one number that makes it so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maeum.errors import EvaluationError
+from maeum.evaluation.base import Absent, ArrayLike, Floats, as_classes, as_floats, metric, same_length
+
+#: Equal-width bins of top-label confidence in `expected_calibration_error`.
+BINS = 15
+_LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.05, 20.0
+_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Items whose confidence is in (low, high]. confidence, accuracy: their means; None in an empty bin."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float | None
+    accuracy: float | None
+
+
+def reliability(probs: ArrayLike, target: ArrayLike, bins: int = BINS) -> list[ReliabilityBin]:
+    """Confidence against accuracy of the most probable class, in equal-width bins (low, high] of confidence.
+
+    Args:
+        probs: ``(n, classes)``, rows that sum to 1.
+        target: true classes, ``(n,)``.
+        bins: how many.
+
+    Raises:
+        EvaluationError: when rows are not probabilities, or lengths differ.
+    """
+    p, true = _checked(probs, target)
+    confidence, right = p.max(1), p.argmax(1) == true
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    table = []
+    for i in range(bins):
+        inside = place == i
+        count = int(inside.sum())
+        mean = float(confidence[inside].mean()) if count else None
+        share = float(right[inside].mean()) if count else None
+        table.append(ReliabilityBin(i / bins, (i + 1) / bins, count, mean, share))
+    return table
+
+
+def expected_calibration_error(probs: ArrayLike, target: ArrayLike, bins: int = BINS) -> float:
+    """Expected calibration error, 0..1: the mean over items of ``|accuracy - confidence|`` of the item's bin.
+
+    Top-label confidence, 15 equal-width bins, empty bins count nothing (Guo et al. 2017, equation 3).
+
+    Raises:
+        EvaluationError: see `reliability`.
+    """
+    table = reliability(probs, target, bins)
+    total = sum(b.count for b in table)
+    return sum(
+        b.count * abs(b.accuracy - b.confidence) for b in table if b.accuracy is not None and b.confidence is not None
+    ) / total  # fmt: skip
+
+
+def brier(probs: ArrayLike, target: ArrayLike) -> float:
+    """Brier score, 0..2: the mean over items of the squared distance between probabilities and the one-hot truth."""
+    p, true = _checked(probs, target)
+    return float(((p - np.eye(p.shape[1])[true]) ** 2).sum(1).mean())
+
+
+def negative_log_likelihood(logits: ArrayLike, target: ArrayLike, temperature: float = 1.0) -> float:
+    """Mean of ``-log p(true class)`` in nats, with ``p = softmax(logits / temperature)``, computed in float64."""
+    z = as_floats(logits, "logits", 2) / temperature
+    true = as_classes(target, "targets", z.shape[1])
+    same_length(z, true)
+    z = z - z.max(1, keepdims=True)
+    return float((np.log(np.exp(z).sum(1)) - z[np.arange(len(z)), true]).mean())
+
+
+def fit_temperature(dev_logits: ArrayLike, dev_target: ArrayLike) -> float:
+    """The temperature that makes ``softmax(logits / temperature)`` most likely (Guo et al. 2017).
+
+    The likelihood has one optimum in 1 / temperature, found by golden section within 0.05..20.
+
+    Args:
+        dev_logits: of dev items, never of those that are scored, ``(n, classes)``.
+        dev_target: their true classes, ``(n,)``.
+
+    Raises:
+        EvaluationError: when lengths differ, or logits are not finite.
+    """
+    low, high = math.log(_LOWEST_TEMPERATURE), math.log(_HIGHEST_TEMPERATURE)
+
+    def cost(log_temperature: float) -> float:
+        return negative_log_likelihood(dev_logits, dev_target, math.exp(log_temperature))
+
+    a, b = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+    cost_a, cost_b = cost(a), cost(b)
+    while high - low > 1e-7:
+        if cost_a < cost_b:
+            high, b, cost_b = b, a, cost_a
+            a = high - _GOLDEN * (high - low)
+            cost_a = cost(a)
+        else:
+            low, a, cost_a = a, b, cost_b
+            b = low + _GOLDEN * (high - low)
+            cost_b = cost(b)
+    return math.exp((low + high) / 2)
+
+
+def _checked(probs: ArrayLike, target: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
+    p = as_floats(probs, "probabilities", 2)
+    if p.min() < 0 or np.abs(p.sum(1) - 1).max() > 1e-4:
+        raise EvaluationError("probabilities do not sum to 1", remedy="Apply softmax to logits first.")
+    true = as_classes(target, "targets", p.shape[1])
+    same_length(p, true)
+    return p, true
+
+
+@metric("ece", "single-label", 0.0, 1.0, higher_is_better=False)
+def _ece_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
+    """Expected calibration error: top label, 15 equal-width bins."""
+    return expected_calibration_error(probs, target)
+
+
+@metric("brier", "single-label", 0.0, 2.0, higher_is_better=False)
+def _brier_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
+    """Brier score: squared distance between probabilities and the truth."""
+    return brier(probs, target)

@@ -1,0 +1,191 @@
+"""Scores of single-label predictions: pure functions of predicted and true classes.
+
+Words: *accuracy* is the share of items that are right (WA in the literature on speech emotion); *uar* is the unweighted
+average recall, the mean of the classes' recalls (UA). No function returns NaN: a score that is undefined is an
+EvaluationError, or the class is left out when the caller says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maeum.errors import EvaluationError
+from maeum.evaluation.base import Absent, ArrayLike, Floats, Ints, as_classes, as_floats, metric, same_length
+
+
+def confusion_matrix(preds: ArrayLike, target: ArrayLike, num_classes: int) -> Ints:
+    """How often class i was taken for class j.
+
+    Args:
+        preds: predicted classes, ``(n,)``.
+        target: true classes, ``(n,)``.
+        num_classes: how many classes there are.
+
+    Returns:
+        Counts ``(num_classes, num_classes)``: rows are true, columns predicted.
+
+    Raises:
+        EvaluationError: when there are no items, lengths differ, or an index is no class.
+    """
+    predicted, true = as_classes(preds, "predictions", num_classes), as_classes(target, "targets", num_classes)
+    same_length(predicted, true)
+    return np.bincount(true * num_classes + predicted, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def accuracy(preds: ArrayLike, target: ArrayLike) -> float:
+    """Share of items whose class is right, 0..1 (WA)."""
+    predicted, true = as_classes(preds, "predictions"), as_classes(target, "targets")
+    same_length(predicted, true)
+    return float((predicted == true).mean())
+
+
+def uar(preds: ArrayLike, target: ArrayLike, num_classes: int, absent: Absent = "error") -> float:
+    """Unweighted average recall, 0..1 (UA): the mean over classes of the share of its items that are recognised.
+
+    Args:
+        preds: predicted classes, ``(n,)``.
+        target: true classes, ``(n,)``.
+        num_classes: how many classes there are.
+        absent: a class without items has no recall: ``error`` refuses, ``exclude`` leaves it out of the mean.
+
+    Raises:
+        EvaluationError: see `confusion_matrix`, and ``absent``.
+    """
+    return _uar(confusion_matrix(preds, target, num_classes), absent)
+
+
+def f1_per_class(preds: ArrayLike, target: ArrayLike, num_classes: int) -> list[float | None]:
+    """F1 of each class, ``2 TP / (2 TP + FP + FN)``, 0..1; None where it has no items and was never predicted."""
+    return _f1(confusion_matrix(preds, target, num_classes))
+
+
+def f1(
+    preds: ArrayLike,
+    target: ArrayLike,
+    num_classes: int,
+    average: Literal["macro", "weighted", "micro"] = "macro",
+    absent: Absent = "error",
+) -> float:
+    """F1 over all classes, 0..1.
+
+    Args:
+        preds: predicted classes, ``(n,)``.
+        target: true classes, ``(n,)``.
+        num_classes: how many classes there are.
+        average: ``macro`` is the mean over classes, ``weighted`` the mean weighted by the classes' items, ``micro``
+            counts all together (then equal to accuracy).
+        absent: for macro, what to do about a class without items. The other averages do not depend on it.
+
+    Raises:
+        EvaluationError: see `confusion_matrix`, and ``absent``.
+    """
+    matrix = confusion_matrix(preds, target, num_classes)
+    if average == "micro":
+        return float(matrix.trace() / matrix.sum())
+    if average == "weighted":
+        support = matrix.sum(1).tolist()
+        weighted = [score * n for score, n in zip(_f1(matrix), support, strict=True) if score is not None]
+        return sum(weighted) / sum(support)
+    return _macro_f1(matrix, absent)
+
+
+def one_vs_rest_accuracy(preds: ArrayLike, target: ArrayLike, num_classes: int) -> list[float]:
+    """For each class, the share of items for which "is it this class?" is answered right (IEMOCAP, Dai et al. 2021).
+
+    A classifier that never says yes has about ``1 - 1 / num_classes``: always show F1 and UAR beside it.
+    """
+    matrix = confusion_matrix(preds, target, num_classes)
+    wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
+    return [float(x) for x in 1.0 - wrong / matrix.sum()]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One class in a table. support: its items. predicted: how often it was said. None where a score is undefined."""
+
+    name: str
+    support: int
+    predicted: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+def class_table(preds: ArrayLike, target: ArrayLike, names: Sequence[str]) -> list[ClassScores]:
+    """Precision, recall and F1 of each class; raises EvaluationError like `confusion_matrix`."""
+    matrix = confusion_matrix(preds, target, len(names))
+    hits, support, predicted = matrix.diagonal().tolist(), matrix.sum(1).tolist(), matrix.sum(0).tolist()
+    return [
+        ClassScores(name, support[i], predicted[i], hits[i] / predicted[i] if predicted[i] else None,
+                    hits[i] / support[i] if support[i] else None, score)
+        for i, (name, score) in enumerate(zip(names, _f1(matrix), strict=True))
+    ]  # fmt: skip
+
+
+def majority_baseline(target: ArrayLike, num_classes: int) -> dict[str, float]:
+    """Accuracy, UAR and macro F1 of always saying the most frequent class; what a score has to be compared with."""
+    true = as_classes(target, "targets", num_classes)
+    preds = np.full_like(true, np.bincount(true).argmax())
+    return {"accuracy": accuracy(preds, true), "uar": uar(preds, true, num_classes, "exclude"),
+            "macro_f1": f1(preds, true, num_classes, absent="exclude")}  # fmt: skip
+
+
+def _present(matrix: Ints, absent: Absent) -> NDArray[np.bool_]:
+    present: NDArray[np.bool_] = matrix.sum(1) > 0
+    if absent == "error" and not present.all():
+        missing = np.flatnonzero(~present).tolist()
+        raise EvaluationError(f"classes {missing} have no items, so a mean over all classes is undefined",
+                              remedy='Score items of every class, or say absent="exclude".')  # fmt: skip
+    return present
+
+
+def _uar(matrix: Ints, absent: Absent) -> float:
+    present = _present(matrix, absent)
+    return float((matrix.diagonal()[present] / matrix.sum(1)[present]).mean())
+
+
+def _f1(matrix: Ints) -> list[float | None]:
+    hits, both = matrix.diagonal(), matrix.sum(0) + matrix.sum(1)
+    return [2.0 * h / b if b else None for h, b in zip(hits.tolist(), both.tolist(), strict=True)]
+
+
+def _macro_f1(matrix: Ints, absent: Absent) -> float:
+    present = _present(matrix, absent)
+    scores = [score for score, there in zip(_f1(matrix), present.tolist(), strict=True) if there and score is not None]
+    return sum(scores) / len(scores)
+
+
+def _matrix(probs: Floats, target: NDArray[Any]) -> Ints:
+    probs = as_floats(probs, "probabilities", 2)
+    return confusion_matrix(probs.argmax(1), target, probs.shape[1])
+
+
+@metric("accuracy", "single-label", 0.0, 1.0)
+def _accuracy_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
+    """Share of items whose most probable class is right (WA)."""
+    matrix = _matrix(probs, target)
+    return float(matrix.trace() / matrix.sum())
+
+
+@metric("uar", "single-label", 0.0, 1.0)
+def _uar_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
+    """Unweighted average recall of the most probable class (UA)."""
+    return _uar(_matrix(probs, target), absent)
+
+
+@metric("macro_f1", "single-label", 0.0, 1.0)
+def _macro_f1_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
+    """Mean over classes of F1 of the most probable class."""
+    return _macro_f1(_matrix(probs, target), absent)
+
+
+@metric("weighted_f1", "single-label", 0.0, 1.0)
+def _weighted_f1_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
+    """Mean over classes, weighted by their items, of F1 of the most probable class."""
+    probs = as_floats(probs, "probabilities", 2)
+    return f1(probs.argmax(1), target, probs.shape[1], "weighted")

@@ -1,0 +1,226 @@
+"""The report of a run: what was scored, every score with its interval, and what a trivial answer would have got."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from maeum.errors import EvaluationError
+from maeum.evaluation.base import METRICS, Floats, Ints, Metric, as_floats
+from maeum.evaluation.bootstrap import Interval, bootstrap_interval
+from maeum.evaluation.calibration import ReliabilityBin, fit_temperature, reliability
+from maeum.evaluation.metrics import class_table, confusion_matrix, majority_baseline
+from maeum.evaluation.multilabel import label_accuracy, label_f1, weighted_accuracy
+from maeum.evaluation.thresholds import Thresholds, choose_thresholds
+from maeum.labels import LabelSet
+
+
+@dataclass(frozen=True)
+class PredictionSet:
+    """What a model said about the items of one part.
+
+    ids: utterances. logits: ``(n, labels)`` before softmax or sigmoid. target: as `LabelSet.encode` gives them,
+    stacked. groups: each item's speaker (or recording), from which intervals are drawn; None where unknown. expected:
+    all ids that should have been answered, when known: one that is missing is an error, never a smaller n.
+
+    Raises:
+        EvaluationError: when lengths differ, an id is there twice, or an expected one is missing.
+    """
+
+    ids: tuple[str, ...]
+    logits: Tensor
+    target: Tensor
+    groups: tuple[str | None, ...] | None = None
+    expected: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not len(self.ids) == len(self.logits) == len(self.target):
+            raise EvaluationError(f"{len(self.ids)} ids, {len(self.logits)} predictions and {len(self.target)} targets")
+        if self.groups is not None and len(self.groups) != len(self.ids):
+            raise EvaluationError(f"{len(self.ids)} ids and {len(self.groups)} groups")
+        if len(set(self.ids)) < len(self.ids):
+            raise EvaluationError("an utterance was predicted twice", item=_first_repeat(self.ids))
+        if self.expected is not None:
+            if missing := sorted(set(self.expected) - set(self.ids)):
+                raise EvaluationError(f"{len(missing)} utterances have no prediction", item=missing[0],
+                                      remedy="Predict every utterance, also one without faces.")  # fmt: skip
+            if strange := sorted(set(self.ids) - set(self.expected)):
+                raise EvaluationError("was predicted but is not among the expected utterances", item=strange[0])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value and its bootstrap interval; None where the groups are too few for one."""
+
+    value: float
+    interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Scores of one run on one part.
+
+    scores: metric -> value and interval. classes: a row per label. confusion: counts, rows true, columns predicted
+    (single-label). baseline: what always saying the most frequent label gets. temperature, thresholds: fitted on dev;
+    None without dev. notes: what the reader has to know.
+    """
+
+    name: str
+    label_set: dict[str, object]
+    items: int
+    groups: int | None
+    scores: dict[str, Score]
+    classes: tuple[dict[str, Any], ...]
+    confusion: tuple[tuple[int, ...], ...] | None = None
+    baseline: dict[str, float] = field(default_factory=dict)
+    temperature: float | None = None
+    thresholds: tuple[float, ...] | None = None
+    reliability: tuple[ReliabilityBin, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, metric: str) -> float:
+        """The value of a metric."""
+        return self.scores[metric].value
+
+    def to_json(self) -> str:
+        """JSON without NaN."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
+
+    def save(self, path: Path | str) -> None:
+        """Write as JSON."""
+        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+
+
+def evaluate(
+    test: PredictionSet,
+    label_set: LabelSet,
+    dev: PredictionSet | None = None,
+    *,
+    name: str = "",
+    resamples: int = 1000,
+    seed: int = 0,
+    metrics: Sequence[str] | None = None,
+) -> Report:
+    """Score test predictions; everything that is tuned is tuned on dev predictions, given apart.
+
+    Args:
+        test: what is scored.
+        label_set: what the labels are; metrics are those of its task.
+        dev: what temperature (single-label) and thresholds (multi-label) are fitted on. None: neither is fitted.
+        name: of the run.
+        resamples: of the bootstrap; 0 makes no intervals.
+        seed: of the bootstrap.
+        metrics: names, all of the task when None.
+
+    Raises:
+        EvaluationError: when dev and test share an utterance or a speaker, or a score is undefined.
+        ConfigError: on an unknown metric.
+    """
+    if dev is not None:
+        _check_apart(dev, test)
+    names = [n for n in METRICS if METRICS[n].task == label_set.task] if metrics is None else list(metrics)
+    for metric in names:
+        if METRICS[metric].task != label_set.task:
+            raise EvaluationError(f"the metric {metric} is for {METRICS[metric].task} targets, not {label_set.task}")
+    notes: list[str] = []
+    temperature: float | None = None
+    thresholds: Thresholds | None = None
+    logits = test.logits.detach().cpu().double()
+    if dev is not None and label_set.task == "single-label":
+        temperature = fit_temperature(dev.logits, dev.target)
+        logits = logits / temperature
+    outputs = as_floats(label_set.activate(logits), "outputs", 2)
+    target = test.target.detach().cpu().numpy()
+    decided = outputs
+    if label_set.task == "multi-label":
+        if dev is not None:
+            thresholds = choose_thresholds(label_set.activate(dev.logits.detach().cpu().double()), dev.target)
+            decided = thresholds.apply(outputs)
+        else:
+            notes.append("no dev predictions were given: thresholds are 0.5")
+    scores = {}
+    for metric in names:
+        interval = None
+        if resamples:
+            try:
+                interval = _interval(METRICS[metric], decided, target, test.groups, resamples, seed)
+            except EvaluationError as error:
+                notes.append(f"no interval for {metric}: {error}")
+        scores[metric] = Score(METRICS[metric].function(decided, target, "error"), interval)
+    groups = None if test.groups is None else len({g for g in test.groups if g is not None}) or None
+    if groups is not None and groups < 10 and resamples:
+        notes.append(f"intervals are drawn from {groups} speakers only and are rough")
+    return Report(
+        name=name,
+        label_set=label_set.to_dict(),
+        items=len(test),
+        groups=groups,
+        scores=scores,
+        temperature=temperature,
+        thresholds=None if thresholds is None else thresholds.values,
+        notes=tuple(notes),
+        **_details(label_set, outputs, decided, test.target),
+    )
+
+
+def _interval(
+    metric: Metric, decided: Floats, target: Any, groups: Sequence[str | None] | None, resamples: int, seed: int
+) -> Interval:
+    def of(drawn: Ints) -> float:
+        return metric.function(decided[drawn], target[drawn], "exclude")
+
+    return bootstrap_interval(of, len(decided), groups, resamples=resamples, seed=seed)
+
+
+def _check_apart(dev: PredictionSet, test: PredictionSet) -> None:
+    """Dev and test must not be the same items; what is tuned on test items says nothing about new ones."""
+    if shared := sorted(set(dev.ids) & set(test.ids)):
+        raise EvaluationError(f"{len(shared)} utterances are in dev and in test", item=shared[0],
+                              remedy="Fit thresholds and temperature on dev only.")  # fmt: skip
+
+
+def _details(label_set: LabelSet, outputs: Floats, decided: Floats, target: Tensor) -> dict[str, Any]:
+    """What a report of this task shows beside its scores."""
+    if label_set.task == "single-label":
+        preds, true = outputs.argmax(1), target.cpu().numpy()
+        table = class_table(preds, true, label_set.names)
+        return {
+            "classes": tuple(asdict(row) for row in table),
+            "confusion": tuple(map(tuple, confusion_matrix(preds, true, len(label_set)).tolist())),
+            "baseline": majority_baseline(true, len(label_set)),
+            "reliability": tuple(reliability(outputs, true)),
+        }
+    if label_set.task == "multi-label":
+        true = target.cpu().double().numpy()
+        said = (decided > 0.5).astype(np.float64)
+        rows = zip(label_set.names, true.sum(0).tolist(), said.sum(0).tolist(), weighted_accuracy(said, true),
+                   label_f1(said, true), label_accuracy(said, true), strict=True)  # fmt: skip
+        keys = ("name", "support", "predicted", "wacc", "f1", "accuracy")
+        always_no = label_accuracy(np.zeros_like(true), true)
+        return {
+            "classes": tuple(dict(zip(keys, row, strict=True)) for row in rows),
+            "baseline": {"mean_accuracy_of_never": sum(always_no) / len(always_no)},
+        }
+    mean = target.cpu().double().numpy().mean(0)
+    return {"classes": tuple({"name": n, "mean": float(m)} for n, m in zip(label_set.names, mean, strict=True))}
+
+
+def _first_repeat(ids: Sequence[str]) -> str:
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            return id
+        seen.add(id)
+    raise AssertionError("no id repeats")
+
+
+__all__ = ["PredictionSet", "Report", "Score", "evaluate"]
