@@ -1,1 +1,1 @@
-"""From a recording to a timeline, and its reports."""
+"""From a user's recording to a timeline of emotions, and from there to files, pages and the terminal."""

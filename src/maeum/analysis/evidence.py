@@ -1,0 +1,197 @@
+"""What is given to a recogniser, checked, as the tensors a model reads; what cannot be used says why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from maeum.errors import InputError
+from maeum.media.audio import SAMPLE_RATE_HZ, to_mono_16k
+from maeum.media.faces import resize_face
+from maeum.media.activity import speech_regions
+from maeum.media.speech import mel_pieces
+from maeum.models.pretrained import InputSettings
+from maeum.types import MODALITIES, Clip, Modality
+
+#: Sound shorter than this says nothing about a voice; sound that never rises above this level is silence.
+SHORTEST_S, SILENCE_DBFS = 0.2, -70.0
+_LEVEL_WINDOW_S = 0.05
+_PIECE_S = 0.4
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What there is to go on for one prediction.
+
+    clip: the tensors. problems: for each modality that was given and cannot be used, why. notes: what to know about what is
+    used.
+    """
+
+    clip: Clip
+    problems: dict[Modality, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def limited_to(self, readable: Iterable[Modality]) -> Evidence:
+        """Without the modalities that a model does not read; each becomes a problem."""
+        unread = [m for m in self.clip.modalities if m not in tuple(readable)]
+        drop = {"faces": "faces", "speech": "pieces", "text": "text"}
+        clip = replace(self.clip, **{drop[m]: None for m in unread})
+        problems = self.problems | {m: f"this model does not read {_NOUN[m]}" for m in unread}
+        return replace(self, clip=clip, problems=problems)
+
+    def explain(self) -> tuple[str, ...]:
+        """The problems in words, in the order of modalities."""
+        return tuple(self.problems[m] for m in MODALITIES if m in self.problems)
+
+
+_NOUN: dict[Modality, str] = {"faces": "faces", "speech": "voices", "text": "words"}
+
+
+def collect(
+    id: str,
+    *,
+    faces: Tensor | None = None,
+    wave: Tensor | None = None,
+    text: str | None = None,
+    settings: InputSettings,
+    problems: dict[Modality, str] | None = None,
+) -> Evidence:
+    """Evidence from checked input.
+
+    Args:
+        id: names the clip.
+        faces: ``(n, 3, 48, 48)`` uint8, or None when none were asked for; empty when none were found.
+        wave: ``(n,)`` float32 at 16 kHz, or None.
+        text: words, or None.
+        settings: how the model wants its input.
+        problems: what is already known to be unusable.
+    """
+    problems = dict(problems or {})
+    notes: list[str] = []
+    if faces is not None and len(faces) == 0:
+        problems.setdefault("faces", "no face")
+        faces = None
+    pieces = None
+    if wave is not None:
+        pieces, problem = _pieces(wave, settings)
+        if problem:
+            problems["speech"] = problem
+        elif pieces is not None and len(pieces) > settings.max_pieces:
+            notes.append(
+                f"of {len(pieces) * _PIECE_S:.0f} s of sound the middle {settings.max_pieces * _PIECE_S:.0f} s were used"
+            )
+    if text is not None and not text.strip():
+        problems["text"] = "no words: the text is empty"
+        text = None
+    return Evidence(Clip(id, faces, pieces, text), problems, tuple(notes))
+
+
+def _pieces(wave: Tensor, settings: InputSettings) -> tuple[Tensor | None, str | None]:
+    """Log-mel pieces of a voice, or why there are none."""
+    seconds = len(wave) / SAMPLE_RATE_HZ
+    if seconds < SHORTEST_S:
+        return None, f"no speech: {seconds:.2f} s of sound is too short"
+    if loudest_dbfs(wave) < SILENCE_DBFS:
+        return None, "no speech: the sound is silent"
+    if settings.trim_silence and (regions := speech_regions(wave)):
+        start, end = round(regions[0][0] * SAMPLE_RATE_HZ), round(regions[-1][1] * SAMPLE_RATE_HZ)
+        if end - start >= SHORTEST_S * SAMPLE_RATE_HZ:
+            wave = wave[start:end]
+    return mel_pieces(wave), None
+
+
+def loudest_dbfs(wave: Tensor) -> float:
+    """Level of the loudest 50 ms, in decibels below full scale; minus infinity for digital silence."""
+    window = max(1, round(_LEVEL_WINDOW_S * SAMPLE_RATE_HZ))
+    if not len(wave):
+        return -math.inf
+    whole = torch.nn.functional.pad(wave.double(), (0, -len(wave) % window)).view(-1, window)
+    power = float((whole - whole.mean(1, keepdim=True)).square().mean(1).max())
+    return 10 * math.log10(power) if power > 0 else -math.inf
+
+
+def check_audio(audio: object, sample_rate_hz: object) -> NDArray[np.float32]:
+    """Sound given by a caller as 16 kHz mono ``(n,)``; empty input stays empty.
+
+    Raises:
+        InputError: when it is not sound, or the rate is missing or wrong.
+    """
+    if sample_rate_hz is None:
+        raise InputError("audio was given without its rate", item="sample_rate_hz",
+                         remedy="Add sample_rate_hz=, such as 16000 or 48000.")  # fmt: skip
+    samples = _array(audio, "audio", "Give a float array of shape (samples,) or (channels, samples).")
+    if samples.ndim == 2 and samples.shape[0] > samples.shape[1] > 0:
+        raise InputError(f"shape {samples.shape} looks like (samples, channels)", item="audio",
+                         remedy="Channels come first: transpose it with audio.T.")  # fmt: skip
+    if samples.ndim in (1, 2) and samples.size == 0:
+        to_mono_16k(np.zeros(1, np.float32), sample_rate_hz)  # type: ignore[arg-type]  # the rate is checked all the same
+        return np.zeros(0, np.float32)
+    if samples.dtype.kind == "f" and np.isfinite(samples).all() and np.abs(samples).max() > 16:
+        raise InputError(f"values up to {np.abs(samples).max():g} are not sound at full scale 1.0", item="audio",
+                         remedy="Divide 16-bit samples by 32768, or give them as int16.")  # fmt: skip
+    return to_mono_16k(samples, sample_rate_hz)  # type: ignore[arg-type]
+
+
+def check_faces(faces: object) -> Tensor:
+    """Face pictures given by a caller as ``(n, 3, 48, 48)`` uint8; an empty list gives ``n = 0``.
+
+    Raises:
+        InputError: when it is not a sequence of RGB uint8 pictures; names the first that is not.
+    """
+    remedy = "Give a list of RGB pictures, uint8, of shape (height, width, 3)."
+    if isinstance(faces, str | bytes | dict) or not isinstance(faces, Iterable):
+        raise InputError(f"{type(faces).__name__} is not a list of pictures", item="faces", remedy=remedy)
+    if isinstance(faces, np.ndarray | Tensor) and faces.ndim in (2, 3):
+        raise InputError("is one picture", item="faces", remedy="Put it in a list: faces=[picture].")
+    crops = [resize_face(_checked_picture(face, f"faces[{i}]")) for i, face in enumerate(faces)]
+    if not crops:
+        return torch.zeros(0, 3, 48, 48, dtype=torch.uint8)
+    return torch.from_numpy(np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)))
+
+
+def _checked_picture(face: object, name: str) -> NDArray[np.uint8]:
+    picture = _array(face, name, "Give uint8 of shape (height, width, 3).")
+    shape, problem, remedy = picture.shape, "", ""
+    if picture.ndim == 3 and shape[0] in (1, 3) and shape[2] not in (3, 4):
+        problem, remedy = "has its channels first", "Give (height, width, 3): transpose(1, 2, 0)."
+    elif picture.ndim == 2 or (picture.ndim == 3 and shape[2] == 1):
+        problem, remedy = "is grey", "Repeat it over three channels: numpy.stack([grey] * 3, -1)."
+    elif picture.ndim == 3 and shape[2] == 4:
+        problem, remedy = "has four channels", "Leave out the alpha channel: picture[..., :3]."
+    elif picture.ndim != 3 or shape[2] != 3:
+        problem, remedy = "is not a picture", "Give uint8 of shape (height, width, 3)."
+    elif picture.size == 0:
+        problem, remedy = "has no pixels", "Leave it out."
+    elif picture.dtype != np.uint8:
+        problem = "is not uint8"
+        small = picture.dtype.kind == "f" and np.nanmax(picture) <= 1.0
+        remedy = ("Values 0..1: give (picture * 255).astype('uint8')." if small else "Values 0..255: give picture.astype('uint8').")
+    if problem:
+        raise InputError(f"{problem} (shape {shape}, {picture.dtype})", item=name, remedy=remedy)
+    return picture
+
+
+def check_text(text: object) -> str:
+    """Words given by a caller; raises InputError when they are not a string."""
+    if not isinstance(text, str):
+        raise InputError(f"{type(text).__name__} is not a string", item="text", remedy="Give one str; join several with spaces.")
+    return text
+
+
+def _array(thing: object, name: str, remedy: str) -> NDArray[Any]:
+    if isinstance(thing, Tensor):
+        thing = thing.detach().cpu().numpy()
+    try:
+        array = np.asarray(thing)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{type(thing).__name__} is not an array ({error})", item=name, remedy=remedy) from error
+    if array.dtype.kind not in "fiub" or array.dtype.kind == "b":
+        raise InputError(f"{type(thing).__name__} of {array.dtype} holds no numbers", item=name, remedy=remedy)
+    return array

@@ -1,0 +1,152 @@
+"""What is on this machine: models, versions, devices, codecs, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Literal
+
+import av
+import torch
+from rich.table import Table
+from rich.text import Text
+
+from maeum import __version__
+from maeum.errors import MaeumError
+from maeum.models.pretrained import EMBEDDED, ModelCard, load_pretrained
+
+State = Literal["good", "optional", "broken"]
+
+_PACKAGES = ("torch", "numpy", "av", "soxr", "soundfile", "pillow", "transformers", "safetensors", "sentencepiece", "pyarrow", "mtcnn")
+#: Extra -> (module, what it is for).
+_EXTRAS = {"track": ("tensorboard", "training curves in TensorBoard")}
+_DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac", "pcm_s16le")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check-up."""
+
+    name: str
+    state: State
+    says: str
+
+    def line(self) -> Text:
+        """The line as it is printed; the state is a word too, not a colour alone."""
+        mark = {"good": ("ok       ", "green"), "optional": ("optional ", "yellow"), "broken": ("BROKEN   ", "bold red")}
+        return Text.assemble(mark[self.state], (f"{self.name}: ", "bold"), self.says)
+
+
+def checkup() -> list[Finding]:
+    """Look at everything that the main job needs, and at what would widen it."""
+    findings = [
+        Finding("maeum", "good", f"{__version__}, Python {platform.python_version()} at {sys.executable}"),
+        _machine(),
+        *_versions(),
+        *_devices(),
+        _codecs(),
+        _try("face detector", _detector),
+        _try("embedded model", _embedded),
+        *_extras(),
+    ]
+    unwanted = [name for name in ("torchvision", "torchaudio") if find_spec(name)]
+    if unwanted:
+        findings.append(Finding("packages", "optional", f"{', '.join(unwanted)} is installed; maeum does not need it, and beside a CPU "
+                                "build of torch it can break imports"))  # fmt: skip
+    return findings
+
+
+def models_table(card: ModelCard) -> Table:
+    """A model's card for the terminal."""
+    table = Table(title=Text.assemble((card.name, "bold"), f"  {card.title}"), title_justify="left", show_header=False,
+                  box=None, padding=(0, 2, 0, 0))  # fmt: skip
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    licence = Text(card.licence)
+    if card.non_commercial:
+        licence.append("  NON-COMMERCIAL use only", "bold yellow")
+    table.add_row("licence", licence)
+    table.add_row("size", f"{card.bytes / 1e6:.1f} MB, {card.parameters:,} parameters")
+    table.add_row("reads", ", ".join(card.modalities) or "-")
+    table.add_row("says", ", ".join(card.labels))
+    table.add_row("data", "\n".join(card.data) or "-")
+    for score in card.scores:
+        interval = f" ({score.low:.3f} to {score.high:.3f})" if score.low is not None and score.high is not None else ""
+        about = ", ".join(f"{n} {what}" for n, what in ((score.items, "items"), (score.speakers, "speakers")) if n)
+        table.add_row("score", f"{score.data}: {score.name} {score.value:.3f}{interval}" + (f", {about}" if about else ""))
+    if card.intended_use:
+        table.add_row("meant for", card.intended_use)
+    if card.limits:
+        table.add_row("limits", card.limits)
+    return table
+
+
+def _machine() -> Finding:
+    threads = f"torch uses {torch.get_num_threads()} of {os.cpu_count()} processors"
+    return Finding("machine", "good", f"{platform.system()} {platform.machine()}, {threads}")
+
+
+def _versions() -> list[Finding]:
+    there, missing = [], []
+    for name in _PACKAGES:
+        try:
+            there.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    findings = [Finding("packages", "good", ", ".join(there))]
+    if missing:
+        findings.append(Finding("packages", "broken", f"missing: {', '.join(missing)}; install maeum again with pip"))
+    return findings
+
+
+def _devices() -> list[Finding]:
+    findings = [Finding("cpu", "good", "decoding, face detection, and models by default")]
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        findings.append(Finding("cuda", "good", f"{names}: models with --device cuda"))
+    else:
+        findings.append(Finding("cuda", "optional", "no GPU that torch can use; everything runs on the CPU"))
+    return findings
+
+
+def _codecs() -> Finding:
+    missing = [name for name in _DECODERS if name not in av.codecs_available]
+    libraries = ".".join(str(n) for n in av.library_versions["libavcodec"])
+    if missing:
+        return Finding("codecs", "optional", f"libavcodec {libraries}; cannot decode {', '.join(missing)}")
+    return Finding("codecs", "good", f"libavcodec {libraries} decodes {', '.join(_DECODERS)} and {len(av.codecs_available) - len(_DECODERS)} more")
+
+
+def _detector() -> str:
+    from maeum.media.mtcnn_networks import load_networks
+
+    load_networks()
+    return "MTCNN's published weights found in the mtcnn package"
+
+
+def _embedded() -> str:
+    pretrained = load_pretrained(EMBEDDED)
+    card = pretrained.card
+    mark = ", NON-COMMERCIAL" if card.non_commercial else ""
+    return f"{card.name} loads, {card.parameters:,} parameters, {card.bytes / 1e6:.1f} MB, licence {card.licence}{mark}"
+
+
+def _try(name: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, "good", look())
+    except MaeumError as error:
+        return Finding(name, "broken", str(error))
+
+
+def _extras() -> list[Finding]:
+    return [
+        Finding(module, "good", what)
+        if find_spec(module)
+        else Finding(module, "optional", f"not installed; {what}: pip install 'maeum[{extra}]'")
+        for extra, (module, what) in _EXTRAS.items()
+    ]

@@ -1,0 +1,161 @@
+"""Looking at and listening to a recording once: the faces it shows, each followed through it, and its sound."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from maeum.analysis.segments import Presence
+from maeum.errors import MediaError
+from maeum.media.audio import read_audio
+from maeum.media.boxes import FaceBox
+from maeum.media.faces import FACE_PX, FaceDetector, crop_face
+from maeum.media.info import MediaInfo
+from maeum.media.tracks import track_faces
+from maeum.media.video import Frame, sample_frames
+from maeum.types import FaceTrack
+
+#: Told how far a pass over the recording has come: what is done, seconds done, seconds in all.
+Progress = Callable[[str, float, float], None]
+
+_FRAMES_AT_ONCE = 8
+#: Pictures of the faces in reports.
+_PORTRAIT_PX, _PORTRAIT_MARGIN_PX = 112, 26
+
+
+@dataclass(frozen=True)
+class WatchedFace:
+    """One face through a recording. times_s: ``(n,)``. boxes: of the upright frames. crops: ``(n, 3, 48, 48)`` uint8."""
+
+    id: int
+    times_s: tuple[float, ...]
+    boxes: tuple[FaceBox, ...]
+    crops: NDArray[np.uint8]
+    portrait_png: bytes
+
+    @property
+    def presence(self) -> Presence:
+        """What planning needs to know of it."""
+        return Presence(self.id, self.times_s, tuple(b.width * b.height for b in self.boxes))
+
+    @property
+    def track(self) -> FaceTrack:
+        """What a timeline keeps of it."""
+        boxes = zip(self.times_s, self.boxes, strict=True)
+        return FaceTrack(self.id, tuple((t, b.left, b.top, b.right, b.bottom) for t, b in boxes), self.portrait_png)
+
+    def between(self, start_s: float, end_s: float) -> NDArray[np.uint8]:
+        """Its crops in a stretch, ``(n, 3, 48, 48)``."""
+        times = np.asarray(self.times_s)
+        return self.crops[(times >= start_s - 1e-9) & (times < end_s - 1e-9)]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """The faces of a recording. frames: how many pictures were looked at. end_s: when the last one was shown."""
+
+    faces: tuple[WatchedFace, ...] = ()
+    frames: int = 0
+    end_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The sound of a recording. samples: ``(n,)`` float32 at 16 kHz. missing: why there is none, else None."""
+
+    samples: NDArray[np.float32]
+    missing: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def watch(info: MediaInfo, detector: FaceDetector, every_s: float, margin_px: int, progress: Progress) -> Watched:
+    """Find and follow the faces of a recording; one decoding pass, a few frames in memory at a time.
+
+    A picture stream that cannot be decoded gives no faces and a note, as the sound may still be good.
+    """
+    if not info.has_video:
+        return Watched(notes=("there is no picture",))
+    times: list[float] = []
+    found: list[list[FaceBox]] = []
+    crops: dict[tuple[float, FaceBox], NDArray[np.uint8]] = {}
+    portraits: dict[tuple[float, FaceBox], bytes] = {}
+    try:
+        frames = sample_frames(info.path, every_s=every_s)
+        for chunk in _chunks(frames):
+            for frame, boxes in zip(chunk, detector.detect([f.rgb for f in chunk]), strict=True):
+                times.append(frame.time_s)
+                found.append(boxes)
+                for box in boxes:
+                    crops[frame.time_s, box] = crop_face(frame.rgb, box, FACE_PX, margin_px)
+                    portraits[frame.time_s, box] = _portrait(frame.rgb, box)
+            progress("faces", times[-1] + every_s, info.duration_s or 0.0)
+    except MediaError as error:
+        return Watched(notes=(f"the picture cannot be used: {error.problem}",))
+    watched = tuple(
+        WatchedFace(
+            id=number,
+            times_s=tuple(t for t, _ in track.boxes),
+            boxes=tuple(b for _, b in track.boxes),
+            crops=np.stack([crops[key] for key in track.boxes]).transpose(0, 3, 1, 2),
+            portrait_png=_png(portraits[max(track.boxes, key=_quality)]),
+        )
+        for number, track in enumerate(track_faces(times, found), start=1)
+    )
+    return Watched(watched, len(times), times[-1] + every_s if times else 0.0, frames.notes)
+
+
+def listen(info: MediaInfo, progress: Progress) -> Heard:
+    """The whole sound of a recording; a stream that cannot be decoded counts as none, with the reason."""
+    nothing = np.zeros(0, np.float32)
+    if not info.has_audio:
+        return Heard(nothing, "the recording has no sound")
+    progress("sound", 0.0, info.duration_s or 0.0)
+    try:
+        audio = read_audio(info.path)
+    except MediaError as error:
+        return Heard(nothing, f"the sound cannot be used: {error.problem}")
+    return Heard(audio.samples, None, audio.notes)
+
+
+def wave_of(samples: NDArray[np.float32]) -> torch.Tensor:
+    """Samples as a tensor ``(n,)``."""
+    return torch.from_numpy(np.ascontiguousarray(samples))
+
+
+def _chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
+    chunk: list[Frame] = []
+    for frame in frames:
+        chunk.append(frame)
+        if len(chunk) == _FRAMES_AT_ONCE:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _quality(seen: tuple[float, FaceBox]) -> float:
+    _, box = seen
+    return box.width * box.height * box.confidence**4
+
+
+def _portrait(rgb: NDArray[np.uint8], box: FaceBox) -> bytes:
+    """A small JPEG, so that a long recording's portraits stay small until the best one is chosen."""
+    picture = io.BytesIO()
+    crop = crop_face(rgb, box, _PORTRAIT_PX, _PORTRAIT_MARGIN_PX)
+    Image.fromarray(crop).save(picture, "JPEG", quality=90)
+    return picture.getvalue()
+
+
+def _png(jpeg: bytes) -> bytes:
+    picture = io.BytesIO()
+    with Image.open(io.BytesIO(jpeg)) as image:
+        image.save(picture, "PNG", optimize=True)
+    return picture.getvalue()

@@ -1,0 +1,312 @@
+"""A trained model in use: predictions about what it is given, and timelines of recordings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maeum.analysis.evidence import SILENCE_DBFS, Evidence, check_audio, check_faces, check_text, collect, loudest_dbfs
+from maeum.analysis.observe import Heard, Progress, Watched, listen, watch, wave_of
+from maeum.analysis.segments import Planned, plan
+from maeum.data.collate import Collator
+from maeum.errors import InputError, ModelError
+from maeum.media.audio import SAMPLE_RATE_HZ
+from maeum.media.faces import FaceDetector
+from maeum.media.info import probe
+from maeum.media.activity import speech_regions
+from maeum.media.text import TranscriptLine, read_transcript
+from maeum.models.pretrained import EMBEDDED, ModelCard, Pretrained, embedded_folder, load_pretrained
+from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
+
+_CLIPS_AT_ONCE = 8
+
+
+class Recognizer:
+    """Says which emotion faces, a voice and words express, as far as its model can tell.
+
+    It holds no state between calls, so threads may share one. Equal input gives equal answers.
+
+    Args:
+        pretrained: the trained model; see `load`.
+
+    Raises:
+        ModelError: when the model does not answer with probabilities of labels.
+    """
+
+    def __init__(self, pretrained: Pretrained) -> None:
+        if pretrained.label_set.task == "dimensional":
+            raise ModelError(
+                "answers with scales, not with labels", item=pretrained.name, remedy="Use a single- or multi-label model."
+            )
+        self.pretrained = pretrained
+        settings = pretrained.settings
+        self.modalities: tuple[Modality, ...] = getattr(pretrained.model, "modalities", MODALITIES)
+        self._collate = Collator(
+            pretrained.tokenizer,
+            pad_id=pretrained.tokenizer.pad_id if pretrained.tokenizer else 0,
+            max_tokens=settings.max_tokens,
+            max_frames=settings.max_frames,
+            max_pieces=settings.max_pieces,
+        )
+        self._device = next((p.device for p in pretrained.model.parameters()), torch.device("cpu"))
+        self._detector: FaceDetector | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"Recognizer({self.pretrained.name!r}, labels={list(self.labels)}, modalities={list(self.modalities)})"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names it answers with."""
+        return self.pretrained.label_set.names
+
+    @property
+    def card(self) -> ModelCard:
+        """What its model was trained on, its licence, its scores and its limits."""
+        return self.pretrained.card
+
+    def predict(
+        self,
+        *,
+        audio: Any = None,
+        sample_rate_hz: int | None = None,
+        faces: Any = None,
+        text: str | None = None,
+        min_confidence: float = 0.0,
+    ) -> Prediction:
+        """What one utterance expresses. Any subset of faces, voice and words will do.
+
+        Args:
+            audio: sound, ``(samples,)`` or ``(channels, samples)``; floats at full scale 1.0, or integers.
+            sample_rate_hz: its rate; needed with ``audio``.
+            faces: pictures of one person's face in the order of time, each uint8 RGB ``(height, width, 3)`` of any size,
+                about one every half second.
+            text: the words that were said.
+            min_confidence: below this confidence it abstains.
+
+        Returns:
+            `Prediction`. Where nothing given can be used (silence, no face, no word), its label is None, ``reason`` says
+            why, and its probabilities are equal.
+
+        Raises:
+            InputError: when an argument is not what it should be; names the argument and what to do.
+        """
+        _check_share(min_confidence)
+        if audio is None and faces is None and text is None:
+            raise InputError("nothing was given", item="predict", remedy="Give at least one of audio=, faces=, text=.")
+        if audio is None and sample_rate_hz is not None:
+            raise InputError("was given without audio", item="sample_rate_hz", remedy="Add audio=, or leave it out.")
+        evidence = collect(
+            "prediction",
+            faces=None if faces is None else check_faces(faces),
+            wave=None if audio is None else wave_of(check_audio(audio, sample_rate_hz)),
+            text=None if text is None else check_text(text),
+            settings=self.pretrained.settings,
+        )
+        return replace(self._answer([evidence], min_confidence)[0], id=None)
+
+    def analyse(
+        self,
+        path: Path | str,
+        transcript: Path | str | None = None,
+        *,
+        min_confidence: float = 0.0,
+        progress: Progress | None = None,
+    ) -> Timeline:
+        """Who expresses what, when, in a recording.
+
+        Args:
+            path: video or sound; anything that FFmpeg's libraries decode.
+            transcript: its words: .srt, .vtt, .json (with times) or .txt.
+            min_confidence: segments below this confidence abstain.
+            progress: told ``(what, seconds done, seconds in all)`` now and then.
+
+        Returns:
+            `Timeline`; see `maeum.analysis.segments` for what becomes a segment. A recording that shows no face and in which
+            nobody speaks has one segment, which abstains and says why.
+
+        Raises:
+            MediaError: when the file cannot be used at all.
+            TranscriptError: when the transcript cannot be read.
+        """
+        _check_share(min_confidence)
+        tell = progress or _silent
+        lines = read_transcript(transcript) if transcript is not None else []
+        info = probe(path)
+        heard = listen(info, tell)
+        settings = self.pretrained.settings
+        watched = watch(info, self._faces(), settings.frame_every_s, settings.margin_px, tell)
+        duration_s = info.duration_s or max(watched.end_s, len(heard.samples) / SAMPLE_RATE_HZ)
+        voice, sound_notes = _voice(heard)
+        planned = plan(duration_s, lines, voice, [f.presence for f in watched.faces], settings.frame_every_s)
+        tell("emotions", 0.0, duration_s)
+        segments = self._segments(planned.segments, watched, heard, min_confidence)
+        if not segments:
+            segments = [_nothing(duration_s, self.labels, watched, [*sound_notes, *watched.notes], bool(lines))]
+        tell("emotions", duration_s, duration_s)
+        return Timeline(
+            source=str(path),
+            duration_s=duration_s,
+            segments=tuple(segments),
+            tracks=tuple(f.track for f in watched.faces if f.id in planned.faces),
+            labels=self.labels,
+            model=self.pretrained.name,
+            notes=tuple(dict.fromkeys([*heard.notes, *sound_notes, *watched.notes, *planned.notes])),
+        )
+
+    def _faces(self) -> FaceDetector:
+        with self._lock:
+            if self._detector is None:
+                self._detector = FaceDetector()
+            return self._detector
+
+    def _segments(
+        self, planned: Sequence[Planned], watched: Watched, heard: Heard, min_confidence: float
+    ) -> list[Segment]:
+        faces = {face.id: face for face in watched.faces}
+        evidence = []
+        for number, part in enumerate(planned, start=1):
+            wave = None
+            if part.listens and heard.missing is None:
+                start, end = (round(t * SAMPLE_RATE_HZ) for t in (part.start_s, part.end_s))
+                wave = wave_of(heard.samples[start:end])
+            crops = torch.from_numpy(faces[part.face].between(part.start_s, part.end_s).copy()) if part.face else None
+            evidence.append(
+                collect(f"{number}", faces=crops, wave=wave, text=part.text, settings=self.pretrained.settings)
+            )
+        answers = self._answer(evidence, min_confidence)
+        return [
+            Segment(part.start_s, part.end_s, answer, part.text, part.face, part.speaker)
+            for part, answer in zip(planned, answers, strict=True)
+        ]
+
+    def _answer(self, evidence: Sequence[Evidence], min_confidence: float) -> list[Prediction]:
+        """A prediction for each, in their order."""
+        evidence = [self._readable(e) for e in evidence]
+        answers = {e.clip.id: _abstention(self.labels, e) for e in evidence if not e.clip.modalities}
+        usable = [e for e in evidence if e.clip.modalities]
+        for first in range(0, len(usable), _CLIPS_AT_ONCE):
+            some = usable[first : first + _CLIPS_AT_ONCE]
+            with torch.inference_mode():
+                output = self.pretrained.model(self._collate([e.clip for e in some]).to(self._device))
+                fused, own, shares = self.pretrained.probabilities(output)
+            for i, e in enumerate(some):
+                opinions = {
+                    m: ModalityOpinion(self._named(own[m][i]), float(shares[m][i]))
+                    for m in MODALITIES
+                    if m in own and m in e.clip.modalities
+                }
+                answers[e.clip.id] = self._prediction(self._named(fused[i]), opinions, e, min_confidence)
+        return [answers[e.clip.id] for e in evidence]
+
+    def _readable(self, evidence: Evidence) -> Evidence:
+        """Without what the model does not read: a modality that it lacks, words that leave no token."""
+        evidence = evidence.limited_to(self.modalities)
+        text, tokenize = evidence.clip.text, self.pretrained.tokenizer
+        if text is None or not text.strip():
+            return evidence
+        if tokenize is None or not tokenize([text])[0]:
+            problems: dict[Modality, str] = {**evidence.problems, "text": "no words: nothing in the text can be read"}
+            return replace(evidence, clip=replace(evidence.clip, text=None), problems=problems)
+        return evidence
+
+    def _named(self, values: Tensor) -> dict[str, float]:
+        """Probabilities by label; for single-label models they sum to 1 in double precision."""
+        row = values.double().cpu()
+        if self.pretrained.label_set.task == "single-label":
+            row = row / row.sum()
+        return dict(zip(self.labels, row.tolist(), strict=True))
+
+    def _prediction(
+        self, probs: dict[str, float], opinions: dict[Modality, ModalityOpinion], evidence: Evidence, least: float
+    ) -> Prediction:
+        label = max(probs, key=lambda name: probs[name])
+        confidence = probs[label]
+        reason = None
+        if confidence < least:
+            reason = f"not sure enough: {label} with {confidence:.0%}, below the asked {least:.0%}"
+        return Prediction(
+            probs=probs,
+            label=None if reason else label,
+            confidence=confidence,
+            modalities=opinions,
+            reason=reason,
+            notes=(*evidence.notes, *evidence.explain()),
+            id=evidence.clip.id,
+        )
+
+
+def load(name_or_dir: str | Path | None = None, device: str = "cpu") -> Recognizer:
+    """A recogniser.
+
+    Args:
+        name_or_dir: None for the model that ships; a folder written by ``maeum train``; or ``owner/name`` on the hub.
+        device: where it runs, such as ``cpu`` or ``cuda``.
+
+    Returns:
+        The recogniser; the same one for the same model, as long as its folder does not change.
+
+    Raises:
+        ModelError: when there is no such model, or it cannot be loaded or run there.
+    """
+    folder = embedded_folder() if name_or_dir in (None, EMBEDDED) else Path(str(name_or_dir))
+    changed = tuple((f.name, f.stat().st_mtime_ns) for f in sorted(folder.iterdir()) if f.is_file()) if folder.is_dir() else ()
+    return _loaded(name_or_dir if name_or_dir is None else str(name_or_dir), device, changed)
+
+
+@lru_cache(maxsize=2)
+def _loaded(name_or_dir: str | None, device: str, changed: tuple[tuple[str, int], ...]) -> Recognizer:
+    return Recognizer(load_pretrained(name_or_dir, device))
+
+
+def _voice(heard: Heard) -> tuple[list[tuple[float, float]], list[str]]:
+    """Stretches with a voice, and why there are none."""
+    if heard.missing is not None:
+        return [], [heard.missing]
+    wave = wave_of(heard.samples)
+    if loudest_dbfs(wave) < SILENCE_DBFS:
+        return [], ["the sound is silent"]
+    regions = [(float(a), float(b)) for a, b in speech_regions(wave)]
+    return regions, [] if regions else ["there is sound, but no voice was found in it"]
+
+
+def _nothing(
+    duration_s: float, labels: Sequence[str], watched: Watched, reasons: Sequence[str], transcript: bool
+) -> Segment:
+    """The one segment of a recording in which nobody is seen or heard."""
+    why = [f"no face in {watched.frames} pictures"] if watched.frames else []
+    why += [reason for reason in reasons if reason not in why]
+    if transcript:
+        why.append("the transcript has no words")
+    answer = _abstention(labels, None)
+    return Segment(0.0, duration_s, replace(answer, reason="; ".join(why), id="1"))
+
+
+def _abstention(labels: Sequence[str], evidence: Evidence | None) -> Prediction:
+    reasons = evidence.explain() if evidence else ()
+    return Prediction(
+        probs=dict.fromkeys(labels, 1 / len(labels)),
+        label=None,
+        confidence=0.0,
+        reason="; ".join(reasons) or "nothing to go on",
+        id=evidence.clip.id if evidence else None,
+    )
+
+
+def _check_share(value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+        raise InputError(f"{value!r} is not between 0 and 1", item="min_confidence", remedy="Give a probability such as 0.5.")
+
+
+def _silent(what: str, done_s: float, all_s: float) -> None:
+    """Progress that nobody asked for."""
+
+
+__all__ = ["Recognizer", "TranscriptLine", "load"]

@@ -1,0 +1,232 @@
+"""The HTML report: one self-contained file, no script, no network, for screens and for paper."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from maeum import __version__
+from maeum.analysis.palette import NO_ANSWER, colours, ink_on
+from maeum.analysis.terminal import lanes_of
+from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face
+from maeum.models.pretrained import ModelCard
+from maeum.types import MODALITIES, Prediction, Segment, Timeline
+
+#: Geometry of the drawn timeline, in SVG units (pixels at full width).
+_LEFT, _LANE, _BLOCK, _TOP, _WIDTH = 132, 64, 52, 8, 1080
+#: A long recording is drawn wider, and scrolls, so that a second keeps this many units.
+_PER_SECOND = 8.0
+_LETTER = 6.7
+
+
+@dataclass(frozen=True)
+class Block:
+    """A segment in the drawn timeline. level: top of its filled part, which is as high as the answer is sure."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    level: float
+    colour: str
+    label: str
+    detail: str
+    anchor: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A row of the drawn timeline."""
+
+    name: str
+    y: float
+    portrait: str | None
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stacked bar: how one voice in the matter shares 100 % among the labels."""
+
+    name: str
+    weight: str
+    parts: tuple[tuple[str, float, str, str], ...]  # label, percent, colour, ink
+    top: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A segment in words."""
+
+    anchor: str
+    when: str
+    who: str
+    portrait: str | None
+    text: str | None
+    label: str | None
+    confidence: str
+    colour: str
+    ink: str
+    bars: tuple[Bar, ...]
+    notes: tuple[str, ...]
+
+
+def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
+    """The report of a timeline.
+
+    Args:
+        timeline: what to show.
+        card: the model's card; its licence, data and scores are shown with it.
+
+    Returns:
+        A whole HTML document. All words that come from outside are escaped.
+    """
+    tones = colours(timeline.labels)
+    portraits = {t.id: _data_uri(t.thumbnail_png) for t in timeline.tracks}
+    width = max(float(_WIDTH), _LEFT + timeline.duration_s * _PER_SECOND)
+    numbers = {id(s): i for i, s in enumerate(timeline.segments, start=1)}
+    lanes = [
+        _lane(i, name, segments, timeline.duration_s, width, tones, portraits, numbers)
+        for i, (name, segments) in enumerate(lanes_of(timeline))
+    ]
+    bottom = _TOP + len(lanes) * _LANE
+    return _template().render(
+        title=Path(timeline.source).name,
+        timeline=timeline,
+        version=__version__,
+        width=round(width),
+        left=_LEFT,
+        bottom=bottom,
+        height=bottom + 28,
+        lanes=lanes,
+        ticks=_ticks(timeline.duration_s, width),
+        legend=[(label, tones[label], ink_on(tones[label])) for label in timeline.labels],
+        spent=_time_spent(timeline, tones),
+        cards=[_card(i, s, tones, portraits) for i, s in enumerate(timeline.segments, start=1)],
+        duration=clock(timeline.duration_s),
+        meaning=MEANING,
+        model=card,
+        size=_size(card.bytes) if card else "",
+        many=len(timeline.tracks) > 1,
+    )
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("maeum.analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _lane(
+    index: int,
+    name: str,
+    segments: Sequence[Segment],
+    duration_s: float,
+    width: float,
+    tones: dict[str, str],
+    portraits: dict[int, str | None],
+    numbers: dict[int, int],
+) -> Lane:
+    scale = (width - _LEFT) / max(duration_s, 1e-6)
+    y = _TOP + index * _LANE + (_LANE - _BLOCK) / 2
+    blocks = []
+    for segment in segments:
+        answer = segment.prediction
+        x, w = _LEFT + segment.start_s * scale + 1, max(3.0, (segment.end_s - segment.start_s) * scale - 2)
+        label = answer.label or "no answer"
+        sure = answer.confidence if answer.label else 0.0
+        when = f"{clock(segment.start_s)} to {clock(segment.end_s)}"
+        blocks.append(Block(
+            x=round(x, 1), y=y, width=round(w, 1), height=_BLOCK, level=round(y + _BLOCK * (1 - sure), 1),
+            colour=tones[answer.label] if answer.label else NO_ANSWER,
+            label=label if len(label) * _LETTER + 12 <= w else "",
+            detail=f"{sure:.0%}" if answer.label and w > 40 else "",
+            anchor=f"s{numbers[id(segment)]}",
+            tip=f"{when}, {name}: {label}" + (f" {sure:.0%}" if answer.label else f" ({answer.reason})"),
+        ))  # fmt: skip
+    face = next((s.face for s in segments if s.face), None)
+    return Lane(name, y, portraits.get(face) if face else None, tuple(blocks))
+
+
+def _ticks(duration_s: float, width: float) -> list[tuple[float, str]]:
+    """About eight round times along the axis."""
+    if duration_s <= 0:
+        return [(_LEFT, clock(0))]
+    rough = duration_s / max(4.0, (width - _LEFT) / 130)
+    step = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600) if s >= rough), 1800.0)
+    count = math.floor(duration_s / step + 1e-9)
+    return [(_LEFT + i * step / duration_s * (width - _LEFT), clock(i * step)) for i in range(count + 1)]
+
+
+def _time_spent(timeline: Timeline, tones: dict[str, str]) -> list[tuple[str, float, str, str]]:
+    """How much of the answered time each label has, largest first: label, percent, colour, ink."""
+    seconds = dict.fromkeys(timeline.labels, 0.0)
+    for segment in timeline.segments:
+        if segment.prediction.label:
+            seconds[segment.prediction.label] += segment.end_s - segment.start_s
+    total = sum(seconds.values())
+    ranked = sorted(((s, label) for label, s in seconds.items() if s > 0), reverse=True)
+    return [(label, 100 * s / total, tones[label], ink_on(tones[label])) for s, label in ranked]
+
+
+def _card(number: int, segment: Segment, tones: dict[str, str], portraits: dict[int, str | None]) -> Card:
+    answer = segment.prediction
+    who = [segment.speaker] if segment.speaker else []
+    who += [describe_face(segment.face)] if segment.face else []
+    colour = tones[answer.label] if answer.label else NO_ANSWER
+    bars = [] if not answer.modalities else [_bar("together", "", answer.probs, tones)]
+    if len(answer.modalities) > 1:
+        bars += [
+            _bar(MODALITY_NAMES[m], f"{answer.modalities[m].share:.0%}", answer.modalities[m].probs, tones)
+            for m in MODALITIES
+            if m in answer.modalities
+        ]
+    return Card(
+        anchor=f"s{number}",
+        when=f"{clock(segment.start_s)} – {clock(segment.end_s)}",
+        who=", ".join(who),
+        portrait=portraits.get(segment.face) if segment.face else None,
+        text=segment.text,
+        label=answer.label,
+        confidence=f"{answer.confidence:.0%}",
+        colour=colour,
+        ink=ink_on(colour),
+        bars=tuple(bars),
+        notes=tuple(n for n in (answer.reason, _alone(answer), *answer.notes) if n),
+    )
+
+
+def _alone(answer: Prediction) -> str | None:
+    names = [MODALITY_NAMES[m] for m in MODALITIES if m in answer.modalities]
+    return f"from the {names[0]} alone" if len(names) == 1 else None
+
+
+def _bar(name: str, weight: str, probs: object, tones: dict[str, str]) -> Bar:
+    assert isinstance(probs, dict)
+    ranked = sorted(probs.items(), key=lambda pair: -pair[1])
+    total = sum(probs.values()) or 1.0
+    return Bar(
+        name=name,
+        weight=weight,
+        parts=tuple((label, 100 * p / total, tones[label], ink_on(tones[label])) for label, p in ranked if p >= 0.005),
+        top=f"{ranked[0][0]} {ranked[0][1]:.0%}",
+        alt=", ".join(f"{label} {p:.0%}" for label, p in ranked),
+    )
+
+
+def _data_uri(png: bytes | None) -> str | None:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else None
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"

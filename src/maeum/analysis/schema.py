@@ -1,0 +1,104 @@
+"""A timeline as plain data and back: what JSON files hold."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from maeum import __version__
+from maeum.errors import ConfigError
+from maeum.models.pretrained import ModelCard
+from maeum.types import MODALITIES, FaceTrack, ModalityOpinion, Prediction, Segment, Timeline
+
+#: Name and version of the layout. The version grows when a reader of the older one would go wrong.
+SCHEMA = "maeum.timeline/1"
+
+
+def to_dict(timeline: Timeline, card: ModelCard | None = None) -> dict[str, Any]:
+    """Everything a timeline holds, JSON-able; portraits as base64 PNG."""
+    return {
+        "schema": SCHEMA,
+        "maeum": __version__,
+        "source": timeline.source,
+        "duration_s": timeline.duration_s,
+        "labels": list(timeline.labels),
+        "model": timeline.model,
+        "model_card": card.model_dump(mode="json") if card else None,
+        "notes": list(timeline.notes),
+        "segments": [_segment(s) for s in timeline.segments],
+        "tracks": [
+            {
+                "id": track.id,
+                "boxes": [
+                    dict(zip(("time_s", "left", "top", "right", "bottom"), (round(v, 3) for v in box), strict=True))
+                    for box in track.boxes
+                ],
+                "thumbnail_png": base64.b64encode(track.thumbnail_png).decode() if track.thumbnail_png else None,
+            }
+            for track in timeline.tracks
+        ],
+    }
+
+
+def from_dict(data: Mapping[str, Any]) -> Timeline:
+    """The timeline that `to_dict` wrote.
+
+    Raises:
+        ConfigError: when the data are of another layout.
+    """
+    if data.get("schema") != SCHEMA:
+        raise ConfigError(f"the layout is {data.get('schema')!r}, not {SCHEMA!r}", remedy="Read it with the maeum that wrote it.")
+    return Timeline(
+        source=data["source"],
+        duration_s=data["duration_s"],
+        segments=tuple(_read_segment(s) for s in data["segments"]),
+        tracks=tuple(
+            FaceTrack(
+                t["id"],
+                tuple((b["time_s"], b["left"], b["top"], b["right"], b["bottom"]) for b in t["boxes"]),
+                base64.b64decode(t["thumbnail_png"]) if t["thumbnail_png"] else None,
+            )
+            for t in data["tracks"]
+        ),
+        labels=tuple(data["labels"]),
+        model=data["model"],
+        notes=tuple(data["notes"]),
+    )
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    answer = segment.prediction
+    return {
+        "start_s": round(segment.start_s, 3),
+        "end_s": round(segment.end_s, 3),
+        "text": segment.text,
+        "face": segment.face,
+        "speaker": segment.speaker,
+        "prediction": {
+            "id": answer.id,
+            "label": answer.label,
+            "confidence": answer.confidence,
+            "reason": answer.reason,
+            "notes": list(answer.notes),
+            "probs": dict(answer.probs),
+            "modalities": {
+                m: {"label": o.label, "share": o.share, "probs": dict(o.probs)} for m, o in answer.modalities.items()
+            },
+        },
+    }
+
+
+def _read_segment(data: Mapping[str, Any]) -> Segment:
+    answer = data["prediction"]
+    opinions = answer["modalities"]
+    prediction = Prediction(
+        probs=answer["probs"],
+        label=answer["label"],
+        confidence=answer["confidence"],
+        modalities={m: ModalityOpinion(opinions[m]["probs"], opinions[m]["share"]) for m in MODALITIES if m in opinions},
+        reason=answer["reason"],
+        notes=tuple(answer["notes"]),
+        id=answer["id"],
+    )
+    return Segment(data["start_s"], data["end_s"], prediction, data["text"], data["face"], data["speaker"])

@@ -1,0 +1,300 @@
+"""A recording becomes segments: who speaks when, whose face belongs to it, and what the other faces do meanwhile.
+
+Rules, in this order:
+
+1. Where there are words with times, each line is a segment; long lines are split. Without, stretches of voice are joined and
+   split to about 2 to 6 s.
+2. A segment with voice belongs to its *main face*: the one with the most picture over time (area x seconds seen). A
+   stretch of voice without words is also cut where the main face changes, as at a cut of the film.
+3. Faces that are seen while they are not the main face of a voice get segments of their own, from the picture alone. A
+   face that leaves ends its segment.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from maeum.media.text import TranscriptLine
+
+#: Stretches of voice are joined and split to between these lengths.
+SHORT_S, LONG_S = 2.0, 6.0
+#: A line of a transcript longer than this is split into parts of about LONG_S.
+LONGEST_LINE_S = 10.0
+#: Voice with a pause up to this is one stretch; a stretch shorter than SHORT_S reaches over a longer one.
+_PAUSE_S, _REACH_S = 0.6, 1.5
+#: Length of a segment from the picture alone, with few faces and with many.
+_LOOK_S, _LOOK_MANY_S, _MANY = 2.0, 4.0, 2
+#: A face is followed on its own when it is seen for this long without a break.
+_SEEN_S = 1.0
+#: A change of the main face cuts a stretch of voice when both parts are this long.
+_CUT_S = 1.5
+#: As many faces as stay readable have a lane; the largest and longest seen.
+MOST_FACES = 8
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Presence:
+    """When a face is seen. times_s: of the sampled frames it is on, ascending; areas: of its box there, in pixels."""
+
+    id: int
+    times_s: tuple[float, ...]
+    areas: tuple[float, ...]
+
+    def score(self, start_s: float, end_s: float) -> float:
+        """Its picture over time within a stretch: the sum of its areas."""
+        return sum(a for t, a in zip(self.times_s, self.areas, strict=True) if start_s <= t < end_s)
+
+    def seen(self, start_s: float, end_s: float) -> bool:
+        """Whether a sampled frame of a stretch shows it."""
+        return any(start_s <= t < end_s for t in self.times_s)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A segment before it is looked at. face: id of its face; listens: whether its sound belongs to it."""
+
+    start_s: float
+    end_s: float
+    face: int | None = None
+    listens: bool = False
+    text: str | None = None
+    speaker: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Segments in order of time, the faces that have a lane, and what the user should know about the choice."""
+
+    segments: tuple[Planned, ...]
+    faces: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def plan(
+    duration_s: float,
+    lines: Sequence[TranscriptLine],
+    voice: Sequence[Span],
+    faces: Sequence[Presence],
+    every_s: float,
+) -> Plan:
+    """Segments of a recording.
+
+    Args:
+        duration_s: its length.
+        lines: its transcript, or nothing.
+        voice: stretches (start, end) in seconds with voice activity, ascending.
+        faces: the faces seen.
+        every_s: distance of the sampled frames.
+
+    Returns:
+        The plan; without words, voice and faces it has no segments.
+    """
+    notes: list[str] = []
+    voice = [(max(0.0, a), min(b, duration_s)) for a, b in voice if a < duration_s and b > a]
+    timed = [line for line in lines if line.start_s is not None]
+    if timed:
+        if len(timed) < len(lines):
+            notes.append(f"{len(lines) - len(timed)} lines of the transcript have no time and were left out")
+        spoken = [_with_main_face(s, faces) for s in _from_lines(timed, duration_s, notes)]
+        spoken += [part for s in _unworded(voice, spoken) for part in _cut_at_faces(s, faces, every_s)]
+    else:
+        spoken = [part for span in stretches(voice) for part in _cut_at_faces(Planned(*span, listens=True), faces, every_s)]
+        spoken = _spread(" ".join(line.text for line in lines), spoken, duration_s, faces, notes)
+    chosen = _chosen(faces, spoken, every_s, notes)
+    alone = [s for face in chosen for s in _alone(face, spoken, len(chosen), every_s, duration_s)]
+    segments = sorted([*spoken, *alone], key=lambda s: (s.start_s, not s.listens, s.face is None, s.face or 0))
+    return Plan(tuple(segments), tuple(face.id for face in chosen), tuple(notes))
+
+
+def stretches(voice: Sequence[Span]) -> list[Span]:
+    """Stretches of voice joined over short pauses and split into parts of at most `LONG_S`."""
+    joined: list[Span] = []
+    for start, end in sorted(voice):
+        if joined:
+            begin, until = joined[-1]
+            pause, short = start - until, min(until - begin, end - start) < SHORT_S
+            if pause <= (_REACH_S if short else _PAUSE_S) and end - begin <= LONG_S:
+                joined[-1] = (begin, max(until, end))
+                continue
+        joined.append((start, end))
+    return [part for span in joined for part in _equal_parts(*span, LONG_S)]
+
+
+def _equal_parts(start_s: float, end_s: float, longest_s: float) -> list[Span]:
+    count = max(1, math.ceil((end_s - start_s) / longest_s - 1e-9))
+    step = (end_s - start_s) / count
+    return [(start_s + i * step, end_s if i == count - 1 else start_s + (i + 1) * step) for i in range(count)]
+
+
+def _from_lines(lines: Sequence[TranscriptLine], duration_s: float, notes: list[str]) -> list[Planned]:
+    """A segment for each line of a timed transcript; long ones are split between words."""
+    lines = sorted(lines, key=lambda line: line.start_s or 0.0)
+    planned: list[Planned] = []
+    beyond = 0
+    for i, line in enumerate(lines):
+        start = max(0.0, line.start_s or 0.0)
+        following = [x.start_s for x in lines[i + 1 :] if x.start_s is not None and x.start_s > start]
+        end = line.end_s if line.end_s is not None else min([duration_s, *following[:1]])
+        end = min(end, duration_s)
+        if end <= start:
+            beyond += 1
+            continue
+        spans = _equal_parts(start, end, LONG_S) if end - start > LONGEST_LINE_S else [(start, end)]
+        for (a, b), text in zip(spans, share_words(line.text, [b - a for a, b in spans]), strict=True):
+            planned.append(Planned(a, b, listens=True, text=text, speaker=line.speaker))
+    if beyond:
+        notes.append(f"{beyond} lines of the transcript lie beyond the recording's end and were left out")
+    return planned
+
+
+def share_words(text: str, weights: Sequence[float]) -> list[str]:
+    """The words of a text dealt out to parts in proportion to their weights, in order; nothing is lost."""
+    words = text.split()
+    total = sum(weights) or 1.0
+    characters = sum(len(w) + 1 for w in words) or 1
+    parts: list[list[str]] = [[] for _ in weights]
+    limits = [sum(weights[: i + 1]) / total * characters for i in range(len(weights))]
+    position = 0.0
+    for word in words:
+        middle = position + (len(word) + 1) / 2
+        index = next((i for i, limit in enumerate(limits) if middle <= limit), len(parts) - 1)
+        parts[index].append(word)
+        position += len(word) + 1
+    return [" ".join(part) for part in parts]
+
+
+def _spread(
+    text: str, spoken: list[Planned], duration_s: float, faces: Sequence[Presence], notes: list[str]
+) -> list[Planned]:
+    """A transcript without times, dealt out to the stretches of voice."""
+    if not text.strip():
+        return spoken
+    if not spoken:
+        notes.append("the transcript has no times and no voice was found: its words are taken for the whole recording")
+        return [_with_main_face(Planned(0.0, duration_s, listens=True, text=text), faces)]
+    if len(spoken) == 1:
+        return [replace(spoken[0], text=text)]
+    notes.append("the transcript has no times: its words were spread over the stretches of voice, so which words belong to which "
+                 "segment is approximate")  # fmt: skip
+    shares = share_words(text, [s.end_s - s.start_s for s in spoken])
+    return [replace(s, text=share or None) for s, share in zip(spoken, shares, strict=True)]
+
+
+def _unworded(voice: Sequence[Span], spoken: Sequence[Planned]) -> list[Planned]:
+    """Long stretches of voice that the transcript is silent about."""
+    rest = _minus(voice, [(s.start_s, s.end_s) for s in spoken])
+    return [Planned(a, b, listens=True) for a, b in stretches(rest) if b - a >= SHORT_S]
+
+
+def _with_main_face(segment: Planned, faces: Sequence[Presence]) -> Planned:
+    seen = [f for f in faces if f.seen(segment.start_s, segment.end_s)]
+    if not seen:
+        return segment
+    return replace(segment, face=max(seen, key=lambda f: f.score(segment.start_s, segment.end_s)).id)
+
+
+def _cut_at_faces(segment: Planned, faces: Sequence[Presence], every_s: float) -> list[Planned]:
+    """A stretch of voice cut where its main face changes, if the parts are not too short."""
+    runs: list[tuple[int | None, float, float]] = []
+    steps = max(1, math.ceil((segment.end_s - segment.start_s) / every_s - 1e-9))
+    scores = {f.id: f.score(segment.start_s, segment.end_s) for f in faces}
+    for i in range(steps):
+        a, b = segment.start_s + i * every_s, min(segment.start_s + (i + 1) * every_s, segment.end_s)
+        seen = [f.id for f in faces if f.seen(a, b)]
+        main = max(seen, key=lambda id: scores[id], default=None)
+        if runs and runs[-1][0] == main:
+            runs[-1] = (main, runs[-1][1], b)
+        else:
+            runs.append((main, a, b))
+    cuts = [segment.start_s]
+    for _, a, _ in _without_short(runs)[1:]:
+        cuts.append(a)
+    cuts.append(segment.end_s)
+    return [
+        _with_main_face(replace(segment, start_s=a, end_s=b), faces) for a, b in zip(cuts, cuts[1:], strict=False)
+    ]
+
+
+def _without_short(runs: list[tuple[int | None, float, float]]) -> list[tuple[int | None, float, float]]:
+    """Runs of which none is shorter than `_CUT_S`: the shortest joins its longer neighbour until all are long enough."""
+    runs = list(runs)
+    while len(runs) > 1:
+        i = min(range(len(runs)), key=lambda k: runs[k][2] - runs[k][1])
+        if runs[i][2] - runs[i][1] >= _CUT_S:
+            break
+        neighbours = [k for k in (i - 1, i + 1) if 0 <= k < len(runs)]
+        k = max(neighbours, key=lambda n: runs[n][2] - runs[n][1])
+        first, last = min(i, k), max(i, k)
+        runs[first : last + 1] = [(runs[k][0], runs[first][1], runs[last][2])]
+        runs = _joined(runs)
+    return runs
+
+
+def _joined(runs: list[tuple[int | None, float, float]]) -> list[tuple[int | None, float, float]]:
+    out = runs[:1]
+    for run in runs[1:]:
+        if run[0] == out[-1][0]:
+            out[-1] = (run[0], out[-1][1], run[2])
+        else:
+            out.append(run)
+    return out
+
+
+def _chosen(faces: Sequence[Presence], spoken: Sequence[Planned], every_s: float, notes: list[str]) -> list[Presence]:
+    """The faces that get a lane: main faces, and others that are seen long enough, not more than stay readable."""
+    main = {s.face for s in spoken}
+    lasting = [f for f in faces if f.id in main or _intervals(f, every_s, _SEEN_S)]
+    if not lasting and faces:
+        lasting = [max(faces, key=lambda f: sum(f.areas))]
+    ranked = sorted(lasting, key=lambda f: (f.id not in main, -sum(f.areas)))
+    chosen = ranked[: max(MOST_FACES, len(main - {None}))]
+    left = len(faces) - len(chosen)
+    if left:
+        notes.append(f"{left} more face{'s' if left > 1 else ''} seen only shortly or small {'were' if left > 1 else 'was'} not followed")
+    return sorted(chosen, key=lambda f: f.id)
+
+
+def _alone(
+    face: Presence, spoken: Sequence[Planned], faces: int, every_s: float, duration_s: float
+) -> list[Planned]:
+    """Segments of a face from the picture alone, where it is not the main face of a voice."""
+    taken = [(s.start_s, s.end_s) for s in spoken if s.face == face.id]
+    everywhere = _intervals(face, every_s, 0.0)
+    rest = [(a, min(b, duration_s)) for a, b in _minus(everywhere, taken)]
+    long_enough = [(a, b) for a, b in rest if b - a >= _SEEN_S]
+    if not long_enough and not taken:
+        long_enough = sorted(rest, key=lambda span: span[0] - span[1])[:1]
+    length = _LOOK_S if faces <= _MANY else _LOOK_MANY_S
+    windows = []
+    for a, b in long_enough:
+        count = max(1, round((b - a) / length))
+        windows += _equal_parts(a, b, (b - a) / count)
+    return [Planned(a, b, face=face.id) for a, b in windows if b > a and face.seen(a, b)]
+
+
+def _intervals(face: Presence, every_s: float, at_least_s: float) -> list[Span]:
+    """Stretches in which a face is seen without a break; one missed frame is not a break."""
+    spans: list[Span] = []
+    for t in face.times_s:
+        if spans and t - spans[-1][1] <= 1.01 * every_s:
+            spans[-1] = (spans[-1][0], t + every_s)
+        else:
+            spans.append((t, t + every_s))
+    return [(a, b) for a, b in spans if b - a >= at_least_s - 1e-9]
+
+
+def _minus(spans: Sequence[Span], taken: Sequence[Span]) -> list[Span]:
+    """The parts of spans that no taken span covers."""
+    rest = list(spans)
+    for begin, end in taken:
+        rest = [
+            piece
+            for a, b in rest
+            for piece in ((a, min(b, begin)), (max(a, end), b))
+            if piece[1] - piece[0] > 1e-6
+        ]
+    return rest

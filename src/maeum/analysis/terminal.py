@@ -1,0 +1,131 @@
+"""A timeline in the terminal: strips of colour for the whole, then each segment in words. Readable without colour too."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from maeum.analysis.palette import NO_ANSWER, colours, ink_on
+from maeum.analysis.words import MODALITY_NAMES, clock, describe_face
+from maeum.models.pretrained import ModelCard
+from maeum.types import MODALITIES, Segment, Timeline
+
+_BAR = 10
+_MOST_WIDTH = 110
+
+
+def show_timeline(timeline: Timeline, console: Console, card: ModelCard | None = None) -> None:
+    """Print a timeline; fits 80 columns, and more where there is more room."""
+    tones = colours(timeline.labels)
+    console.print(_headline(timeline, card))
+    lanes = lanes_of(timeline)
+    answered = [s for s in timeline.segments if s.prediction.label]
+    if answered and timeline.duration_s > 0:
+        width = max(20, min(console.width, _MOST_WIDTH) - 10)
+        console.print()
+        for name, segments in lanes:
+            console.print(Text(f"{name[:8]:<9}") + _strip(segments, timeline.duration_s, width, tones), no_wrap=True, overflow="crop")
+        console.print(Text(" " * 9) + _axis(timeline.duration_s, width), style="dim", no_wrap=True, overflow="crop")
+    console.print()
+    console.print(_table(timeline, tones, console.width))
+    for note in timeline.notes:
+        console.print(Text.assemble(("note: ", "bold"), note), style="dim", soft_wrap=False)
+
+
+def lanes_of(timeline: Timeline) -> list[tuple[str, list[Segment]]]:
+    """The segments by whose they are: each speaker or face one lane, and one for voices without a face."""
+    lanes: dict[str, list[Segment]] = {}
+    for track in timeline.tracks:
+        lanes[describe_face(track.id)] = []
+    for segment in timeline.segments:
+        lanes.setdefault(describe_face(segment.face) if segment.face else (segment.speaker or "voice"), []).append(segment)
+    return [(name, segments) for name, segments in lanes.items() if segments]
+
+
+def _headline(timeline: Timeline, card: ModelCard | None) -> Text:
+    count, faces = len(timeline.segments), len(timeline.tracks)
+    parts = [clock(timeline.duration_s), f"{count} segment{'s' * (count != 1)}", f"{faces} face{'s' * (faces != 1)}"]
+    line = Text.assemble((timeline.source, "bold"), "\n", (" · ".join([*parts, f"model {timeline.model}"]), "dim"))
+    if card and card.non_commercial:
+        line.append(" · ", "dim").append("non-commercial", "dim yellow")
+    return line
+
+
+def _strip(segments: list[Segment], duration_s: float, width: int, tones: dict[str, str]) -> Text:
+    """One lane: each cell has the colour of the emotion that fills it, and the start of its name."""
+    strip = Text()
+    cells: list[Segment | None] = [None] * width
+    for segment in segments:
+        first = int(segment.start_s / duration_s * width)
+        last = max(first + 1, round(segment.end_s / duration_s * width))
+        cells[first:last] = [segment] * (min(last, width) - first)
+    start = 0
+    while start < width:
+        end = start
+        while end < width and cells[end] is cells[start]:
+            end += 1
+        strip.append_text(_cell(cells[start], end - start, tones))
+        start = end
+    return strip
+
+
+def _cell(segment: Segment | None, width: int, tones: dict[str, str]) -> Text:
+    if segment is None:
+        return Text("·" * width, "dim")
+    label = segment.prediction.label
+    name = f" {label or '?'} "
+    shown = f"{name:<{width}}" if len(name) <= width else (label or "?")[:width]
+    tone = tones[label] if label else NO_ANSWER
+    if width > 1:  # a thin edge keeps neighbours of one emotion apart
+        shown = "▏" + shown[1:] if shown[0] == " " else shown
+    return Text(shown[:width], Style(color=ink_on(tone), bgcolor=tone))
+
+
+def _axis(duration_s: float, width: int) -> Text:
+    marks = [" "] * width
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        text = clock(duration_s * share)
+        at = min(max(0, round(share * width - (len(text) / 2 if 0 < share else 0))), width - len(text))
+        marks[at : at + len(text)] = text
+    return Text("".join(marks))
+
+
+def _table(timeline: Timeline, tones: dict[str, str], width: int) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, width=min(width, _MOST_WIDTH), pad_edge=False)
+    table.add_column(no_wrap=True, width=15)
+    table.add_column(no_wrap=True, width=_BAR + 16)
+    table.add_column(ratio=1)
+    for segment in timeline.segments:
+        answer = segment.prediction
+        when = Text(f"{clock(segment.start_s)}–{clock(segment.end_s)}")
+        if answer.label:
+            full = round(answer.confidence * _BAR)
+            says = Text.assemble(("█" * full, tones[answer.label]), ("░" * (_BAR - full), "dim"), " ",
+                                 (answer.label, "bold"), f" {answer.confidence:.0%}")  # fmt: skip
+        else:
+            says = Text("no answer", "dim")
+        table.add_row(when, says, _details(segment, len(timeline.tracks)))
+    return table
+
+
+def _details(segment: Segment, faces: int) -> Text:
+    answer = segment.prediction
+    text = Text()
+    who = [segment.speaker] if segment.speaker else []
+    if segment.face and faces > 1:
+        who.append(describe_face(segment.face))
+    if who:
+        text.append(", ".join(who) + "  ", "bold")
+    if segment.text:
+        text.append(f"“{segment.text}” ", "italic")
+    opinions = [f"{MODALITY_NAMES[m]} {answer.modalities[m].label}" for m in MODALITIES if m in answer.modalities]
+    if len(opinions) > 1:
+        text.append(" · ".join(opinions), "dim")
+    elif opinions:
+        text.append(f"from the {MODALITY_NAMES[next(iter(answer.modalities))]} alone", "dim")
+    for note in (answer.reason, *answer.notes):
+        if note:
+            text.append(("\n" if text else "") + note, "dim")
+    return text

@@ -1,0 +1,258 @@
+"""The front door: what is typed becomes one call, and what goes wrong becomes one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maeum import __version__
+from maeum.errors import MaeumError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from maeum.analysis.recognizer import Recognizer
+
+#: Exit codes: something the user can mend; stopped with Ctrl-C; the reader of our output went away.
+BAD_INPUT, STOPPED, NO_READER = 2, 130, 141
+
+app = typer.Typer(
+    name="maeum",
+    help="Emotion from faces, voice and words: a recording in, a timeline out. Everything runs on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class _Stopped(Exception):
+    """Ctrl-C, with what is kept."""
+
+
+def main() -> None:
+    """Run the command line; every end that a user can cause is one line and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except MaeumError as error:
+        code = _complain(str(error))
+    except _Stopped as stop:
+        code = _complain(f"stopped. {stop}", STOPPED)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _complain("stopped.", STOPPED)
+    except BrokenPipeError:
+        # The reader (head, less) closed: nothing more can be said, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = NO_READER
+    except Exception as error:
+        code = _usage(error)
+    raise SystemExit(code)
+
+
+def _usage(error: Exception) -> int:
+    """The command line was not understood; anything else goes on as it is."""
+    show = getattr(error, "show", None)
+    if show is None:
+        raise error
+    show(file=sys.stderr)
+    return int(getattr(error, "exit_code", BAD_INPUT))
+
+
+def _complain(message: str, code: int = BAD_INPUT) -> int:
+    from rich.console import Console
+    from rich.text import Text
+
+    sys.stdout.flush()
+    one_line = " ".join(message.split())
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("maeum: ", "bold red"), (one_line, "red")))
+    return code
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, emoji=False, markup=False)
+
+
+def _progress_console() -> Console | None:
+    """Where progress is drawn: standard error, if somebody watches it."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_terminal else None
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"maeum {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def analyse(
+    recordings: Annotated[list[Path], typer.Argument(help="Videos or sound files.", show_default=False)],
+    transcript: Annotated[
+        Path | None, typer.Option(help="The words of the recording: .srt, .vtt, .json (with times) or .txt.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name or folder; the one that ships by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write results into this folder.")] = None,
+    format: Annotated[str | None, typer.Option(help="json, csv, srt, html; several with commas. With --out: json,html.")] = None,
+    min_confidence: Annotated[float, typer.Option(help="Below this, 0 to 1, give no answer.")] = 0.0,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no timeline, only write files.")] = False,
+) -> None:
+    """Show which emotions faces, voices and words in a recording express, over time."""
+    from maeum.analysis.recognizer import load
+    from maeum.analysis.writers import WRITERS
+
+    names = [f.strip().lower() for f in format.split(",") if f.strip()] if format is not None else ["json", "html"]
+    for name in names:
+        _ = WRITERS[name]
+    if not names:
+        raise typer.BadParameter(f"give one of {', '.join(WRITERS)}", param_hint="--format")
+    if transcript is not None and len(recordings) > 1:
+        raise typer.BadParameter("one transcript belongs to one recording; analyse them one by one", param_hint="--transcript")
+    folder = out if out is not None else Path() if format is not None else None
+    recognizer = load(model, device)
+    failed = 0
+    written: list[Path] = []
+    for number, path in enumerate(recordings):
+        try:
+            clashes = [p.stem for p in recordings[:number]].count(path.stem) > 0
+            stem = f"{path.stem}-{number + 1}" if clashes else None
+            written += _analyse_one(recognizer, path, transcript, folder, names, stem, min_confidence, quiet, recordings)
+        except MaeumError as error:
+            failed += 1
+            _complain(str(error))
+        except KeyboardInterrupt as stop:
+            kept = f"{len(written)} files written so far are whole and kept." if written else "Nothing was written."
+            raise _Stopped(kept) from stop
+    if failed:
+        if len(recordings) > 1:
+            _complain(f"{failed} of {len(recordings)} recordings could not be analysed; the others are done")
+        raise typer.Exit(BAD_INPUT)
+
+
+def _analyse_one(
+    recognizer: Recognizer,
+    path: Path,
+    transcript: Path | None,
+    folder: Path | None,
+    formats: list[str],
+    stem: str | None,
+    min_confidence: float,
+    quiet: bool,
+    recordings: list[Path],
+) -> list[Path]:
+    from maeum.analysis.terminal import show_timeline
+    from maeum.analysis.writers import write_timeline
+
+    with _watching(path) as tell:
+        timeline = recognizer.analyse(path, transcript, min_confidence=min_confidence, progress=tell)
+    console = _console()
+    if not quiet:
+        show_timeline(timeline, console, recognizer.card)
+    if folder is None:
+        if not quiet:
+            console.print()
+        return []
+    keep = [*recordings, *([transcript] if transcript else [])]
+    written = write_timeline(timeline, folder, formats, card=recognizer.card, stem=stem, keep=keep)
+    for file in written:
+        console.print(f"written: {file}", soft_wrap=True)
+    console.print()
+    return written
+
+
+class _watching:  # noqa: N801
+    """A progress bar on standard error for one recording, where a person watches."""
+
+    def __init__(self, path: Path) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+        self.console = _progress_console()
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=self.console, transient=True,
+            disable=self.console is None,
+        )  # fmt: skip
+        self.task = self.bar.add_task(path.name, total=None)
+        self.name = path.name
+
+    def __enter__(self) -> Callable[[str, float, float], None]:
+        self.bar.start()
+        return self.tell
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def tell(self, what: str, done_s: float, all_s: float) -> None:
+        self.bar.update(self.task, description=f"{self.name}: {what}", completed=min(done_s, all_s), total=all_s or None)
+
+
+@app.command()
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="Its name; see the list below with a wrong one.")],
+    source: Annotated[Path, typer.Argument(help="The corpus as its authors distribute it.")],
+    store: Annotated[Path, typer.Argument(help="The folder to keep the prepared corpus in.")],
+    config: Annotated[Path | None, typer.Option(help="Settings as YAML or JSON.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that decode.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items of each part, for a trial.")] = None,
+    restart: Annotated[bool, typer.Option(help="Begin anew when the store was made with other settings.")] = False,
+) -> None:
+    """Read a corpus once and keep it ready for training. May be stopped at any time; the same command goes on."""
+    from maeum.experiments.prepare import PrepareConfig
+    from maeum.experiments.prepare import prepare as run
+
+    settings = PrepareConfig.load(config) if config is not None else PrepareConfig()
+    if limit is not None:
+        settings = settings.model_copy(update={"limit": limit})
+    try:
+        report = run(corpus, source, store, settings, workers=workers, restart=restart, console=_progress_console())
+    except KeyboardInterrupt as stop:
+        raise _Stopped(f"Finished shards are kept in {store}; the same command goes on from there.") from stop
+    console = _console()
+    for line in report.lines():
+        console.print(line, soft_wrap=True)
+
+
+@app.command()
+def models() -> None:
+    """List the models on this machine: size, data, licence, scores."""
+    from maeum.analysis.inventory import models_table
+    from maeum.models.pretrained import available
+
+    cards = available()
+    console = _console()
+    if not cards:
+        raise MaeumError("no model ships with this installation", remedy="Install it again, or give --model a folder.")
+    for card in cards:
+        console.print(models_table(card))
+    console.print("Other models: maeum analyse --model FOLDER, or --model owner/name from the hub.", style="dim")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what runs where, and what is missing."""
+    from maeum.analysis.inventory import checkup
+
+    console = _console()
+    findings = checkup()
+    for finding in findings:
+        console.print(finding.line())
+    broken = [f for f in findings if f.state == "broken"]
+    if broken:
+        raise MaeumError(f"{len(broken)} thing{'s' * (len(broken) != 1)} broken: {', '.join(f.name for f in broken)}")
+    console.print("All that the main job needs is there.", style="bold green")
