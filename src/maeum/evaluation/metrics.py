@@ -90,7 +90,7 @@ def f1(
     if average == "weighted":
         support = matrix.sum(1).tolist()
         weighted = [score * n for score, n in zip(_f1(matrix), support, strict=True) if score is not None]
-        return sum(weighted) / sum(support)
+        return float(sum(weighted) / sum(support))
     return _macro_f1(matrix, absent)
 
 
