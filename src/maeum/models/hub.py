@@ -1,0 +1,76 @@
+"""Things from the Hugging Face hub, or from a folder in its layout, with errors that say what is missing."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError
+
+from maeum.errors import ModelError
+
+T = TypeVar("T")
+
+#: How long the hub may take to answer before it counts as out of reach.
+REACH_S = 3.0
+#: What from_pretrained raises when a file is missing, damaged or of an unknown kind.
+_FAILURES = (OSError, ValueError, KeyError, RuntimeError, ImportError)
+
+
+def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
+    """Get something by name: from a folder or the local cache at once, else from the hub if it answers.
+
+    Args:
+        name: a folder, or a name on the hub such as ``albert/albert-base-v2``.
+        what: what it is, for the error: ``text encoder``.
+        get: called with ``local_files_only``.
+
+    Raises:
+        ModelError: when it is nowhere, or not what it should be.
+    """
+    if Path(name).is_dir():
+        try:
+            return get(True)
+        except _FAILURES as error:
+            raise ModelError(f"this folder holds no usable {what} ({_first_line(error)})", item=name) from error
+    if name.startswith(("/", "./", "../", "~")):
+        raise ModelError(f"no such folder, so there is no {what}", item=name)
+    try:
+        return get(True)
+    except _FAILURES as missing:
+        if not hub_answers():
+            raise ModelError(
+                f"this {what} is not in the local cache, and the hub ({constants.ENDPOINT}) is out of reach",
+                item=name,
+                remedy=f"On a machine with network run `hf download {name} --local-dir FOLDER`, then name that folder.",
+            ) from missing
+    try:
+        return get(False)
+    except (*_FAILURES, HfHubHTTPError) as error:
+        raise ModelError(
+            f"the hub gives no such {what} ({_first_line(error)})",
+            item=name,
+            remedy="Check the name on the hub's page; a private one needs `hf auth login`.",
+        ) from error
+
+
+def hub_answers() -> bool:
+    """Whether the hub can be asked, within a few seconds and without a retry; False under HF_HUB_OFFLINE."""
+    if constants.is_offline_mode():
+        return False
+    try:
+        with urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=REACH_S):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
