@@ -129,8 +129,8 @@ def read_audio(path: Path | str, start_s: float = 0.0, end_s: float | None = Non
     """The sound of a recording, 16 kHz mono, aligned with its pictures.
 
     Channels are averaged before resampling (a downmix matrix would change the level by up to 3 dB). Where the audio
-    stream starts late or has a hole, there is silence, so that sample ``i`` is at ``start_s + i / 16000``. Samples of float
-    formats that are NaN or infinite become 0, and a note counts them.
+    stream starts late or has a hole, there is silence, so that sample ``i`` is at ``start_s + i / 16000``. Samples of
+    float formats that are NaN or infinite become 0, and a note counts them.
 
     Args:
         path: the recording.

@@ -1,4 +1,4 @@
-"""Arithmetic of face boxes: overlap, suppression of doubles, squares. Boxes are ``(n, 4)``: left, top, right, bottom."""
+"""Face boxes and their arithmetic: overlap, suppression of doubles, squares; ``(n, 4)``: left, top, right, bottom."""
 
 from __future__ import annotations
 
@@ -54,10 +54,12 @@ def suppress(
     """Non-maximum suppression within each group (frame).
 
     Args:
-        boxes: ``(n, 4)``. scores: ``(n,)``. groups: ``(n,)``, boxes of different groups do not meet.
+        boxes: ``(n, 4)``.
+        scores: ``(n,)``.
+        groups: ``(n,)``; boxes of different groups do not meet.
         threshold: a box that overlaps a better one by more is dropped.
-        by: ``union``: intersection over union; ``min``: over the smaller box, pixels counted inclusively, which is how the
-            published last stage removes a box inside a box.
+        by: ``union``: intersection over union; ``min``: over the smaller box, pixels counted inclusively, which is
+            how the published last stage removes a box inside a box.
 
     Returns:
         Indices of the kept boxes, best first.

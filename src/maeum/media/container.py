@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 from av.audio.stream import AudioStream
@@ -110,8 +111,9 @@ def _is_default(stream: VideoStream | AudioStream) -> bool:
 
 def origin_s(container: InputContainer) -> float:
     """The moment, on the file's own clock, that counts as 0 s: where its earliest stream starts."""
-    if container.start_time is not None:
-        return container.start_time / av.time_base
+    start: Any = container.start_time  # None when no stream says it, whatever the stub promises
+    if start is not None:
+        return float(start / av.time_base)
     starts = [float(s.start_time * s.time_base) for s in container.streams if s.start_time is not None and s.time_base]
     return min(starts, default=0.0)
 

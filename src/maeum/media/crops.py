@@ -20,9 +20,9 @@ def crop_face(
 ) -> NDArray[np.uint8]:
     """The square around a face, resized.
 
-    The square has the box's centre and its longer side, so that a face keeps its shape (the published crop squeezes the box
-    into a square), and grows so that the margin is ``margin_px`` of the crop's pixels in all: side *
-    size / (size - margin). What lies outside the picture repeats the picture's edge.
+    The square has the box's centre and its longer side, so that a face keeps its shape (the published crop squeezes the
+    box into a square), and grows so that the margin is ``margin_px`` of the crop's pixels in all:
+    side * size / (size - margin). What lies outside the picture repeats the picture's edge.
 
     Args:
         rgb: ``(height, width, 3)`` uint8.
@@ -56,7 +56,7 @@ def centre_crop(rgb: NDArray[np.uint8], size_px: int = FACE_PX) -> NDArray[np.ui
     check_rgb(rgb)
     height, width = rgb.shape[:2]
     side = min(height, width)
-    return _resized_square(rgb, (width - side) / 2, (height - side) / 2, side, size_px)
+    return _resized_square(rgb, (width - side) // 2, (height - side) // 2, side, size_px)
 
 
 def resize_face(rgb: NDArray[np.uint8], size_px: int = FACE_PX) -> NDArray[np.uint8]:
@@ -68,7 +68,7 @@ def resize_face(rgb: NDArray[np.uint8], size_px: int = FACE_PX) -> NDArray[np.ui
     check_rgb(rgb)
     height, width = rgb.shape[:2]
     side = max(height, width)
-    return _resized_square(rgb, (width - side) / 2, (height - side) / 2, side, size_px)
+    return _resized_square(rgb, (width - side) // 2, (height - side) // 2, side, size_px)
 
 
 def check_rgb(rgb: NDArray[Any]) -> None:

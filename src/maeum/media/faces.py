@@ -77,6 +77,6 @@ def _face_boxes(
     corners = (boxes.reshape(-1, 2, 2) * scale).reshape(-1, 4).tolist()
     points = (landmarks * scale).tolist()
     return [
-        FaceBox(*edges, confidence=float(score), landmarks=tuple((x, y) for x, y in marks))
-        for edges, score, marks in zip(corners, scores, points, strict=True)
+        FaceBox(left, top, right, bottom, float(score), tuple((x, y) for x, y in marks))
+        for (left, top, right, bottom), score, marks in zip(corners, scores, points, strict=True)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -37,8 +38,8 @@ def bounded_size(width_px: int, height_px: int, max_side_px: int | None) -> tupl
 def frame_to_rgb(frame: av.VideoFrame, aspect: Fraction | None, max_side_px: int | None) -> NDArray[np.uint8]:
     """A decoded frame as the viewer sees it.
 
-    Conversion from any pixel format (10-bit, limited range, grey ...), scaling to square pixels and bounding the size are one
-    pass of the scaler, so that a huge frame never exists as RGB.
+    Conversion from any pixel format (10-bit, limited range, grey ...), scaling to square pixels and bounding the size
+    are one pass of the scaler, so that a huge frame never exists as RGB.
 
     Returns:
         ``(height, width, 3)`` uint8, contiguous, upright.
@@ -46,17 +47,17 @@ def frame_to_rgb(frame: av.VideoFrame, aspect: Fraction | None, max_side_px: int
     width, height = square_size(frame.width, frame.height, aspect)
     width, height = bounded_size(width, height, max_side_px)
     if (width, height) == (frame.width, frame.height):
-        rgb = frame.to_ndarray(format="rgb24")
+        rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     else:
         shrinks = width <= frame.width and height <= frame.height
         scaled = frame.reformat(width, height, "rgb24", interpolation="AREA" if shrinks else "BICUBIC")
-        rgb = scaled.to_ndarray()
+        rgb = np.asarray(scaled.to_ndarray(), np.uint8)
     return _upright(rgb, frame)
 
 
 def _upright(rgb: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Apply the display matrix: a turn by the nearest multiple of 90 degrees, then a mirror."""
-    turns, mirrored = _turns(frame)
+    turns, mirrored = quarter_turns(frame)
     if turns:
         rgb = np.rot90(rgb, turns)
     if mirrored:
@@ -64,9 +65,9 @@ def _upright(rgb: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
     return np.ascontiguousarray(rgb)
 
 
-def _turns(frame: av.VideoFrame) -> tuple[int, bool]:
+def quarter_turns(frame: av.VideoFrame) -> tuple[int, bool]:
     """Quarter turns anticlockwise, and whether the picture is mirrored left to right afterwards."""
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    data: Any = frame.side_data.get(Type.DISPLAYMATRIX)  # type: ignore[call-overload]  # its stub says str
     if data is None:
         return 0, False
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(float)

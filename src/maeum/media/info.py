@@ -20,8 +20,7 @@ from maeum.media.container import (
     origin_s,
     video_streams,
 )
-from maeum.media.geometry import square_size
-
+from maeum.media.geometry import quarter_turns, square_size
 
 _log = logging.getLogger(__name__)
 
@@ -71,8 +70,8 @@ def probe(path: Path | str) -> MediaInfo:
         origin = origin_s(container)
         width = height = None
         if video is not None:
-            width, height = square_size(video.width, video.height, video.sample_aspect_ratio)
-        info = MediaInfo(
+            width, height = _shown_size(container, video)
+        return MediaInfo(
             path=path,
             duration_s=duration_s(container) or _measured_s(container, origin),
             has_video=video is not None,
@@ -90,13 +89,23 @@ def probe(path: Path | str) -> MediaInfo:
             video_start_s=_start_s(video, origin),
             audio_start_s=_start_s(audio, origin),
         )
-    return info
 
 
 def _start_s(stream: VideoStream | AudioStream | None, origin: float) -> float | None:
     if stream is None or stream.start_time is None or stream.time_base is None:
         return None
     return float(stream.start_time * stream.time_base) - origin
+
+
+def _shown_size(container: InputContainer, video: VideoStream) -> tuple[int, int]:
+    """Width and height as shown; the turn stands with the first frame."""
+    width, height = square_size(video.width, video.height, video.sample_aspect_ratio)
+    try:
+        first = next(iter(container.decode(video)), None)
+    except av.FFmpegError as error:
+        _log.debug("%s: no first frame: %s", container.name, error)
+        return width, height
+    return (height, width) if first is not None and quarter_turns(first)[0] % 2 else (width, height)
 
 
 def _measured_s(container: InputContainer, origin: float) -> float | None:

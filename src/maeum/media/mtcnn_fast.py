@@ -3,14 +3,14 @@
 Nothing is approximated; the numbers differ by rounding only. What makes it fast:
 
 - Area resizing by an integral image: every pyramid level and every window of the later stages is a handful of look-ups.
-- The networks run channels-last, padded with zero channels to widths that vector units like, in strips and chunks whose
-  intermediate maps stay in the cache. Normalisation is folded into the first convolution, and P-Net's box offsets are computed only
-  where it says "face".
+- The networks run channels-last, padded with zero channels to widths that vector units like, in strips and chunks
+  whose intermediate maps stay in the cache. Normalisation is folded into the first convolution, and P-Net's box offsets
+  are computed only where it says "face".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -50,12 +50,12 @@ class IntegralImage:
         sums = np.take(rows, right, axis=1) - np.take(rows, left, axis=1)
         per_row, per_col = 1.0 / (bottom - top), 1.0 / (right - left)
         area = (per_row[:, None] * per_col[None]).astype(np.float32)
-        level = sums.astype(np.float32)
+        level: NDArray[np.float32] = sums.astype(np.float32)
         level *= area[..., None]
         return level
 
     def crops(self, frames: NDArray[np.int64], size_px: int) -> NDArray[np.float32]:
-        """Windows ``(n, 4)`` (left, top, right, bottom, end excluded), each as ``(size, size, 3)`` float32; empty is black."""
+        """Windows ``(n, 4)`` (left, top, right, bottom, end excluded), each as ``(size, size, 3)``; empty is black."""
         left, right = _window_edges(frames[:, 0], frames[:, 2], size_px)
         top, bottom = _window_edges(frames[:, 1], frames[:, 3], size_px)
         stride = self.width + 1
@@ -66,7 +66,7 @@ class IntegralImage:
         sums -= flat[upper + right[:, None]]
         sums += flat[upper + left[:, None]]
         area = (bottom - top)[:, :, None] * (right - left)[:, None]
-        crops = sums.astype(np.float32)
+        crops: NDArray[np.float32] = sums.astype(np.float32)
         crops /= np.maximum(area, 1).astype(np.float32)[..., None]
         return crops
 
@@ -92,6 +92,7 @@ class FastCascade:
     def __init__(self, networks: tuple[ProposalNet, RefineNet, OutputNet]) -> None:
         p, r, o = networks
         self._p = _arranged(p.body, (16, 16, 32))
+        assert p.face.bias is not None
         self._p_face = (p.face.weight[1] - p.face.weight[0]).flatten(), float(p.face.bias[1] - p.face.bias[0])
         self._p_offsets = p.offsets.weight.flatten(1), p.offsets.bias
         self._r_body, self._r = _arranged(r.body, (32, 48, 64)), r
@@ -116,9 +117,7 @@ class FastCascade:
         boxes = squared(moved(boxes[keep], offsets[keep], 1.0))
         offsets, face, points = self._judged(picture, boxes)
         passed = face > THRESHOLDS[2]
-        return finish(boxes[passed], face[passed], offsets[passed], points[passed], np.zeros(int(passed.sum()), int))[
-            :3
-        ]
+        return finish(boxes[passed], face[passed], offsets[passed], points[passed])
 
     def _propose(self, picture: IntegralImage, min_face_px: float) -> Boxes:
         found, scores = [], []
@@ -155,8 +154,8 @@ class FastCascade:
             chosen = sites[rows, cols]
             offsets = functional.linear(chosen, *self._p_offsets)
             parts.append((rows + row, cols, (logits[rows, cols] + bias).sigmoid(), offsets))
-        rows, cols, score, offsets = (torch.cat(p).numpy() for p in zip(*parts, strict=True))
-        return rows, cols, score, offsets
+        rows, cols, score, offsets = (torch.cat(part) for part in zip(*parts, strict=True))
+        return rows.numpy(), cols.numpy(), score.numpy(), offsets.numpy()
 
     def _refined(self, picture: IntegralImage, boxes: Boxes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         offsets, face = np.zeros((len(boxes), 4), np.float32), np.zeros(len(boxes), np.float32)
@@ -177,7 +176,7 @@ class FastCascade:
         return offsets, face, points
 
     @staticmethod
-    def _chunks(picture: IntegralImage, boxes: Boxes, size_px: int, count: int):  # type: ignore[no-untyped-def]
+    def _chunks(picture: IntegralImage, boxes: Boxes, size_px: int, count: int) -> Iterator[tuple[slice, Tensor]]:
         inside = windows(boxes, picture.width, picture.height)
         for start in range(0, len(boxes), count):
             chunk = slice(start, start + count)

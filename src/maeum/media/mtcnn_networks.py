@@ -1,8 +1,8 @@
 """The three networks of MTCNN on their published weights.
 
 Zhang, Zhang, Li, Qiao, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks", 2016.
-The weights lie in the wheel of the package ``mtcnn``; they are read as plain arrays, so that TensorFlow is neither needed
-nor imported.
+The weights lie in the wheel of the package ``mtcnn``; they are read as plain arrays, so that TensorFlow is neither
+needed nor imported.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class ProposalNet(nn.Module):
         self.face = nn.Conv2d(32, 2, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
         x = self.body(x)
         return self.offsets(x), self.face(x).softmax(1)[:, 1]
 
@@ -59,12 +60,13 @@ class RefineNet(nn.Module):
         self.face = nn.Linear(128, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
         x = self.dense(_flat(self.body(x)))
         return self.offsets(x), self.face(x).softmax(1)[:, 1]
 
 
 class OutputNet(nn.Module):
-    """O-Net: ``(n, 3, 48, 48)`` -> box offsets ``(n, 4)``, probability ``(n,)``, landmarks ``(n, 10)``: 5 x, then 5 y."""
+    """O-Net: ``(n, 3, 48, 48)`` -> offsets ``(n, 4)``, probability ``(n,)``, landmarks ``(n, 10)``: 5 x, then 5 y."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,6 +82,7 @@ class OutputNet(nn.Module):
         self.face = nn.Linear(256, 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See the class."""
         x = self.dense(_flat(self.body(x)))
         return self.offsets(x), self.face(x).softmax(1)[:, 1], self.landmarks(x)
 
@@ -127,6 +130,6 @@ def _arrays(name: str) -> tuple[NDArray[Any], ...]:
         )
     path = Path(spec.origin).parent / "assets" / "weights" / f"{name}.lz4"
     try:
-        return tuple(np.asarray(a, np.float32) for a in joblib.load(path))
+        return tuple(np.asarray(a, np.float32) for a in joblib.load(path))  # type: ignore[no-untyped-call]
     except (OSError, ValueError, EOFError, RuntimeError) as error:
         raise ModelError(f"cannot be read: {error}", item=path, remedy=_REMEDY) from error

@@ -1,7 +1,7 @@
 """MTCNN as published, one frame at a time at full resolution: what the fast detector is held to.
 
-The steps and constants follow the published method with the conventions of its common PyTorch form: area resizing, windows
-that are clipped at the picture's edge, and pixels that count from 1.
+The steps and constants follow the published method with the conventions of its common PyTorch form: area resizing,
+windows that are clipped at the picture's edge, and pixels that count from 1.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def detect_reference(
         boxes ``(n, 4)``, confidences ``(n,)``, landmarks ``(n, 5, 2)``; best first.
     """
     p_net, r_net, o_net = networks
-    picture = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float()
+    picture = torch.from_numpy(np.array(rgb)).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         boxes, scores = _propose(p_net, picture, min_face_px)
         if not len(boxes):
@@ -60,9 +60,7 @@ def detect_reference(
             return nothing()
         offsets, face, points = (t.numpy() for t in o_net(_crops(picture, boxes, 48)))
         passed = face > THRESHOLDS[2]
-        return finish(boxes[passed], face[passed], offsets[passed], points[passed], np.zeros(int(passed.sum()), int))[
-            :3
-        ]
+        return finish(boxes[passed], face[passed], offsets[passed], points[passed])
 
 
 def nothing() -> tuple[Boxes, NDArray[np.float32], NDArray[np.float32]]:
@@ -75,14 +73,13 @@ def finish(
     face: NDArray[np.float32],
     offsets: NDArray[np.float32],
     points: NDArray[np.float32],
-    groups: NDArray[np.integer],
-) -> tuple[Boxes, NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
-    """O-Net's answers as final boxes, confidences, landmarks ``(n, 5, 2)``, and which rows were kept."""
+) -> tuple[Boxes, NDArray[np.float32], NDArray[np.float32]]:
+    """O-Net's answers as final boxes, confidences and landmarks ``(n, 5, 2)``, best first."""
     size = boxes[:, 2:] - boxes[:, :2] + 1.0
     landmarks = points.reshape(-1, 2, 5).transpose(0, 2, 1) * size[:, None] + boxes[:, None, :2] - 1.0
     boxes = moved(boxes, offsets, 1.0)
-    keep = suppress(boxes, face, groups, 0.7, by="min")
-    return boxes[keep], face[keep], landmarks[keep].astype(np.float32), keep
+    keep = suppress(boxes, face, np.zeros(len(boxes), int), 0.7, by="min")
+    return boxes[keep], face[keep], landmarks[keep].astype(np.float32)
 
 
 def _propose(p_net: ProposalNet, picture: Tensor, min_face_px: float) -> tuple[Boxes, NDArray[np.float32]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,8 @@ from maeum.media.boxes import FaceBox
 class TrackedFaces:
     """One face over time.
 
-    id: counts from 0 in the order of appearance. boxes: ``(time_s, box)`` in the order of time; a time at which the face was
-    not found has none.
+    id: counts from 0 in the order of appearance. boxes: ``(time_s, box)`` in the order of time; a time at which the
+    face was not found has none.
     """
 
     id: int
@@ -47,10 +48,10 @@ def track_faces(
 ) -> list[TrackedFaces]:
     """Join boxes of successive frames to faces by where they are and how large.
 
-    Each open track and each box of a frame form a pair when their centres are less than ``farthest`` face sizes
-    apart and their sizes differ by less than a factor ``most_growth``; the
-    closest pairs are joined first. A box without a track opens one. After a cut nothing fits, so new tracks begin; people
-    who return within ``longest_gap_s`` at the same place are the same track.
+    Each open track and each box of a frame form a pair when their centres are less than ``farthest`` face sizes apart
+    and their sizes differ by less than a factor ``most_growth``; the closest pairs are joined first. A box without a
+    track opens one. After a cut nothing fits, so new tracks begin; people who return within ``longest_gap_s`` at the
+    same place are the same track.
 
     Args:
         times_s: when the frames are shown, ascending; distances may vary.
@@ -67,7 +68,7 @@ def track_faces(
     """
     if len(times_s) != len(boxes_per_frame):
         raise InputError(f"{len(times_s)} times for {len(boxes_per_frame)} frames", item="face tracks")
-    if any(b < a for a, b in zip(times_s, times_s[1:], strict=False)):
+    if any(b < a for a, b in itertools.pairwise(times_s)):
         raise InputError("times are not ascending", item="face tracks", remedy="Give frames in the order of time.")
     tracks: list[_Open] = []
     for time_s, boxes in zip(times_s, boxes_per_frame, strict=True):

@@ -70,9 +70,9 @@ def sample_frames(
 ) -> FrameSampler:
     """The frames shown at ``start_s``, ``start_s + every_s``, ... before ``end_s``, or at ``times_s``.
 
-    The frame shown at a time is the last one whose timestamp is not later; so a variable frame rate, a stream that starts
-    late and any number of frames per second are one case. Each frame is decoded once and only asked ones become RGB;
-    one frame is held at a time.
+    The frame shown at a time is the last one whose timestamp is not later; so a variable frame rate, a stream that
+    starts late and any number of frames per second are one case. Each frame is decoded once and only asked ones become
+    RGB; one frame is held at a time.
 
     Args:
         path: the recording.
@@ -96,7 +96,8 @@ def sample_frames(
         asked = sorted(float(t) for t in times_s)
         if not np.isfinite(asked).all():
             raise MediaError(f"cannot be shown at times {list(times_s)}", item=path, remedy="Give times in seconds.")
-        start, times, notes = (asked[0] if asked else 0.0), iter(asked), ()
+        notes: tuple[str, ...] = ()
+        start, times = (asked[0] if asked else 0.0), iter(asked)
     else:
         if not (every_s > 0 and np.isfinite(every_s)):
             raise MediaError(f"frames every {every_s} s are impossible", item=path, remedy="Give a distance above 0.")
