@@ -21,6 +21,8 @@ from maeum.media.geometry import frame_to_rgb
 LATE_FIRST_FRAME_S = 0.25
 #: A stream that ends this much before its header says is called truncated.
 _MISSING_TAIL_S = 0.5
+#: Some containers round timestamps to milliseconds: a frame does not outlast the stream by that.
+_CLOCK_ROUNDING_S = 0.002
 #: Decoding starts this far before the first asked time only when that is worth a seek.
 _SEEK_FROM_S = 4.0
 #: Packets that cannot be decoded, in a row, before the rest is given up.
@@ -152,7 +154,7 @@ def _walk(
             return
         rgb = None
         until = shown_s + decoder.last_duration_s(shown)
-        while asked is not None and asked < until - 1e-6:
+        while asked is not None and asked < until - _CLOCK_ROUNDING_S:
             rgb = decoder.rgb(shown, max_side_px) if rgb is None else rgb
             yield Frame(asked, rgb, shown_s)
             asked = next(times, None)
