@@ -29,15 +29,15 @@ class SmallTextConfig(Config):
 
     kind: Literal["small"] = "small"
     vocabulary: int = 8000
-    width: int = 128
+    width: int = 100
     recurrent: int = 0
     windows: tuple[int, ...] = (1, 2, 3)
-    channels: int = 128
+    channels: int = 100
     pools: int = 4
-    dim: int = 192
-    drop_pieces: float = 0.1
-    drop_embedding: float = 0.15
-    drop_summary: float = 0.4
+    dim: int = 128
+    drop_pieces: float = 0.15
+    drop_embedding: float = 0.2
+    drop_summary: float = 0.5
 
 
 class HubTextConfig(Config):
