@@ -1,10 +1,10 @@
 """maeum (마음, heart and mind): emotion from faces, voice and words.
 
-    import maeum
+import maeum
 
-    recognizer = maeum.load()
-    prediction = recognizer.predict(text="What a lovely surprise!")
-    timeline = recognizer.analyse("clip.mp4")
+recognizer = maeum.load()
+prediction = recognizer.predict(text="What a lovely surprise!")
+timeline = recognizer.analyse("clip.mp4")
 """
 
 from __future__ import annotations

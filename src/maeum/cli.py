@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,10 @@ app = typer.Typer(
 )
 
 
+#: What typer raises for a command line that it does not understand (ClickException, wherever typer keeps it).
+_Misunderstood: Any = typer.BadParameter.__mro__[2]
+
+
 class _Stopped(Exception):
     """Ctrl-C, with what is kept."""
 
@@ -50,18 +54,10 @@ def main() -> None:
         # The reader (head, less) closed: nothing more can be said, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = NO_READER
-    except Exception as error:
-        code = _usage(error)
+    except _Misunderstood as error:
+        error.show(file=sys.stderr)
+        code = error.exit_code
     raise SystemExit(code)
-
-
-def _usage(error: Exception) -> int:
-    """The command line was not understood; anything else goes on as it is."""
-    show = getattr(error, "show", None)
-    if show is None:
-        raise error
-    show(file=sys.stderr)
-    return int(getattr(error, "exit_code", BAD_INPUT))
 
 
 def _complain(message: str, code: int = BAD_INPUT) -> int:
@@ -70,7 +66,9 @@ def _complain(message: str, code: int = BAD_INPUT) -> int:
 
     sys.stdout.flush()
     one_line = " ".join(message.split())
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("maeum: ", "bold red"), (one_line, "red")))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        Text.assemble(("maeum: ", "bold red"), (one_line, "red"))
+    )
     return code
 
 
@@ -96,7 +94,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -109,7 +109,9 @@ def analyse(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model's name or folder; the one that ships by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write results into this folder.")] = None,
-    format: Annotated[str | None, typer.Option(help="json, csv, srt, html; several with commas. With --out: json,html.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="json, csv, srt, html; several with commas. With --out: json,html.")
+    ] = None,
     min_confidence: Annotated[float, typer.Option(help="Below this, 0 to 1, give no answer.")] = 0.0,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no timeline, only write files.")] = False,
@@ -124,7 +126,9 @@ def analyse(
     if not names:
         raise typer.BadParameter(f"give one of {', '.join(WRITERS)}", param_hint="--format")
     if transcript is not None and len(recordings) > 1:
-        raise typer.BadParameter("one transcript belongs to one recording; analyse them one by one", param_hint="--transcript")
+        raise typer.BadParameter(
+            "one transcript belongs to one recording; analyse them one by one", param_hint="--transcript"
+        )
     folder = out if out is not None else Path() if format is not None else None
     recognizer = load(model, device)
     failed = 0
@@ -133,7 +137,9 @@ def analyse(
         try:
             clashes = [p.stem for p in recordings[:number]].count(path.stem) > 0
             stem = f"{path.stem}-{number + 1}" if clashes else None
-            written += _analyse_one(recognizer, path, transcript, folder, names, stem, min_confidence, quiet, recordings)
+            written += _analyse_one(
+                recognizer, path, transcript, folder, names, stem, min_confidence, quiet, recordings
+            )
         except MaeumError as error:
             failed += 1
             _complain(str(error))
@@ -199,7 +205,9 @@ class _watching:  # noqa: N801
         self.bar.stop()
 
     def tell(self, what: str, done_s: float, all_s: float) -> None:
-        self.bar.update(self.task, description=f"{self.name}: {what}", completed=min(done_s, all_s), total=all_s or None)
+        self.bar.update(
+            self.task, description=f"{self.name}: {what}", completed=min(done_s, all_s), total=all_s or None
+        )
 
 
 @app.command()
@@ -226,6 +234,28 @@ def prepare(
     console = _console()
     for line in report.lines():
         console.print(line, soft_wrap=True)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="All settings of the run, YAML or JSON.")],
+    out: Annotated[Path, typer.Argument(help="The folder of the run; the model is written to its folder model/.")],
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+) -> None:
+    """Train a model from a recipe. May be stopped at any time; the same command goes on."""
+    from maeum.experiments.recipe import Recipe
+    from maeum.experiments.train import train as run
+
+    try:
+        report = run(Recipe.load(recipe), out, device=device, console=_console())
+    except KeyboardInterrupt as stop:
+        raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
+    console = _console()
+    console.print(
+        f"{report.epochs} epochs, the best was {report.best_epoch + 1}; model: {report.model}", soft_wrap=True
+    )
+    for name, score in report.report.scores.items():
+        console.print(f"dev {name} {score.value:.3f}")
 
 
 @app.command()

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maeum.errors import InputError
+from maeum.media.activity import speech_regions
 from maeum.media.audio import SAMPLE_RATE_HZ, to_mono_16k
 from maeum.media.faces import resize_face
-from maeum.media.activity import speech_regions
 from maeum.media.speech import mel_pieces
 from maeum.models.pretrained import InputSettings
 from maeum.types import MODALITIES, Clip, Modality
@@ -30,8 +30,8 @@ _PIECE_S = 0.4
 class Evidence:
     """What there is to go on for one prediction.
 
-    clip: the tensors. problems: for each modality that was given and cannot be used, why. notes: what to know about what is
-    used.
+    clip: the tensors. problems: for each modality that was given and cannot be used, why. notes: what to know about the
+    rest.
     """
 
     clip: Clip
@@ -41,8 +41,12 @@ class Evidence:
     def limited_to(self, readable: Iterable[Modality]) -> Evidence:
         """Without the modalities that a model does not read; each becomes a problem."""
         unread = [m for m in self.clip.modalities if m not in tuple(readable)]
-        drop = {"faces": "faces", "speech": "pieces", "text": "text"}
-        clip = replace(self.clip, **{drop[m]: None for m in unread})
+        clip = replace(
+            self.clip,
+            faces=None if "faces" in unread else self.clip.faces,
+            pieces=None if "speech" in unread else self.clip.pieces,
+            text=None if "text" in unread else self.clip.text,
+        )
         problems = self.problems | {m: f"this model does not read {_NOUN[m]}" for m in unread}
         return replace(self, clip=clip, problems=problems)
 
@@ -84,9 +88,8 @@ def collect(
         if problem:
             problems["speech"] = problem
         elif pieces is not None and len(pieces) > settings.max_pieces:
-            notes.append(
-                f"of {len(pieces) * _PIECE_S:.0f} s of sound the middle {settings.max_pieces * _PIECE_S:.0f} s were used"
-            )
+            seconds = f"{len(pieces) * _PIECE_S:.0f} s of sound the middle {settings.max_pieces * _PIECE_S:.0f} s"
+            notes.append(f"of {seconds} were used")
     if text is not None and not text.strip():
         problems["text"] = "no words: the text is empty"
         text = None
@@ -172,7 +175,11 @@ def _checked_picture(face: object, name: str) -> NDArray[np.uint8]:
     elif picture.dtype != np.uint8:
         problem = "is not uint8"
         small = picture.dtype.kind == "f" and np.nanmax(picture) <= 1.0
-        remedy = ("Values 0..1: give (picture * 255).astype('uint8')." if small else "Values 0..255: give picture.astype('uint8').")
+        remedy = (
+            "Values 0..1: give (picture * 255).astype('uint8')."
+            if small
+            else "Values 0..255: give picture.astype('uint8')."
+        )
     if problem:
         raise InputError(f"{problem} (shape {shape}, {picture.dtype})", item=name, remedy=remedy)
     return picture
@@ -181,7 +188,9 @@ def _checked_picture(face: object, name: str) -> NDArray[np.uint8]:
 def check_text(text: object) -> str:
     """Words given by a caller; raises InputError when they are not a string."""
     if not isinstance(text, str):
-        raise InputError(f"{type(text).__name__} is not a string", item="text", remedy="Give one str; join several with spaces.")
+        raise InputError(
+            f"{type(text).__name__} is not a string", item="text", remedy="Give one str; join several with spaces."
+        )
     return text
 
 

@@ -22,7 +22,19 @@ from maeum.models.pretrained import EMBEDDED, ModelCard, load_pretrained
 
 State = Literal["good", "optional", "broken"]
 
-_PACKAGES = ("torch", "numpy", "av", "soxr", "soundfile", "pillow", "transformers", "safetensors", "sentencepiece", "pyarrow", "mtcnn")
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "av",
+    "soxr",
+    "soundfile",
+    "pillow",
+    "transformers",
+    "safetensors",
+    "sentencepiece",
+    "pyarrow",
+    "mtcnn",
+)
 #: Extra -> (module, what it is for).
 _EXTRAS = {"track": ("tensorboard", "training curves in TensorBoard")}
 _DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac", "pcm_s16le")
@@ -38,7 +50,11 @@ class Finding:
 
     def line(self) -> Text:
         """The line as it is printed; the state is a word too, not a colour alone."""
-        mark = {"good": ("ok       ", "green"), "optional": ("optional ", "yellow"), "broken": ("BROKEN   ", "bold red")}
+        mark = {
+            "good": ("ok       ", "green"),
+            "optional": ("optional ", "yellow"),
+            "broken": ("BROKEN   ", "bold red"),
+        }
         return Text.assemble(mark[self.state], (f"{self.name}: ", "bold"), self.says)
 
 
@@ -56,8 +72,8 @@ def checkup() -> list[Finding]:
     ]
     unwanted = [name for name in ("torchvision", "torchaudio") if find_spec(name)]
     if unwanted:
-        findings.append(Finding("packages", "optional", f"{', '.join(unwanted)} is installed; maeum does not need it, and beside a CPU "
-                                "build of torch it can break imports"))  # fmt: skip
+        says = f"{', '.join(unwanted)} not needed; beside a CPU build of torch it can break imports"
+        findings.append(Finding("packages", "optional", says))
     return findings
 
 
@@ -78,7 +94,9 @@ def models_table(card: ModelCard) -> Table:
     for score in card.scores:
         interval = f" ({score.low:.3f} to {score.high:.3f})" if score.low is not None and score.high is not None else ""
         about = ", ".join(f"{n} {what}" for n, what in ((score.items, "items"), (score.speakers, "speakers")) if n)
-        table.add_row("score", f"{score.data}: {score.name} {score.value:.3f}{interval}" + (f", {about}" if about else ""))
+        table.add_row(
+            "score", f"{score.data}: {score.name} {score.value:.3f}{interval}" + (f", {about}" if about else "")
+        )
     if card.intended_use:
         table.add_row("meant for", card.intended_use)
     if card.limits:
@@ -119,7 +137,11 @@ def _codecs() -> Finding:
     libraries = ".".join(str(n) for n in av.library_versions["libavcodec"])
     if missing:
         return Finding("codecs", "optional", f"libavcodec {libraries}; cannot decode {', '.join(missing)}")
-    return Finding("codecs", "good", f"libavcodec {libraries} decodes {', '.join(_DECODERS)} and {len(av.codecs_available) - len(_DECODERS)} more")
+    return Finding(
+        "codecs",
+        "good",
+        f"libavcodec {libraries} decodes {', '.join(_DECODERS)} and {len(av.codecs_available) - len(_DECODERS)} more",
+    )
 
 
 def _detector() -> str:

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from maeum.analysis.evidence import SILENCE_DBFS, Evidence, check_audio, check_faces, check_text, collect, loudest_dbfs
 from maeum.analysis.observe import Heard, Progress, Watched, listen, watch, wave_of
-from maeum.analysis.segments import Planned, plan
+from maeum.analysis.segments import Plan, Planned, plan
 from maeum.data.collate import Collator
 from maeum.errors import InputError, ModelError
+from maeum.media.activity import speech_regions
 from maeum.media.audio import SAMPLE_RATE_HZ
 from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
-from maeum.media.activity import speech_regions
 from maeum.media.text import TranscriptLine, read_transcript
 from maeum.models.pretrained import EMBEDDED, ModelCard, Pretrained, embedded_folder, load_pretrained
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
@@ -43,7 +43,9 @@ class Recognizer:
     def __init__(self, pretrained: Pretrained) -> None:
         if pretrained.label_set.task == "dimensional":
             raise ModelError(
-                "answers with scales, not with labels", item=pretrained.name, remedy="Use a single- or multi-label model."
+                "answers with scales, not with labels",
+                item=pretrained.name,
+                remedy="Use a single- or multi-label model.",
             )
         self.pretrained = pretrained
         settings = pretrained.settings
@@ -86,14 +88,14 @@ class Recognizer:
         Args:
             audio: sound, ``(samples,)`` or ``(channels, samples)``; floats at full scale 1.0, or integers.
             sample_rate_hz: its rate; needed with ``audio``.
-            faces: pictures of one person's face in the order of time, each uint8 RGB ``(height, width, 3)`` of any size,
-                about one every half second.
+            faces: pictures of one person's face in the order of time, each uint8 RGB ``(height, width, 3)`` of any
+                size, about one every half second.
             text: the words that were said.
             min_confidence: below this confidence it abstains.
 
         Returns:
-            `Prediction`. Where nothing given can be used (silence, no face, no word), its label is None, ``reason`` says
-            why, and its probabilities are equal.
+            `Prediction`. Where nothing given can be used (silence, no face, no word), its label is None, ``reason``
+            says why, and its probabilities are equal.
 
         Raises:
             InputError: when an argument is not what it should be; names the argument and what to do.
@@ -129,8 +131,8 @@ class Recognizer:
             progress: told ``(what, seconds done, seconds in all)`` now and then.
 
         Returns:
-            `Timeline`; see `maeum.analysis.segments` for what becomes a segment. A recording that shows no face and in which
-            nobody speaks has one segment, which abstains and says why.
+            `Timeline`; see `maeum.analysis.segments` for what becomes a segment. A recording that shows no face and in
+            which nobody speaks has one segment, which abstains and says why.
 
         Raises:
             MediaError: when the file cannot be used at all.
@@ -146,6 +148,7 @@ class Recognizer:
         duration_s = info.duration_s or max(watched.end_s, len(heard.samples) / SAMPLE_RATE_HZ)
         voice, sound_notes = _voice(heard)
         planned = plan(duration_s, lines, voice, [f.presence for f in watched.faces], settings.frame_every_s)
+        planned, watched = _numbered(planned, watched)
         tell("emotions", 0.0, duration_s)
         segments = self._segments(planned.segments, watched, heard, min_confidence)
         if not segments:
@@ -155,9 +158,9 @@ class Recognizer:
             source=str(path),
             duration_s=duration_s,
             segments=tuple(segments),
-            tracks=tuple(f.track for f in watched.faces if f.id in planned.faces),
+            tracks=tuple(f.track for f in watched.faces),
             labels=self.labels,
-            model=self.pretrained.name,
+            model=self.card.name,
             notes=tuple(dict.fromkeys([*heard.notes, *sound_notes, *watched.notes, *planned.notes])),
         )
 
@@ -257,13 +260,25 @@ def load(name_or_dir: str | Path | None = None, device: str = "cpu") -> Recogniz
         ModelError: when there is no such model, or it cannot be loaded or run there.
     """
     folder = embedded_folder() if name_or_dir in (None, EMBEDDED) else Path(str(name_or_dir))
-    changed = tuple((f.name, f.stat().st_mtime_ns) for f in sorted(folder.iterdir()) if f.is_file()) if folder.is_dir() else ()
+    changed = (
+        tuple((f.name, f.stat().st_mtime_ns) for f in sorted(folder.iterdir()) if f.is_file())
+        if folder.is_dir()
+        else ()
+    )
     return _loaded(name_or_dir if name_or_dir is None else str(name_or_dir), device, changed)
 
 
 @lru_cache(maxsize=2)
 def _loaded(name_or_dir: str | None, device: str, changed: tuple[tuple[str, int], ...]) -> Recognizer:
     return Recognizer(load_pretrained(name_or_dir, device))
+
+
+def _numbered(planned: Plan, watched: Watched) -> tuple[Plan, Watched]:
+    """The faces that are followed, numbered from 1 without gaps; the others are left out."""
+    new = {old: number for number, old in enumerate(planned.faces, start=1)}
+    faces = tuple(replace(f, id=new[f.id]) for f in watched.faces if f.id in new)
+    segments = tuple(replace(s, face=new[s.face]) if s.face is not None else s for s in planned.segments)
+    return replace(planned, segments=segments, faces=tuple(new.values())), replace(watched, faces=faces)
 
 
 def _voice(heard: Heard) -> tuple[list[tuple[float, float]], list[str]]:
@@ -302,7 +317,9 @@ def _abstention(labels: Sequence[str], evidence: Evidence | None) -> Prediction:
 
 def _check_share(value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
-        raise InputError(f"{value!r} is not between 0 and 1", item="min_confidence", remedy="Give a probability such as 0.5.")
+        raise InputError(
+            f"{value!r} is not between 0 and 1", item="min_confidence", remedy="Give a probability such as 0.5."
+        )
 
 
 def _silent(what: str, done_s: float, all_s: float) -> None:

@@ -16,27 +16,26 @@ from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
 from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face
 from maeum.models.pretrained import ModelCard
-from maeum.types import MODALITIES, Prediction, Segment, Timeline
+from maeum.types import MODALITIES, Segment, Timeline
 
 #: Geometry of the drawn timeline, in SVG units (pixels at full width).
-_LEFT, _LANE, _BLOCK, _TOP, _WIDTH = 132, 64, 52, 8, 1080
+_LEFT, _LANE, _BLOCK, _HEAD, _TOP, _WIDTH = 132, 64, 54, 22, 8, 1080
 #: A long recording is drawn wider, and scrolls, so that a second keeps this many units.
 _PER_SECOND = 8.0
-_LETTER = 6.7
+_LETTER = 7.4
 
 
 @dataclass(frozen=True)
 class Block:
-    """A segment in the drawn timeline. level: top of its filled part, which is as high as the answer is sure."""
+    """A segment in the drawn timeline: its name above, and a field below, filled as high as the answer is sure."""
 
     x: float
     y: float
     width: float
-    height: float
     level: float
+    filled: float
     colour: str
     label: str
-    detail: str
     anchor: str
     tip: str
 
@@ -103,7 +102,7 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
         timeline=timeline,
         version=__version__,
         width=round(width),
-        left=_LEFT,
+        block=_BLOCK,
         bottom=bottom,
         height=bottom + 28,
         lanes=lanes,
@@ -122,7 +121,11 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("maeum.analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("maeum.analysis"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("report.html.j2")
 
@@ -145,17 +148,22 @@ def _lane(
         x, w = _LEFT + segment.start_s * scale + 1, max(3.0, (segment.end_s - segment.start_s) * scale - 2)
         label = answer.label or "no answer"
         sure = answer.confidence if answer.label else 0.0
+        filled = (_BLOCK - _HEAD) * sure
         when = f"{clock(segment.start_s)} to {clock(segment.end_s)}"
         blocks.append(Block(
-            x=round(x, 1), y=y, width=round(w, 1), height=_BLOCK, level=round(y + _BLOCK * (1 - sure), 1),
+            x=round(x, 1), y=y, width=round(w, 1), level=round(y + _BLOCK - filled, 1), filled=round(filled, 1),
             colour=tones[answer.label] if answer.label else NO_ANSWER,
-            label=label if len(label) * _LETTER + 12 <= w else "",
-            detail=f"{sure:.0%}" if answer.label and w > 40 else "",
+            label=_fitting(label, f"{label} {sure:.0%}" if answer.label else label, w),
             anchor=f"s{numbers[id(segment)]}",
             tip=f"{when}, {name}: {label}" + (f" {sure:.0%}" if answer.label else f" ({answer.reason})"),
         ))  # fmt: skip
     face = next((s.face for s in segments if s.face), None)
     return Lane(name, y, portraits.get(face) if face else None, tuple(blocks))
+
+
+def _fitting(short: str, long: str, width: float) -> str:
+    """The longest of the two texts that fits, or nothing."""
+    return next((text for text in (long, short) if len(text) * _LETTER + 10 <= width), "")
 
 
 def _ticks(duration_s: float, width: float) -> list[tuple[float, str]]:
@@ -184,8 +192,13 @@ def _card(number: int, segment: Segment, tones: dict[str, str], portraits: dict[
     who = [segment.speaker] if segment.speaker else []
     who += [describe_face(segment.face)] if segment.face else []
     colour = tones[answer.label] if answer.label else NO_ANSWER
-    bars = [] if not answer.modalities else [_bar("together", "", answer.probs, tones)]
-    if len(answer.modalities) > 1:
+    modalities = [MODALITY_NAMES[m] for m in MODALITIES if m in answer.modalities]
+    bars = (
+        [_bar(f"{modalities[0]} alone" if len(modalities) == 1 else "together", "", answer.probs, tones)]
+        if modalities
+        else []
+    )
+    if len(modalities) > 1:
         bars += [
             _bar(MODALITY_NAMES[m], f"{answer.modalities[m].share:.0%}", answer.modalities[m].probs, tones)
             for m in MODALITIES
@@ -193,7 +206,7 @@ def _card(number: int, segment: Segment, tones: dict[str, str], portraits: dict[
         ]
     return Card(
         anchor=f"s{number}",
-        when=f"{clock(segment.start_s)} – {clock(segment.end_s)}",
+        when=f"{clock(segment.start_s)} to {clock(segment.end_s)}",
         who=", ".join(who),
         portrait=portraits.get(segment.face) if segment.face else None,
         text=segment.text,
@@ -202,13 +215,8 @@ def _card(number: int, segment: Segment, tones: dict[str, str], portraits: dict[
         colour=colour,
         ink=ink_on(colour),
         bars=tuple(bars),
-        notes=tuple(n for n in (answer.reason, _alone(answer), *answer.notes) if n),
+        notes=tuple(n for n in (answer.reason, *answer.notes) if n),
     )
-
-
-def _alone(answer: Prediction) -> str | None:
-    names = [MODALITY_NAMES[m] for m in MODALITIES if m in answer.modalities]
-    return f"from the {names[0]} alone" if len(names) == 1 else None
 
 
 def _bar(name: str, weight: str, probs: object, tones: dict[str, str]) -> Bar:

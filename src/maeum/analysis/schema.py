@@ -48,7 +48,9 @@ def from_dict(data: Mapping[str, Any]) -> Timeline:
         ConfigError: when the data are of another layout.
     """
     if data.get("schema") != SCHEMA:
-        raise ConfigError(f"the layout is {data.get('schema')!r}, not {SCHEMA!r}", remedy="Read it with the maeum that wrote it.")
+        raise ConfigError(
+            f"the layout is {data.get('schema')!r}, not {SCHEMA!r}", remedy="Read it with the maeum that wrote it."
+        )
     return Timeline(
         source=data["source"],
         duration_s=data["duration_s"],
@@ -96,7 +98,9 @@ def _read_segment(data: Mapping[str, Any]) -> Segment:
         probs=answer["probs"],
         label=answer["label"],
         confidence=answer["confidence"],
-        modalities={m: ModalityOpinion(opinions[m]["probs"], opinions[m]["share"]) for m in MODALITIES if m in opinions},
+        modalities={
+            m: ModalityOpinion(opinions[m]["probs"], opinions[m]["share"]) for m in MODALITIES if m in opinions
+        },
         reason=answer["reason"],
         notes=tuple(answer["notes"]),
         id=answer["id"],

@@ -2,8 +2,8 @@
 
 Rules, in this order:
 
-1. Where there are words with times, each line is a segment; long lines are split. Without, stretches of voice are joined and
-   split to about 2 to 6 s.
+1. Where there are words with times, each line is a segment; long lines are split. Without, stretches of voice are
+   joined over short pauses and split to about 2 to 6 s.
 2. A segment with voice belongs to its *main face*: the one with the most picture over time (area x seconds seen). A
    stretch of voice without words is also cut where the main face changes, as at a cut of the film.
 3. Faces that are seen while they are not the main face of a voice get segments of their own, from the picture alone. A
@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from maeum.media.text import TranscriptLine
 
-#: Stretches of voice are joined and split to between these lengths.
+#: Stretches of voice shorter than this look for a neighbour; longer than that are split.
 SHORT_S, LONG_S = 2.0, 6.0
 #: A line of a transcript longer than this is split into parts of about LONG_S.
 LONGEST_LINE_S = 10.0
@@ -29,7 +29,7 @@ _LOOK_S, _LOOK_MANY_S, _MANY = 2.0, 4.0, 2
 #: A face is followed on its own when it is seen for this long without a break.
 _SEEN_S = 1.0
 #: A change of the main face cuts a stretch of voice when both parts are this long.
-_CUT_S = 1.5
+_CUT_S = 1.0
 #: As many faces as stay readable have a lane; the largest and longest seen.
 MOST_FACES = 8
 
@@ -100,9 +100,9 @@ def plan(
         if len(timed) < len(lines):
             notes.append(f"{len(lines) - len(timed)} lines of the transcript have no time and were left out")
         spoken = [_with_main_face(s, faces) for s in _from_lines(timed, duration_s, notes)]
-        spoken += [part for s in _unworded(voice, spoken) for part in _cut_at_faces(s, faces, every_s)]
+        spoken += _unworded(voice, spoken, faces, every_s)
     else:
-        spoken = [part for span in stretches(voice) for part in _cut_at_faces(Planned(*span, listens=True), faces, every_s)]
+        spoken = _from_voice(voice, faces, every_s)
         spoken = _spread(" ".join(line.text for line in lines), spoken, duration_s, faces, notes)
     chosen = _chosen(faces, spoken, every_s, notes)
     alone = [s for face in chosen for s in _alone(face, spoken, len(chosen), every_s, duration_s)]
@@ -110,18 +110,28 @@ def plan(
     return Plan(tuple(segments), tuple(face.id for face in chosen), tuple(notes))
 
 
+def _from_voice(voice: Sequence[Span], faces: Sequence[Presence], every_s: float) -> list[Planned]:
+    """Stretches of voice, cut where the main face changes, then into parts of at most `LONG_S`."""
+    return [
+        _with_main_face(Planned(a, b, listens=True), faces)
+        for span in stretches(voice)
+        for whole in _cut_at_faces(span, faces, every_s)
+        for a, b in _equal_parts(*whole, LONG_S)
+    ]
+
+
 def stretches(voice: Sequence[Span]) -> list[Span]:
-    """Stretches of voice joined over short pauses and split into parts of at most `LONG_S`."""
+    """Voice joined over short pauses."""
     joined: list[Span] = []
     for start, end in sorted(voice):
         if joined:
             begin, until = joined[-1]
             pause, short = start - until, min(until - begin, end - start) < SHORT_S
-            if pause <= (_REACH_S if short else _PAUSE_S) and end - begin <= LONG_S:
+            if pause <= (_REACH_S if short and end - begin <= LONG_S else _PAUSE_S):
                 joined[-1] = (begin, max(until, end))
                 continue
         joined.append((start, end))
-    return [part for span in joined for part in _equal_parts(*span, LONG_S)]
+    return joined
 
 
 def _equal_parts(start_s: float, end_s: float, longest_s: float) -> list[Span]:
@@ -178,16 +188,18 @@ def _spread(
         return [_with_main_face(Planned(0.0, duration_s, listens=True, text=text), faces)]
     if len(spoken) == 1:
         return [replace(spoken[0], text=text)]
-    notes.append("the transcript has no times: its words were spread over the stretches of voice, so which words belong to which "
+    notes.append("the transcript has no times: its words were spread over the stretches of voice, so which are in which "
                  "segment is approximate")  # fmt: skip
     shares = share_words(text, [s.end_s - s.start_s for s in spoken])
     return [replace(s, text=share or None) for s, share in zip(spoken, shares, strict=True)]
 
 
-def _unworded(voice: Sequence[Span], spoken: Sequence[Planned]) -> list[Planned]:
+def _unworded(
+    voice: Sequence[Span], spoken: Sequence[Planned], faces: Sequence[Presence], every_s: float
+) -> list[Planned]:
     """Long stretches of voice that the transcript is silent about."""
     rest = _minus(voice, [(s.start_s, s.end_s) for s in spoken])
-    return [Planned(a, b, listens=True) for a, b in stretches(rest) if b - a >= SHORT_S]
+    return _from_voice([(a, b) for a, b in rest if b - a >= SHORT_S], faces, every_s)
 
 
 def _with_main_face(segment: Planned, faces: Sequence[Presence]) -> Planned:
@@ -197,30 +209,24 @@ def _with_main_face(segment: Planned, faces: Sequence[Presence]) -> Planned:
     return replace(segment, face=max(seen, key=lambda f: f.score(segment.start_s, segment.end_s)).id)
 
 
-def _cut_at_faces(segment: Planned, faces: Sequence[Presence], every_s: float) -> list[Planned]:
+def _cut_at_faces(span: Span, faces: Sequence[Presence], every_s: float) -> list[Span]:
     """A stretch of voice cut where its main face changes, if the parts are not too short."""
+    start, end = span
     runs: list[tuple[int | None, float, float]] = []
-    steps = max(1, math.ceil((segment.end_s - segment.start_s) / every_s - 1e-9))
-    scores = {f.id: f.score(segment.start_s, segment.end_s) for f in faces}
-    for i in range(steps):
-        a, b = segment.start_s + i * every_s, min(segment.start_s + (i + 1) * every_s, segment.end_s)
+    scores = {f.id: f.score(start, end) for f in faces}
+    for i in range(max(1, math.ceil((end - start) / every_s - 1e-9))):
+        a, b = start + i * every_s, min(start + (i + 1) * every_s, end)
         seen = [f.id for f in faces if f.seen(a, b)]
         main = max(seen, key=lambda id: scores[id], default=None)
         if runs and runs[-1][0] == main:
             runs[-1] = (main, runs[-1][1], b)
         else:
             runs.append((main, a, b))
-    cuts = [segment.start_s]
-    for _, a, _ in _without_short(runs)[1:]:
-        cuts.append(a)
-    cuts.append(segment.end_s)
-    return [
-        _with_main_face(replace(segment, start_s=a, end_s=b), faces) for a, b in zip(cuts, cuts[1:], strict=False)
-    ]
+    return [(a, b) for _, a, b in _without_short(runs)]
 
 
 def _without_short(runs: list[tuple[int | None, float, float]]) -> list[tuple[int | None, float, float]]:
-    """Runs of which none is shorter than `_CUT_S`: the shortest joins its longer neighbour until all are long enough."""
+    """Runs of which none is shorter than `_CUT_S`: the shortest joins its longer neighbour, until all are long."""
     runs = list(runs)
     while len(runs) > 1:
         i = min(range(len(runs)), key=lambda k: runs[k][2] - runs[k][1])
@@ -254,13 +260,12 @@ def _chosen(faces: Sequence[Presence], spoken: Sequence[Planned], every_s: float
     chosen = ranked[: max(MOST_FACES, len(main - {None}))]
     left = len(faces) - len(chosen)
     if left:
-        notes.append(f"{left} more face{'s' if left > 1 else ''} seen only shortly or small {'were' if left > 1 else 'was'} not followed")
+        more = f"{left} more faces were" if left > 1 else "1 more face was"
+        notes.append(f"{more} not followed: seen only shortly, or small")
     return sorted(chosen, key=lambda f: f.id)
 
 
-def _alone(
-    face: Presence, spoken: Sequence[Planned], faces: int, every_s: float, duration_s: float
-) -> list[Planned]:
+def _alone(face: Presence, spoken: Sequence[Planned], faces: int, every_s: float, duration_s: float) -> list[Planned]:
     """Segments of a face from the picture alone, where it is not the main face of a voice."""
     taken = [(s.start_s, s.end_s) for s in spoken if s.face == face.id]
     everywhere = _intervals(face, every_s, 0.0)
@@ -292,9 +297,6 @@ def _minus(spans: Sequence[Span], taken: Sequence[Span]) -> list[Span]:
     rest = list(spans)
     for begin, end in taken:
         rest = [
-            piece
-            for a, b in rest
-            for piece in ((a, min(b, begin)), (max(a, end), b))
-            if piece[1] - piece[0] > 1e-6
+            piece for a, b in rest for piece in ((a, min(b, begin)), (max(a, end), b)) if piece[1] - piece[0] > 1e-6
         ]
     return rest

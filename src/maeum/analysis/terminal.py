@@ -1,4 +1,4 @@
-"""A timeline in the terminal: strips of colour for the whole, then each segment in words. Readable without colour too."""
+"""A timeline in the terminal: strips of colour for the whole, then each segment in words; readable without colour."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ def show_timeline(timeline: Timeline, console: Console, card: ModelCard | None =
         width = max(20, min(console.width, _MOST_WIDTH) - 10)
         console.print()
         for name, segments in lanes:
-            console.print(Text(f"{name[:8]:<9}") + _strip(segments, timeline.duration_s, width, tones), no_wrap=True, overflow="crop")
+            console.print(
+                Text(f"{name[:8]:<9}") + _strip(segments, timeline.duration_s, width, tones),
+                no_wrap=True,
+                overflow="crop",
+            )
         console.print(Text(" " * 9) + _axis(timeline.duration_s, width), style="dim", no_wrap=True, overflow="crop")
     console.print()
     console.print(_table(timeline, tones, console.width))
@@ -40,7 +44,9 @@ def lanes_of(timeline: Timeline) -> list[tuple[str, list[Segment]]]:
     for track in timeline.tracks:
         lanes[describe_face(track.id)] = []
     for segment in timeline.segments:
-        lanes.setdefault(describe_face(segment.face) if segment.face else (segment.speaker or "voice"), []).append(segment)
+        lanes.setdefault(describe_face(segment.face) if segment.face else (segment.speaker or "voice"), []).append(
+            segment
+        )
     return [(name, segments) for name, segments in lanes.items() if segments]
 
 
@@ -87,19 +93,19 @@ def _axis(duration_s: float, width: int) -> Text:
     marks = [" "] * width
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         text = clock(duration_s * share)
-        at = min(max(0, round(share * width - (len(text) / 2 if 0 < share else 0))), width - len(text))
+        at = min(max(0, round(share * width - (len(text) / 2 if share > 0 else 0))), width - len(text))
         marks[at : at + len(text)] = text
     return Text("".join(marks))
 
 
 def _table(timeline: Timeline, tones: dict[str, str], width: int) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, width=min(width, _MOST_WIDTH), pad_edge=False)
-    table.add_column(no_wrap=True, width=15)
+    table.add_column(no_wrap=True, width=17)
     table.add_column(no_wrap=True, width=_BAR + 16)
     table.add_column(ratio=1)
     for segment in timeline.segments:
         answer = segment.prediction
-        when = Text(f"{clock(segment.start_s)}–{clock(segment.end_s)}")
+        when = Text(f"{clock(segment.start_s)} - {clock(segment.end_s)}")
         if answer.label:
             full = round(answer.confidence * _BAR)
             says = Text.assemble(("█" * full, tones[answer.label]), ("░" * (_BAR - full), "dim"), " ",

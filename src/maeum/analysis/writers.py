@@ -1,4 +1,4 @@
-"""Timelines as files: JSON, CSV, subtitles, an HTML report. A new format is one function here or in a package of its own."""
+"""Timelines as files: JSON, CSV, subtitles, an HTML report."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def write_timeline(
 ) -> list[Path]:
     """Write a timeline in some formats; each file appears whole or not at all.
 
-    The files are named after the recording, ``clip.json``; in the recording's own folder ``clip.emotions.json``, so that
-    a subtitle file or a transcript beside it is never replaced.
+    The files are named after the recording, ``clip.json``; in the recording's own folder ``clip.emotions.json``, so
+    that a subtitle file or a transcript beside it is never replaced.
 
     Args:
         timeline: what to write.
@@ -98,8 +98,11 @@ def write_whole(path: Path, text: str) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"cannot be written ({error.strerror or error})", item=path,
-                          remedy="Choose another folder with --out, with space and permission to write.") from error  # fmt: skip
+        raise OutputError(
+            f"cannot be written ({error.strerror or error})",
+            item=path,
+            remedy="Choose another folder with --out, with space and permission to write.",
+        ) from error
 
 
 def _umask() -> int:
