@@ -204,8 +204,12 @@ class FE2E(nn.Module):
         self.heads = nn.ModuleDict()
         if config.text is not None:  # first: MESM's branches ask for its width
             self.encoders["text"] = build_text_encoder(config.text)
+            self.config = config = config.model_copy(update={"text": self.encoders["text"].config})
             self.heads["text"] = nn.Linear(self.encoders["text"].dim, config.labels)
-        branches: tuple[tuple[Modality, BranchConfig | None], ...] = (("faces", config.faces), ("speech", config.speech))
+        branches: tuple[tuple[Modality, BranchConfig | None], ...] = (
+            ("faces", config.faces),
+            ("speech", config.speech),
+        )
         for name, branch in branches:
             if branch is None:
                 continue
@@ -253,14 +257,15 @@ class FE2E(nn.Module):
         return ModelOutput(self.fuse(logits, present), logits, present, features, auxiliary)
 
     def prepare_pieces(self, pieces: Tensor, mask: Tensor, config: BranchConfig) -> tuple[Tensor, Tensor]:
-        """Which pieces to look at, ``(batch, pieces)`` bool, and those pieces as the CNN wants them."""
+        """Mask ``(batch, pieces)`` of the pieces to look at, closed up to the front, and these as the CNN wants them."""
         valid = pieces[mask]
         owner = mask.nonzero(as_tuple=True)[0]
         maps = normalise_pieces(valid, owner, len(mask), config)
         if config.silence_db is not None:
             audible = audible_pieces(valid, owner, len(mask), config.silence_db)
-            mask = mask.masked_scatter(mask, audible)
             maps = maps[audible]
+            kept = torch.bincount(owner[audible], minlength=len(mask))
+            mask = torch.arange(mask.shape[1], device=mask.device) < kept.unsqueeze(1)
         return mask, maps
 
     def encode_maps(

@@ -17,21 +17,21 @@ from maeum.models.registry import MODELS, ModelKind
 from maeum.sparse import reference
 from maeum.types import Modality
 
-Selection = Literal["straight-through", "published"]
+Selection = Literal["weighted", "published"]
 
 
 class MESMConfig(FE2EConfig):
     """Sizes of MESM.
 
     top_p: attention mass that is kept at each sparse block, 0 < top_p <= 1.
-    selection: ``straight-through`` computes on the kept positions exactly as published, and lets the loss reach the attention
-    through the kept positions' probabilities; ``published`` cuts that path, so the attention never learns (for comparison
-    only).
+    selection: ``weighted`` multiplies what is kept by its probability relative to an even one, so the loss reaches the
+    attention and it learns where to look; ``published`` takes what is kept as it is, so the attention never gets a gradient (for
+    published checkpoints and for comparison).
     query_dim: width of the query when there is no text branch.
     """
 
     top_p: float = 0.7
-    selection: Selection = "straight-through"
+    selection: Selection = "weighted"
     query_dim: int = 64
 
 
@@ -47,17 +47,16 @@ class CrossModalAttention(nn.Module):
         self.selection = selection
 
     def forward(self, maps: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps at the kept positions (zero elsewhere) and the mask of those positions."""
+        """Maps at the kept positions, weighted as configured (zero elsewhere), and the mask of those positions."""
         scores = reference.additive_scores(
             maps, query, self.map.weight, self.map.bias, self.query.weight, self.score.weight[0]
         )
         probs = reference.masked_softmax(scores, mask)
         keep = reference.top_p_mask(probs, mask, self.top_p)
-        maps = maps * keep.unsqueeze(1)
-        if self.selection == "straight-through":
-            gate = probs / probs.detach().clamp(min=torch.finfo(probs.dtype).tiny)  # 1, with the gradient of log p
-            maps = maps * torch.where(keep, gate, 0.0).unsqueeze(1)
-        return maps, keep
+        gate = keep.to(maps.dtype)
+        if self.selection == "weighted":
+            gate = gate * probs * mask.sum((1, 2), keepdim=True)
+        return maps * gate.unsqueeze(1), keep
 
 
 class SparseBlock(nn.Module):

@@ -35,7 +35,7 @@ def load_published(
     Args:
         checkpoint: a file written by ``torch.save`` (read without running code from it) or its state dict.
         text: the text encoder to build. Its weights are taken from the checkpoint where that has them (``T.*``), else they
-            are whatever ``text`` builds.
+            are whatever ``text`` builds. None leaves the text branch out.
         top_p: MESM's attention mass, which checkpoints do not hold.
         heads: attention heads of the transformers, which checkpoints do not hold either.
 
@@ -49,6 +49,9 @@ def load_published(
     config = _infer_config(state, text, top_p, heads)
     model = MESM(config) if isinstance(config, MESMConfig) else FE2E(config)
     converted = convert(state)
+    if text is None:
+        converted = {k: v for k, v in converted.items() if not k.startswith(("heads.text", "encoders.text"))}
+        converted["fusion.weight"] = converted["fusion.weight"][:, :2]
     outcome = model.load_state_dict(converted, strict=False)
     allowed = ("encoders.text.", "stand_in")
     missing = [k for k in outcome.missing_keys if not k.startswith(allowed) and not k.endswith("num_batches_tracked")]
@@ -131,7 +134,7 @@ def _infer_config(state: Mapping[str, Tensor], text: TextConfig | None, top_p: f
         }
     except (KeyError, ValueError) as error:
         raise ModelError(f"is not a published checkpoint: {error} is missing", item="checkpoint") from error
-    return MESMConfig(**shared, top_p=top_p) if sparse else FE2EConfig(**shared)
+    return MESMConfig(**shared, top_p=top_p, selection="published") if sparse else FE2EConfig(**shared)
 
 
 def _infer_branch(
@@ -153,9 +156,13 @@ def _read(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise ModelError("no such file", item=path) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"cannot be read as a checkpoint: {str(error).splitlines()[0]}", item=path) from error
+        raise ModelError(f"cannot be read as a checkpoint: {_first_line(error)}", item=path) from error
     except pickle.UnpicklingError as error:
-        raise ModelError(f"cannot be read safely: {str(error).splitlines()[0]}", item=path) from error
+        raise ModelError(f"cannot be read safely: {_first_line(error)}", item=path) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError("holds no state dict of tensors", item=path)
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

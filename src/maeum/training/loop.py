@@ -150,6 +150,7 @@ class Trainer:
     def train_epoch(self) -> None:
         """One pass over the training batches, from where the progress stands."""
         self.model.train()
+        rest_frozen_parts(self.model)
         saved = time.monotonic()
         for batch in self.batches(self.progress.epoch, self.progress.batch):
             self.progress.loss_sum += self.train_step(batch.to(self.device))
@@ -278,6 +279,14 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     ]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(described, lr=config.lr, fused=True)
+
+
+def rest_frozen_parts(model: nn.Module) -> None:
+    """Put modules whose parameters are all frozen in eval mode: no dropout, and batch norms keep their statistics."""
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()
 
 
 def seed_everything(seed: int) -> None:

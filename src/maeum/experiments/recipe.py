@@ -1,0 +1,65 @@
+"""A training run as data: what is read, what is built, how it is trained. Written beside what it made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from maeum.config import Config
+from maeum.data.feed import AugmentConfig
+from maeum.models.pretrained import InputSettings
+from maeum.training.loop import TrainConfig
+from maeum.types import Modality
+
+
+class DataConfig(Config):
+    """Items of a prepared corpus.
+
+    store: its folder. modalities: which to use; all when None.
+    """
+
+    store: Path
+    modalities: tuple[Modality, ...] | None = None
+
+
+class SmallTokenizerConfig(Config):
+    """A sentencepiece vocabulary learned from the training texts."""
+
+    kind: Literal["small"] = "small"
+    vocabulary: int = 8000
+
+
+class HubTokenizerConfig(Config):
+    """The tokenizer of a Hugging Face model: a name on the hub or a folder."""
+
+    kind: Literal["hub"] = "hub"
+    pretrained: str
+
+
+TokenizerConfig = Annotated[SmallTokenizerConfig | HubTokenizerConfig, Field(discriminator="kind")]
+
+
+class Recipe(Config):
+    """All settings of a run.
+
+    name: of the trained model. model: a registered network; network: its settings (the number of labels is filled in).
+    train, dev: prepared corpora, of which the parts of these names are used. start_from: modality -> model folder
+    whose branch (settings, weights, tokenizer) is taken over. balance: see `BucketSampler`. score: the metric on dev that decides.
+    """
+
+    name: str
+    model: str = "fe2e"
+    network: dict[str, Any] = {}
+    train: tuple[DataConfig, ...]
+    dev: tuple[DataConfig, ...]
+    start_from: dict[Modality, Path] = {}
+    tokenizer: TokenizerConfig | None = None
+    training: TrainConfig = TrainConfig()
+    augment: AugmentConfig = AugmentConfig()
+    inputs: InputSettings = InputSettings()
+    balance: float = 0.0
+    score: str = "uar"
+    intended_use: str = ""
+    limits: str = ""

@@ -1,0 +1,312 @@
+"""Train a model from a recipe, resumably; the outcome is a folder that `maeum.load` reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+
+from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
+from maeum.data.feed import Feed
+from maeum.data.sampler import BucketSampler
+from maeum.data.store import Store
+from maeum.errors import ConfigError, CorpusError, StoreError
+from maeum.evaluation.base import METRICS
+from maeum.evaluation.calibration import fit_temperature
+from maeum.evaluation.report import PredictionSet, Report, evaluate
+from maeum.experiments.predict import collator, predict_items
+from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
+from maeum.labels import LabelSet
+from maeum.models.losses import class_weights
+from maeum.models.networks import MODELS
+from maeum.models.pretrained import (
+    Calibration,
+    ModelCard,
+    Pretrained,
+    Score,
+    load_pretrained,
+    save_pretrained,
+    subset_name,
+)
+from maeum.models.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
+from maeum.training.loop import Trainer
+from maeum.types import MODALITIES, Modality
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training made: a model folder, and its scores on dev (calibrated on the same dev items)."""
+
+    model: Path
+    report: Report
+    epochs: int
+    best_epoch: int
+
+
+def train(
+    recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Console | None = None
+) -> TrainReport:
+    """Train, or go on where an interrupted run stood.
+
+    Args:
+        recipe: all settings.
+        out: folder of the run: ``recipe.json``, ``log.jsonl``, ``last.pt``, ``best.pt``, ``model/``, ``dev.json``.
+        device: where to train.
+        console: where progress is drawn; None draws none.
+
+    Raises:
+        ConfigError: on settings that do not fit together.
+        StoreError: when a store or a checkpoint cannot be used, or ``out`` holds another recipe's run.
+        CorpusError: when train and dev share a speaker or an utterance.
+    """
+    out = Path(out)
+    console = console or Console(quiet=True)
+    _claim(out, recipe)
+    train_set, dev_set = load_parts(recipe.train, "train"), load_parts(recipe.dev, "dev")
+    check_apart(train_set, dev_set)
+    label_set = train_set.label_set
+    tokenizer = _tokenizer(recipe, train_set, out)
+    model = build(recipe, label_set)
+    collate = collator(tokenizer, recipe.inputs)
+    targets = train_set.targets()
+    cost = [n.frames + n.pieces + n.text_chars / 50 for n in train_set.lengths]
+    config = recipe.training
+    classes = [int(t) for t in targets if t is not None] if label_set.task == "single-label" else None
+    sampler = BucketSampler(cost, config.batch_size, config.seed, classes, recipe.balance, drop_last=len(cost) > config.batch_size)
+    feed = Feed(train_set, sampler, collate, recipe.augment, config.seed)
+    weight = None
+    if config.class_weights:
+        weight = class_weights(torch.stack([t for t in targets if t is not None]), len(label_set), config.loss)
+    console.print(
+        f"{recipe.name}: {len(train_set)} training and {len(dev_set)} dev items, "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, {config.epochs} epochs of {len(feed)} batches"
+    )
+
+    def dev_scores(candidate: nn.Module) -> Mapping[str, float]:
+        said = predict_items(candidate, dev_set, collate, device=device)
+        return {"score": _score(said, label_set, recipe.score), **_all_scores(said, label_set)}
+
+    with _bar(console) as bar:
+        task = bar.add_task("epoch 1", total=len(feed))
+        trainer = Trainer(
+            model,
+            config,
+            batches=feed.batches,
+            batches_per_epoch=len(feed),
+            evaluate=dev_scores,
+            folder=out,
+            class_weight=weight,
+            device=device,
+            report=lambda line: console.print(_words(line)),
+            on_step=lambda progress, total: bar.update(
+                task, description=f"epoch {progress.epoch + 1}", completed=progress.batch
+            ),
+        )
+        progress = trainer.fit()
+    model.load_state_dict(torch.load(out / "best.pt", map_location=device, weights_only=True))
+    report = finish(recipe, model, tokenizer, label_set, dev_set, out, device)
+    return TrainReport(out / "model", report, progress.epoch, progress.best_epoch)
+
+
+def finish(
+    recipe: Recipe,
+    model: nn.Module,
+    tokenizer: Tokenizer | None,
+    label_set: LabelSet,
+    dev_set: ClipDataset,
+    out: Path,
+    device: str,
+) -> Report:
+    """Calibrate on dev, score, and write the model folder."""
+    said = predict_items(model, dev_set, collator(tokenizer, recipe.inputs), device=device)
+    calibration = Calibration()
+    if label_set.task == "single-label":
+        present: set[Modality] = set()
+        for data in recipe.dev:
+            present |= set(data.modalities or MODALITIES)
+        there = tuple(m for m in MODALITIES if m in present and m in getattr(model, "modalities", MODALITIES))
+        temperature = fit_temperature(said.logits, said.target)
+        calibration = Calibration(temperatures={subset_name(there): temperature})
+        said = PredictionSet(said.ids, said.logits / temperature, said.target, said.groups)
+    report = evaluate(said, label_set, name=recipe.name)
+    report.save(out / "dev.json")
+    licences = licences_of(recipe.train)
+    card = ModelCard(
+        name=recipe.name,
+        title=f"{recipe.name} ({recipe.model})",
+        licence="; ".join(sorted(set(licences.values()))),
+        non_commercial=not all(is_commercial(text) for text in licences.values()),
+        parameters=sum(p.numel() for p in model.parameters()),
+        data=tuple(f"{name}: {licence}" for name, licence in licences.items()),
+        modalities=getattr(model, "modalities", ()),
+        labels=label_set.names,
+        scores=card_scores(report, "dev"),
+        intended_use=recipe.intended_use,
+        limits=recipe.limits,
+    )
+    save_pretrained(
+        out / "model",
+        kind=recipe.model,
+        model=model,
+        label_set=label_set,
+        card=card,
+        tokenizer=tokenizer,
+        settings=recipe.inputs,
+        calibration=calibration,
+    )
+    return report
+
+
+def build(recipe: Recipe, label_set: LabelSet) -> nn.Module:
+    """The recipe's network, with the branches of ``start_from`` in place."""
+    settings: dict[str, Any] = {**recipe.network, "labels": len(label_set)}
+    sources = {m: load_pretrained(folder) for m, folder in recipe.start_from.items()}
+    for modality, source in sources.items():
+        theirs = source.model.config
+        settings[modality] = theirs.model_dump(mode="json")[modality]  # type: ignore[union-attr, operator]
+    torch.manual_seed(recipe.training.seed)
+    model = MODELS[recipe.model].build(settings)
+    for modality, source in sources.items():
+        take_over(model, source, modality)
+    return model
+
+
+def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
+    """Copy one modality's branch, and its weight in the fusion; raises ConfigError when it does not fit."""
+    prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
+    part = {k: v for k, v in source.model.state_dict().items() if k.startswith(prefixes)}
+    mine = model.state_dict()
+    unfit = [k for k, v in part.items() if k not in mine or mine[k].shape != v.shape]
+    if not part or unfit:
+        raise ConfigError(
+            f"its {modality} branch does not fit this network ({unfit[0] if unfit else 'it has none'})", item=source.name
+        )
+    model.load_state_dict(part, strict=False)
+    with torch.no_grad():
+        here, there = model.modalities.index(modality), source.model.modalities.index(modality)  # type: ignore[union-attr, operator]
+        sharpness = source.model.fusion.weight[0, there] / source.calibration.temperature((modality,))  # type: ignore[union-attr, index]
+        model.fusion.weight[0, here] = sharpness  # type: ignore[union-attr, index]
+
+
+def load_parts(data: tuple[DataConfig, ...], part: str) -> ClipDataset:
+    """One part of several stores, in memory."""
+    if not data:
+        raise ConfigError(f"the recipe names no data for {part}")
+    sets: list[ClipDataset] = [StoreDataset(d.store, part, None, d.modalities).in_memory() for d in data]
+    return sets[0] if len(sets) == 1 else JointDataset(sets)
+
+
+def check_apart(train_set: ClipDataset, dev_set: ClipDataset) -> None:
+    """Raise CorpusError when an utterance or a speaker is in both."""
+    for what, shared in (
+        ("utterances", set(train_set.ids) & set(dev_set.ids)),
+        ("speakers", train_set.speakers() & dev_set.speakers()),
+    ):
+        if shared:
+            raise CorpusError(
+                f"{len(shared)} {what} are in train and in dev, such as {sorted(shared)[0]}",
+                remedy="Use parts that are disjoint.",
+            )
+
+
+def licences_of(data: tuple[DataConfig, ...]) -> dict[str, str]:
+    """Corpus title -> licence of everything that is trained on."""
+    out: dict[str, str] = {}
+    for item in data:
+        manifest = Store(item.store).manifest
+        out[str(manifest.get("title", manifest["name"]))] = str(manifest["licence"])
+    return out
+
+
+def is_commercial(licence: str) -> bool:
+    """Whether a licence text is known to allow commercial use; anything else counts as not."""
+    return any(word in licence for word in ("Apache", "MIT", "BSD", "CC0", "CC BY 4.0", "public domain"))
+
+
+def card_scores(report: Report, data: str) -> tuple[Score, ...]:
+    """A report's scores as a model card lists them."""
+    return tuple(
+        Score(
+            name=name,
+            data=data,
+            value=round(score.value, 4),
+            low=None if score.interval is None else round(score.interval.low, 4),
+            high=None if score.interval is None else round(score.interval.high, 4),
+            items=report.items,
+            speakers=report.groups,
+        )
+        for name, score in report.scores.items()
+    )
+
+
+def _claim(out: Path, recipe: Recipe) -> None:
+    text = recipe.model_dump_json(indent=2) + "\n"
+    path = out / "recipe.json"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            if Recipe.load(path) != recipe:
+                raise StoreError("holds a run of another recipe", item=out, remedy="Choose another folder.")
+        else:
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot be written ({error})", item=out, remedy="Choose another folder.") from error
+
+
+def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer | None:
+    if (out / "tokenizer").is_dir():
+        return load_tokenizer(out / "tokenizer")
+    if "text" in recipe.start_from:
+        return load_pretrained(recipe.start_from["text"]).tokenizer
+    if recipe.tokenizer is None:
+        return None
+    if isinstance(recipe.tokenizer, HubTokenizerConfig):
+        tokenizer: Tokenizer = HubTokenizer(recipe.tokenizer.pretrained)
+    else:
+        assert isinstance(recipe.tokenizer, SmallTokenizerConfig)
+        texts = [text for i in range(len(train_set)) if (text := train_set[i].text)]
+        tokenizer = train_tokenizer(texts, recipe.tokenizer.vocabulary)
+    tokenizer.save(out / "tokenizer")
+    return tokenizer
+
+
+def _score(said: PredictionSet, label_set: LabelSet, metric: str) -> float:
+    if METRICS[metric].task != label_set.task:
+        raise ConfigError(f"the score {metric!r} is not for {label_set.task} targets")
+    outputs = label_set.activate(said.logits.double()).numpy()
+    value = METRICS[metric].function(outputs, said.target.numpy(), "exclude")
+    return value if METRICS[metric].higher_is_better else -value
+
+
+def _all_scores(said: PredictionSet, label_set: LabelSet) -> dict[str, float]:
+    report = evaluate(said, label_set, resamples=0)
+    return {name: score.value for name, score in report.scores.items()}
+
+
+def _words(line: Mapping[str, Any]) -> str:
+    shown = ("loss", "score", "accuracy", "uar", "macro_f1")
+    numbers = "  ".join(f"{k} {line[k]:.3f}" for k in shown if k in line)
+    return f"epoch {line['epoch'] + 1}: {numbers}" + ("  (best)" if line["best_epoch"] == line["epoch"] else "")
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]

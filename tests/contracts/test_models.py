@@ -1,0 +1,120 @@
+"""What every registered network keeps to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from maeum.labels import LabelSet
+from maeum.models.losses import emotion_loss
+from maeum.models.networks import MODELS
+from maeum.models.pretrained import ModelCard, load_pretrained, save_pretrained
+from maeum.types import Batch
+
+BRANCH = {"widths": (4, 6, 8, 10), "stem_blocks": 1, "hidden": 12, "transformer": {"layers": 1, "feedforward": 16}}
+SMALL = {
+    "labels": 5,
+    "dim": 8,
+    "faces": BRANCH,
+    "speech": {**BRANCH, "norm": "each"},
+    "text": {"kind": "small", "vocabulary": 50, "width": 8, "channels": 4, "dim": 12},
+}
+pytestmark = pytest.mark.parametrize("name", list(MODELS))
+
+
+def build(name: str, **settings: object) -> nn.Module:
+    torch.manual_seed(0)
+    return MODELS[name].build({**SMALL, **settings})
+
+
+def make_batch() -> Batch:
+    """Three clips: all modalities; no text and no faces; only text."""
+    generator = torch.Generator().manual_seed(1)
+    return Batch(
+        ids=("all", "speech", "text"),
+        faces=torch.randint(0, 256, (3, 3, 3, 48, 48), generator=generator, dtype=torch.uint8),
+        faces_mask=torch.tensor([[1, 1, 0], [0, 0, 0], [0, 0, 0]]).bool(),
+        pieces=torch.randn(3, 2, 1, 128, 32, generator=generator) * 3 - 4,
+        pieces_mask=torch.tensor([[1, 1], [1, 0], [0, 0]]).bool(),
+        tokens=torch.randint(1, 50, (3, 6), generator=generator),
+        tokens_mask=torch.tensor([[1, 1, 1, 1, 0, 0], [0] * 6, [1, 1, 1, 1, 1, 1]]).bool(),
+        target=torch.tensor([0, 3, 4]),
+    )
+
+
+def alone(batch: Batch, i: int) -> Batch:
+    """Clip i by itself, without padding; modalities that it lacks are absent."""
+    fields = {}
+    for values, mask in (("faces", "faces_mask"), ("pieces", "pieces_mask"), ("tokens", "tokens_mask")):
+        length = int(getattr(batch, mask)[i].sum())
+        if length:
+            fields[values] = getattr(batch, values)[i : i + 1, :length]
+            fields[mask] = getattr(batch, mask)[i : i + 1, :length]
+    return Batch(ids=batch.ids[i : i + 1], **fields)
+
+
+def test_a_clip_does_not_depend_on_padding_or_on_the_rest_of_the_batch(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    together = model(batch)
+    for i in range(3):
+        torch.testing.assert_close(model(alone(batch, i)).logits[0], together.logits[i], rtol=1e-5, atol=1e-5)
+
+
+def test_what_lies_under_the_padding_is_not_read(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    before = model(batch).logits
+    for values, mask in (("faces", "faces_mask"), ("pieces", "pieces_mask"), ("tokens", "tokens_mask")):
+        tensor = getattr(batch, values)
+        tensor[~getattr(batch, mask)] = 1
+    torch.testing.assert_close(model(batch).logits, before, rtol=0, atol=0)
+
+
+def test_every_parameter_gets_a_gradient(name: str) -> None:
+    model, batch = build(name).train(), make_batch()
+    assert batch.target is not None
+    emotion_loss(model(batch), batch.target, "cross-entropy", modality_weight=1.0).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert set(without) == set(MODELS[name].hard_selection)
+
+
+def test_saved_and_loaded_it_says_the_same(name: str, tmp_path: Path) -> None:
+    model, batch = build(name).eval(), make_batch()
+    labels = LabelSet(("a", "b", "c", "d", "e"))
+    card = ModelCard(name="x", title="x", licence="none", non_commercial=True, parameters=0)
+    save_pretrained(tmp_path / "model", kind=name, model=model, label_set=labels, card=card)
+    again = load_pretrained(tmp_path / "model")
+    assert again.label_set == labels
+    torch.testing.assert_close(again.model(batch).logits, model(batch).logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("left", ["faces", "speech", "text"])
+def test_one_modality_is_enough(name: str, left: str) -> None:
+    settings = {m: None for m in ("faces", "speech", "text") if m != left}
+    model = build(name, **settings).eval()
+    output = model(make_batch())
+    assert output.logits.shape == (3, 5)
+    assert list(output.modality_logits) == [left]
+    assert output.logits.isfinite().all()
+
+
+def test_a_clip_with_nothing_gets_zeros(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    for mask in (batch.faces_mask, batch.pieces_mask, batch.tokens_mask):
+        assert mask is not None
+        mask[2] = False
+    assert (model(batch).logits[2] == 0).all()
+
+
+def test_order_of_frames_matters(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    assert batch.faces is not None
+    with torch.no_grad():  # as drawn, frames are encoded almost alike
+        model.encoders["faces"].project[-1].weight *= 100
+    before = model(batch).logits[0]
+    swapped = batch.faces.clone()
+    swapped[0, [0, 1]] = swapped[0, [1, 0]]
+    after = model(Batch(**{**vars(batch), "faces": swapped})).logits[0]
+    assert not torch.allclose(before, after, atol=1e-6)
