@@ -1,0 +1,76 @@
+"""Padding and masks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from maeum.data.collate import Collator
+from maeum.errors import ConfigError
+from maeum.types import Clip
+
+
+def tokenize(texts: list[str]) -> list[list[int]]:
+    """1, the words' lengths, 2."""
+    return [[1, *(len(word) + 10 for word in text.split()), 2] for text in texts]
+
+
+def clip(id: str, frames: int = 0, pieces: int = 0, text: str | None = None, target: int | None = 0) -> Clip:
+    faces = torch.arange(frames, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 48, 48) + 1 if frames else None
+    mel = torch.arange(pieces).float().view(-1, 1, 1, 1).expand(-1, 1, 128, 32) + 1 if pieces else None
+    return Clip(id, faces, mel, text, None if target is None else torch.tensor(target))
+
+
+def test_shapes_masks_and_padding():
+    batch = Collator(tokenize, pad_id=9)([clip("a", 2, 1, "to be"), clip("b", 3, 0, "x"), clip("c", 0, 2, None)])
+    assert batch.ids == ("a", "b", "c")
+    assert batch.faces.shape == (3, 3, 3, 48, 48)
+    assert batch.faces.dtype == torch.uint8
+    assert batch.faces_mask.tolist() == [[True, True, False], [True, True, True], [False, False, False]]
+    assert batch.faces[:, :, 0, 0, 0].tolist() == [[1, 2, 0], [1, 2, 3], [0, 0, 0]]
+    assert batch.pieces_mask.tolist() == [[True, False], [False, False], [True, True]]
+    assert batch.tokens.tolist() == [[1, 12, 12, 2], [1, 11, 2, 9], [9, 9, 9, 9]]
+    assert batch.tokens_mask.tolist() == [[True] * 4, [True, True, True, False], [False] * 4]
+    assert batch.target.tolist() == [0, 0, 0]
+
+
+def test_what_nobody_has_is_none():
+    batch = Collator(tokenize)([clip("a", 1), clip("b", 1, text="   ")])
+    assert batch.pieces is None
+    assert batch.pieces_mask is None
+    assert batch.tokens is None
+    assert batch.tokens_mask is None
+    assert Collator()([clip("a", 1, text="words")]).tokens is None
+
+
+def test_a_clip_collates_to_the_same_alone_and_in_company():
+    collate = Collator(tokenize)
+    a, b = clip("a", 2, 3, "one two"), clip("b", 5, 1, "one two three four")
+    alone, together = collate([a]), collate([b, a])
+    for name in ("faces", "pieces", "tokens"):
+        mask = getattr(together, f"{name}_mask")[1]
+        assert torch.equal(getattr(together, name)[1][mask], getattr(alone, name)[0])
+
+
+def test_long_clips_are_shortened():
+    batch = Collator(tokenize, max_tokens=4, max_frames=3, max_pieces=2)([clip("a", 9, 7, "a bb ccc dddd")])
+    assert batch.faces[0, :, 0, 0, 0].tolist() == [2, 5, 8]  # the middles of three equal stretches
+    assert batch.pieces[0, :, 0, 0, 0].tolist() == [3, 4]  # the middle
+    assert batch.tokens.tolist() == [[1, 11, 12, 2]]  # the end token survives
+
+
+def test_limits_that_are_not_reached_change_nothing():
+    one = Collator(tokenize, max_frames=2, max_pieces=2, max_tokens=3)([clip("a", 2, 2, "a")])
+    assert one.faces[0, :, 0, 0, 0].tolist() == [1, 2]
+    assert one.pieces[0, :, 0, 0, 0].tolist() == [1, 2]
+    assert one.tokens.tolist() == [[1, 11, 2]]
+
+
+def test_targets_all_or_none():
+    assert Collator()([clip("a", 1, target=None)]).target is None
+    with pytest.raises(ConfigError, match="b: has no target"):
+        Collator()([clip("a", 1), clip("b", 1, target=None)])
+    with pytest.raises(ConfigError, match="at least one clip"):
+        Collator()([])
+    with pytest.raises(ConfigError, match="max_frames = 0"):
+        Collator(max_frames=0)

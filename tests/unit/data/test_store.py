@@ -1,0 +1,254 @@
+"""The store on disk: whole or absent, keyed, checked."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maeum.corpora.base import LeftOut
+from maeum.data.shards import TEMPORARY, read_rows
+from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
+from maeum.errors import StoreError
+from maeum.labels import EKMAN
+from maeum.types import Utterance
+
+MANIFEST = {"name": "made", "label_set": EKMAN.to_dict()}
+
+
+def item(number: int, *, faces: int = 2, pieces: int = 3, dtype: str = "float16") -> StoreItem:
+    rng = np.random.default_rng(number)
+    return StoreItem(
+        Utterance(id=f"u/{number} ü", speaker=f"s{number % 3}", text=f"words {number} “ü”", label="fear", part="train"),
+        rng.integers(0, 256, (faces, 3, 48, 48), dtype=np.uint8) if faces else None,
+        rng.normal(size=(pieces, 1, 128, 32)).astype(dtype) if pieces else None,
+        content=f"hash{number}",
+        notes=("a note",) if number == 1 else (),
+    )
+
+
+def make(folder: Path, shards: int = 3, per_shard: int = 4, **settings: object) -> Path:
+    with StoreWriter(folder, {"corpus": "made", **settings}) as writer:
+        plan = []
+        for shard in range(shards):
+            numbers = range(shard * per_shard, (shard + 1) * per_shard)
+            path = writer.shard_path([str(n) for n in numbers])
+            if not writer.has(path):
+                write_shard(path, [*(item(n) for n in numbers), LeftOut(f"bad{shard}", "broken", "dev")])
+            plan.append(path)
+        writer.finish(plan, MANIFEST)
+    return folder
+
+
+def test_what_goes_in_comes_out(tmp_path: Path):
+    store = Store(make(tmp_path / "s"))
+    assert len(store) == 12
+    for number in (0, 5, 11, 3):
+        expected = item(number)
+        assert store.rows[number]["id"] == expected.utterance.id
+        assert store.rows[number]["text"] == expected.utterance.text
+        assert json.loads(store.rows[number]["label"]) == "fear"
+        for name, array in (("faces", expected.faces), ("pieces", expected.pieces)):
+            stored = store.array(number, name)
+            assert stored is not None
+            assert array is not None
+            assert stored.dtype == array.dtype
+            np.testing.assert_array_equal(stored, array)
+    assert store.manifest["account"] == {
+        "items": 15, "used": 12, "left_out": 3, "parts": {"train": 12}, "labels": {"train": {"fear": 12}},
+        "modalities": {"faces": 12, "speech": 12, "text": 12}, "with_notes": 1,
+    }  # fmt: skip
+    assert store.manifest["left_out"][0] == {"id": "bad0", "reason": "broken", "part": "dev"}
+
+
+def test_missing_modalities_stay_missing(tmp_path: Path):
+    with StoreWriter(tmp_path / "s", {}) as writer:
+        path = writer.shard_path(["x"])
+        write_shard(path, [item(0, faces=0), item(1, pieces=0), item(2, faces=0, pieces=0)])
+        writer.finish([path], MANIFEST)
+    store = Store(tmp_path / "s")
+    there = [(store.array(i, "faces") is not None, store.array(i, "pieces") is not None) for i in range(3)]
+    assert there == [(False, True), (True, False), (False, False)]
+
+
+def test_shards_are_plain_tars_with_npy_members(tmp_path: Path):
+    folder = make(tmp_path / "s", shards=1)
+    (shard,) = (folder / "shards").iterdir()
+    with tarfile.open(shard) as tar:
+        names = tar.getnames()
+        assert names[:3] == ["000000.json", "000000.faces.npy", "000000.pieces.npy"]
+        member = tar.extractfile("000002.faces.npy")
+        assert member is not None
+        np.testing.assert_array_equal(np.load(io.BytesIO(member.read())), item(2).faces)
+
+
+def test_same_input_same_bytes(tmp_path: Path):
+    first, second = make(tmp_path / "a"), make(tmp_path / "b")
+    for path in (first / "shards").iterdir():
+        assert (second / "shards" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_other_settings_are_refused_and_named(tmp_path: Path):
+    folder = make(tmp_path / "s", decode={"every_s": 0.5})
+    with pytest.raises(StoreError, match=r"decode\.every_s was 0\.5, now 0\.25.*restart"):
+        make(folder, decode={"every_s": 0.25})
+    assert len(Store(folder)) == 12
+    with StoreWriter(folder, {"corpus": "made", "decode": {"every_s": 0.25}}, restart=True):
+        with pytest.raises(StoreError, match="is not finished"):
+            Store(folder)
+    make(folder, decode={"every_s": 0.25})
+    assert len(list((folder / "shards").iterdir())) == 3
+
+
+def test_second_run_reuses_shards(tmp_path: Path):
+    folder = make(tmp_path / "s")
+    before = {p.name: p.stat().st_mtime_ns for p in (folder / "shards").iterdir()}
+    make(folder)
+    assert {p.name: p.stat().st_mtime_ns for p in (folder / "shards").iterdir()} == before
+
+
+def test_one_process_at_a_time(tmp_path: Path):
+    with StoreWriter(tmp_path / "s", {}), pytest.raises(StoreError, match="being prepared by another process"):
+        StoreWriter(tmp_path / "s", {}).__enter__()
+    with StoreWriter(tmp_path / "s", {}):
+        pass
+
+
+def test_a_folder_with_other_files_is_not_touched(tmp_path: Path):
+    (tmp_path / "thesis.doc").write_text("precious")
+    with pytest.raises(StoreError, match=r"holds other files \(thesis\.doc\)"):
+        StoreWriter(tmp_path, {}).__enter__()
+    assert (tmp_path / "thesis.doc").read_text() == "precious"
+
+
+def test_not_a_store(tmp_path: Path):
+    with pytest.raises(StoreError, match="is not a store.*prepare"):
+        Store(tmp_path)
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(StoreError, match="is not finished.*Run prepare again"):
+        Store(tmp_path)
+
+
+def test_cut_off_shard_is_named(tmp_path: Path):
+    store = Store(make(tmp_path / "s"))
+    shard = tmp_path / "s/shards" / store.rows[11]["shard"]
+    os.truncate(shard, shard.stat().st_size // 2)
+    store.array(0, "faces")
+    with pytest.raises(StoreError, match=rf"{shard.name}: is cut off at the pieces of u/11"):
+        store.array(11, "pieces")
+    with pytest.raises(StoreError, match=shard.name):
+        store.verify()
+
+
+@pytest.mark.parametrize("name", ["faces", "pieces"])
+def test_one_altered_bit_is_noticed(tmp_path: Path, name: str):
+    store = Store(make(tmp_path / "s"))
+    row = store.rows[6]
+    shard = tmp_path / "s/shards" / row["shard"]
+    data = bytearray(shard.read_bytes())
+    data[row[f"{name}_offset"] + 100] ^= 1
+    shard.write_bytes(data)
+    with pytest.raises(StoreError, match=rf"{shard.name}: is damaged \(wrong checksum\) at the {name} of u/6"):
+        store.array(6, name)
+    # A rerun notices too, and makes that shard again.
+    make(tmp_path / "s")
+    Store(tmp_path / "s").verify()
+
+
+def test_missing_shard_and_damaged_index(tmp_path: Path):
+    store = Store(make(tmp_path / "s"))
+    (tmp_path / "s/shards" / store.rows[0]["shard"]).unlink()
+    with pytest.raises(StoreError, match="the shard is missing"):
+        store.array(0, "faces")
+    index = tmp_path / "s/index.parquet"
+    index.write_bytes(index.read_bytes()[:100])
+    with pytest.raises(StoreError, match=r"index\.parquet: the index is damaged"):
+        Store(tmp_path / "s")
+    index.write_bytes(b"")
+    with pytest.raises(StoreError, match=r"index\.parquet: the index is damaged"):
+        Store(tmp_path / "s")
+
+
+def test_damaged_shard_of_a_rerun(tmp_path: Path):
+    path = tmp_path / "x.tar"
+    path.write_bytes(b"not a tar at all" * 100)
+    with pytest.raises(StoreError, match="damaged"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (StoreItem(Utterance("x"), faces=np.zeros((1, 48, 48, 3), np.uint8)), "faces are uint8"),
+        (StoreItem(Utterance("x"), faces=np.zeros((1, 3, 48, 48), np.float32)), "faces are float32"),
+        (StoreItem(Utterance("x"), pieces=np.full((1, 1, 128, 32), np.nan, np.float32)), "not finite"),
+    ],
+)
+def test_wrong_arrays_leave_nothing_behind(tmp_path: Path, bad: StoreItem, problem: str):
+    with pytest.raises(StoreError, match=f"x: .*{problem}"):
+        write_shard(tmp_path / "s.tar", [item(0), bad])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_read_one_store(tmp_path: Path):
+    store = Store(make(tmp_path / "s"))
+    expected = [item(n).pieces for n in range(12)]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda n: store.array(n % 12, "pieces"), range(240)))
+    for n, result in enumerate(results):
+        np.testing.assert_array_equal(result, expected[n % 12])
+
+
+def test_store_travels_to_workers(tmp_path: Path):
+    store = Store(make(tmp_path / "s"))
+    store.array(0, "faces")
+    there = pickle.loads(pickle.dumps(store))
+    np.testing.assert_array_equal(there.array(7, "faces"), item(7).faces)
+
+
+def test_full_disk_leaves_nothing_half_written(tmp_path: Path):
+    # A real limit on file size, in a process of its own: the write fails in the middle as on a full disk.
+    program = textwrap.dedent(f"""
+        import resource, signal, sys
+        from pathlib import Path
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_store import item
+        from maeum.data.store import StoreWriter, write_shard
+        from maeum.errors import StoreError
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        with StoreWriter(Path(sys.argv[1]), {{}}) as writer:
+            write_shard(writer.shard_path(["small"]), [item(0)])
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+            try:
+                write_shard(writer.shard_path(["large"]), [item(n) for n in range(20)])
+            except StoreError as error:
+                print(error)
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "s")], capture_output=True, text=True, check=True
+    )
+    assert "cannot be written: File too large. The disk or a limit refuses" in done.stdout
+    names = [p.name for p in (tmp_path / "s/shards").iterdir()]
+    assert len(names) == 1
+    assert not names[0].startswith(TEMPORARY)
+
+
+def test_output_that_cannot_be_made():
+    with pytest.raises(StoreError, match=r"cannot be written.*another folder"):
+        StoreWriter(Path("/proc/store"), {}).__enter__()
+
+
+def test_output_inside_a_file(tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="cannot be written"):
+        StoreWriter(tmp_path / "file/store", {}).__enter__()

@@ -1,0 +1,141 @@
+"""The report of a run, and how sure its scores are."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from maeum.errors import EvaluationError
+from maeum.evaluation.bootstrap import bootstrap_interval
+from maeum.evaluation.calibration import expected_calibration_error
+from maeum.evaluation.report import PredictionSet, evaluate
+from maeum.evaluation.tables import print_report
+from maeum.labels import EKMAN, EMOTIONS, LabelSet
+
+MULTI = LabelSet(EMOTIONS, "multi-label")
+SCALES = LabelSet(("valence", "arousal"), "dimensional", ((1.0, 5.0), (1.0, 5.0)))
+
+
+def predictions(part: str, labels: LabelSet = EKMAN, items: int = 140, seed: int = 0) -> PredictionSet:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(items, len(labels), generator=generator) * 3
+    if labels.task == "single-label":
+        target = torch.arange(items) % len(labels)
+        logits[torch.arange(items), target] += 2
+    elif labels.task == "multi-label":
+        target = (torch.rand(items, len(labels), generator=generator) < 0.3).float()
+        logits += target * 3
+    else:
+        target = labels.activate(logits + torch.randn(logits.shape, generator=generator))
+    groups = tuple(f"speaker{i % 12}" for i in range(items))
+    return PredictionSet(tuple(f"{part}{i}" for i in range(items)), logits, target, groups)
+
+
+def test_single_label_report():
+    report = evaluate(predictions("test"), EKMAN, predictions("dev", seed=1), name="run", resamples=200)
+    assert set(report.scores) == {"accuracy", "uar", "macro_f1", "weighted_f1", "ece", "brier"}
+    for score in report.scores.values():
+        assert score.interval is not None
+        assert score.interval.low <= score.value <= score.interval.high
+        assert score.interval.groups == 12
+    assert report.baseline["accuracy"] == pytest.approx(1 / 7)
+    assert report.temperature is not None
+    logits = predictions("test").logits.double() / report.temperature
+    assert report["ece"] == pytest.approx(expected_calibration_error(logits.softmax(-1), predictions("test").target))
+    assert np.sum(report.confusion) == report.items == 140
+    data = json.loads(report.to_json())
+    assert data["scores"]["uar"]["value"] == report["uar"]
+    assert [row["name"] for row in data["classes"]] == list(EMOTIONS)
+
+
+def test_without_dev_nothing_is_fitted():
+    report = evaluate(predictions("test"), EKMAN, resamples=0)
+    assert report.temperature is None
+    assert all(score.interval is None for score in report.scores.values())
+
+
+def test_multi_label_and_dimensional_reports():
+    report = evaluate(predictions("test", MULTI), MULTI, predictions("dev", MULTI, seed=1), resamples=50)
+    assert set(report.scores) == {"mean_wacc", "mean_f1"}
+    assert report.thresholds is not None
+    assert len(report.thresholds) == 7
+    assert {"wacc", "f1", "accuracy", "support"} <= set(report.classes[0])
+    report = evaluate(predictions("test", SCALES), SCALES, resamples=50)
+    assert set(report.scores) == {"mean_ccc", "mean_pearson", "mean_mae"}
+    assert report["mean_ccc"] > 0.7
+
+
+def test_printed_report_shows_baseline_and_intervals():
+    for labels in (EKMAN, MULTI, SCALES):
+        out = io.StringIO()
+        report = evaluate(
+            predictions("test", labels), labels, predictions("dev", labels, seed=1), name="run", resamples=50
+        )
+        print_report(report, Console(file=out, width=140))
+        assert "140 items, 12 speakers" in out.getvalue()
+        assert " .. " in out.getvalue()
+    assert "always the most frequent" in out.getvalue()
+
+
+def test_metric_of_another_task_is_refused():
+    with pytest.raises(EvaluationError, match="mean_ccc is for dimensional targets"):
+        evaluate(predictions("test"), EKMAN, metrics=["mean_ccc"])
+
+
+def test_an_absent_class_is_an_error_with_a_remedy():
+    test = predictions("test")
+    keep = test.target != 2
+    few = PredictionSet(tuple(np.array(test.ids)[keep.numpy()]), test.logits[keep], test.target[keep])
+    with pytest.raises(EvaluationError, match=r"classes \[2\] have no items"):
+        evaluate(few, EKMAN)
+
+
+def test_prediction_sets_are_checked():
+    good = predictions("test")
+    with pytest.raises(EvaluationError, match="2 ids, 140 predictions"):
+        PredictionSet(("a", "b"), good.logits, good.target)
+    with pytest.raises(EvaluationError, match="test0: an utterance was predicted twice"):
+        PredictionSet(("test0", *good.ids[:-1]), good.logits, good.target)
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    hits = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        right = rng.random(200) < 0.7
+        interval = bootstrap_interval(lambda at, r=right: float(r[at].mean()), 200, resamples=200, seed=seed)
+        hits += interval.low <= 0.7 <= interval.high
+    assert 50 <= hits <= 60
+
+
+def test_speakers_make_intervals_wider_than_utterances():
+    rng = np.random.default_rng(0)
+    speaker = np.repeat(np.arange(10), 30)
+    right = rng.random(300) < np.linspace(0.3, 0.9, 10)[speaker]
+    groups = [f"s{s}" for s in speaker]
+
+    def score(at: np.ndarray) -> float:
+        return float(right[at].mean())
+
+    by_item = bootstrap_interval(score, 300)
+    by_speaker = bootstrap_interval(score, 300, groups)
+    assert by_speaker.groups == 10
+    assert by_item.groups == 300
+    assert by_speaker.high - by_speaker.low > 2 * (by_item.high - by_item.low)
+    assert bootstrap_interval(score, 300, groups) == by_speaker
+    assert bootstrap_interval(score, 300, groups, seed=1) != by_speaker
+
+
+def test_one_speaker_has_no_interval():
+    with pytest.raises(EvaluationError, match="at least two groups"):
+        bootstrap_interval(lambda at: 1.0, 3, ["a", "a", "a"])
+    test = predictions("test")
+    alone = PredictionSet(test.ids, test.logits, test.target, ("a",) * len(test))
+    report = evaluate(alone, EKMAN, resamples=20)
+    assert report.scores["uar"].interval is None
+    assert any("at least two groups" in note for note in report.notes)

@@ -1,0 +1,212 @@
+"""Preparing a corpus: the account, the proof, resuming after anything."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from maeum.data.dataset import StoreDataset
+from maeum.data.decode import DecodeConfig
+from maeum.data.store import Store
+from maeum.errors import ConfigError, CorpusError, StoreError
+from maeum.experiments.prepare import PrepareConfig, prepare
+
+
+@pytest.fixture
+def recordings(tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., Any]) -> Path:
+    """Six sounds of three speakers in three parts, a sentence, and two rows that cannot be used."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    lines = ["path,text,label,speaker,part"]
+    for i in range(6):
+        make_media(folder / f"{i}.wav", sound=make_sine(200 + 50 * i, 0.5, 16_000))
+        lines.append(f"{i}.wav,words {i},{'joy' if i % 2 else 'sad'},s{i // 2},{('train', 'dev', 'test')[i // 2]}")
+    (folder / "broken.wav").write_bytes(b"RIFF")
+    lines += [",only words,anger,,train", "broken.wav,,fear,s0,train", "gone.wav,,fear,s0,train"]
+    (folder / "items.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def test_account_of_every_item(recordings: Path, tmp_path: Path):
+    report = prepare("folder", recordings, tmp_path / "store")
+    assert report.account["items"] == 9
+    assert report.account["used"] == 7
+    assert report.account["parts"] == {"train": 3, "dev": 2, "test": 2}
+    assert report.account["modalities"] == {"faces": 0, "speech": 6, "text": 7}
+    reasons = {item.id: item.reason for item in report.left_out}
+    assert reasons["gone.wav"].startswith("no such file")
+    assert "broken.wav" in reasons["broken.wav"]
+    manifest = Store(tmp_path / "store").manifest
+    assert manifest["name"] == "folder"
+    assert {"licence", "citation", "versions", "settings", "label_set", "left_out"} <= set(manifest)
+    assert "7 of 9 items used, 2 left out" in report.lines()[0]
+    clips = StoreDataset(tmp_path / "store", "dev")
+    assert clips[0].modalities == ("speech", "text")
+    assert clips.class_counts() == {**dict.fromkeys(clips.label_set.names, 0), "happiness": 1, "sadness": 1}
+
+
+def test_second_run_reuses_everything_and_a_changed_source_is_seen(
+    recordings: Path, tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., Any]
+):
+    first = prepare("folder", recordings, tmp_path / "store")
+    assert (first.shards, first.reused) == (1, 0)
+    assert prepare("folder", recordings, tmp_path / "store").reused == 1
+    before = Store(tmp_path / "store").array(0, "pieces")
+    make_media(recordings / "0.wav", sound=make_sine(1000, 0.5, 16_000))
+    assert prepare("folder", recordings, tmp_path / "store").reused == 0
+    after = Store(tmp_path / "store").array(0, "pieces")
+    assert not np.array_equal(before, after)  # type: ignore[arg-type]
+    assert len(list((tmp_path / "store/shards").iterdir())) == 1
+
+
+def test_other_settings_are_refused_or_begin_anew(recordings: Path, tmp_path: Path):
+    prepare("folder", recordings, tmp_path / "store")
+    other = PrepareConfig(decode=DecodeConfig(precision="float32"))
+    with pytest.raises(StoreError, match=r'decode\.precision was "float16", now "float32"'):
+        prepare("folder", recordings, tmp_path / "store", other)
+    prepare("folder", recordings, tmp_path / "store", other, restart=True)
+    pieces = Store(tmp_path / "store").array(0, "pieces")
+    assert pieces is not None
+    assert pieces.dtype == np.float32
+
+
+def test_workers_make_the_same_store(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("maeum.experiments.prepare._ITEMS_PER_SHARD", {"media": 3, "crops": 3, "text": 3})
+    prepare("folder", recordings, tmp_path / "one")
+    prepare("folder", recordings, tmp_path / "two", workers=2)
+    one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
+    assert one.rows == two.rows
+    for path in (tmp_path / "one/shards").iterdir():
+        assert (tmp_path / "two/shards" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_shared_speakers_and_recordings_are_refused(recordings: Path, tmp_path: Path):
+    table = recordings / "items.csv"
+    good = table.read_text()
+    table.write_text(good.replace("2.wav,words 2,sad,s1,dev", "2.wav,words 2,sad,s0,dev"))
+    with pytest.raises(CorpusError, match=r"speaker 's0' is in train .* and in dev"):
+        prepare("folder", recordings, tmp_path / "store")
+    (recordings / "2.wav").write_bytes((recordings / "0.wav").read_bytes())
+    table.write_text(good)
+    with pytest.raises(CorpusError, match=r"0\.wav in train and 2\.wav in dev are the same recording"):
+        prepare("folder", recordings, tmp_path / "store")
+
+
+def test_repeated_faces_stay_in_dev_and_once_in_train(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    pictures = {name: Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8)) for name in "abc"}
+    for place, name in {"train/sad/1": "a", "train/sad/2": "a", "train/sad/3": "b", "dev/sad/4": "b", "dev/sad/5": "b",
+                        "train/happy/6": "c", "train/sad/7": "c", "train/fear/8": None}.items():  # fmt: skip
+        path = tmp_path / "fer" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (pictures[name] if name else Image.fromarray(rng.integers(0, 256, (48, 48), dtype=np.uint8))).save(path)
+    report = prepare("fer2013", tmp_path / "fer", tmp_path / "store")
+    assert [row["id"] for row in Store(tmp_path / "store").rows] == [
+        "dev/sad/4",
+        "dev/sad/5",
+        "train/fear/8",
+        "train/sad/1",
+    ]
+    assert report.reasons == {"the same as another item": 2, "copies of the same item carry different labels": 2}
+    assert any("corpus is distributed with 28709" in note for note in report.notes)
+
+
+def test_unknown_names_are_explained(tmp_path: Path):
+    with pytest.raises(ConfigError, match="Did you mean 'ravdess'"):
+        prepare("ravdes", tmp_path, tmp_path / "store")
+    with pytest.raises(ConfigError, match="did you mean 'labels'"):
+        prepare("goemotions", tmp_path, tmp_path / "store", PrepareConfig(options={"label": "multi"}))
+
+
+def test_wrong_source_leaves_no_store(tmp_path: Path):
+    with pytest.raises(CorpusError):
+        prepare("meld", tmp_path / "nowhere", tmp_path / "store")
+    with pytest.raises(StoreError, match="is not finished"):
+        Store(tmp_path / "store")
+
+
+def test_limit_takes_some_of_each_part(recordings: Path, tmp_path: Path):
+    report = prepare("folder", recordings, tmp_path / "store", PrepareConfig(limit=1))
+    assert report.account["parts"] == {"train": 1, "dev": 1, "test": 1}
+
+
+def test_progress_is_drawn_when_a_console_is_given(recordings: Path, tmp_path: Path):
+    out = io.StringIO()
+    prepare("folder", recordings, tmp_path / "store", console=Console(file=out, force_terminal=True, width=100))
+    assert "decode" in out.getvalue()
+    assert "8/8" in out.getvalue()
+
+
+KILLS = textwrap.dedent("""
+    import json, os, shutil, signal, sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from maeum.errors import StoreError
+    from maeum.data.store import Store
+    from maeum.experiments import prepare as module
+    module._ITEMS_PER_SHARD = {"media": 3, "crops": 3, "text": 3}
+    source, out = Path(sys.argv[1]), Path(sys.argv[2])
+
+    def files(folder):
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    module.prepare("folder", source, out / "reference")
+    reference = files(out / "reference")
+    kills, unfinished, completed = 0, 0, False
+    while not completed:
+        store = out / f"store{kills}"
+        child = os.fork()
+        if child == 0:
+            # Die at the n-th time that something is opened, renamed, listed or removed in the store.
+            left = kills + 1
+
+            def hook(event, args):
+                global left
+                if event in ("open", "os.rename", "os.remove", "os.mkdir") and str(store) in str(args[0]):
+                    left -= 1
+                    if left == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(hook)
+            module.prepare("folder", source, store)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        completed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+        assert completed or os.WIFSIGNALED(status), status
+        kept = {p.name: p.stat().st_mtime_ns for p in store.rglob("*.tar") if not p.name.startswith(".")}
+        try:
+            Store(store).verify()
+        except StoreError:
+            unfinished += 1
+        report = module.prepare("folder", source, store)
+        assert report.reused == len(kept), (report.reused, kept)
+        for name, changed in kept.items():
+            assert (store / "shards" / name).stat().st_mtime_ns == changed
+        assert files(store) == reference, kills
+        kills += 1
+        shutil.rmtree(store)
+    print(json.dumps({"kills": kills - 1, "unfinished": unfinished}))
+""")
+
+
+def test_killed_at_every_point_and_resumed(recordings: Path, tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", KILLS, str(recordings), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    # Lock, settings, three shards, manifest and index are each opened and renamed.
+    assert counts["kills"] >= 12
+    assert counts["unfinished"] >= 10
