@@ -257,7 +257,7 @@ class FE2E(nn.Module):
         return ModelOutput(self.fuse(logits, present), logits, present, features, auxiliary)
 
     def prepare_pieces(self, pieces: Tensor, mask: Tensor, config: BranchConfig) -> tuple[Tensor, Tensor]:
-        """Mask ``(batch, pieces)`` of the pieces to look at, closed up to the front, and these as the CNN wants them."""
+        """Mask ``(batch, pieces)`` of the pieces to look at, closed up to the front, and these, normalised."""
         valid = pieces[mask]
         owner = mask.nonzero(as_tuple=True)[0]
         maps = normalise_pieces(valid, owner, len(mask), config)

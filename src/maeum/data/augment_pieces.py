@@ -1,0 +1,176 @@
+"""Random variations of training speech, on its log-mel pieces: pure tensor functions with an explicit generator."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maeum.config import Config
+from maeum.media.speech import HOP, LOG_OFFSET, PIECE_FRAMES, SAMPLE_RATE_HZ, TOP_HZ
+
+#: Seconds from one frame to the next.
+FRAME_S = HOP / SAMPLE_RATE_HZ
+#: Natural logarithm of one decibel of power.
+NATURAL_PER_DB = math.log(10.0) / 10.0
+
+
+class PieceAugment(Config):
+    """How an utterance's speech varies. Ranges are drawn from evenly; 0 or None switches a part off.
+
+    trim_db: silence at both ends, this far below the loudest frame, is cut off; None keeps it.
+    margin_s: of that silence up to so much stays at each end, so that pieces begin at a random phase.
+    keep_silence: probability that nothing is trimmed.
+    crop_s: up to so much is cut off the start of speech.
+    window, window_s: probability that only a stretch of so many seconds is kept (cheaper, and no sentence as a whole).
+    tempo: speech is stretched to up to 1 + tempo or squeezed to 1 / (1 + tempo) of its length.
+    warp: the mel axis is stretched by up to this fraction (length of the vocal tract, pitch).
+    eq_db: standard deviation of a smooth random gain over frequency (microphone, room).
+    gain_db: standard deviation of a gain for all.
+    noise: probability of added noise, of random colour, at a signal-to-noise ratio within snr_db.
+    lowpass: probability that everything above a random frequency from 3 to 6 kHz is lost.
+    time_masks, time_mask_s: how many stretches of time are blanked, up to how long; at most a fifth of it in one.
+    band_masks, band_mask: how many stretches of frequency are blanked, up to how many of the 128 bands.
+    """
+
+    trim_db: float | None = 35.0
+    margin_s: float = 0.3
+    keep_silence: float = 0.0
+    crop_s: float = 0.1
+    window: float = 0.0
+    window_s: tuple[float, float] = (0.6, 1.2)
+    tempo: float = 0.15
+    warp: float = 0.12
+    eq_db: float = 4.0
+    gain_db: float = 6.0
+    noise: float = 0.3
+    snr_db: tuple[float, float] = (8.0, 35.0)
+    lowpass: float = 0.1
+    time_masks: int = 2
+    time_mask_s: float = 0.2
+    band_masks: int = 2
+    band_mask: int = 16
+
+
+def augment_pieces(pieces: Tensor, config: PieceAugment, generator: torch.Generator) -> Tensor:
+    """Vary one utterance as a whole.
+
+    Args:
+        pieces: ``(pieces, 1, bands, frames)`` log-mel, natural log of power plus ``LOG_OFFSET``.
+        config: how much.
+        generator: where chance comes from.
+
+    Returns:
+        Float32 pieces of the same kind, perhaps more or fewer (at least one); the last is filled with silence.
+    """
+    count, _, bands, width = pieces.shape
+    floor = math.log(LOG_OFFSET)
+    mel = pieces.float().squeeze(1).permute(1, 0, 2).reshape(bands, count * width)
+    mel = mel[:, : _last_sound(mel, floor) + 1]
+    mel = trim_silence(mel, config, generator)
+    if _chance(config.window, generator):
+        length = round(_between(*config.window_s, generator) / FRAME_S)
+        start = int(_between(0, max(1, mel.shape[1] - length + 1), generator))
+        mel = mel[:, start : start + length]
+    mel = _stretch(mel, config, generator)
+    peak = mel.amax()
+    if config.eq_db:
+        mel = mel + _smooth_gain(bands, config.eq_db, generator)
+    if config.gain_db:
+        mel = mel + float(torch.randn((), generator=generator)) * config.gain_db * NATURAL_PER_DB
+    if _chance(config.noise, generator):
+        mel = _add_noise(mel, _between(*config.snr_db, generator), generator)
+    if _chance(config.lowpass, generator):
+        mel = mel.clone()
+        mel[_band_of(_between(3000.0, 6000.0, generator), bands) :] = floor
+    mel = mel.clamp(min=floor)
+    mel = _mask(mel, config, float(torch.minimum(mel.mean(), peak)), generator)
+    return cut_pieces(mel, width)
+
+
+def trim_silence(mel: Tensor, config: PieceAugment, generator: torch.Generator) -> Tensor:
+    """Cut silence off both ends of ``mel (bands, frames)``, but for a random margin; at least one frame stays."""
+    if config.trim_db is None or _chance(config.keep_silence, generator):
+        return mel
+    levels = mel.amax(0)
+    loud = (levels >= levels.amax() - config.trim_db * NATURAL_PER_DB).nonzero().flatten()
+    first, last = int(loud[0]), int(loud[-1])
+    crop = int(_between(0.0, config.crop_s, generator) / FRAME_S)
+    before = int(_between(0.0, config.margin_s, generator) / FRAME_S)
+    after = int(_between(0.0, config.margin_s, generator) / FRAME_S)
+    start = max(0, first - before) if before > crop else min(first + crop - before, last)
+    return mel[:, start : last + after + 1]
+
+
+def cut_pieces(mel: Tensor, width: int = PIECE_FRAMES) -> Tensor:
+    """``(bands, frames) -> (pieces, 1, bands, width)``; the last piece is filled with digital silence."""
+    count = max(1, math.ceil(mel.shape[1] / width))
+    mel = F.pad(mel, (0, count * width - mel.shape[1]), value=math.log(LOG_OFFSET))
+    return mel.view(mel.shape[0], count, width).permute(1, 0, 2).unsqueeze(1).contiguous()
+
+
+def _last_sound(mel: Tensor, floor: float) -> int:
+    sound = (mel.amax(0) > floor + 1e-4).nonzero().flatten()
+    return int(sound[-1]) if len(sound) else mel.shape[1] - 1
+
+
+def _stretch(mel: Tensor, config: PieceAugment, generator: torch.Generator) -> Tensor:
+    """Other tempo (time axis) and other vocal tract (mel axis), linearly interpolated."""
+    bands, frames = mel.shape
+    tempo = math.exp(_between(-1.0, 1.0, generator) * math.log1p(config.tempo))
+    factor = 1.0 + _between(-config.warp, config.warp, generator)
+    mel = _resample(mel, torch.linspace(0, frames - 1, max(1, round(frames * tempo))))
+    return _resample(mel.T, (torch.arange(bands) * factor).clamp(max=bands - 1)).T
+
+
+def _resample(rows: Tensor, at: Tensor) -> Tensor:
+    low = at.floor().long()
+    high = (low + 1).clamp(max=rows.shape[1] - 1)
+    part = at - low
+    return rows[:, low] * (1 - part) + rows[:, high] * part
+
+
+def _smooth_gain(bands: int, spread_db: float, generator: torch.Generator) -> Tensor:
+    knots = torch.randn(1, 1, 6, generator=generator) * spread_db * NATURAL_PER_DB
+    return F.interpolate(knots, size=bands, mode="linear", align_corners=True).view(bands, 1)
+
+
+def _add_noise(mel: Tensor, snr_db: float, generator: torch.Generator) -> Tensor:
+    """Steady noise of random colour: mean power ``snr_db`` below the signal's, tilted over the bands at random."""
+    bands, frames = mel.shape
+    tilt = _between(-2.0, 2.0, generator) * torch.linspace(-1, 1, bands).view(bands, 1)
+    flutter = -torch.rand(bands, frames, generator=generator).clamp(min=1e-6).log()
+    noise = tilt.exp() * flutter.sqrt()
+    power = mel.exp()
+    noise = noise * (power.mean() / noise.mean() * 10 ** (-snr_db / 10))
+    return (power + noise).log()
+
+
+def _mask(mel: Tensor, config: PieceAugment, value: float, generator: torch.Generator) -> Tensor:
+    """Blank stretches of time and of frequency (Park et al. 2019, SpecAugment)."""
+    bands, frames = mel.shape
+    mel = mel.clone()
+    longest = min(config.time_mask_s / FRAME_S, frames / 5)
+    for _ in range(config.time_masks):
+        length = int(_between(0, longest, generator))
+        start = int(_between(0, frames - length, generator))
+        mel[:, start : start + length] = value
+    for _ in range(config.band_masks):
+        length = int(_between(0, config.band_mask, generator))
+        start = int(_between(0, bands - length, generator))
+        mel[start : start + length] = value
+    return mel
+
+
+def _band_of(hz: float, bands: int) -> int:
+    return int(bands * math.log1p(hz / 700.0) / math.log1p(TOP_HZ / 700.0))
+
+
+def _between(low: float, high: float, generator: torch.Generator) -> float:
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def _chance(probability: float, generator: torch.Generator) -> bool:
+    return float(torch.rand((), generator=generator)) < probability
