@@ -17,7 +17,7 @@ from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.data.feed import Feed
 from maeum.data.sampler import BucketSampler
 from maeum.data.store import Store
-from maeum.errors import ConfigError, CorpusError, StoreError
+from maeum.errors import ConfigError, CorpusError, EvaluationError, StoreError
 from maeum.evaluation.base import METRICS
 from maeum.evaluation.calibration import fit_temperature
 from maeum.evaluation.report import PredictionSet, Report, evaluate
@@ -135,7 +135,7 @@ def finish(
         temperature = fit_temperature(said.logits, said.target)
         calibration = Calibration(temperatures={subset_name(there): temperature})
         said = PredictionSet(said.ids, said.logits / temperature, said.target, said.groups)
-    report = evaluate(said, label_set, name=recipe.name)
+    report = _whole_report(said, label_set, recipe.name)
     report.save(out / "dev.json")
     licences = licences_of(recipe.train)
     card = ModelCard(
@@ -286,8 +286,25 @@ def _score(said: PredictionSet, label_set: LabelSet, metric: str) -> float:
 
 
 def _all_scores(said: PredictionSet, label_set: LabelSet) -> dict[str, float]:
-    report = evaluate(said, label_set, resamples=0)
-    return {name: score.value for name, score in report.scores.items()}
+    outputs, target = label_set.activate(said.logits.double()).numpy(), said.target.numpy()
+    names = (name for name in METRICS if METRICS[name].task == label_set.task)
+    return {name: METRICS[name].function(outputs, target, "exclude") for name in names}
+
+
+def _whole_report(said: PredictionSet, label_set: LabelSet, name: str) -> Report:
+    """All scores; without those that are undefined because dev lacks a class."""
+    try:
+        return evaluate(said, label_set, name=name)
+    except EvaluationError:
+        outputs, target = label_set.activate(said.logits.double()).numpy(), said.target.numpy()
+        defined = []
+        for metric in (m for m in METRICS if METRICS[m].task == label_set.task):
+            try:
+                METRICS[metric].function(outputs, target, "error")
+            except EvaluationError:
+                continue
+            defined.append(metric)
+        return evaluate(said, label_set, name=name, metrics=defined)
 
 
 def _words(line: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maeum.errors import ConfigError
 from maeum.types import ModelOutput
 
 LossName = Literal["cross-entropy", "bce"]
@@ -54,7 +55,8 @@ def emotion_loss(
 def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
     """Weights that even out the classes, ``(labels,)``.
 
-    Cross-entropy: inverse frequency, mean 1 over the items. BCE: negatives / positives (Dai et al. 2021).
+    Cross-entropy: inverse frequency, mean 1 over the items; a class without items never is a target and gets 1. BCE: negatives /
+    positives (Dai et al. 2021).
 
     Args:
         target: all training targets, ``(n,)`` int64 or ``(n, labels)``.
@@ -62,13 +64,17 @@ def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
         kind: which loss they are for.
 
     Raises:
-        ValueError: when a class has no training item.
+        ConfigError: when a class has no positive for BCE.
     """
     hot = F.one_hot(target, labels) if target.ndim == 1 else target
     count = hot.double().sum(0)
-    if bool((count == 0).any()):
-        missing = (count == 0).nonzero().flatten().tolist()
-        raise ValueError(f"no training item has label index {missing}")
     total = float(len(target))
-    weight = total / (labels * count) if kind == "cross-entropy" else (total - count) / count
-    return weight.to(torch.float32)
+    if kind == "cross-entropy":
+        weight = torch.where(count > 0, total / ((count > 0).sum() * count.clamp(min=1)), 1.0)
+        return weight.to(torch.float32)
+    if bool((count == 0).any()):
+        raise ConfigError(
+            f"no training item has label number {int((count == 0).nonzero()[0])}, so it cannot be weighted",
+            remedy="Leave the label out, or set class_weights: false.",
+        )
+    return ((total - count) / count).to(torch.float32)

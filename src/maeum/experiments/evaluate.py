@@ -1,0 +1,82 @@
+"""Score a trained model on a part of a prepared corpus, with all it is given or with each subset of modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from maeum.data.dataset import StoreDataset
+from maeum.data.store import Store
+from maeum.errors import ConfigError, EvaluationError
+from maeum.evaluation.report import Report
+from maeum.evaluation.report import evaluate as score
+from maeum.experiments.predict import predict_pretrained
+from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
+from maeum.types import MODALITIES, Modality
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A report, and what it is a report of."""
+
+    model: str
+    corpus: str
+    part: str
+    modalities: tuple[Modality, ...]
+    report: Report
+
+
+def evaluate(
+    model: str | Path | Pretrained | None,
+    store: Path | str,
+    part: str = "dev",
+    modalities: Sequence[Modality] | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    resamples: int = 1000,
+    batch_size: int = 64,
+    on_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Scores of a trained model; its temperature is the one it came with, nothing is fitted here.
+
+    Args:
+        model: its name or folder, None for the embedded one, or itself.
+        store: a prepared corpus; its labels are matched to the model's by name.
+        part: of the store.
+        modalities: which the model is given; all it reads when None.
+        metrics: which scores, all of the task when None.
+        resamples: of the bootstrap over speakers.
+        batch_size: items at once.
+        on_batch: called with the number of items of each batch that is done.
+
+    Raises:
+        StoreError, ModelError: when the store or the model cannot be read.
+        ConfigError: when the model reads none of the modalities.
+        EvaluationError: when a score is undefined on these items.
+    """
+    pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
+    reads = pretrained.card.modalities or MODALITIES
+    given = tuple(m for m in MODALITIES if m in reads and (modalities is None or m in modalities))
+    if not given:
+        raise ConfigError(f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=pretrained.name)
+    corpus = Store(store)
+    dataset = StoreDataset(corpus, part, pretrained.label_set, given)
+    said = predict_pretrained(pretrained, dataset, batch_size=batch_size, on_batch=on_batch)
+    manifest = corpus.manifest
+    name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(given)}"
+    report = score(said, pretrained.label_set, name=name, resamples=resamples, metrics=metrics)
+    return Evaluation(pretrained.name, str(manifest["name"]), part, given, report)
+
+
+def evaluate_subsets(
+    model: str | Path | Pretrained | None, store: Path | str, part: str = "dev", *, resamples: int = 1000
+) -> list[Evaluation]:
+    """One evaluation for every subset of the modalities that the model reads and the store has; see `evaluate`."""
+    pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
+    there = [m for m in MODALITIES if m in Store(store).manifest["modalities"] and m in pretrained.card.modalities]
+    if not there:
+        raise EvaluationError("the model reads none of its modalities", item=store)
+    subsets = [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
+    return [evaluate(pretrained, store, part, s, resamples=resamples) for s in subsets]

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from maeum.errors import StoreError
+from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
+from maeum.training.loop import Progress, TrainConfig, Trainer, rest_frozen_parts
+from maeum.types import Batch
+
+BRANCH = BranchConfig(
+    widths=(4, 4, 4, 8), stem_blocks=1, hidden=8, dropout=0.3, transformer=TransformerConfig(layers=1, feedforward=16)
+)
+STEPS = 4
+CONFIG = TrainConfig(
+    epochs=3, batch_size=4, lr=1e-2, loss="cross-entropy", class_weights=False, patience=None, ema=0.9,
+    schedule="cosine", warmup=0.2, precision="fp32", checkpoint_every_s=0.0,
+)  # fmt: skip
+
+
+class KilledError(Exception):
+    pass
+
+
+def make_model() -> FE2E:
+    torch.manual_seed(0)
+    return FE2E(FE2EConfig(labels=3, dim=8, faces=BRANCH, speech=None))
+
+
+def batches(epoch: int, start: int) -> Iterator[Batch]:
+    for i in range(start, STEPS):
+        generator = torch.Generator().manual_seed(epoch * 100 + i)
+        faces = torch.randint(0, 256, (4, 1, 3, 48, 48), generator=generator, dtype=torch.uint8)
+        target = torch.randint(0, 3, (4,), generator=generator)
+        yield Batch(tuple("abcd"), faces, torch.ones(4, 1, dtype=torch.bool), target=target)
+
+
+def make_trainer(
+    folder: Path, config: TrainConfig = CONFIG, die_at: int | None = None, scores: tuple[float, ...] = ()
+) -> Trainer:
+    given = iter(scores)
+
+    def on_step(progress: Progress, total: int) -> None:
+        assert total == STEPS
+        if progress.step == die_at:
+            raise KilledError
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        return {"score": next(given) if scores else float(sum(p.sum() for p in model.parameters()).detach())}
+
+    return Trainer(
+        make_model(),
+        config,
+        batches=batches,
+        batches_per_epoch=STEPS,
+        evaluate=evaluate,
+        folder=folder,
+        on_step=on_step,
+    )
+
+
+@pytest.mark.parametrize("die_at", [1, 4, 6, 9])
+def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int) -> None:
+    make_trainer(tmp_path / "whole").fit()
+    with pytest.raises(KilledError):
+        make_trainer(tmp_path / "killed", die_at=die_at).fit()
+    torch.manual_seed(99)  # another process would have another state
+    make_trainer(tmp_path / "killed").fit()
+    whole = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)
+    killed = torch.load(tmp_path / "killed" / "last.pt", weights_only=True)
+    for part in ("model", "averaged"):
+        for name, tensor in whole[part].items():
+            assert torch.equal(tensor, killed[part][name]), name
+    a, b = ((tmp_path / n / "log.jsonl").read_text().splitlines() for n in ("whole", "killed"))
+    assert [json.loads(line) for line in a] == [json.loads(line) for line in b]
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_trainer(tmp_path / name).fit()
+    a, b = (torch.load(tmp_path / n / "best.pt", weights_only=True) for n in ("a", "b"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_training_stops_when_dev_no_longer_improves_and_keeps_the_best(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 10, "patience": 2})
+    progress = make_trainer(tmp_path, config, scores=(0.1, 0.5, 0.4, 0.3, 0.2, 0.9)).fit()
+    assert progress.best_epoch == 1
+    assert progress.epoch == 4
+
+
+def test_other_settings_do_not_continue_a_run(tmp_path: Path) -> None:
+    make_trainer(tmp_path).fit()
+    with pytest.raises(StoreError, match="other training settings"):
+        make_trainer(tmp_path, CONFIG.model_copy(update={"lr": 1e-3})).fit()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    make_trainer(tmp_path).fit()
+    (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:1000])
+    with pytest.raises(StoreError, match=r"last\.pt"):
+        make_trainer(tmp_path).fit()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_trainer(tmp_path).fit()
+    before = (tmp_path / "last.pt").read_bytes()
+
+    def full_disk(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    with pytest.raises(StoreError, match="No space left"):
+        make_trainer(tmp_path).save_checkpoint()
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert not list(tmp_path.glob(".last*"))
+
+
+def test_learning_rate_warms_up_then_falls_to_zero(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, CONFIG.model_copy(update={"epochs": 100}))
+    factors = []
+    for step in range(trainer.total_steps + 1):
+        trainer.progress.step = step
+        factors.append(trainer.lr_factor())
+    peak = max(range(len(factors)), key=factors.__getitem__)
+    assert factors[:peak] == sorted(factors[:peak])
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+    assert factors[peak] == pytest.approx(1.0)
+    assert factors[-1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_parts_learn_at_their_own_rate_and_frozen_ones_rest(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"lr_scale": {"": 0.0, "heads": 0.5}, "epochs": 1, "ema": 0.0})
+    trainer = make_trainer(tmp_path, config)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    trainer.fit()
+    changed = {k for k, v in trainer.model.state_dict().items() if not torch.equal(v, before[k])}
+    assert changed == {"heads.faces.weight", "heads.faces.bias"}
+    assert [group["scale"] for group in trainer.optimizer.param_groups] == [0.5, 0.5]
+    trainer.model.train()
+    rest_frozen_parts(trainer.model)
+    assert not trainer.model.get_submodule("encoders").training
+    assert trainer.model.get_submodule("heads").training
+
+
+def test_faces_are_shrunk_for_the_scheduled_part_of_training(tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"face_sizes": ((0.0, 32), (0.5, 48))})
+    trainer = make_trainer(tmp_path, config)
+    batch = next(batches(0, 0))
+    small = trainer.at_scheduled_size(batch).faces
+    trainer.progress.step = trainer.total_steps // 2
+    whole = trainer.at_scheduled_size(batch).faces
+    assert small is not None
+    assert whole is not None
+    assert small.shape == (4, 1, 3, 32, 32)
+    assert whole.shape == (4, 1, 3, 48, 48)
+    assert abs(small.mean() - whole.float().mean()) < 2
+
+
+def test_a_loss_that_is_not_finite_names_the_clips(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    with torch.no_grad():
+        trainer.model.get_submodule("heads.faces").bias[0] = float("nan")
+    with pytest.raises(FloatingPointError, match="'a', 'b', 'c'"):
+        trainer.train_step(next(batches(0, 0)))
