@@ -129,3 +129,33 @@ def make_grey_frames() -> Callable[..., list[NDArray[np.uint8]]]:
 def make_sine() -> Callable[..., NDArray[np.float32]]:
     """`sine`."""
     return sine
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with the real layout and random weights; answers in a moment, and knows nothing."""
+    from maeum.labels import EKMAN
+    from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
+    from maeum.models.pretrained import ModelCard, Score, save_pretrained
+    from maeum.models.text import SmallTextConfig
+    from maeum.models.tokenizer import train_tokenizer
+
+    tokenizer = train_tokenizer(["what a lovely surprise", "i am so sad about this", "leave me alone"] * 4, 48)
+    branch = BranchConfig(
+        widths=(4, 4, 8, 8), hidden=16, transformer=TransformerConfig(layers=1, heads=2, feedforward=16)
+    )
+    text = SmallTextConfig(vocabulary=tokenizer.vocabulary_size, width=8, channels=8, dim=8)
+    torch.manual_seed(7)
+    model = FE2E(FE2EConfig(labels=len(EKMAN), dim=8, faces=branch, speech=branch, text=text)).eval()
+    with torch.no_grad():
+        for head in model.heads.values():
+            head.weight.mul_(8)  # type: ignore[operator, union-attr]
+    card = ModelCard(
+        name="small-random", title="Random weights", licence="CC BY-NC-SA 4.0", non_commercial=True,
+        parameters=sum(p.numel() for p in model.parameters()), data=("nothing",), labels=EKMAN.names,
+        modalities=model.modalities, scores=(Score(name="UAR", data="nothing", value=0.143, low=0.1, high=0.2, items=9),),
+        intended_use="tests", limits="knows nothing",
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("models") / "small"
+    save_pretrained(folder, kind="fe2e", model=model, label_set=EKMAN, card=card, tokenizer=tokenizer)
+    return folder

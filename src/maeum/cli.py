@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from maeum.analysis.recognizer import Recognizer
+    from maeum.types import Modality
 
 #: Exit codes: something the user can mend; stopped with Ctrl-C; the reader of our output went away.
 BAD_INPUT, STOPPED, NO_READER = 2, 130, 141
@@ -256,6 +257,64 @@ def train(
     )
     for name, score in report.report.scores.items():
         console.print(f"dev {name} {score.value:.3f}")
+
+
+@app.command()
+def evaluate(
+    store: Annotated[Path, typer.Argument(help="A prepared corpus.")],
+    model: Annotated[str | None, typer.Option(help="A model's name or folder; the one that ships by default.")] = None,
+    part: Annotated[str, typer.Option(help="Which part of the corpus.")] = "dev",
+    modalities: Annotated[str | None, typer.Option(help="Give the model only these, such as faces,speech.")] = None,
+    subsets: Annotated[bool, typer.Option("--subsets", help="Score every subset of the modalities.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the report, JSON, to this file.")] = None,
+) -> None:
+    """Score a model on a prepared corpus, with intervals and beside the simplest guess."""
+    from maeum.analysis.writers import write_whole
+    from maeum.experiments.evaluate import evaluate as run
+    from maeum.experiments.evaluate import evaluate_subsets
+    from maeum.experiments.show import show_report
+
+    if subsets and (modalities is not None or out is not None):
+        raise typer.BadParameter("goes with neither --modalities nor --out", param_hint="--subsets")
+    if subsets:
+        done = evaluate_subsets(model, store, part)
+    else:
+        done = [run(model, store, part, _modalities(modalities))]
+    console = _console()
+    for evaluation in done:
+        show_report(evaluation.report, console)
+        console.print()
+    if out is not None:
+        write_whole(out, done[0].report.to_json() + "\n")
+        console.print(f"written: {out}", soft_wrap=True)
+
+
+@app.command()
+def calibrate(
+    config: Annotated[Path, typer.Argument(help="Which model, on which dev items, with which card; YAML or JSON.")],
+    out: Annotated[Path, typer.Argument(help="The folder of the finished model.")],
+) -> None:
+    """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card."""
+    from maeum.analysis.inventory import models_table
+    from maeum.experiments.calibrate import CalibrateConfig
+    from maeum.experiments.calibrate import calibrate as run
+
+    finished = run(CalibrateConfig.load(config), out)
+    console = _console()
+    console.print(models_table(finished.card))
+    console.print(f"written: {out}", soft_wrap=True)
+
+
+def _modalities(text: str | None) -> list[Modality] | None:
+    """``faces,speech`` as modalities."""
+    from maeum.types import MODALITIES
+
+    if text is None:
+        return None
+    asked = {word.strip() for word in text.split(",") if word.strip()}
+    if not asked or asked - set(MODALITIES):
+        raise typer.BadParameter(f"give some of {', '.join(MODALITIES)}, with commas", param_hint="--modalities")
+    return [m for m in MODALITIES if m in asked]
 
 
 @app.command()

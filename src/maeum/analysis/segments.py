@@ -188,7 +188,7 @@ def _spread(
         return [_with_main_face(Planned(0.0, duration_s, listens=True, text=text), faces)]
     if len(spoken) == 1:
         return [replace(spoken[0], text=text)]
-    notes.append("the transcript has no times: its words were spread over the stretches of voice, so which are in which "
+    notes.append("the transcript has no times: its words were spread over the stretches of voice, so which is in which "
                  "segment is approximate")  # fmt: skip
     shares = share_words(text, [s.end_s - s.start_s for s in spoken])
     return [replace(s, text=share or None) for s, share in zip(spoken, shares, strict=True)]

@@ -81,12 +81,9 @@ def _cell(segment: Segment | None, width: int, tones: dict[str, str]) -> Text:
     if segment is None:
         return Text("·" * width, "dim")
     label = segment.prediction.label
-    name = f" {label or '?'} "
-    shown = f"{name:<{width}}" if len(name) <= width else (label or "?")[:width]
+    shown = f"▏{label or '?'} "[:width]  # the thin edge keeps neighbours of one emotion apart
     tone = tones[label] if label else NO_ANSWER
-    if width > 1:  # a thin edge keeps neighbours of one emotion apart
-        shown = "▏" + shown[1:] if shown[0] == " " else shown
-    return Text(shown[:width], Style(color=ink_on(tone), bgcolor=tone))
+    return Text(f"{shown:<{width}}", Style(color=ink_on(tone), bgcolor=tone))
 
 
 def _axis(duration_s: float, width: int) -> Text:
@@ -125,8 +122,10 @@ def _details(segment: Segment, faces: int) -> Text:
     if who:
         text.append(", ".join(who) + "  ", "bold")
     if segment.text:
-        text.append(f"“{segment.text}” ", "italic")
+        text.append(f"“{segment.text}”", "italic")
     opinions = [f"{MODALITY_NAMES[m]} {answer.modalities[m].label}" for m in MODALITIES if m in answer.modalities]
+    if segment.text and opinions:
+        text.append("\n")
     if len(opinions) > 1:
         text.append(" · ".join(opinions), "dim")
     elif opinions:

@@ -1,0 +1,59 @@
+"""A report of scores in the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from maeum.evaluation.report import Report
+
+
+def show_report(report: Report, console: Console) -> None:
+    """Print scores with their intervals, the row of each class, and the confusion matrix."""
+    names = report.label_set["names"]
+    assert isinstance(names, list)
+    about = f"{report.items} items" + (f" of {report.groups} speakers" if report.groups else "")
+    console.print(Text.assemble((report.name, "bold"), f"  {about}"))
+    console.print(_scores(report))
+    if report.classes:
+        console.print(_classes(report))
+    if report.confusion is not None:
+        console.print(_confusion(report.confusion, names))
+    for note in report.notes:
+        console.print(Text(f"note: {note}", "dim"))
+
+
+def _scores(report: Report) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("score", "value", "95 % interval", "always the most frequent"):
+        table.add_column(name, justify="left" if name == "score" else "right")
+    for name, score in report.scores.items():
+        interval = f"{score.interval.low:.3f} to {score.interval.high:.3f}" if score.interval is not None else ""
+        baseline = f"{report.baseline[name]:.3f}" if name in report.baseline else ""
+        table.add_row(name, f"{score.value:.3f}", interval, baseline)
+    return table
+
+
+def _classes(report: Report) -> Table:
+    columns = list(report.classes[0])
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i else "left")
+    for row in report.classes:
+        table.add_row(*(_cell(row[name]) for name in columns))
+    return table
+
+
+def _confusion(counts: tuple[tuple[int, ...], ...], names: list[str]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), title="rows: true, columns: answered", title_justify="left")
+    table.add_column("")
+    for name in names:
+        table.add_column(name[:8], justify="right")
+    for i, (name, row) in enumerate(zip(names, counts, strict=True)):
+        table.add_row(name, *(Text(str(n), "bold" if i == k else "") for k, n in enumerate(row)))
+    return table
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
