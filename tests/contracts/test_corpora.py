@@ -57,7 +57,8 @@ def _folder(folder: Path) -> Path:
 
 
 MADE: dict[str, Callable[[Path], Path]] = {
-    "ravdess": _ravdess, "emodb": _emodb, "fer2013": _fer2013, "goemotions": _goemotions, "meld": _meld, "folder": _folder,
+    "ravdess": _ravdess, "emodb": _emodb, "fer2013": _fer2013, "goemotions": _goemotions, "meld": _meld,
+    "folder": _folder,
 }  # fmt: skip
 
 

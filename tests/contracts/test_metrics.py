@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import numpy as np
@@ -69,10 +70,10 @@ class TestEveryMetric:
         # One class only, one value only: a number, or a refusal.
         same = np.repeat(target[:1], len(target), axis=0)
         for absent in ("error", "exclude"):
-            try:
-                assert math.isfinite(metric.function(outputs, same, absent))
-            except EvaluationError as error:
-                assert str(error)
+            value = 0.0
+            with contextlib.suppress(EvaluationError):
+                value = metric.function(outputs, same, absent)
+            assert math.isfinite(value)
 
     def test_says_what_it_is(self, name: str):
         metric = METRICS[name]

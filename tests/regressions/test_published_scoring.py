@@ -87,7 +87,7 @@ def test_mesm_14_multi_label_is_not_scored_with_single_label_metrics():
 
 
 def test_mmer_4_accuracy_and_uar_are_not_swapped():
-    """Published: the names of weighted (share of all items) and unweighted (mean class recall) accuracy were swapped."""
+    """Published: the names of accuracy (share of all items) and of mean class recall were swapped."""
     target = [0] * 8 + [1] * 2
     preds = [0] * 10
     assert accuracy(preds, target) == pytest.approx(0.8)

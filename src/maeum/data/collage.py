@@ -81,8 +81,8 @@ def make_collage(
     """Make the store of a collage from prepared stores.
 
     An item's face is one image, shown in several frames with a little movement and light. Faces, voices and sentences
-    of a label are used in shuffled rounds, so none is used twice before all were used once. Each part is made of the same
-    part of the sources; a sentence that is in dev or test is not used in train, whichever store it is in.
+    of a label are used in shuffled rounds, so none is used twice before all were used once. Each part is made of the
+    same part of the sources; a sentence that is in dev or test is not used in train, whichever store it is in.
 
     Args:
         faces: stores with faces.

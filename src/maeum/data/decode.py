@@ -18,7 +18,7 @@ from pydantic import Field
 from maeum.config import Config
 from maeum.corpora.base import LeftOut
 from maeum.data.shards import StoreItem
-from maeum.errors import CorpusError, MediaError
+from maeum.errors import CorpusError, InputError, MediaError
 from maeum.media.activity import speech_regions
 from maeum.media.audio import SAMPLE_RATE_HZ, read_audio
 from maeum.media.faces import FaceDetector, centre_crop, crop_face, resize_face
@@ -71,7 +71,7 @@ class Decoder:
         if utterance.recording is not None:
             try:
                 faces, pieces = self._media(utterance, notes)
-            except MediaError as error:
+            except (MediaError, InputError) as error:
                 notes.append(str(error))
         text = utterance.text if "text" in self.modalities and (utterance.text or "").strip() else None
         if faces is None and pieces is None and text is None:

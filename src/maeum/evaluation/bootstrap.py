@@ -59,11 +59,12 @@ def bootstrap_interval(
     if len(members) < 2:
         raise EvaluationError("an interval needs at least two groups (speakers)")
     rng = np.random.default_rng(seed)
+    singles = np.concatenate(members) if len(members) == items else None
     values = []
     for _ in range(resamples):
         drawn = rng.integers(len(members), size=len(members))
         try:
-            values.append(score(np.concatenate([members[i] for i in drawn])))
+            values.append(score(singles[drawn] if singles is not None else np.concatenate([members[i] for i in drawn])))
         except EvaluationError:
             continue
     if len(values) * 2 < resamples:

@@ -43,14 +43,13 @@ def reliability(probs: ArrayLike, target: ArrayLike, bins: int = BINS) -> list[R
     p, true = _checked(probs, target)
     confidence, right = p.max(1), p.argmax(1) == true
     place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    table = []
-    for i in range(bins):
-        inside = place == i
-        count = int(inside.sum())
-        mean = float(confidence[inside].mean()) if count else None
-        share = float(right[inside].mean()) if count else None
-        table.append(ReliabilityBin(i / bins, (i + 1) / bins, count, mean, share))
-    return table
+    counts = np.bincount(place, minlength=bins).tolist()
+    confidences = np.bincount(place, confidence, minlength=bins).tolist()
+    hits = np.bincount(place, right, minlength=bins).tolist()
+    return [
+        ReliabilityBin(i / bins, (i + 1) / bins, n, confidences[i] / n if n else None, hits[i] / n if n else None)
+        for i, n in enumerate(counts)
+    ]
 
 
 def expected_calibration_error(probs: ArrayLike, target: ArrayLike, bins: int = BINS) -> float:
@@ -71,7 +70,7 @@ def expected_calibration_error(probs: ArrayLike, target: ArrayLike, bins: int = 
 def brier(probs: ArrayLike, target: ArrayLike) -> float:
     """Brier score, 0..2: the mean over items of the squared distance between probabilities and the one-hot truth."""
     p, true = _checked(probs, target)
-    return float(((p - np.eye(p.shape[1])[true]) ** 2).sum(1).mean())
+    return float(np.maximum((p**2).sum(1) - 2 * p[np.arange(len(p)), true] + 1, 0).mean())
 
 
 def negative_log_likelihood(logits: ArrayLike, target: ArrayLike, temperature: float = 1.0) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from maeum.errors import EvaluationError
-from maeum.evaluation.base import METRICS, Floats, Ints, Metric, as_floats
+from maeum.evaluation.base import METRICS, Absent, Floats, Ints, Metric, as_floats
 from maeum.evaluation.bootstrap import Interval, bootstrap_interval
 from maeum.evaluation.calibration import ReliabilityBin, fit_temperature, reliability
 from maeum.evaluation.metrics import class_table, confusion_matrix, majority_baseline
@@ -109,6 +109,7 @@ def evaluate(
     resamples: int = 1000,
     seed: int = 0,
     metrics: Sequence[str] | None = None,
+    absent: Absent = "error",
 ) -> Report:
     """Score test predictions; everything that is tuned is tuned on dev predictions, given apart.
 
@@ -120,6 +121,7 @@ def evaluate(
         resamples: of the bootstrap; 0 makes no intervals.
         seed: of the bootstrap.
         metrics: names, all of the task when None.
+        absent: what to do about a class without test items: ``error``, or ``exclude`` it from means and say so.
 
     Raises:
         EvaluationError: when dev and test share an utterance or a speaker, or a score is undefined.
@@ -155,7 +157,11 @@ def evaluate(
                 interval = _interval(METRICS[metric], decided, target, test.groups, resamples, seed)
             except EvaluationError as error:
                 notes.append(f"no interval for {metric}: {error}")
-        scores[metric] = Score(METRICS[metric].function(decided, target, "error"), interval)
+        scores[metric] = Score(METRICS[metric].function(decided, target, absent), interval)
+    if absent == "exclude" and label_set.task != "dimensional":
+        counts = np.bincount(target, minlength=len(label_set)) if label_set.task == "single-label" else target.sum(0)
+        if gone := [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if not count]:
+            notes.append(f"no items of {', '.join(gone)}: left out of means over classes")
     groups = None if test.groups is None else len({g for g in test.groups if g is not None}) or None
     if groups is not None and groups < 10 and resamples:
         notes.append(f"intervals are drawn from {groups} speakers only and are rough")

@@ -137,6 +137,9 @@ def prepare(
                 "left_out": [{"id": item.id, "reason": item.reason, "part": item.part} for item in left_out],
             },
         )
+    if not manifest["account"]["used"]:
+        first = manifest["left_out"][0]
+        raise CorpusError(f"nothing of it can be used; first reason: {first['id']}: {first['reason']}", item=source)
     gone = tuple(LeftOut(item["id"], item["reason"], item.get("part")) for item in manifest["left_out"])
     return PrepareReport(
         store=folder,

@@ -27,7 +27,9 @@ def test_everything_but_path_is_optional(tmp_path: Path):
 
 
 def test_all_columns(tmp_path: Path):
-    table = "path,start_s,end_s,text,label,speaker,dialogue,part\na.mp4,1.5,2,Hello,Joy,Ann,d1,dev\na.mp4,2,,x,,Ann,d1,dev\n"
+    table = (
+        "path,start_s,end_s,text,label,speaker,dialogue,part\na.mp4,1.5,2,Hi,Joy,Ann,d1,dev\na.mp4,2,,x,,Al,d1,dev\n"
+    )
     first, second = make_corpus("folder").utterances(write(tmp_path, table, "a.mp4"))
     assert (first.id, first.label, first.part, first.start_s, first.end_s) == (
         "a.mp4@1.5-2",

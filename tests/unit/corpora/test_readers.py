@@ -147,7 +147,7 @@ def test_meld_rows(tmp_path: Path):
     (tmp_path / "dev_sent_emo.csv").write_bytes(MELD.encode())
     first, second = make_corpus("meld").utterances(tmp_path)
     assert (first.text, first.label, first.speaker, first.dialogue) == (
-        "Oh my God, he’s lost it.", "sadness", "meld-Phoebe", "meld-dev-dia0",
+        "Oh my God, he\u2019s lost it.", "sadness", "meld-Phoebe", "meld-dev-dia0",
     )  # fmt: skip
     assert (first.start_s, first.end_s) == pytest.approx((1257.256, 1260.049))
     # Its times run backwards, so none are given.

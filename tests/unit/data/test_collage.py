@@ -39,7 +39,7 @@ def source(
                         np.full((1, 3, 48, 48), number, np.uint8) if modality == "faces" else None,
                         np.full((1 + i, 1, 128, 32), number, np.float16) if modality == "speech" else None,
                         content=f"{modality}{number}",
-                    )  # fmt: skip
+                    )
                 )
     with StoreWriter(folder, {"corpus": modality}) as writer:
         path = writer.shard_path([modality])

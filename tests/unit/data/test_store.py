@@ -103,9 +103,9 @@ def test_other_settings_are_refused_and_named(tmp_path: Path):
     with pytest.raises(StoreError, match=r"decode\.every_s was 0\.5, now 0\.25.*restart"):
         make(folder, decode={"every_s": 0.25})
     assert len(Store(folder)) == 12
-    with StoreWriter(folder, {"corpus": "made", "decode": {"every_s": 0.25}}, restart=True):
-        with pytest.raises(StoreError, match="is not finished"):
-            Store(folder)
+    writer = StoreWriter(folder, {"corpus": "made", "decode": {"every_s": 0.25}}, restart=True)
+    with writer, pytest.raises(StoreError, match="is not finished"):
+        Store(folder)
     make(folder, decode={"every_s": 0.25})
     assert len(list((folder / "shards").iterdir())) == 3
 
@@ -132,10 +132,10 @@ def test_a_folder_with_other_files_is_not_touched(tmp_path: Path):
 
 
 def test_not_a_store(tmp_path: Path):
-    with pytest.raises(StoreError, match="is not a store.*prepare"):
+    with pytest.raises(StoreError, match=r"is not a store.*prepare"):
         Store(tmp_path)
     (tmp_path / "settings.json").write_text("{}")
-    with pytest.raises(StoreError, match="is not finished.*Run prepare again"):
+    with pytest.raises(StoreError, match=r"is not finished.*Run prepare again"):
         Store(tmp_path)
 
 

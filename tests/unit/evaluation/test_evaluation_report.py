@@ -93,6 +93,10 @@ def test_an_absent_class_is_an_error_with_a_remedy():
     few = PredictionSet(tuple(np.array(test.ids)[keep.numpy()]), test.logits[keep], test.target[keep])
     with pytest.raises(EvaluationError, match=r"classes \[2\] have no items"):
         evaluate(few, EKMAN)
+    report = evaluate(few, EKMAN, absent="exclude", resamples=20)
+    assert "no items of fear: left out of means over classes" in report.notes
+    recalls = [row["recall"] for row in report.classes if row["recall"] is not None]
+    assert report["uar"] == pytest.approx(sum(recalls) / 6)
 
 
 def test_prediction_sets_are_checked():

@@ -136,6 +136,13 @@ def test_wrong_source_leaves_no_store(tmp_path: Path):
         Store(tmp_path / "store")
 
 
+def test_a_corpus_of_broken_files_is_an_error_that_says_why(tmp_path: Path):
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    (tmp_path / "t.csv").write_text("path,label\na.wav,fear\n")
+    with pytest.raises(CorpusError, match=r"nothing of it can be used; first reason: a\.wav: .*a\.wav"):
+        prepare("folder", tmp_path / "t.csv", tmp_path / "store")
+
+
 def test_limit_takes_some_of_each_part(recordings: Path, tmp_path: Path):
     report = prepare("folder", recordings, tmp_path / "store", PrepareConfig(limit=1))
     assert report.account["parts"] == {"train": 1, "dev": 1, "test": 1}
