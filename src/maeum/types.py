@@ -99,8 +99,8 @@ class Batch:
 class ModelOutput:
     """What a model says about a batch; no losses.
 
-    logits: fused, ``(batch, labels)``. modality_logits: each modality's own, ``(batch, labels)``. present: which
-    clips have that modality, ``(batch,)`` bool. features: named vectors such as each branch's CLS. auxiliary: what else a
+    logits: fused, ``(batch, labels)``. modality_logits: each modality's own, ``(batch, labels)``. present: which clips
+    have that modality, ``(batch,)`` bool. features: named vectors such as each branch's CLS. auxiliary: what else a
     model wants to show (attention, kept positions).
     """
 
@@ -128,9 +128,9 @@ class ModalityOpinion:
 class Prediction:
     """An answer about one utterance.
 
-    probs: label -> probability; they sum to 1 for single-label models. label: the most probable one, None when there was
-    nothing to go on. reason: why it abstains (label None), else None. notes: what to know about an answer that was given
-    (a modality that could not be used, and why).
+    probs: label -> probability; they sum to 1 for single-label models. label: the most probable one, None when there
+    was nothing to go on. reason: why it abstains (label None), else None. notes: what to know about an answer that was
+    given (a modality that could not be used, and why).
     """
 
     probs: Mapping[str, float]
@@ -144,7 +144,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One person's face through a recording. boxes: (time_s, left, top, right, bottom) in pixels of the upright frame."""
+    """One person's face through a recording. boxes: (time_s, left, top, right, bottom), pixels of the upright frame."""
 
     id: int
     boxes: tuple[tuple[float, float, float, float, float], ...]

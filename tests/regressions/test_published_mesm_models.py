@@ -13,7 +13,8 @@ BRANCH = BranchConfig(widths=(4, 6, 8, 10), stem_blocks=1, hidden=12, transforme
 
 def faces_only(top_p: float = 0.5, selection: str = "weighted") -> MESM:
     torch.manual_seed(0)
-    return MESM(MESMConfig.parse({"labels": 3, "dim": 8, "faces": BRANCH, "speech": None, "top_p": top_p, "selection": selection}))  # fmt: skip
+    sizes = {"labels": 3, "dim": 8, "faces": BRANCH, "speech": None}
+    return MESM(MESMConfig.parse({**sizes, "top_p": top_p, "selection": selection}))
 
 
 def batch_of(faces: torch.Tensor) -> Batch:
@@ -30,7 +31,7 @@ def test_1_every_feature_lands_on_its_own_frame() -> None:
 
 
 def test_2_the_attention_learns_where_to_look() -> None:
-    """Published: the selection was detached, so attention never got a gradient. Here the kept positions move to where it matters."""
+    """Published: the attention never got a gradient. Here the kept positions move to where it matters."""
     model = faces_only(top_p=0.5)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)

@@ -1,4 +1,6 @@
-"""Fit a trained model's temperatures on dev items of several corpora, one for each set of modalities, and finish its card."""
+"""Fit a trained model's temperatures on dev items of several corpora, one for each set of modalities, and finish
+its card.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from maeum.types import MODALITIES, Modality
 class DevConfig(Config):
     """Dev items for some sets of modalities.
 
-    store, part: where they are. subsets: the sets they stand for, such as ``["speech"]``; every set of the store's when None.
+    store, part: where they are. subsets: the sets they stand for, such as ``["speech"]``; every set of the store's
+    when None.
     metrics: which scores the card lists.
     """
 
@@ -41,7 +44,8 @@ class DevConfig(Config):
 class CalibrateConfig(Config):
     """How a model is finished.
 
-    model: the trained folder. dev: what each temperature is fitted on; a set that is named twice is fitted on its first. trained_on:
+    model: the trained folder. dev: what each temperature is fitted on; a set that is named twice is fitted on its
+    first. trained_on:
     stores whose licences the weights carry. half: store weights as float16.
     """
 

@@ -60,7 +60,9 @@ def evaluate(
     reads = pretrained.card.modalities or MODALITIES
     given = tuple(m for m in MODALITIES if m in reads and (modalities is None or m in modalities))
     if not given:
-        raise ConfigError(f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=pretrained.name)
+        raise ConfigError(
+            f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=pretrained.name
+        )
     corpus = Store(store)
     dataset = StoreDataset(corpus, part, pretrained.label_set, given)
     said = predict_pretrained(pretrained, dataset, batch_size=batch_size, on_batch=on_batch)

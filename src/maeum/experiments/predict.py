@@ -12,8 +12,8 @@ from maeum.data.dataset import ClipDataset
 from maeum.data.sampler import BucketSampler
 from maeum.errors import EvaluationError
 from maeum.evaluation.report import PredictionSet
-from maeum.models.tokenizer import Tokenizer
 from maeum.models.pretrained import InputSettings, Pretrained
+from maeum.models.tokenizer import Tokenizer
 from maeum.types import ModelOutput
 
 
@@ -43,7 +43,8 @@ def predict_items(
     """
     targets = dataset.targets()
     if any(t is None for t in targets):
-        raise EvaluationError("an item has no label", item=dataset.ids[next(i for i, t in enumerate(targets) if t is None)])
+        unlabelled = next(i for i, t in enumerate(targets) if t is None)
+        raise EvaluationError("an item has no label", item=dataset.ids[unlabelled])
     cost = [n.frames + n.pieces + n.text_chars / 50 for n in dataset.lengths]
     said: dict[int, Tensor] = {}
     was_training = model.training
@@ -67,7 +68,7 @@ def predict_items(
 def predict_pretrained(
     pretrained: Pretrained, dataset: ClipDataset, *, batch_size: int = 64, on_batch: Callable[[int], None] | None = None
 ) -> PredictionSet:
-    """Calibrated predictions of a trained model; the logits are logarithms of its probabilities (inverse of `LabelSet.activate`)."""
+    """Calibrated predictions of a trained model, as logits (the inverse of `LabelSet.activate`)."""
 
     def calibrated(output: ModelOutput) -> Tensor:
         probs = pretrained.probabilities(output)[0].double().clamp(1e-12, 1 - 1e-12)

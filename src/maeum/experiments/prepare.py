@@ -27,6 +27,7 @@ from maeum.corpora.splits import check_parts, repeats
 from maeum.data.decode import DecodeConfig, Decoder, content_hash
 from maeum.data.store import StoreWriter, digest, write_shard
 from maeum.errors import CorpusError
+from maeum.experiments.collage import CollageOptions, prepare_collage
 from maeum.types import Utterance
 
 _ITEMS_PER_SHARD = {"text": 4096, "crops": 2048, "media": 64}
@@ -68,7 +69,9 @@ class PrepareReport:
         if account["with_notes"]:
             out.append(f"  {account['with_notes']} items carry notes (missing modality, damaged file); see the index")
         out += [f"  note: {note}" for note in self.notes]
-        out.append(f"  {self.shards} shards, {self.reused} of them were there already: {self.store}")
+        if self.shards:
+            out.append(f"  {self.shards} shards, {self.reused} of them were there already")
+        out.append(f"  store: {self.store}")
         return out
 
 
@@ -88,8 +91,8 @@ def prepare(
     Of a store that is complete only what changed in the sources is made again.
 
     Args:
-        corpus: its name, or itself.
-        source: the corpus as its authors distribute it.
+        corpus: its name, or itself; ``collage`` composes one of prepared stores (`maeum.data.collage`).
+        source: the corpus as its authors distribute it; for a collage, the folder in which the stores are.
         store: the folder of the store.
         settings: how; the defaults when None.
         workers: processes that decode.
@@ -103,12 +106,14 @@ def prepare(
     """
     settings = settings or PrepareConfig()
     source, folder = Path(source), Path(store)
+    if corpus == "collage":
+        options = CollageOptions.parse(settings.options, item="options of the collage")
+        return _report(folder, prepare_collage(source, folder, options, restart=restart, console=console))
     if isinstance(corpus, str):
         corpus = make_corpus(corpus, settings.options)
-    options = corpus.options.model_dump(mode="json")
     made_from = {
         "corpus": corpus.name,
-        "options": options,
+        "options": corpus.options.model_dump(mode="json"),
         "decode": settings.decode.model_dump(mode="json"),
         "limit": settings.limit,
     }
@@ -140,15 +145,19 @@ def prepare(
     if not manifest["account"]["used"]:
         first = manifest["left_out"][0]
         raise CorpusError(f"nothing of it can be used; first reason: {first['id']}: {first['reason']}", item=source)
+    return _report(folder, manifest, len(plan), len(plan) - len(missing))
+
+
+def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: int = 0) -> PrepareReport:
     gone = tuple(LeftOut(item["id"], item["reason"], item.get("part")) for item in manifest["left_out"])
     return PrepareReport(
         store=folder,
-        corpus=corpus.name,
+        corpus=manifest["name"],
         account=manifest["account"],
         left_out=gone,
-        notes=tuple(notes),
-        shards=len(plan),
-        reused=len(plan) - len(missing),
+        notes=tuple(manifest["notes"]),
+        shards=shards,
+        reused=reused,
         reasons=_reasons(gone),
     )
 

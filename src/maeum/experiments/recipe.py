@@ -44,17 +44,19 @@ TokenizerConfig = Annotated[SmallTokenizerConfig | HubTokenizerConfig, Field(dis
 class Recipe(Config):
     """All settings of a run.
 
-    name: of the trained model. model: a registered network; network: its settings (the number of labels is filled in).
+    name: of the trained model. model: a registered network; network: its settings (the number of labels is filled
+    in).
     train, dev: prepared corpora, of which the parts of these names are used. start_from: modality -> model folder
-    whose branch (settings, weights, tokenizer) is taken over. balance: see `BucketSampler`. score: the metric on dev that decides.
+    whose branch (settings, weights, tokenizer) is taken over. balance: see `BucketSampler`. score: the metric on
+    dev that decides.
     """
 
     name: str
     model: str = "fe2e"
-    network: dict[str, Any] = {}
+    network: dict[str, Any] = Field(default_factory=dict)
     train: tuple[DataConfig, ...]
     dev: tuple[DataConfig, ...]
-    start_from: dict[Modality, Path] = {}
+    start_from: dict[Modality, Path] = Field(default_factory=dict)
     tokenizer: TokenizerConfig | None = None
     training: TrainConfig = TrainConfig()
     augment: AugmentConfig = AugmentConfig()

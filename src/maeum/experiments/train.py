@@ -24,6 +24,7 @@ from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
 from maeum.labels import LabelSet
+from maeum.models.fe2e import FE2E
 from maeum.models.losses import class_weights
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import (
@@ -50,9 +51,7 @@ class TrainReport:
     best_epoch: int
 
 
-def train(
-    recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Console | None = None
-) -> TrainReport:
+def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Console | None = None) -> TrainReport:
     """Train, or go on where an interrupted run stood.
 
     Args:
@@ -79,7 +78,9 @@ def train(
     cost = [n.frames + n.pieces + n.text_chars / 50 for n in train_set.lengths]
     config = recipe.training
     classes = [int(t) for t in targets if t is not None] if label_set.task == "single-label" else None
-    sampler = BucketSampler(cost, config.batch_size, config.seed, classes, recipe.balance, drop_last=len(cost) > config.batch_size)
+    sampler = BucketSampler(
+        cost, config.batch_size, config.seed, classes, recipe.balance, drop_last=len(cost) > config.batch_size
+    )
     feed = Feed(train_set, sampler, collate, recipe.augment, config.seed)
     weight = None
     if config.class_weights:
@@ -180,19 +181,22 @@ def build(recipe: Recipe, label_set: LabelSet) -> nn.Module:
 
 def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
     """Copy one modality's branch, and its weight in the fusion; raises ConfigError when it does not fit."""
+    if not isinstance(model, FE2E) or not isinstance(source.model, FE2E):
+        raise ConfigError("start_from works within the FE2E and MESM family", item=source.name)
     prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
     part = {k: v for k, v in source.model.state_dict().items() if k.startswith(prefixes)}
     mine = model.state_dict()
     unfit = [k for k, v in part.items() if k not in mine or mine[k].shape != v.shape]
     if not part or unfit:
         raise ConfigError(
-            f"its {modality} branch does not fit this network ({unfit[0] if unfit else 'it has none'})", item=source.name
+            f"its {modality} branch does not fit this network ({unfit[0] if unfit else 'it has none'})",
+            item=source.name,
         )
     model.load_state_dict(part, strict=False)
     with torch.no_grad():
-        here, there = model.modalities.index(modality), source.model.modalities.index(modality)  # type: ignore[union-attr, operator]
-        sharpness = source.model.fusion.weight[0, there] / source.calibration.temperature((modality,))  # type: ignore[union-attr, index]
-        model.fusion.weight[0, here] = sharpness  # type: ignore[union-attr, index]
+        here, there = model.modalities.index(modality), source.model.modalities.index(modality)
+        sharpness = source.model.fusion.weight[0, there] / source.calibration.temperature((modality,))
+        model.fusion.weight[0, here] = sharpness
 
 
 def load_parts(data: tuple[DataConfig, ...], part: str) -> ClipDataset:

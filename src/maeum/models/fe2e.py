@@ -203,9 +203,10 @@ class FE2E(nn.Module):
         self.sequences = nn.ModuleDict()
         self.heads = nn.ModuleDict()
         if config.text is not None:  # first: MESM's branches ask for its width
-            self.encoders["text"] = build_text_encoder(config.text)
-            self.config = config = config.model_copy(update={"text": self.encoders["text"].config})
-            self.heads["text"] = nn.Linear(self.encoders["text"].dim, config.labels)
+            text_encoder = build_text_encoder(config.text)
+            self.config = config = config.model_copy(update={"text": text_encoder.config})
+            self.encoders["text"] = text_encoder
+            self.heads["text"] = nn.Linear(text_encoder.dim, config.labels)
         branches: tuple[tuple[Modality, BranchConfig | None], ...] = (
             ("faces", config.faces),
             ("speech", config.speech),

@@ -55,7 +55,8 @@ def emotion_loss(
 def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
     """Weights that even out the classes, ``(labels,)``.
 
-    Cross-entropy: inverse frequency, mean 1 over the items; a class without items never is a target and gets 1. BCE: negatives /
+    Cross-entropy: inverse frequency, mean 1 over the items; a class without items never is a target and gets 1.
+    BCE: negatives /
     positives (Dai et al. 2021).
 
     Args:

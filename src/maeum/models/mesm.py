@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maeum.models.fe2e import FACE_SHAPE, PIECE_SHAPE, FE2E, BranchConfig, FE2EConfig
+from maeum.models.fe2e import FACE_SHAPE, FE2E, PIECE_SHAPE, BranchConfig, FE2EConfig
 from maeum.models.layers import Stem, scatter_valid
 from maeum.models.registry import MODELS, ModelKind
 from maeum.sparse import reference
@@ -24,8 +24,10 @@ class MESMConfig(FE2EConfig):
     """Sizes of MESM.
 
     top_p: attention mass that is kept at each sparse block, 0 < top_p <= 1.
-    selection: ``weighted`` multiplies what is kept by its probability relative to an even one, so the loss reaches the
-    attention and it learns where to look; ``published`` takes what is kept as it is, so the attention never gets a gradient (for
+    selection: ``weighted`` multiplies what is kept by its probability relative to an even one, so the loss reaches
+    the
+    attention and it learns where to look; ``published`` takes what is kept as it is, so the attention never gets a
+    gradient (for
     published checkpoints and for comparison).
     query_dim: width of the query when there is no text branch.
     """
@@ -101,9 +103,7 @@ class SparseMapEncoder(nn.Module):
         first, *rest = config.widths
         ins = (first, *rest[:-1])
         self.stem = Stem(in_channels, first, config.stem_blocks)
-        self.attention = nn.ModuleList(
-            CrossModalAttention(i, query_dim, mesm.top_p, mesm.selection) for i in ins
-        )
+        self.attention = nn.ModuleList(CrossModalAttention(i, query_dim, mesm.top_p, mesm.selection) for i in ins)
         self.blocks = nn.ModuleList(SparseBlock(i, o) for i, o in zip(ins, rest, strict=True))
         self.map_shape = (shape[0] // 16, shape[1] // 16)
         self.map_dropout = nn.Dropout2d(config.map_dropout)
@@ -132,7 +132,8 @@ class SparseMapEncoder(nn.Module):
 class MESM(FE2E):
     """FE2E with cross-modal sparse blocks in the face and speech branches.
 
-    The query is the clip's text vector; a clip without words asks with a learned stand-in. ``auxiliary`` holds, per branch
+    The query is the clip's text vector; a clip without words asks with a learned stand-in. ``auxiliary`` holds,
+    per branch
     and block, the kept positions (``faces.kept0`` ... in the order of the valid frames or pieces).
     """
 

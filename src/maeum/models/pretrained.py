@@ -12,6 +12,7 @@ import safetensors
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -30,8 +31,10 @@ _WEIGHTS, _CONFIG, _CARD, _TOKENIZER = "model.safetensors", "config.json", "card
 class InputSettings(Config):
     """How a recording is turned into what the model was trained on.
 
-    frame_every_s: seconds between sampled faces. margin_px: see `media.faces.crop_face`. max_frames, max_pieces, max_tokens:
-    longer inputs are cut there. trim_silence: speech is cut to the stretch between the first and the last voice activity.
+    frame_every_s: seconds between sampled faces. margin_px: see `media.faces.crop_face`. max_frames, max_pieces,
+    max_tokens:
+    longer inputs are cut there. trim_silence: speech is cut to the stretch between the first and the last voice
+    activity.
     """
 
     frame_every_s: float = 0.5
@@ -45,7 +48,7 @@ class InputSettings(Config):
 class Calibration(Config):
     """Temperatures fitted on dev predictions, by the modalities that were present, such as ``faces+speech``."""
 
-    temperatures: dict[str, float] = {}
+    temperatures: dict[str, float] = Field(default_factory=dict)
 
     def temperature(self, present: tuple[Modality, ...]) -> float:
         """Temperature for a set of modalities; 1 where none was fitted."""
@@ -103,9 +106,7 @@ class Pretrained:
     calibration: Calibration
     card: ModelCard
 
-    def probabilities(
-        self, output: ModelOutput
-    ) -> tuple[Tensor, dict[Modality, Tensor], dict[Modality, Tensor]]:
+    def probabilities(self, output: ModelOutput) -> tuple[Tensor, dict[Modality, Tensor], dict[Modality, Tensor]]:
         """Calibrated answers of a batch.
 
         Returns:
@@ -158,7 +159,11 @@ def save_pretrained(
         folder: made if absent; files in it are replaced.
         kind: the network's name in `MODELS`; ``model.config`` is stored as its settings.
         model: the network.
-        label_set, card, tokenizer, settings, calibration: what belongs to it.
+        label_set: what its outputs mean.
+        card: what users must know.
+        tokenizer: of its text branch.
+        settings: how recordings become its input.
+        calibration: its temperatures.
         half: store weights as float16 (half the size; computed in float32 all the same).
 
     Raises:
@@ -192,7 +197,8 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
     """Load a trained model.
 
     Args:
-        name_or_dir: None or ``embedded`` for the one that ships; a folder written by `save_pretrained`; or the name of a
+        name_or_dir: None or ``embedded`` for the one that ships; a folder written by `save_pretrained`; or the
+        name of a
             repository on the Hugging Face hub with such a folder.
         device: where it runs.
 
@@ -216,7 +222,9 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
         raise ModelError(
-            f"the weights cannot be read: {str(error).splitlines()[0]}", item=folder / _WEIGHTS, remedy="Fetch it again."
+            f"the weights cannot be read: {str(error).splitlines()[0]}",
+            item=folder / _WEIGHTS,
+            remedy="Fetch it again.",
         ) from error
     try:
         model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
@@ -227,9 +235,7 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
         ) from error
     model.requires_grad_(False)
     tokenizer = load_tokenizer(folder / _TOKENIZER) if (folder / _TOKENIZER).is_dir() else None
-    return Pretrained(
-        name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card
-    )
+    return Pretrained(name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card)
 
 
 def available() -> list[ModelCard]:
@@ -274,4 +280,3 @@ def _download(repository: str) -> Path:
 def _stored_tensor(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     return tensor.half() if half and tensor.is_floating_point() else tensor
-

@@ -34,7 +34,8 @@ def load_published(
 
     Args:
         checkpoint: a file written by ``torch.save`` (read without running code from it) or its state dict.
-        text: the text encoder to build. Its weights are taken from the checkpoint where that has them (``T.*``), else they
+        text: the text encoder to build. Its weights are taken from the checkpoint where that has them (``T.*``),
+        else they
             are whatever ``text`` builds. None leaves the text branch out.
         top_p: MESM's attention mass, which checkpoints do not hold.
         heads: attention heads of the transformers, which checkpoints do not hold either.

@@ -19,7 +19,8 @@ class ModelKind:
         config: its configuration class; ``labels`` is the number of outputs.
         network: ``network(config)`` is an ``nn.Module`` from `Batch` to `ModelOutput`.
         title: what it is, in one line.
-        hard_selection: names of parameters that get no gradient by the design of a published form, each said in its docs.
+        hard_selection: names of parameters that get no gradient by the design of a published form, each said in
+        its docs.
     """
 
     config: type[Config]

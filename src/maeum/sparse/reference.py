@@ -19,7 +19,10 @@ def additive_scores(maps: Tensor, query: Tensor, w_map: Tensor, bias: Tensor, w_
     Args:
         maps: ``(n, channels, height, width)``.
         query: ``(n, query_dim)``, one per map.
-        w_map: ``(hidden, channels)``; bias: ``(hidden,)``; w_query: ``(hidden, query_dim)``; w: ``(hidden,)``.
+        w_map: ``(hidden, channels)``.
+        bias: ``(hidden,)``.
+        w_query: ``(hidden, query_dim)``.
+        w: ``(hidden,)``.
 
     Returns:
         ``(n, height, width)``.

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from maeum.config import Config
@@ -26,19 +27,21 @@ from maeum.types import Batch
 class TrainConfig(Config):
     """How a model is trained.
 
-    lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key counts), such as
+    lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key
+    counts), such as
     ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
     schedule: ``constant``, or ``cosine`` to zero after ``warmup`` of all steps.
     patience: stop after so many epochs without a better dev score; None trains all epochs.
     ema: decay per step of the averaged weights that are evaluated and kept; 0 keeps the weights themselves.
     precision: ``auto`` uses bf16 where the processor multiplies it natively, else fp32.
-    face_sizes: (fraction of training, height) pairs: faces are shrunk to that height from that point on (cheap early epochs).
+    face_sizes: (fraction of training, height) pairs: faces are shrunk to that height from that point on (cheap
+    early epochs).
     """
 
     epochs: int = 40
     batch_size: int = 8
     lr: float = 5e-5
-    lr_scale: dict[str, float] = {}
+    lr_scale: dict[str, float] = Field(default_factory=dict)
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
@@ -74,7 +77,8 @@ class Trainer:
     Args:
         model: takes a Batch, gives a ModelOutput.
         config: how to train.
-        batches: ``batches(epoch, start)`` gives the batches of an epoch from number ``start`` on; must depend on nothing else.
+        batches: ``batches(epoch, start)`` gives the batches of an epoch from number ``start`` on; must depend on
+        nothing else.
         batches_per_epoch: how many they are.
         evaluate: scores of a model on dev; ``score`` (higher is better) decides which epoch is kept.
         folder: holds ``last.pt``, ``best.pt`` and ``log.jsonl``.
@@ -213,9 +217,7 @@ class Trainer:
         if not self.config.ema:
             return
         decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
-        for mean, now in zip(
-            self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True
-        ):
+        for mean, now in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
             if mean.dtype.is_floating_point:
                 mean.lerp_(now, 1 - decay)
             else:
@@ -299,8 +301,8 @@ def seed_everything(seed: int) -> None:
 def bf16_is_native(device: torch.device) -> bool:
     """Whether bf16 is faster than fp32 here: Ampere and later GPUs, CPUs with AMX."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
 
 
 def save_atomically(state: object, path: Path) -> None:
