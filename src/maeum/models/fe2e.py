@@ -55,6 +55,7 @@ class BranchConfig(Config):
     shrink: so many mel bands and frames of a piece are averaged into one before the CNN.
     silence_db: pieces that stay so far below the utterance's loudest frame are not looked at; None looks at all.
     grey: read faces by their luminance alone.
+    mirror: outside training, read every face and its mirror image, and go on with the mean of the two.
     """
 
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
@@ -64,6 +65,7 @@ class BranchConfig(Config):
     map_dropout: float = 0.0
     norm: Literal["published", "each", "bands", "both"] = "published"
     grey: bool = False
+    mirror: bool = False
     shrink: tuple[int, int] = (1, 1)
     silence_db: float | None = None
     transformer: TransformerConfig = TransformerConfig()
@@ -280,8 +282,15 @@ class FE2E(nn.Module):
     ) -> Tensor:
         """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
         encoded = self.encoders[modality](maps)
+        if self.mirrors(modality):
+            encoded = (encoded + self.encoders[modality](maps.flip(-1))) / 2
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
         return summary
+
+    def mirrors(self, modality: Modality) -> bool:
+        """Whether mirror images are read now."""
+        branch = self.config.faces
+        return modality == "faces" and branch is not None and branch.mirror and not self.training
 
     def fuse(self, logits: dict[Modality, Tensor], present: dict[Modality, Tensor]) -> Tensor:
         """Weighted sum over the modalities that each clip has, ``(batch, labels)``."""

@@ -172,6 +172,8 @@ class MESM(FE2E):
             asked = torch.where(present["text"].unsqueeze(1), query, asked)
         owner = mask.nonzero(as_tuple=True)[0]
         encoded, kept = self.encoders[modality](maps, asked[owner])
+        if self.mirrors(modality):
+            encoded = (encoded + self.encoders[modality](maps.flip(-1), asked[owner])[0]) / 2
         for i, positions in enumerate(kept):
             auxiliary[f"{modality}.kept{i}"] = positions
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)

@@ -64,7 +64,7 @@ class HubTextConfig(Config):
 TextConfig = Annotated[SmallTextConfig | HubTextConfig, Field(discriminator="kind")]
 
 
-def build_text_encoder(config: SmallTextConfig | HubTextConfig) -> nn.Module:
+def build_text_encoder(config: SmallTextConfig | HubTextConfig) -> SmallTextEncoder | HubTextEncoder:
     """The encoder of a configuration, ``(tokens (batch, length) int64, mask (batch, length) bool) -> (batch, dim)``.
 
     Its ``dim`` is the summary's width; its ``config`` builds it again without a network. A row without any valid
