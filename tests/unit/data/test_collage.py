@@ -10,7 +10,8 @@ import pytest
 
 from maeum.data.collage import CollageConfig, make_collage
 from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
-from maeum.errors import CorpusError
+from maeum.errors import ConfigError, CorpusError
+from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.labels import EKMAN, EMOTIONS
 from maeum.types import Utterance
 
@@ -118,3 +119,15 @@ def test_shared_speakers_are_refused(sources: dict[str, list[Path]], tmp_path: P
 def test_a_missing_label_is_named(sources: dict[str, list[Path]], tmp_path: Path):
     with pytest.raises(CorpusError, match="no faces of anger in test"):
         make_collage(**sources, out=tmp_path / "c", config=CollageConfig(per_label={"test": 1}))
+
+
+def test_prepared_from_a_folder_of_stores(sources: dict[str, list[Path]], tmp_path: Path):
+    report = prepare("collage", tmp_path, tmp_path / "c", PrepareConfig(options={"per_label": {"dev": 2}}))
+    assert report.account["parts"] == {"dev": 14}
+    direct = make_collage(**sources, out=tmp_path / "direct", config=CollageConfig(per_label={"dev": 2}))
+    assert direct["account"] == report.account
+    assert Store(tmp_path / "c").rows == Store(tmp_path / "direct").rows
+    with pytest.raises(ConfigError, match="did you mean 'per_label'"):
+        prepare("collage", tmp_path, tmp_path / "c", PrepareConfig(options={"per_labels": {}}))
+    with pytest.raises(CorpusError, match="holds no prepared store with faces"):
+        prepare("collage", tmp_path / "text", tmp_path / "d")
