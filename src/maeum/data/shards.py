@@ -1,8 +1,8 @@
 """One shard of a store: a tar of arrays and their descriptions, whole or absent, never half.
 
 A shard is an ordinary tar (``tar tf`` lists it, webdataset reads it): ``000012.json``, ``000012.faces.npy``,
-``000012.pieces.npy`` for each item, and ``rows.json`` last, which says at which byte each array starts, so that the
-index can be made from the shards alone.
+``000012.pieces.npy`` for each item, then ``rows.json``, which says at which byte each array starts, so that the index
+can be made from the shards alone, and ``end.json``, one block that says where ``rows.json`` is.
 """
 
 from __future__ import annotations
@@ -123,7 +123,10 @@ class ShardWriter:
 
     def close(self, left_out: list[dict[str, Any]]) -> None:
         """Write the description of all members, and the end of the tar."""
-        self._member("rows.json", json.dumps({"rows": self.rows, "left_out": left_out}, ensure_ascii=False).encode())
+        data = json.dumps({"rows": self.rows, "left_out": left_out}, ensure_ascii=False).encode()
+        start = self._member("rows.json", data)
+        end = json.dumps({"start": start, "size": len(data), "crc": zlib.crc32(data)}).encode()
+        self._member("end.json", end.ljust(_BLOCK))
         self._file.write(bytes(2 * _BLOCK))
 
     def _array(self, name: str, array: Array | None) -> tuple[int, int, int, str | None]:
@@ -156,14 +159,18 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         StoreError: when the shard is missing, damaged or cut off.
     """
     try:
-        with tarfile.open(path, "r:") as tar:
-            member = tar.extractfile("rows.json")
-            assert member is not None
-            data = json.load(member)
-        return data["rows"], data["left_out"]
+        with path.open("rb") as file:
+            file.seek(-3 * _BLOCK, io.SEEK_END)
+            end = json.loads(file.read(_BLOCK))
+            file.seek(end["start"])
+            data = file.read(end["size"])
+        if zlib.crc32(data) != end["crc"]:
+            raise StoreError("the shard is damaged (wrong checksum)", item=path, remedy=REMAKE)
+        content = json.loads(data)
+        return content["rows"], content["left_out"]
     except FileNotFoundError as error:
         raise StoreError("the shard is missing", item=path, remedy=REMAKE) from error
-    except (tarfile.TarError, OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise StoreError(f"the shard is damaged ({error})", item=path, remedy=REMAKE) from error
 
 
