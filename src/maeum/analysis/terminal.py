@@ -13,7 +13,7 @@ from maeum.models.pretrained import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
 
 _BAR = 10
-_MOST_WIDTH = 110
+_NARROW, _MOST_WIDTH = 64, 110
 
 
 def show_timeline(timeline: Timeline, console: Console, card: ModelCard | None = None) -> None:
@@ -96,21 +96,30 @@ def _axis(duration_s: float, width: int) -> Text:
 
 
 def _table(timeline: Timeline, tones: dict[str, str], width: int) -> Table:
+    """A row for each segment; in a narrow terminal the details go under the answer."""
+    narrow = width < _NARROW
     table = Table(box=None, padding=(0, 1, 0, 0), show_header=False, width=min(width, _MOST_WIDTH), pad_edge=False)
     table.add_column(no_wrap=True, width=17)
-    table.add_column(no_wrap=True, width=_BAR + 16)
+    if not narrow:
+        table.add_column(no_wrap=True, width=_BAR + 16)
     table.add_column(ratio=1)
     for segment in timeline.segments:
-        answer = segment.prediction
         when = Text(f"{clock(segment.start_s)} - {clock(segment.end_s)}")
-        if answer.label:
-            full = round(answer.confidence * _BAR)
-            says = Text.assemble(("█" * full, tones[answer.label]), ("░" * (_BAR - full), "dim"), " ",
-                                 (answer.label, "bold"), f" {answer.confidence:.0%}")  # fmt: skip
+        says, details = _answer(segment, tones, narrow), _details(segment, len(timeline.tracks))
+        if narrow:
+            table.add_row(when, Text("\n").join([says, details]))
         else:
-            says = Text("no answer", "dim")
-        table.add_row(when, says, _details(segment, len(timeline.tracks)))
+            table.add_row(when, says, details)
     return table
+
+
+def _answer(segment: Segment, tones: dict[str, str], narrow: bool) -> Text:
+    answer = segment.prediction
+    if not answer.label:
+        return Text("no answer", "dim")
+    full = round(answer.confidence * _BAR)
+    bar = Text.assemble(("█" * full, tones[answer.label]), ("░" * (_BAR - full), "dim"), " ")
+    return Text.assemble("" if narrow else bar, (answer.label, "bold"), f" {answer.confidence:.0%}")
 
 
 def _details(segment: Segment, faces: int) -> Text:

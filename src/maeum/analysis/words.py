@@ -10,8 +10,8 @@ MODALITY_NAMES: dict[Modality, str] = {"faces": "face", "speech": "voice", "text
 MEANING = (
     "These are estimates of the emotion that a face, a voice and words seem to express to others. They do not tell "
     "what a person feels, thinks or intends: people hide, act and differ, between cultures too, and one moment is not "
-    "a character. The model learned from acted voices, web pictures and written comments, and is often wrong. Do not use "
-    "it to judge people: not for hiring, schooling, policing, insurance or health, and not without the consent of "
+    "a character. The model learned from acted voices, web pictures and written comments, and is often wrong. Do not "
+    "use it to judge people: not for hiring, schooling, policing, insurance or health, and not without the consent of "
     "those who are shown."
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -156,4 +158,4 @@ def test_whatever_comes_segments_are_sound(
         if s.face is not None:
             by_face.setdefault(s.face, []).append(s)
     for mine in by_face.values():
-        assert all(a.end_s <= b.start_s + 1e-6 for a, b in zip(mine, mine[1:], strict=False))
+        assert all(a.end_s <= b.start_s + 1e-6 for a, b in pairwise(mine))

@@ -1,0 +1,184 @@
+"""Every command, on real small media."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import maeum as package
+from maeum.analysis.schema import from_dict
+
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.mp4"
+Maeum = Callable[..., Any]
+
+
+def test_analyse_the_demo_clip_in_all_formats(maeum: Maeum, small_model: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    ended = maeum("analyse", DEMO, "--transcript", DEMO.with_suffix(".srt"), "--model", small_model, "--out", out,
+                  "--format", "json,csv,srt,html")  # fmt: skip
+    assert (ended.code, ended.err) == (0, "")
+    assert sorted(p.name for p in out.iterdir()) == ["demo.csv", "demo.html", "demo.json", "demo.srt"]
+    assert "What a wonderful day!" in " ".join(ended.out.split())
+    timeline = from_dict(json.loads((out / "demo.json").read_text()))
+    assert len([s for s in timeline.segments if s.text]) == 3
+    assert timeline.labels == ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
+    assert "What a wonderful day!" in (out / "demo.html").read_text()
+
+
+def test_analyse_shows_and_writes_nothing_by_default(maeum: Maeum, small_model: Path, clip: Path):
+    ended = maeum("analyse", clip, "--model", small_model)
+    assert ended.code == 0
+    assert "face alone" in ended.out
+    assert [p.name for p in clip.parent.iterdir()] == ["clip.mkv"]
+
+
+def test_a_format_without_a_folder_writes_into_the_current_one(
+    maeum: Maeum, small_model: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert maeum("analyse", clip, "--model", small_model, "--format", "csv", "--quiet").code == 0
+    assert [p.name for p in here.iterdir()] == ["clip.csv"]
+
+
+def test_one_bad_file_does_not_lose_the_others(maeum: Maeum, small_model: Path, clip: Path, tmp_path: Path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("not a film")
+    out = tmp_path / "out"
+    ended = maeum("analyse", bad, clip, "--model", small_model, "--out", out, "--format", "json")
+    assert ended.code == 2
+    assert [p.name for p in out.iterdir()] == ["clip.json"]
+    assert "bad.mp4" in ended.err
+    assert "1 of 2 recordings" in ended.err
+
+
+def test_two_recordings_of_one_name_get_two_files(maeum: Maeum, small_model: Path, clip: Path, tmp_path: Path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "clip.mkv").write_bytes(clip.read_bytes())
+    out = tmp_path / "out"
+    assert maeum("analyse", clip, other / "clip.mkv", "--model", small_model, "--out", out, "--format", "srt").code == 0
+    assert sorted(p.name for p in out.iterdir()) == ["clip-2.srt", "clip.srt"]
+
+
+def test_below_the_asked_confidence_there_is_no_answer(maeum: Maeum, small_model: Path, clip: Path):
+    ended = maeum("analyse", clip, "--model", small_model, "--min-confidence", "1")
+    assert ended.code == 0
+    assert "no answer" in ended.out
+    assert "not sure enough" in " ".join(ended.out.split())
+
+
+def test_doctor_looks_at_everything(maeum: Maeum):
+    ended = maeum("doctor")
+    for said in ("torch", "codecs", "h264", "face detector", "embedded model", "cuda", "processors"):
+        assert said in ended.out
+    assert ended.code == (2 if "BROKEN" in ended.out else 0)
+
+
+def test_version_and_help_are_quick(maeum: Maeum):
+    assert maeum("--version").out.strip() == f"maeum {package.__version__}"
+    for command in ("analyse", "prepare", "train", "evaluate", "models", "doctor"):
+        assert command in maeum("--help").out
+    code = "import sys; import maeum.cli; assert not {'torch', 'av', 'numpy'} & set(sys.modules), 'heavy'"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_command_or_option_is_explained(maeum: Maeum):
+    assert (maeum("analyze").code, maeum("analyse", "--nonsense").code) == (2, 2)
+    assert "analyse" in maeum("analyze").err
+
+
+def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path):
+    """A user's own folder becomes a store, the store a model, the model a score and a timeline."""
+    source, store, run = tmp_path / "mine", tmp_path / "store", tmp_path / "run"
+    source.mkdir()
+    words = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
+    rows = ["path,text,label,speaker,part"]
+    for i in range(36):
+        label = list(words)[i % 3]
+        rows.append(f",{words[label]} number {i},{label},s{i},{'dev' if i >= 24 else 'train'}")
+    (source / "table.csv").write_text("\n".join(rows) + "\n")
+    first = maeum("prepare", "folder", source, store)
+    assert first.code == 0, first.err
+    assert "36 of 36 items used" in first.out
+    again = maeum("prepare", "folder", source, store)
+    assert "were there already" in again.out
+    recipe = {
+        "name": "mine",
+        "network": {"dim": 8, "faces": None, "speech": None,
+                    "text": {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16}},
+        "tokenizer": {"kind": "small", "vocabulary": 60},
+        "train": [{"store": str(store), "modalities": ["text"]}],
+        "dev": [{"store": str(store), "modalities": ["text"]}],
+        "training": {"epochs": 12, "batch_size": 8, "lr": 0.01, "seed": 1},
+    }  # fmt: skip
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    trained = maeum("train", tmp_path / "recipe.json", run)
+    assert trained.code == 0, trained.err
+    assert (run / "model" / "card.json").is_file()
+    report = tmp_path / "report.json"
+    scored = maeum("evaluate", store, "--model", run / "model", "--out", report)
+    assert scored.code == 0, scored.err
+    assert json.loads(report.read_text())["scores"]["accuracy"]["value"] > 0.9, "three sentences are easy to tell apart"
+    said = package.load(run / "model").predict(text="what a lovely happy day")
+    assert said.label == "happiness"
+    used = maeum("analyse", clip, "--model", run / "model")
+    assert used.code == 0
+    assert "this model does not read faces" in " ".join(used.out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("prepare", "ravdes", "{tmp}", "{tmp}/s"), "ravdess"),
+        (("prepare", "ravdess", "{tmp}/none", "{tmp}/s"), "none"),
+        (("train", "{tmp}/none.yaml", "{tmp}/run"), "none.yaml"),
+        (("evaluate", "{tmp}/none"), "none"),
+        (("calibrate", "{tmp}/none.yaml", "{tmp}/out"), "none.yaml"),
+        (("evaluate", "{tmp}", "--modalities", "smell"), "faces, speech, text"),
+    ],
+)
+def test_what_is_not_there_is_one_line(maeum: Maeum, tmp_path: Path, arguments: tuple[str, ...], says: str):
+    ended = maeum(*(a.format(tmp=tmp_path) for a in arguments))
+    assert ended.code == 2
+    assert says in ended.err
+
+
+def test_ctrl_c_says_what_is_kept(
+    start: Callable[..., Any], small_model: Path, clip: Path, make_media: Any, tmp_path: Path
+):
+    noise = np.random.default_rng(0).integers(0, 255, (360, 480, 3), np.uint8)
+    long = make_media(tmp_path / "long.mkv", [noise] * 120, fps=1, codec="mpeg4", pix_fmt="yuv420p")
+    out = tmp_path / "out"
+    running = start("analyse", clip, long, "--model", small_model, "--out", out, "--format", "json", "-q")
+    deadline = time.monotonic() + 200
+    while not (out / "clip.json").exists():
+        assert time.monotonic() < deadline
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.05)
+    time.sleep(0.3)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=100)
+    assert running.returncode == 130, err
+    assert "Traceback" not in err
+    assert "1 files written so far are whole and kept" in err
+    assert json.loads((out / "clip.json").read_text())["duration_s"] > 0
+    assert [p.name for p in out.iterdir()] == ["clip.json"]
+
+
+def test_a_reader_that_goes_away_is_no_error(start: Callable[..., Any], small_model: Path, clip: Path):
+    running = start("analyse", clip, "--model", small_model)
+    running.stdout.close()
+    err = running.stderr.read()
+    assert running.wait(200) == 141
+    assert err == ""

@@ -1,0 +1,218 @@
+"""Files: what is in them, and that they are whole, where they should be, and never in place of something else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from maeum.analysis.palette import colours, ink_on
+from maeum.analysis.report import render_html
+from maeum.analysis.schema import SCHEMA, from_dict, to_dict
+from maeum.analysis.terminal import show_timeline
+from maeum.analysis.words import clock
+from maeum.analysis.writers import WRITERS, OutputError, write_timeline, write_whole
+from maeum.errors import ConfigError
+from maeum.labels import EMOTIONS
+from maeum.models.pretrained import ModelCard, load_pretrained
+from maeum.media.text import read_transcript
+from maeum.types import Timeline
+
+
+@pytest.fixture
+def card(small_model: Path) -> ModelCard:
+    return load_pretrained(small_model).card
+
+
+def test_json_holds_everything(timeline: Timeline, card: ModelCard, tmp_path: Path):
+    (path,) = write_timeline(timeline, tmp_path, ["json"], card=card)
+    data = json.loads(path.read_text(encoding="utf-8"))
+    assert (data["schema"], data["model_card"]["non_commercial"]) == (SCHEMA, True)
+    assert from_dict(data) == timeline
+
+
+def test_json_of_another_layout_is_an_error(timeline: Timeline):
+    with pytest.raises(ConfigError, match="timeline/9"):
+        from_dict(to_dict(timeline) | {"schema": "maeum.timeline/9"})
+
+
+def test_csv_has_a_row_for_each_segment_and_keeps_words_with_commas(timeline: Timeline, tmp_path: Path):
+    (path,) = write_timeline(timeline, tmp_path, ["csv"])
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    assert len(rows) == 3
+    assert rows[0]["text"] == timeline.segments[0].text
+    assert (rows[0]["label"], rows[0]["confidence"], rows[0]["p_happiness"]) == ("happiness", "0.8200", "0.8200")
+    assert (rows[0]["speech_label"], rows[0]["speech_share"], rows[0]["text_label"]) == ("fear", "0.4000", "")
+    assert (rows[2]["label"], rows[2]["reason"]) == ("", "no speech: the sound is silent")
+
+
+def test_subtitles_can_be_read_back(timeline: Timeline, tmp_path: Path):
+    (path,) = write_timeline(timeline, tmp_path, ["srt"])
+    lines = read_transcript(path)
+    assert [(line.start_s, line.end_s) for line in lines] == [(0.5, 4.25), (5.0, 12.5)]
+    assert "happiness 82%" in lines[0].text
+    assert "face 2: sadness 50%" in lines[0].text
+    assert "no answer" in lines[1].text
+
+
+class _Reader(HTMLParser):
+    """Collects what a page would load or run, and checks that tags are closed in order."""
+
+    void = frozenset({"meta", "img", "br", "hr", "link", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: set[str] = set()
+        self.ids: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes |= {name for name, _ in attrs}
+        self.links += [v or "" for k, v in attrs if k in ("src", "href", "xlink:href", "action")]
+        self.ids += [v or "" for k, v in attrs if k == "id"]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.void:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read_page(page: str) -> _Reader:
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def test_the_report_is_one_well_formed_file_that_loads_and_runs_nothing(timeline: Timeline, card: ModelCard):
+    page = render_html(timeline, card)
+    reader = read_page(page)
+    assert "script" not in reader.tags
+    assert not {"link", "iframe", "object", "embed"} & set(reader.tags)
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in reader.links)
+    assert len(reader.ids) == len(set(reader.ids))
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+    assert not re.search(r"url\((?!#)", page)
+    assert "default-src 'none'" in page
+
+
+def test_words_from_outside_are_shown_not_run(timeline: Timeline, card: ModelCard):
+    evil = replace(timeline, source='/x/<img src=x onerror="1">.mp4')
+    page = render_html(evil, card.model_copy(update={"limits": "<script>2</script>"}))
+    reader = read_page(page)
+    assert "script" not in reader.tags
+    assert not [name for name in reader.attributes if name.startswith("on")]
+    assert '<script>alert("x")</script>' in reader.text
+    assert "{{ 7 * 7 }}" in reader.text
+
+
+def test_the_report_says_what_was_said_and_what_it_means(timeline: Timeline, card: ModelCard):
+    text = read_page(render_html(timeline, card)).text
+    for said in ("happiness", "82%", "no speech: the sound is silent", "truncated", "NON-COMMERCIAL", "0.143", "cannot mean"):
+        assert said in text
+    assert "face 2" in text
+
+
+def test_a_report_without_segments_or_duration_is_still_a_page(timeline: Timeline):
+    page = render_html(replace(timeline, segments=(), tracks=(), duration_s=0.0), None)
+    assert "nothing to draw" in read_page(page).text
+
+
+def test_a_report_of_two_hours_stays_small(timeline: Timeline):
+    one = timeline.segments[1]
+    many = tuple(replace(one, start_s=i * 2.0, end_s=i * 2.0 + 2) for i in range(3600))
+    page = render_html(replace(timeline, segments=many, duration_s=7200.0), None)
+    assert len(page) < 12e6
+    read_page(page)
+
+
+def test_files_beside_the_recording_never_replace_others(timeline: Timeline, tmp_path: Path):
+    (tmp_path / "clip.srt").write_text("the user's own")
+    there = replace(timeline, source=str(tmp_path / "clip.mp4"))
+    (path,) = write_timeline(there, tmp_path, ["srt"])
+    assert path.name == "clip.emotions.srt"
+    assert (tmp_path / "clip.srt").read_text() == "the user's own"
+
+
+def test_a_transcript_in_the_output_folder_is_kept(timeline: Timeline, tmp_path: Path):
+    transcript = tmp_path / "holiday clip.srt"
+    transcript.write_text("the user's own")
+    (path,) = write_timeline(timeline, tmp_path, ["srt"], keep=[transcript])
+    assert path.name == "holiday clip.emotions.srt"
+    assert transcript.read_text() == "the user's own"
+
+
+def test_a_failed_write_leaves_what_was_there_and_no_rubbish(tmp_path: Path):
+    import resource
+
+    path = tmp_path / "a.json"
+    write_whole(path, "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"a\.json: cannot be written"):
+            write_whole(path, "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_clear_error(timeline: Timeline, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file" / "out", Path("/proc/maeum-out")):
+        with pytest.raises(OutputError, match="--out"):
+            write_timeline(timeline, folder, ["json"])
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_unknown_format_names_the_nearest():
+    with pytest.raises(ConfigError, match="html"):
+        _ = WRITERS["htm"]
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_the_terminal_shows_each_segment_within_the_width(timeline: Timeline, width: int):
+    from rich.console import Console
+
+    out = io.StringIO()
+    show_timeline(timeline, Console(file=out, width=width, highlight=False, markup=False, emoji=False))
+    shown = out.getvalue()
+    assert "\x1b" not in shown, "no colour when it is not a terminal"
+    assert all(len(line) <= width for line in shown.splitlines() if "/films" not in line)
+    flat = " ".join(shown.split())
+    for said in ("happiness 82%", "sadness 50%", "face 2", "no answer"):
+        assert said in flat
+
+
+def test_colours_are_stable_distinct_and_readable():
+    tones = colours(EMOTIONS)
+    assert len(set(tones.values())) == 7
+    assert colours(("joy", "angry"))["angry"] == tones["anger"]
+    others = colours((*EMOTIONS, "excited", "frustrated", "bored"))
+    assert len(set(others.values())) == 10
+    assert (ink_on("#ffffff"), ink_on("#000000")) == ("#000000", "#ffffff")
+
+
+def test_times_in_words():
+    assert [clock(s) for s in (0, 59.96, 61.25, 3723.4)] == ["0:00.0", "1:00.0", "1:01.2", "1:02:03.4"]
+    assert clock(3723.4567, srt=True) == "01:02:03,457"
