@@ -193,8 +193,10 @@ def _no_pooler(config: PreTrainedConfig) -> dict[str, bool]:
 
     if type(config) not in AutoModel._model_mapping:
         raise ModelError("transformers knows no encoder of this architecture", item=config.model_type)
-    owner = AutoModel._model_mapping[type(config)]
-    return {"add_pooling_layer": False} if "add_pooling_layer" in inspect.signature(owner).parameters else {}
+    found = AutoModel._model_mapping[type(config)]
+    owners = [owner for owner in (found if isinstance(found, tuple) else (found,)) if owner is not None]
+    accepted = all("add_pooling_layer" in inspect.signature(owner).parameters for owner in owners)
+    return {"add_pooling_layer": False} if accepted else {}
 
 
 def _longest(config: PreTrainedConfig) -> int | None:
