@@ -37,7 +37,7 @@ class PrepareConfig(Config):
     """What a prepared corpus depends on besides its files.
 
     decode: how media become arrays. options: the corpus' own options. limit: only the first so many items of each
-    part, for a trial.
+    part (of each label of a collage), for a trial.
     """
 
     decode: DecodeConfig = DecodeConfig()
@@ -108,6 +108,9 @@ def prepare(
     source, folder = Path(source), Path(store)
     if corpus == "collage":
         options = CollageOptions.parse(settings.options, item="options of the collage")
+        if settings.limit is not None:
+            fewer = {part: min(count, settings.limit) for part, count in options.per_label.items()}
+            options = options.model_copy(update={"per_label": fewer})
         return _report(folder, prepare_collage(source, folder, options, restart=restart, console=console))
     if isinstance(corpus, str):
         corpus = make_corpus(corpus, settings.options)
