@@ -76,7 +76,11 @@ def _complain(message: str, code: int = BAD_INPUT) -> int:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, emoji=False, markup=False)
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # `main` knows what to do
+
+    return Output(highlight=False, emoji=False, markup=False)
 
 
 def _progress_console() -> Console | None:
@@ -276,10 +280,7 @@ def evaluate(
 
     if subsets and (modalities is not None or out is not None):
         raise typer.BadParameter("goes with neither --modalities nor --out", param_hint="--subsets")
-    if subsets:
-        done = evaluate_subsets(model, store, part)
-    else:
-        done = [run(model, store, part, _modalities(modalities))]
+    done = evaluate_subsets(model, store, part) if subsets else [run(model, store, part, _modalities(modalities))]
     console = _console()
     for evaluation in done:
         show_report(evaluation.report, console)

@@ -108,10 +108,12 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
         label = list(words)[i % 3]
         rows.append(f",{words[label]} number {i},{label},s{i},{'dev' if i >= 24 else 'train'}")
     (source / "table.csv").write_text("\n".join(rows) + "\n")
-    first = maeum("prepare", "folder", source, store)
+    settings = tmp_path / "prepare.yaml"
+    settings.write_text(f"options: {{labels: [{', '.join(words)}]}}\n")
+    first = maeum("prepare", "folder", source, store, "--config", settings)
     assert first.code == 0, first.err
     assert "36 of 36 items used" in first.out
-    again = maeum("prepare", "folder", source, store)
+    again = maeum("prepare", "folder", source, store, "--config", settings)
     assert "were there already" in again.out
     recipe = {
         "name": "mine",
@@ -120,7 +122,7 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
         "tokenizer": {"kind": "small", "vocabulary": 60},
         "train": [{"store": str(store), "modalities": ["text"]}],
         "dev": [{"store": str(store), "modalities": ["text"]}],
-        "training": {"epochs": 12, "batch_size": 8, "lr": 0.01, "seed": 1},
+        "training": {"epochs": 12, "batch_size": 8, "lr": 0.01, "seed": 1, "class_weights": False},
     }  # fmt: skip
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     trained = maeum("train", tmp_path / "recipe.json", run)
@@ -143,13 +145,15 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
         (("prepare", "ravdes", "{tmp}", "{tmp}/s"), "ravdess"),
         (("prepare", "ravdess", "{tmp}/none", "{tmp}/s"), "none"),
         (("train", "{tmp}/none.yaml", "{tmp}/run"), "none.yaml"),
-        (("evaluate", "{tmp}/none"), "none"),
+        (("evaluate", "{tmp}/none", "--model", "{model}"), "none"),
         (("calibrate", "{tmp}/none.yaml", "{tmp}/out"), "none.yaml"),
         (("evaluate", "{tmp}", "--modalities", "smell"), "faces, speech, text"),
     ],
 )
-def test_what_is_not_there_is_one_line(maeum: Maeum, tmp_path: Path, arguments: tuple[str, ...], says: str):
-    ended = maeum(*(a.format(tmp=tmp_path) for a in arguments))
+def test_what_is_not_there_is_one_line(
+    maeum: Maeum, tmp_path: Path, small_model: Path, arguments: tuple[str, ...], says: str
+):
+    ended = maeum(*(a.format(tmp=tmp_path, model=small_model) for a in arguments))
     assert ended.code == 2
     assert says in ended.err
 
@@ -179,6 +183,7 @@ def test_ctrl_c_says_what_is_kept(
 def test_a_reader_that_goes_away_is_no_error(start: Callable[..., Any], small_model: Path, clip: Path):
     running = start("analyse", clip, "--model", small_model)
     running.stdout.close()
-    err = running.stderr.read()
+    with running.stderr:
+        err = running.stderr.read()
     assert running.wait(200) == 141
     assert err == ""

@@ -68,7 +68,7 @@ class Card:
     anchor: str
     when: str
     who: str
-    portrait: str | None
+    face: int | None
     text: str | None
     label: str | None
     confidence: str
@@ -109,7 +109,8 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
         ticks=_ticks(timeline.duration_s, width),
         legend=[(label, tones[label], ink_on(tones[label])) for label in timeline.labels],
         spent=_time_spent(timeline, tones),
-        cards=[_card(i, s, tones, portraits) for i, s in enumerate(timeline.segments, start=1)],
+        portraits=portraits,
+        cards=[_card(i, s, tones) for i, s in enumerate(timeline.segments, start=1)],
         duration=clock(timeline.duration_s),
         meaning=MEANING,
         model=card,
@@ -187,7 +188,7 @@ def _time_spent(timeline: Timeline, tones: dict[str, str]) -> list[tuple[str, fl
     return [(label, 100 * s / total, tones[label], ink_on(tones[label])) for s, label in ranked]
 
 
-def _card(number: int, segment: Segment, tones: dict[str, str], portraits: dict[int, str | None]) -> Card:
+def _card(number: int, segment: Segment, tones: dict[str, str]) -> Card:
     answer = segment.prediction
     who = [segment.speaker] if segment.speaker else []
     who += [describe_face(segment.face)] if segment.face else []
@@ -208,7 +209,7 @@ def _card(number: int, segment: Segment, tones: dict[str, str], portraits: dict[
         anchor=f"s{number}",
         when=f"{clock(segment.start_s)} to {clock(segment.end_s)}",
         who=", ".join(who),
-        portrait=portraits.get(segment.face) if segment.face else None,
+        face=segment.face,
         text=segment.text,
         label=answer.label,
         confidence=f"{answer.confidence:.0%}",
