@@ -16,7 +16,7 @@ from maeum.analysis.evidence import SILENCE_DBFS, Evidence, check_audio, check_f
 from maeum.analysis.observe import Heard, Progress, Watched, listen, watch, wave_of
 from maeum.analysis.segments import Plan, Planned, plan
 from maeum.data.collate import Collator
-from maeum.errors import InputError, ModelError
+from maeum.errors import InputError, MediaError, ModelError
 from maeum.media.activity import speech_regions
 from maeum.media.audio import SAMPLE_RATE_HZ
 from maeum.media.faces import FaceDetector
@@ -145,6 +145,9 @@ class Recognizer:
         heard = listen(info, tell)
         settings = self.pretrained.settings
         watched = watch(info, self._faces(), settings.frame_every_s, settings.margin_px, tell)
+        if not watched.frames and not len(heard.samples):
+            reasons = [note for note in (*watched.notes, heard.missing) if note]
+            raise MediaError("; ".join(reasons), item=path, remedy="Copy or convert it again.")
         duration_s = info.duration_s or max(watched.end_s, len(heard.samples) / SAMPLE_RATE_HZ)
         voice, sound_notes = _voice(heard)
         planned = plan(duration_s, lines, voice, [f.presence for f in watched.faces], settings.frame_every_s)

@@ -23,7 +23,9 @@ def timeline() -> Timeline:
         {"faces": ModalityOpinion(probs("happiness", 0.7), 0.6), "speech": ModalityOpinion(probs("fear", 0.4), 0.4)},
         notes=("no words: the text is empty",), id="1",
     )  # fmt: skip
-    alone = Prediction(probs("sadness", 0.5), "sadness", 0.5, {"faces": ModalityOpinion(probs("sadness", 0.5), 1.0)}, id="2")
+    alone = Prediction(
+        probs("sadness", 0.5), "sadness", 0.5, {"faces": ModalityOpinion(probs("sadness", 0.5), 1.0)}, id="2"
+    )
     nothing = Prediction(dict.fromkeys(EMOTIONS, 1 / 7), None, 0.0, reason="no speech: the sound is silent", id="3")
     return Timeline(
         source="/films/holiday clip.mp4",

@@ -41,7 +41,11 @@ def picture(astronaut: Any) -> Any:
 
 
 def test_each_subset_answers_with_probabilities_and_shares(recognizer: Recognizer, voice: Any, picture: Any):
-    given = {"faces": {"faces": [picture]}, "speech": {"audio": voice, "sample_rate_hz": 16000}, "text": {"text": "lovely"}}
+    given = {
+        "faces": {"faces": [picture]},
+        "speech": {"audio": voice, "sample_rate_hz": 16000},
+        "text": {"text": "lovely"},
+    }
     subsets = [("faces",), ("speech",), ("text",), ("faces", "speech"), ("speech", "text"), ("faces", "speech", "text")]
     for names in subsets:
         answer = recognizer.predict(**{k: v for name in names for k, v in given[name].items()})
@@ -106,7 +110,9 @@ def test_equal_input_gives_equal_answers_from_many_threads(recognizer: Recognize
         ({"faces": [], "text": ""}, "no face; no words: the text is empty"),
     ],
 )
-def test_it_abstains_with_the_reason_when_nothing_can_be_used(recognizer: Recognizer, given: dict[str, Any], reason: str):
+def test_it_abstains_with_the_reason_when_nothing_can_be_used(
+    recognizer: Recognizer, given: dict[str, Any], reason: str
+):
     answer = recognizer.predict(**given)
     assert (answer.label, answer.confidence, answer.reason) == (None, 0.0, reason)
     assert set(answer.probs.values()) == {1 / 7}
@@ -216,7 +222,9 @@ def test_a_device_that_is_not_there_is_one_clear_error(small_model: Path):
 
 def test_the_demo_clip_has_a_segment_for_each_line_with_all_modalities(recognizer: Recognizer):
     said = []
-    timeline = recognizer.analyse(DEMO, DEMO.with_suffix(".srt"), progress=lambda what, done, all: said.append((what, done, all)))
+    timeline = recognizer.analyse(
+        DEMO, DEMO.with_suffix(".srt"), progress=lambda what, done, all: said.append((what, done, all))
+    )
     spoken = [s for s in timeline.segments if s.text]
     assert [s.text.split()[0] for s in spoken if s.text] == ["What", "I", "And"]
     assert all(tuple(s.prediction.modalities) == ("faces", "speech", "text") for s in spoken)

@@ -20,10 +20,9 @@ from maeum.analysis.words import clock
 from maeum.analysis.writers import WRITERS, OutputError, write_timeline, write_whole
 from maeum.errors import ConfigError
 from maeum.labels import EMOTIONS
-from maeum.models.pretrained import ModelCard, load_pretrained
 from maeum.media.text import read_transcript
+from maeum.models.pretrained import ModelCard, load_pretrained
 from maeum.types import Timeline
-
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -130,7 +129,15 @@ def test_words_from_outside_are_shown_not_run(timeline: Timeline, card: ModelCar
 
 def test_the_report_says_what_was_said_and_what_it_means(timeline: Timeline, card: ModelCard):
     text = read_page(render_html(timeline, card)).text
-    for said in ("happiness", "82%", "no speech: the sound is silent", "truncated", "NON-COMMERCIAL", "0.143", "cannot mean"):
+    for said in (
+        "happiness",
+        "82%",
+        "no speech: the sound is silent",
+        "truncated",
+        "NON-COMMERCIAL",
+        "0.143",
+        "cannot mean",
+    ):
         assert said in text
     assert "face 2" in text
 
