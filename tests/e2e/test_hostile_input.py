@@ -1,4 +1,4 @@
-"""What users really have: damaged, empty, strange and huge files, full disks. One clear line, or an answer with a note."""
+"""What users really have: damaged, empty, strange and huge files, full disks. One clear line, or a timeline with notes."""
 
 from __future__ import annotations
 

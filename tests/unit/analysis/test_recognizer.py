@@ -262,9 +262,9 @@ def test_nobody_seen_or_heard_is_one_segment_that_abstains(
 
 def test_a_bad_recording_or_transcript_is_an_error_that_names_it(recognizer: Recognizer, tmp_path: Path):
     (tmp_path / "bad.srt").write_text("1\n00:00:09,000 --> 00:00:01,000\nbackwards\n")
-    with pytest.raises(MediaError, match="none.mp4"):
+    with pytest.raises(MediaError, match=r"none\.mp4"):
         recognizer.analyse(tmp_path / "none.mp4")
-    with pytest.raises(TranscriptError, match="bad.srt"):
+    with pytest.raises(TranscriptError, match=r"bad\.srt"):
         recognizer.analyse(DEMO, tmp_path / "bad.srt")
 
 
