@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 Boxes = NDArray[np.float32]
 
+#: Boxes that suppression compares with all others at a time.
+_BLOCK = 64
+
 
 @dataclass(frozen=True)
 class FaceBox:
@@ -79,16 +82,20 @@ def _suppress_one(boxes: Boxes, order: NDArray[np.intp], threshold: float, by: s
     b = boxes[order].astype(np.float64)
     area = _area(b, one)
     alive = np.ones(len(b), bool)
-    keep = []
-    for i in range(len(b)):
-        if not alive[i]:
-            continue
-        keep.append(i)
-        rest = np.flatnonzero(alive[i + 1 :]) + i + 1
-        inner = _intersection(b[i], b[rest], one)
-        whole = np.minimum(area[i], area[rest]) if by == "min" else area[i] + area[rest] - inner
-        alive[rest[inner > threshold * whole]] = False
-    return order[keep]
+    for start in range(0, len(b), _BLOCK):  # a block's boxes meet all later ones at once
+        block = np.flatnonzero(alive[start : start + _BLOCK]) + start
+        later = np.flatnonzero(alive[start:]) + start
+        inner = _intersection(b[block, None], b[None, later], one)
+        if by == "min":
+            whole = np.minimum(area[block, None], area[None, later])
+        else:
+            whole = area[block, None] + area[None, later] - inner
+        covers = inner > threshold * whole
+        for row, i in enumerate(block.tolist()):
+            if alive[i]:
+                alive[later[covers[row]]] = False
+                alive[i] = True
+    return order[alive]
 
 
 def _area(b: NDArray[np.float64], one: float) -> NDArray[np.float64]:

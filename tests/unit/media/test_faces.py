@@ -12,7 +12,7 @@ from torch.nn import functional
 from maeum.errors import InputError
 from maeum.media.boxes import FaceBox, iou, suppress
 from maeum.media.faces import FaceDetector, centre_crop, crop_face, resize_face
-from maeum.media.mtcnn_fast import IntegralImage
+from maeum.media.integral import IntegralImage
 from maeum.media.mtcnn_networks import load_networks
 from maeum.media.mtcnn_reference import detect_reference
 from maeum.media.video import sample_frames

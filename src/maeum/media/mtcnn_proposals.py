@@ -1,0 +1,202 @@
+"""P-Net over the pyramid of successive frames, where something is to be seen and has changed.
+
+Two observations save work on recordings of people before a still background. A window without contrast holds
+no face; and P-Net's answer about a window whose pixels are as they were in the frame before is the answer it gave then.
+Both are decided on means of 4x4 pixels of the pyramid level, for tiles of 16x16 windows. Proposals of unchanged tiles
+are only starting points: R-Net and O-Net judge them on the new frame's pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from maeum.media.boxes import Boxes, moved, squared, suppress
+from maeum.media.integral import IntegralImage
+from maeum.media.mtcnn_networks import ProposalNet
+from maeum.media.mtcnn_reference import CELL_PX, STRIDE_PX, THRESHOLDS, cell_boxes, pyramid_scales
+
+#: Windows per side of a tile; what a tile's windows see beyond the tile, in pixels of the level.
+_TILE, _BORDER_PX = 16, CELL_PX - STRIDE_PX
+#: Pixels of the level that P-Net sees at a time, about: its maps then stay in the cache.
+_PART_PX = 48_000
+#: Pixels of the level per block, on whose means contrast and change are decided.
+_BLOCK_PX = 4
+_BLOCKS_PER_TILE = _TILE * STRIDE_PX // _BLOCK_PX
+_BORDER_BLOCKS = -(-_BORDER_PX // _BLOCK_PX)
+#: Differences of block means, in grey levels 0..255: neighbours in a picture; the same block in successive frames.
+#: The faintest of 186 faces found at full resolution in real videos has a contrast of 21.
+_CONTRAST, _CHANGE = 8.0, 4.0
+
+
+@dataclass
+class LevelMemory:
+    """What is known of one pyramid level: the blocks as they were when last looked at, and the windows found."""
+
+    blocks: NDArray[np.float32]  # (rows, columns, 3)
+    windows: NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros((0, 7), np.float32)
+    )  # row, column, score, offsets
+
+
+class Memory:
+    """Levels of the last frame by size; frames of another size begin anew."""
+
+    def __init__(self) -> None:
+        self.levels: dict[tuple[int, int, int, int], LevelMemory] = {}
+
+
+class Proposer:
+    """P-Net arranged for speed."""
+
+    def __init__(self, net: ProposalNet) -> None:
+        assert net.face.bias is not None
+        self._body = arranged(net.body, (16, 16, 32))
+        self._face = (net.face.weight[1] - net.face.weight[0]).flatten()
+        self._face_bias = float(net.face.bias[1] - net.face.bias[0])
+        self._offsets = net.offsets.weight.flatten(1), net.offsets.bias
+
+    def __call__(self, picture: IntegralImage, min_face_px: float, memory: Memory) -> Boxes:
+        """Square proposals ``(n, 4)`` of one frame; ``memory`` of the frame before is brought up to date."""
+        found, scores = [], []
+        for scale in pyramid_scales(picture.width, picture.height, min_face_px):
+            windows = self._level(picture, int(picture.height * scale + 1), int(picture.width * scale + 1), memory)
+            cells, score = cell_boxes(windows[:, 0], windows[:, 1], scale), windows[:, 2]
+            keep = suppress(cells, score, np.zeros(len(cells), int), 0.5)
+            found.append(np.concatenate((cells[keep], windows[keep, 3:]), 1))
+            scores.append(score[keep])
+        if not found:
+            return np.zeros((0, 4), np.float32)
+        proposals, score = np.concatenate(found), np.concatenate(scores)
+        keep = suppress(proposals[:, :4], score, np.zeros(len(score), int), 0.7)
+        return squared(moved(proposals[keep, :4], proposals[keep, 4:], 0.0))
+
+    def _level(self, picture: IntegralImage, height: int, width: int, memory: Memory) -> NDArray[np.float32]:
+        """Windows with faces of one level, ``(n, 7)``: row, column, score, box offsets; in the order of rows."""
+        blocks = picture.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX))
+        key = (picture.height, picture.width, height, width)
+        known = memory.levels.get(key)
+        busy = _tiles(_contrast(blocks), height, width)
+        if known is None:
+            known = memory.levels[key] = LevelMemory(blocks)
+            stale = np.ones_like(busy)
+        else:
+            changed = (np.abs(blocks - known.blocks) > _CHANGE).any(-1)
+            known.blocks[changed] = blocks[changed]
+            stale = _tiles(changed, height, width)
+        if stale.any():
+            tile_of = (known.windows[:, :2] // _TILE).astype(int)
+            parts = [known.windows[~stale[tile_of[:, 0], tile_of[:, 1]]]]
+            parts += [self._answers(picture, height, width, run) for run in _rectangles(busy & stale)]
+            windows = np.concatenate(parts)
+            known.windows = windows[np.lexsort((windows[:, 1], windows[:, 0]))]
+        return known.windows
+
+    def _answers(
+        self, picture: IntegralImage, height: int, width: int, run: tuple[int, int, int, int]
+    ) -> NDArray[np.float32]:
+        """Windows with faces in a rectangle of tiles: top, bottom (excluded), first column, last column (excluded)."""
+        top, bottom, first, last = run
+        step = _TILE * STRIDE_PX
+        rows = slice(top * step, min(height, bottom * step + _BORDER_PX))
+        cols = slice(first * step, min(width, last * step + _BORDER_PX))
+        part = torch.from_numpy(picture.resized(height, width, rows, cols)).permute(2, 0, 1)[None]
+        sites = self._body(part)[0].permute(1, 2, 0)  # (rows, columns, 32), contiguous
+        logits = sites @ self._face + self._face_bias
+        y, x = (logits >= float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))).nonzero(as_tuple=True)
+        offsets = functional.linear(sites[y, x], *self._offsets)
+        places = torch.stack((y + top * _TILE, x + first * _TILE, logits[y, x].sigmoid()), 1)
+        return torch.cat((places.float(), offsets), 1).numpy()
+
+
+def _contrast(blocks: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Blocks that differ from their right or lower neighbour."""
+    busy = np.zeros(blocks.shape[:2], bool)
+    busy[:, :-1] |= (np.abs(blocks[:, 1:] - blocks[:, :-1]) > _CONTRAST).any(-1)
+    busy[:-1] |= (np.abs(blocks[1:] - blocks[:-1]) > _CONTRAST).any(-1)
+    return busy
+
+
+def _tiles(blocks: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
+    """Which tiles see a marked block. A tile sees its own blocks and a border below and to the right."""
+    rows, cols = (-(-max(1, (size - _BORDER_PX + 1) // STRIDE_PX) // _TILE) for size in (height, width))
+    reach = _BLOCKS_PER_TILE + _BORDER_BLOCKS
+    # blocks are placed evenly over the level, so their edges are up to one block off
+    down = [blocks[max(0, r * _BLOCKS_PER_TILE - 1) : r * _BLOCKS_PER_TILE + reach + 1].any(0) for r in range(rows)]
+    across = [
+        np.stack(down)[:, max(0, c * _BLOCKS_PER_TILE - 1) : c * _BLOCKS_PER_TILE + reach + 1].any(1)
+        for c in range(cols)
+    ]
+    return np.stack(across, 1)
+
+
+def _rectangles(tiles: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """Marked tiles as rectangles: top, bottom, first and last column, ends excluded; none larger than is good."""
+    most = max(1, _PART_PX // (_TILE * STRIDE_PX) ** 2)
+    done: list[tuple[int, int, int, int]] = []
+    growing: dict[tuple[int, int], int] = {}  # columns of a rectangle -> its top
+    for row, marked in enumerate(np.concatenate((tiles, np.zeros_like(tiles[:1])))):
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], marked.astype(np.int8), [0]))))
+        runs = set(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+        for columns in [c for c in growing if c not in runs or (row - growing[c] + 1) * (c[1] - c[0]) > most]:
+            done.append((growing.pop(columns), row, *columns))
+        for columns in runs:
+            growing.setdefault(columns, row)
+    return done
+
+
+def arranged(body: nn.Sequential, widths: Sequence[int]) -> nn.Sequential:
+    """The same layers for channels-last input of 0..255, with zero channels added up to ``widths``.
+
+    The normalisation (x - 127.5) / 128 is folded into the first convolution. The last width must be the layer's own, so
+    that what follows sees the same features.
+    """
+    layers: list[nn.Module] = []
+    wide_in = 3
+    remaining = list(widths)
+    for layer in body:
+        if isinstance(layer, nn.Conv2d):
+            layers.append(_wider(layer, wide_in, remaining[0], first=not layers))
+            wide_in = remaining[0]
+        elif isinstance(layer, nn.PReLU):
+            slopes = torch.zeros(remaining[0])
+            slopes[: layer.num_parameters] = layer.weight
+            wide = nn.PReLU(remaining.pop(0))
+            wide.weight = nn.Parameter(slopes, requires_grad=False)
+            layers.append(wide)
+        else:
+            layers.append(layer)
+    return channels_last(nn.Sequential(*layers).eval().requires_grad_(False))
+
+
+def channels_last(body: nn.Sequential) -> nn.Sequential:
+    """The same layers with weights stored channels-last."""
+    for parameter in body.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return body
+
+
+def flat(x: Tensor) -> Tensor:
+    """``(n, c, h, w)`` -> ``(n, w * h * c)``: the order in which the published dense layers were trained."""
+    return x.permute(0, 3, 2, 1).flatten(1)
+
+
+def _wider(layer: nn.Conv2d, wide_in: int, wide_out: int, *, first: bool) -> nn.Conv2d:
+    assert layer.bias is not None
+    height, width = layer.weight.shape[2:]
+    weight, bias = torch.zeros(wide_out, wide_in, height, width), torch.zeros(wide_out)
+    weight[: layer.out_channels, : layer.in_channels] = layer.weight
+    bias[: layer.out_channels] = layer.bias
+    if first:
+        weight = weight / 128.0
+        bias = bias - 127.5 * weight.sum((1, 2, 3))
+    wide = nn.Conv2d(wide_in, wide_out, (height, width))
+    wide.weight, wide.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
+    return wide
