@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from maeum.errors import ConfigError, ModelError
+from maeum.labels import EKMAN
+from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
+from maeum.models.pretrained import (
+    Calibration,
+    ModelCard,
+    available,
+    embedded_folder,
+    load_pretrained,
+    save_pretrained,
+    subset_name,
+)
+from maeum.models.text import SmallTextConfig
+from maeum.types import Batch
+
+BRANCH = BranchConfig(widths=(4, 4, 4, 8), stem_blocks=1, hidden=8, transformer=TransformerConfig(layers=1))
+CARD = ModelCard(name="try", title="A try", licence="CC BY-NC 4.0", non_commercial=True, parameters=1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    text = SmallTextConfig(vocabulary=20, width=8, channels=4, dim=8)
+    model = FE2E(FE2EConfig(labels=7, dim=8, faces=BRANCH, speech=None, text=text))
+    with torch.no_grad():
+        model.fusion.weight.copy_(torch.tensor([[0.5, 2.0]]))
+    calibration = Calibration(temperatures={"faces": 2.0, "text": 4.0, "faces+text": 3.0})
+    save_pretrained(
+        tmp_path / "m", kind="fe2e", model=model, label_set=EKMAN, card=CARD, calibration=calibration, half=True
+    )
+    return tmp_path / "m"
+
+
+def make_batch() -> Batch:
+    """Both modalities; faces alone; words alone."""
+    return Batch(
+        ("both", "faces", "text"),
+        faces=torch.randint(0, 256, (3, 1, 3, 48, 48), generator=torch.Generator().manual_seed(0), dtype=torch.uint8),
+        faces_mask=torch.tensor([[True], [True], [False]]),
+        tokens=torch.tensor([[3, 4], [0, 0], [5, 6]]),
+        tokens_mask=torch.tensor([[True, True], [False, False], [True, True]]),
+    )
+
+
+def test_each_set_of_modalities_has_its_own_temperature(folder: Path) -> None:
+    loaded = load_pretrained(folder)
+    output = loaded.model(make_batch())
+    fused, own, _ = loaded.probabilities(output)
+    expected = torch.stack([(output.logits[i] / t).softmax(0) for i, t in enumerate((3.0, 2.0, 4.0))])
+    torch.testing.assert_close(fused, expected)
+    torch.testing.assert_close(own["faces"][1], fused[1])  # alone, a modality's own answer is the answer
+    torch.testing.assert_close(own["text"][2], fused[2])
+
+
+def test_shares_sum_to_one_and_absent_modalities_have_none(folder: Path) -> None:
+    loaded = load_pretrained(folder)
+    _, _, shares = loaded.probabilities(loaded.model(make_batch()))
+    torch.testing.assert_close(shares["faces"] + shares["text"], torch.ones(3))
+    assert shares["faces"][2] == 0
+    assert shares["text"][1] == 0
+
+
+def test_half_precision_weights_are_computed_in_single(folder: Path) -> None:
+    loaded = load_pretrained(folder)
+    assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
+    assert not any(p.requires_grad for p in loaded.model.parameters())
+    assert not loaded.model.training
+
+
+def test_the_card_travels_with_the_weights(folder: Path) -> None:
+    card = load_pretrained(folder).card
+    assert card.licence == "CC BY-NC 4.0"
+    assert card.non_commercial
+    assert card.bytes == (folder / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "card.json"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ModelError, match=name.replace(".", r"\.")):
+        load_pretrained(folder)
+
+
+def test_damaged_weights_are_named(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        load_pretrained(folder)
+
+
+def test_weights_of_another_network_are_refused(folder: Path) -> None:
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"hidden": 8', '"hidden": 9'))
+    with pytest.raises(ModelError, match="weights cannot be read"):
+        load_pretrained(folder)
+
+
+def test_an_unknown_setting_is_named_with_the_nearest_right_one(folder: Path) -> None:
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"max_frames"', '"max_frame"'))
+    with pytest.raises(ConfigError, match=r"max_frame.*did you mean 'max_frames'"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "./no/such/folder", "~/nothing"])
+def test_an_unknown_name_says_what_there_is(name: str) -> None:
+    with pytest.raises(ModelError, match="embedded"):
+        load_pretrained(name)
+
+
+def test_a_hub_name_offline_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError, match="nobody/nothing"):
+        load_pretrained("nobody/nothing")
+
+
+def test_an_unknown_device_is_explained(folder: Path) -> None:
+    with pytest.raises(ModelError, match="device 'abacus'"):
+        load_pretrained(folder, device="abacus")
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(folder: Path) -> None:
+    loaded = load_pretrained(folder)
+    with pytest.raises(ModelError, match="cannot be written"):
+        save_pretrained(Path("/proc/nothing"), kind="fe2e", model=loaded.model, label_set=EKMAN, card=CARD)
+
+
+def test_names_of_sets_do_not_depend_on_order() -> None:
+    assert subset_name(("text", "faces")) == "faces+text"
+
+
+def test_the_embedded_model_states_its_licence_and_fits() -> None:
+    (card,) = available()
+    assert card.non_commercial
+    assert "CC BY-NC-SA" in card.licence
+    assert sum(p.stat().st_size for p in embedded_folder().rglob("*") if p.is_file()) < 25e6
+    assert set(card.labels) == set(EKMAN.names)
+    assert set(card.modalities) == {"faces", "speech", "text"}
+    assert {s.name for s in card.scores} >= {"accuracy", "uar", "macro_f1", "ece"}
