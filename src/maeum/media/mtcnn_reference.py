@@ -6,6 +6,8 @@ windows that are clipped at the picture's edge, and pixels that count from 1.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -101,7 +103,7 @@ def _propose(p_net: ProposalNet, picture: Tensor, min_face_px: float) -> tuple[B
     return squared(moved(proposals[keep, :4], proposals[keep, 4:], 0.0)), score[keep]
 
 
-def cell_boxes(rows: NDArray[np.integer], cols: NDArray[np.integer], scale: float) -> Boxes:
+def cell_boxes(rows: NDArray[Any], cols: NDArray[Any], scale: float) -> Boxes:
     """P-Net's windows in pixels of the picture."""
     start = np.stack((cols, rows), 1).astype(np.float32) * STRIDE_PX
     scale32 = np.float32(scale)

@@ -73,6 +73,22 @@ def test_several_faces_in_several_frames(astronaut, detector):
     np.testing.assert_allclose(centres, [(114, 97), (328, 326), (547, 253)], atol=6)
 
 
+def test_frames_together_are_as_frames_alone(astronaut, detector):
+    """What is remembered from the frame before must not change what is found in this one."""
+    face = np.asarray(Image.fromarray(astronaut[30:230, 130:330]).resize((90, 90)))
+    frames = []
+    for x in (20, 20, 60, 180, 180):
+        frame = np.full((240, 320, 3), 90, np.uint8)
+        frame[60:150, x : x + 90] = face
+        frames.append(frame)
+    frames += [np.full((240, 320, 3), 90, np.uint8), frames[0], frames[0][:200], frames[2]]
+    together = detector.detect(frames)
+    alone = [detector.detect([frame])[0] for frame in frames]
+    assert [len(f) for f in together] == [1, 1, 1, 1, 1, 0, 1, 1, 1]
+    for a, b in zip(together, alone, strict=True):
+        np.testing.assert_allclose([f.edges for f in a], [f.edges for f in b], atol=0.5)
+
+
 def test_huge_frame_is_searched_at_a_bounded_size(astronaut):
     big = np.asarray(Image.fromarray(astronaut).resize((2560, 2560), Image.Resampling.BICUBIC))
     ((face,),) = FaceDetector(max_side_px=512).detect([big])
