@@ -29,8 +29,6 @@ PIECE_SHAPE = (128, 32)
 NATURAL_PER_DB = 0.2302585
 #: Frames whose loudest bin is within this of the utterance's count as loud (30 dB).
 LOUD_RANGE = 30 * NATURAL_PER_DB
-#: Log-mel further than this below an utterance's loudest bin is floor (natural log; 80 dB).
-DYNAMIC_RANGE = 18.4
 
 
 class TransformerConfig(Config):
@@ -52,6 +50,7 @@ class BranchConfig(Config):
     itself; every utterance's log-mel relative to its loudest bin, so that level does not matter); pieces also
     ``bands`` (relative to each mel band's mean over the loud frames, so that neither level nor the channel's
     frequency response matters) and ``both`` (``each`` and ``bands`` as two channels).
+    range_db: log-mel further than this below an utterance's loudest bin is floor (not for ``published``).
     shrink: so many mel bands and frames of a piece are averaged into one before the CNN.
     silence_db: pieces that stay so far below the utterance's loudest frame are not looked at; None looks at all.
     grey: read faces by their luminance alone.
@@ -66,6 +65,7 @@ class BranchConfig(Config):
     norm: Literal["published", "each", "bands", "both"] = "published"
     grey: bool = False
     mirror: bool = False
+    range_db: float = 80.0
     shrink: tuple[int, int] = (1, 1)
     silence_db: float | None = None
     transformer: TransformerConfig = TransformerConfig()
@@ -161,12 +161,13 @@ def normalise_pieces(pieces: Tensor, owner: Tensor, owners: int, config: BranchC
     maps = pieces.float()
     if config.norm != "published":
         levels, loudest = frame_levels(maps, owner, owners)
-        relative = (maps - loudest[owner].view(-1, 1, 1, 1)).clamp(min=-DYNAMIC_RANGE)
-        each = relative / (DYNAMIC_RANGE / 4) + 2.0
+        span = config.range_db * NATURAL_PER_DB
+        relative = (maps - loudest[owner].view(-1, 1, 1, 1)).clamp(min=-span)
+        each = relative / (span / 4) + 2.0
         maps = each
         if config.norm in ("bands", "both"):
             bands = relative - band_means(relative, levels > -LOUD_RANGE, owner, owners)[owner].view(-1, 1, 128, 1)
-            bands = bands / (DYNAMIC_RANGE / 8)
+            bands = bands / (span / 8)
             maps = bands if config.norm == "bands" else torch.cat((each, bands), 1)
     return F.avg_pool2d(maps, config.shrink) if config.shrink != (1, 1) else maps
 
