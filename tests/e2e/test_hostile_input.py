@@ -1,4 +1,4 @@
-"""What users really have: damaged, empty, strange and huge files, full disks. One clear line, or a timeline with notes."""
+"""What users really have: damaged, empty, strange and huge files, full disks. One clear line, or a note."""
 
 from __future__ import annotations
 
