@@ -153,7 +153,8 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = ModelCard(
         name="small-random", title="Random weights", licence="CC BY-NC-SA 4.0", non_commercial=True,
         parameters=sum(p.numel() for p in model.parameters()), data=("nothing",), labels=EKMAN.names,
-        modalities=model.modalities, scores=(Score(name="UAR", data="nothing", value=0.143, low=0.1, high=0.2, items=9),),
+        modalities=model.modalities,
+        scores=(Score(name="UAR", data="nothing", value=0.143, low=0.1, high=0.2, items=9),),
         intended_use="tests", limits="knows nothing",
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("models") / "small"

@@ -18,7 +18,8 @@ from rich.text import Text
 
 from maeum import __version__
 from maeum.errors import MaeumError
-from maeum.models.pretrained import EMBEDDED, ModelCard, load_pretrained
+from maeum.models.card import ModelCard
+from maeum.models.pretrained import EMBEDDED, load_pretrained
 
 State = Literal["good", "optional", "broken"]
 

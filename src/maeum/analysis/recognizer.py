@@ -22,7 +22,8 @@ from maeum.media.audio import SAMPLE_RATE_HZ
 from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
 from maeum.media.text import TranscriptLine, read_transcript
-from maeum.models.pretrained import EMBEDDED, ModelCard, Pretrained, embedded_folder, load_pretrained
+from maeum.models.card import ModelCard
+from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
 
 _CLIPS_AT_ONCE = 8

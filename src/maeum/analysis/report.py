@@ -15,7 +15,7 @@ from maeum import __version__
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
 from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face
-from maeum.models.pretrained import ModelCard
+from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
 
 #: Geometry of the drawn timeline, in SVG units (pixels at full width).

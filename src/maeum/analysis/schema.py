@@ -8,7 +8,7 @@ from typing import Any
 
 from maeum import __version__
 from maeum.errors import ConfigError
-from maeum.models.pretrained import ModelCard
+from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, FaceTrack, ModalityOpinion, Prediction, Segment, Timeline
 
 #: Name and version of the layout. The version grows when a reader of the older one would go wrong.

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.words import MODALITY_NAMES, clock, describe_face
-from maeum.models.pretrained import ModelCard
+from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
 
 _BAR = 10

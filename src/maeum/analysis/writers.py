@@ -16,7 +16,7 @@ from maeum.analysis.report import render_html
 from maeum.analysis.schema import to_dict
 from maeum.analysis.words import clock, describe_face
 from maeum.errors import MaeumError
-from maeum.models.pretrained import ModelCard
+from maeum.models.card import ModelCard
 from maeum.registry import Registry
 from maeum.types import MODALITIES, Segment, Timeline
 

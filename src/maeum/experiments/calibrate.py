@@ -15,11 +15,10 @@ from maeum.evaluation.calibration import fit_temperature
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.train import is_commercial
+from maeum.models.card import ModelCard, Score
 from maeum.models.pretrained import (
     Calibration,
-    ModelCard,
     Pretrained,
-    Score,
     load_pretrained,
     save_pretrained,
     subset_name,

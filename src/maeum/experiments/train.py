@@ -24,14 +24,13 @@ from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
 from maeum.labels import LabelSet
+from maeum.models.card import ModelCard, Score
 from maeum.models.fe2e import FE2E
 from maeum.models.losses import class_weights
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import (
     Calibration,
-    ModelCard,
     Pretrained,
-    Score,
     load_pretrained,
     save_pretrained,
     subset_name,

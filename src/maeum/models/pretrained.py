@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import LabelSet
+from maeum.models.card import ModelCard, markdown
 from maeum.models.networks import MODELS
 from maeum.models.tokenizer import Tokenizer, load_tokenizer
 from maeum.types import MODALITIES, Modality, ModelOutput
 
 #: Name of the model that ships inside the package.
 EMBEDDED = "embedded"
-_WEIGHTS, _CONFIG, _CARD, _TOKENIZER = "model.safetensors", "config.json", "card.json", "tokenizer"
+_WEIGHTS, _CONFIG, _CARD, _README = "model.safetensors", "config.json", "card.json", "README.md"
+_TOKENIZER = "tokenizer"
 
 
 class InputSettings(Config):
@@ -53,35 +55,6 @@ class Calibration(Config):
     def temperature(self, present: tuple[Modality, ...]) -> float:
         """Temperature for a set of modalities; 1 where none was fitted."""
         return self.temperatures.get(subset_name(present), 1.0)
-
-
-class Score(Config):
-    """One measured number of a model card."""
-
-    name: str
-    data: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    items: int | None = None
-    speakers: int | None = None
-
-
-class ModelCard(Config):
-    """What a user must know about a trained model before using it."""
-
-    name: str
-    title: str
-    licence: str
-    non_commercial: bool
-    parameters: int
-    bytes: int = 0
-    data: tuple[str, ...] = ()
-    modalities: tuple[Modality, ...] = ()
-    labels: tuple[str, ...] = ()
-    scores: tuple[Score, ...] = ()
-    intended_use: str = ""
-    limits: str = ""
 
 
 class _Stored(Config):
@@ -188,7 +161,9 @@ def save_pretrained(
         if tokenizer is not None:
             tokenizer.save(folder / _TOKENIZER)
         stored.save(folder / _CONFIG)
-        card.model_copy(update={"bytes": (folder / _WEIGHTS).stat().st_size}).save(folder / _CARD)
+        card = card.model_copy(update={"bytes": (folder / _WEIGHTS).stat().st_size})
+        card.save(folder / _CARD)
+        (folder / _README).write_text(markdown(card), encoding="utf-8")
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(f"cannot be written ({error})", item=folder, remedy="Choose another folder.") from error
 

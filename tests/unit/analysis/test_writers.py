@@ -21,7 +21,8 @@ from maeum.analysis.writers import WRITERS, OutputError, write_timeline, write_w
 from maeum.errors import ConfigError
 from maeum.labels import EMOTIONS
 from maeum.media.text import read_transcript
-from maeum.models.pretrained import ModelCard, load_pretrained
+from maeum.models.card import ModelCard
+from maeum.models.pretrained import load_pretrained
 from maeum.types import Timeline
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -7,10 +7,10 @@ import torch
 
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import EKMAN
+from maeum.models.card import ModelCard
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.models.pretrained import (
     Calibration,
-    ModelCard,
     available,
     embedded_folder,
     load_pretrained,
