@@ -135,8 +135,9 @@ def make_sine() -> Callable[..., NDArray[np.float32]]:
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with the real layout and random weights; answers in a moment, and knows nothing."""
     from maeum.labels import EKMAN
+    from maeum.models.card import ModelCard, Score
     from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
-    from maeum.models.pretrained import ModelCard, Score, save_pretrained
+    from maeum.models.pretrained import save_pretrained
     from maeum.models.text import SmallTextConfig
     from maeum.models.tokenizer import train_tokenizer
 
