@@ -9,23 +9,43 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maeum.errors import ConfigError
+from maeum.labels import Task
 from maeum.types import ModelOutput
 
-LossName = Literal["cross-entropy", "bce"]
+LossName = Literal["cross-entropy", "bce", "squared-error"]
+
+#: Which losses fit which kind of target.
+LOSSES: dict[Task, tuple[LossName, ...]] = {
+    "single-label": ("cross-entropy", "bce"),
+    "multi-label": ("bce",),
+    "dimensional": ("squared-error",),
+}
 
 
 def class_loss(
-    logits: Tensor, target: Tensor, kind: LossName, class_weight: Tensor | None = None, label_smoothing: float = 0.0
+    logits: Tensor,
+    target: Tensor,
+    kind: LossName,
+    class_weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    ranges: Tensor | None = None,
 ) -> Tensor:
     """Mean loss of ``logits (n, labels)``.
 
     Args:
         logits: ``(n, labels)``.
-        target: ``(n,)`` int64 for cross-entropy; ``(n, labels)`` 0..1 for either.
-        kind: ``cross-entropy`` over exclusive labels, or ``bce`` per label (Dai et al. 2021).
+        target: ``(n,)`` int64 for cross-entropy and bce; ``(n, labels)`` 0/1 for bce; ``(n, labels)`` values in the
+            units of their scales for squared-error.
+        kind: ``cross-entropy`` over exclusive labels; ``bce`` per label (Dai et al. 2021); ``squared-error`` of
+            values on scales, each scale counted as 0..1.
         class_weight: cross-entropy: weight per class; bce: weight of the positives per class. ``(labels,)``.
         label_smoothing: mass spread evenly over all labels (cross-entropy only).
+        ranges: lowest and highest value of each scale, ``(labels, 2)``; needed by squared-error.
     """
+    if kind == "squared-error":
+        assert ranges is not None
+        low, high = ranges.to(logits).unbind(-1)
+        return F.mse_loss(logits.sigmoid(), (target - low) / (high - low))
     if kind == "cross-entropy":
         return F.cross_entropy(logits, target, weight=class_weight, label_smoothing=label_smoothing)
     if target.ndim == 1:
@@ -40,14 +60,15 @@ def emotion_loss(
     class_weight: Tensor | None = None,
     label_smoothing: float = 0.0,
     modality_weight: float = 0.0,
+    ranges: Tensor | None = None,
 ) -> Tensor:
-    """Loss of the fused logits plus ``modality_weight`` times each present modality's own."""
-    total = class_loss(output.logits, target, kind, class_weight, label_smoothing)
+    """Loss of the fused logits plus ``modality_weight`` times each present modality's own; see `class_loss`."""
+    total = class_loss(output.logits, target, kind, class_weight, label_smoothing, ranges)
     if modality_weight > 0:
         for modality, logits in output.modality_logits.items():
             there = output.present[modality]
             if bool(there.any()):
-                own = class_loss(logits[there], target[there], kind, class_weight, label_smoothing)
+                own = class_loss(logits[there], target[there], kind, class_weight, label_smoothing, ranges)
                 total = total + modality_weight * own
     return total
 
@@ -56,8 +77,7 @@ def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
     """Weights that even out the classes, ``(labels,)``.
 
     Cross-entropy: inverse frequency, mean 1 over the items; a class without items never is a target and gets 1.
-    BCE: negatives /
-    positives (Dai et al. 2021).
+    BCE: negatives / positives (Dai et al. 2021).
 
     Args:
         target: all training targets, ``(n,)`` int64 or ``(n, labels)``.

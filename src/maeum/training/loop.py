@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+import pickle
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +20,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from maeum.config import Config
-from maeum.errors import StoreError
+from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.losses import LossName, emotion_loss
 from maeum.types import Batch
 
@@ -28,8 +29,8 @@ class TrainConfig(Config):
     """How a model is trained.
 
     lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key
-    counts), such as
-    ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
+    counts), such as ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
+    loss: ``bce`` or ``cross-entropy``; ``squared-error`` for dimensional targets, which have no class_weights.
     schedule: ``constant``, or ``cosine`` to zero after ``warmup`` of all steps.
     patience: stop after so many epochs without a better dev score; None trains all epochs.
     ema: decay per step of the averaged weights that are evaluated and kept; 0 keeps the weights themselves.
@@ -38,21 +39,21 @@ class TrainConfig(Config):
     early epochs).
     """
 
-    epochs: int = 40
-    batch_size: int = 8
-    lr: float = 5e-5
+    epochs: int = Field(default=40, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    lr: float = Field(default=5e-5, gt=0)
     lr_scale: dict[str, float] = Field(default_factory=dict)
     optimizer: Literal["adam", "adamw"] = "adam"
     weight_decay: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup: float = 0.0
+    warmup: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float | None = 1.0
     loss: LossName = "bce"
     class_weights: bool = True
     label_smoothing: float = 0.0
     modality_weight: float = 0.0
-    patience: int | None = 6
-    ema: float = 0.0
+    patience: int | None = Field(default=6, ge=1)
+    ema: float = Field(default=0.0, ge=0, lt=1)
     seed: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     face_sizes: tuple[tuple[float, int], ...] = ()
@@ -83,7 +84,13 @@ class Trainer:
         evaluate: scores of a model on dev; ``score`` (higher is better) decides which epoch is kept.
         folder: holds ``last.pt``, ``best.pt`` and ``log.jsonl``.
         class_weight: see `losses.class_weights`.
+        ranges: lowest and highest value of each scale of dimensional targets, ``(labels, 2)``.
+        device: where to train.
         report: called with every line of the log.
+        on_step: called with the progress and ``batches_per_epoch`` after every batch.
+
+    Raises:
+        ConfigError: when a key of ``lr_scale`` is the beginning of no parameter's name, or all are frozen.
     """
 
     def __init__(
@@ -96,6 +103,7 @@ class Trainer:
         evaluate: Callable[[nn.Module], Mapping[str, float]],
         folder: Path,
         class_weight: Tensor | None = None,
+        ranges: Tensor | None = None,
         device: torch.device | str = "cpu",
         report: Callable[[Mapping[str, Any]], None] | None = None,
         on_step: Callable[[Progress, int], None] | None = None,
@@ -108,6 +116,7 @@ class Trainer:
         self.evaluate = evaluate
         self.folder = folder
         self.class_weight = None if class_weight is None else class_weight.to(self.device)
+        self.ranges = ranges
         self.report = report or (lambda line: None)
         self.on_step = on_step or (lambda progress, total: None)
         self.total_steps = max(1, config.epochs * batches_per_epoch)
@@ -165,7 +174,7 @@ class Trainer:
                 saved = time.monotonic()
 
     def train_step(self, batch: Batch) -> float:
-        """One update; returns the loss. Raises FloatingPointError when it is not finite."""
+        """One update; returns the loss. Raises ModelError when it is not finite."""
         assert batch.target is not None
         factor = self.lr_factor()
         for group in self.optimizer.param_groups:
@@ -180,9 +189,14 @@ class Trainer:
                 self.class_weight,
                 self.config.label_smoothing,
                 self.config.modality_weight,
+                self.ranges,
             )
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"loss is {loss.item()} at step {self.progress.step}, clips {batch.ids[:3]}...")
+            raise ModelError(
+                f"the loss is {loss.item()} at step {self.progress.step}, clips {batch.ids[:3]}...",
+                item=self.folder,
+                remedy="Use a lower learning rate, a smaller clip_norm or precision fp32, in a new folder.",
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -245,7 +259,7 @@ class Trainer:
         path = self.folder / "last.pt"
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise StoreError(
                 f"the checkpoint cannot be read ({error})", item=path, remedy="Delete it to start anew."
             ) from error
@@ -261,12 +275,22 @@ class Trainer:
             self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_rng"].cpu())
-        if state["cuda_rng"] is not None:
+        if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW with one group per learning-rate scale; vectors (biases, norms) are not decayed."""
+    """Adam or AdamW with one group per learning-rate scale; vectors (biases, norms) are not decayed.
+
+    Raises:
+        ConfigError: when a key of ``lr_scale`` is the beginning of no parameter's name, or all are frozen.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    if unused := [key for key in config.lr_scale if not any(name.startswith(key) for name in names)]:
+        raise ConfigError(
+            f"lr_scale names {unused[0]!r}, but no parameter's name starts so",
+            remedy=f"Names start with {', '.join(sorted({name.split('.')[0] for name in names}))}.",
+        )
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         keys = [key for key in config.lr_scale if name.startswith(key)]
@@ -275,6 +299,8 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
             parameter.requires_grad_(False)
             continue
         groups.setdefault((scale, parameter.ndim > 1), []).append(parameter)
+    if not groups:
+        raise ConfigError("lr_scale freezes every parameter, so nothing can be trained")
     described = [
         {"params": parameters, "scale": scale, "weight_decay": config.weight_decay if decays else 0.0}
         for (scale, decays), parameters in groups.items()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from maeum.errors import StoreError
+from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.training.loop import Progress, TrainConfig, Trainer, rest_frozen_parts
 from maeum.types import Batch
@@ -169,5 +169,18 @@ def test_a_loss_that_is_not_finite_names_the_clips(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     with torch.no_grad():
         trainer.model.get_submodule("heads.faces").bias[0] = float("nan")
-    with pytest.raises(FloatingPointError, match="'a', 'b', 'c'"):
+    with pytest.raises(ModelError, match="'a', 'b', 'c'"):
         trainer.train_step(next(batches(0, 0)))
+
+
+def test_a_learning_rate_for_a_part_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'encoder\.faces'.*Names start with encoders, fusion, heads, sequences"):
+        make_trainer(tmp_path, CONFIG.model_copy(update={"lr_scale": {"encoder.faces": 0.1}}))
+    with pytest.raises(ConfigError, match="freezes every parameter"):
+        make_trainer(tmp_path, CONFIG.model_copy(update={"lr_scale": {"": 0.0}}))
+
+
+def test_a_checkpoint_that_is_something_else_is_named(tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(StoreError, match=r"last\.pt: the checkpoint cannot be read"):
+        make_trainer(tmp_path).fit()
