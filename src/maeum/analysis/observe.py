@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,13 +20,12 @@ from maeum.media.boxes import FaceBox
 from maeum.media.faces import FACE_PX, FaceDetector, crop_face
 from maeum.media.info import MediaInfo
 from maeum.media.tracks import track_faces
-from maeum.media.video import Frame, sample_frames
+from maeum.media.video import sample_frames
 from maeum.types import FaceTrack
 
 #: Told how far a pass over the recording has come: what is done, seconds done, seconds in all.
 Progress = Callable[[str, float, float], None]
 
-_FRAMES_AT_ONCE = 8
 #: A face that the detector is never surer of is a false alarm: of 12 such in the videos at hand none was a face.
 _SURE = 0.9
 #: Pictures of the faces in reports.
@@ -79,7 +79,7 @@ class Heard:
 
 
 def watch(info: MediaInfo, detector: FaceDetector, every_s: float, margin_px: int, progress: Progress) -> Watched:
-    """Find and follow the faces of a recording; one decoding pass, a few frames in memory at a time.
+    """Find and follow the faces of a recording; one decoding pass, a frame or two in memory at a time.
 
     A picture stream that cannot be decoded gives no faces and a note, as the sound may still be good.
     """
@@ -91,16 +91,16 @@ def watch(info: MediaInfo, detector: FaceDetector, every_s: float, margin_px: in
     portraits: dict[tuple[float, FaceBox], bytes] = {}
     try:
         frames = sample_frames(info.path, every_s=every_s)
-        for chunk in _chunks(frames):
-            with _one_thread():
-                seen = detector.detect([f.rgb for f in chunk])
-            for frame, boxes in zip(chunk, seen, strict=True):
+        to_search, to_keep = itertools.tee(frames)
+        with _one_thread():
+            searched = detector.detect_stream(frame.rgb for frame in to_search)
+            for boxes, frame in zip(searched, to_keep, strict=True):
                 times.append(frame.time_s)
                 found.append(boxes)
                 for box in boxes:
                     crops[frame.time_s, box] = crop_face(frame.rgb, box, FACE_PX, margin_px)
                     portraits[frame.time_s, box] = _portrait(frame.rgb, box)
-            progress("faces", times[-1] + every_s, info.duration_s or 0.0)
+                progress("faces", frame.time_s + every_s, info.duration_s or 0.0)
     except MediaError as error:
         return Watched(notes=(f"the picture cannot be used: {error.problem}",))
     tracks = track_faces(times, found)
@@ -148,17 +148,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _chunks(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
-    chunk: list[Frame] = []
-    for frame in frames:
-        chunk.append(frame)
-        if len(chunk) == _FRAMES_AT_ONCE:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
 
 
 def _quality(seen: tuple[float, FaceBox]) -> float:
