@@ -21,8 +21,10 @@ _BRANCHES = (("t", "text"), ("v", "faces"), ("a", "speech"))
 _DENSE_BLOCKS = {"6": "0", "8": "1", "10": "2"}
 _SPARSE_PARTS = {"0": "conv1", "1": "bn1", "2": "conv2", "3": "bn2"}
 _ATTENTION = {"channel_affine": "map", "y_affine": "query", "attn_weight_affine": "score"}
-_TEXT_ENCODER = "T."
-_OURS_TEXT = "encoders.text.encoder."
+_TEXT_ENCODER = "T.albert."
+_OURS_TEXT = "encoders.text.model."
+#: Of the published text encoder, what its summary does not depend on.
+_UNUSED_TEXT = ("pooler.", "embeddings.position_ids")
 
 
 def load_published(
@@ -34,9 +36,8 @@ def load_published(
 
     Args:
         checkpoint: a file written by ``torch.save`` (read without running code from it) or its state dict.
-        text: the text encoder to build. Its weights are taken from the checkpoint where that has them (``T.*``),
-        else they
-            are whatever ``text`` builds. None leaves the text branch out.
+        text: the text encoder to build. Its weights are taken from the checkpoint where that has them (``T.albert.*``),
+            else they are whatever ``text`` builds. None leaves the text branch out.
         top_p: MESM's attention mass, which checkpoints do not hold.
         heads: attention heads of the transformers, which checkpoints do not hold either.
 
@@ -54,7 +55,8 @@ def load_published(
         converted = {k: v for k, v in converted.items() if not k.startswith(("heads.text", "encoders.text"))}
         converted["fusion.weight"] = converted["fusion.weight"][:, :2]
     outcome = model.load_state_dict(converted, strict=False)
-    allowed = ("encoders.text.", "stand_in")
+    has_text = any(name.startswith(_OURS_TEXT) for name in converted)
+    allowed = ("stand_in",) if has_text else ("encoders.text.", "stand_in")
     missing = [k for k in outcome.missing_keys if not k.startswith(allowed) and not k.endswith("num_batches_tracked")]
     if missing or outcome.unexpected_keys:
         raise ModelError(
@@ -79,7 +81,8 @@ def _convert_one(name: str, tensor: Tensor) -> list[tuple[str, Tensor]]:
         order = [ours.index(m) for m in ("faces", "speech", "text")]
         return [("fusion.weight", tensor[:, order])]
     if name.startswith(_TEXT_ENCODER):
-        return [(_OURS_TEXT + name.removeprefix(_TEXT_ENCODER), tensor)]
+        rest = name.removeprefix(_TEXT_ENCODER)
+        return [] if rest.startswith(_UNUSED_TEXT) else [(_OURS_TEXT + rest, tensor)]
     head, _, rest = name.partition(".")
     prefix, _, part = head.partition("_")
     branch = dict(_BRANCHES).get(prefix.lower())

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from maeum.errors import ModelError
 from maeum.models import mesm, published
 from maeum.models.fe2e import FE2E
-from maeum.models.text import SmallTextConfig
+from maeum.models.text import HubTextConfig, SmallTextConfig
 from maeum.types import Batch
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -129,3 +129,22 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes) -
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"broken\.pt"):
         published.load_published(path, None)
+
+
+def test_the_text_encoder_of_a_checkpoint_is_taken_over() -> None:
+    from transformers import AlbertConfig, AlbertModel
+
+    sizes = {"vocab_size": 30, "embedding_size": 8, "hidden_size": 768, "num_hidden_layers": 1,
+             "num_attention_heads": 4, "intermediate_size": 16, "max_position_embeddings": 16}  # fmt: skip
+    torch.manual_seed(1)
+    albert = AlbertModel(AlbertConfig(**sizes)).eval()
+    theirs = {f"T.albert.{name}": tensor for name, tensor in albert.state_dict().items()}
+    theirs["T.albert.embeddings.position_ids"] = torch.arange(16).unsqueeze(0)  # older versions stored it
+    text = HubTextConfig(architecture={"model_type": "albert", **sizes})
+    model = published.load_published({**checkpoint("fe2e"), **theirs}, text)
+    tokens, mask = torch.tensor([[2, 5, 7]]), torch.ones(1, 3, dtype=torch.bool)
+    expected = albert(input_ids=tokens).last_hidden_state[:, 0]
+    torch.testing.assert_close(model.encoders["text"](tokens, mask), expected)
+    del theirs["T.albert.encoder.embedding_hidden_mapping_in.weight"]
+    with pytest.raises(ModelError, match="embedding_hidden_mapping_in"):
+        published.load_published({**checkpoint("fe2e"), **theirs}, text)
