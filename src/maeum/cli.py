@@ -218,8 +218,8 @@ class _watching:  # noqa: N801
 @app.command()
 def prepare(
     corpus: Annotated[str, typer.Argument(help="Its name; see the list below with a wrong one.")],
-    source: Annotated[Path, typer.Argument(help="The corpus as its authors distribute it.")],
-    store: Annotated[Path, typer.Argument(help="The folder to keep the prepared corpus in.")],
+    source: Annotated[Path, typer.Option(help="The corpus as its authors distribute it.")],
+    store: Annotated[Path, typer.Option(help="The folder to keep the prepared corpus in.")],
     config: Annotated[Path | None, typer.Option(help="Settings as YAML or JSON.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many items of each part, for a trial.")] = None,
@@ -244,7 +244,7 @@ def prepare(
 @app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="All settings of the run, YAML or JSON.")],
-    out: Annotated[Path, typer.Argument(help="The folder of the run; the model is written to its folder model/.")],
+    out: Annotated[Path, typer.Option(help="The folder of the run; the model is written to its folder model/.")],
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
 ) -> None:
     """Train a model from a recipe. May be stopped at any time; the same command goes on."""
@@ -293,7 +293,7 @@ def evaluate(
 @app.command()
 def calibrate(
     config: Annotated[Path, typer.Argument(help="Which model, on which dev items, with which card; YAML or JSON.")],
-    out: Annotated[Path, typer.Argument(help="The folder of the finished model.")],
+    out: Annotated[Path, typer.Option(help="The folder of the finished model.")],
 ) -> None:
     """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card."""
     from maeum.analysis.inventory import models_table

@@ -110,10 +110,10 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
     (source / "table.csv").write_text("\n".join(rows) + "\n")
     settings = tmp_path / "prepare.yaml"
     settings.write_text(f"options: {{labels: [{', '.join(words)}]}}\n")
-    first = maeum("prepare", "folder", source, store, "--config", settings)
+    first = maeum("prepare", "folder", "--source", source, "--store", store, "--config", settings)
     assert first.code == 0, first.err
     assert "36 of 36 items used" in first.out
-    again = maeum("prepare", "folder", source, store, "--config", settings)
+    again = maeum("prepare", "folder", "--source", source, "--store", store, "--config", settings)
     assert "were there already" in again.out
     recipe = {
         "name": "mine",
@@ -125,7 +125,7 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
         "training": {"epochs": 12, "batch_size": 8, "lr": 0.01, "seed": 1, "class_weights": False},
     }  # fmt: skip
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
-    trained = maeum("train", tmp_path / "recipe.json", run)
+    trained = maeum("train", tmp_path / "recipe.json", "--out", run)
     assert trained.code == 0, trained.err
     assert (run / "model" / "card.json").is_file()
     report = tmp_path / "report.json"
@@ -142,11 +142,11 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("prepare", "ravdes", "{tmp}", "{tmp}/s"), "ravdess"),
-        (("prepare", "ravdess", "{tmp}/none", "{tmp}/s"), "none"),
-        (("train", "{tmp}/none.yaml", "{tmp}/run"), "none.yaml"),
+        (("prepare", "ravdes", "--source", "{tmp}", "--store", "{tmp}/s"), "ravdess"),
+        (("prepare", "ravdess", "--source", "{tmp}/none", "--store", "{tmp}/s"), "none"),
+        (("train", "{tmp}/none.yaml", "--out", "{tmp}/run"), "none.yaml"),
         (("evaluate", "{tmp}/none", "--model", "{model}"), "none"),
-        (("calibrate", "{tmp}/none.yaml", "{tmp}/out"), "none.yaml"),
+        (("calibrate", "{tmp}/none.yaml", "--out", "{tmp}/out"), "none.yaml"),
         (("evaluate", "{tmp}", "--modalities", "smell"), "faces, speech, text"),
     ],
 )

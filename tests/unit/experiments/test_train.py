@@ -18,7 +18,8 @@ from maeum.experiments.calibrate import CalibrateConfig, calibrate
 from maeum.experiments.evaluate import evaluate, evaluate_subsets
 from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.experiments.recipe import Recipe
-from maeum.experiments.train import is_commercial, train
+from maeum.experiments.terms import is_commercial
+from maeum.experiments.train import train
 from maeum.models.pretrained import load_pretrained
 
 WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
@@ -63,7 +64,7 @@ def test_a_run_killed_in_the_middle_goes_on_exactly(store: Path, tmp_path: Path)
     killed = tmp_path / "killed"
     for wanted in (3, 15):
         command = [sys.executable, "-c", "from maeum.cli import main; main()", "train",
-                   str(tmp_path / "recipe.json"), str(killed)]  # fmt: skip
+                   str(tmp_path / "recipe.json"), "--out", str(killed)]  # fmt: skip
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             deadline = time.monotonic() + 120
             while time.monotonic() < deadline and process.poll() is None:
@@ -149,7 +150,16 @@ def test_a_score_of_another_task_is_refused(store: Path, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("licence", "free"),
-    [("Apache-2.0", True), ("CC BY 4.0", True), ("CC BY-NC-SA 4.0", False), ("research use", False), ("", False)],
+    [
+        ("Apache-2.0", True),
+        ("CC BY 4.0", True),
+        ("CC BY-NC-SA 4.0", False),
+        ("research use", False),
+        ("", False),
+        ("a: research use; b: Apache-2.0", False),
+        ("MIT; CC0", True),
+        ("LIMITED", False),
+    ],
 )
 def test_only_known_free_licences_count_as_free(licence: str, free: bool) -> None:
     assert is_commercial(licence) is free
