@@ -1,21 +1,27 @@
-"""From a clip to what a model reads and says: this package against the published way, in one run.
+"""From a clip to a prediction: this package against the published way, in one run.
 
-The published way looks for faces with MTCNN at full resolution on every sampled frame, one frame after the other, in
-fp32. Both ways decode the same frames and make the same mel pieces, and are measured in turns; times are minima.
+The published way looks for faces with MTCNN at full resolution on every sampled frame, one frame after the other, and
+runs FE2E at its published widths densely on the largest face of each frame and on all mel pieces; fp32, eager. Ours
+follows faces through the recording (`FaceDetector.detect_stream`) and runs the model that ships; where it is not
+installed, one of its size with random weights. Both decode the same frames and the same sound, and leave text out.
 
-    python benchmarks/pipeline.py [clip ...] [--rounds 3] [--threads 1]
+    python benchmarks/pipeline.py [clip ...] [--rounds 3] [--threads 1] [--cpu-time]
 
-Printed per clip: seconds of either way and their ratio, and the share of the published way's faces that ours found with
-an intersection over union of at least 0.8.
+Each way lives in a process of its own with the same number of threads; they take turns, and each stage's time is the
+minimum over the rounds, after one run that is not counted. Printed per clip: seconds of either way and their ratio,
+that of detection alone, and how many of the published way's faces ours found with an intersection over union of at
+least 0.8; then the same by stage, of all clips.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +30,7 @@ from numpy.typing import NDArray
 
 import maeum
 from maeum.errors import MaeumError, MediaError
+from maeum.labels import EKMAN
 from maeum.media.audio import read_audio
 from maeum.media.boxes import FaceBox, iou
 from maeum.media.faces import FaceDetector, centre_crop, crop_face
@@ -31,28 +38,31 @@ from maeum.media.mtcnn_networks import load_networks
 from maeum.media.mtcnn_reference import detect_reference
 from maeum.media.speech import mel_pieces
 from maeum.media.video import sample_frames
+from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
+from maeum.types import Batch
 
 EVERY_S = 0.5
 FOUND_IOU = 0.8
 ROOT = Path(__file__).resolve().parents[1]
+STAGES = ("decode", "faces", "speech", "network")
+#: The sizes of the model that ships.
+SHIPPED = FE2EConfig(
+    labels=len(EKMAN),
+    dim=128,
+    faces=BranchConfig(
+        widths=(32, 64, 128, 256), stem_blocks=1, hidden=512, norm="each", grey=True, mirror=True,
+        transformer=TransformerConfig(layers=2, heads=4, feedforward=512),
+    ),
+    speech=BranchConfig(
+        widths=(16, 32, 64, 96), stem_blocks=0, hidden=128, norm="each", shrink=(2, 2), silence_db=35.0,
+        transformer=TransformerConfig(layers=1, heads=4, feedforward=256, positions=False),
+    ),
+)  # fmt: skip
 
-Detect = Callable[[Sequence[NDArray[np.uint8]]], list[list[FaceBox]]]
-
-
-@dataclass
-class Way:
-    """One way through the pipeline: its detector, and what its last run took and found."""
-
-    name: str
-    detect: Detect
-    predict: Callable[[NDArray[np.uint8], NDArray[np.float32] | None], object] | None
-    seconds: dict[str, float] = field(default_factory=dict)
-    boxes: list[list[FaceBox]] = field(default_factory=list)
-
-    @property
-    def total_s(self) -> float:
-        """All stages."""
-        return sum(self.seconds.values())
+Pictures = list[NDArray[np.uint8]]
+Detect = Callable[[Pictures], list[list[FaceBox]]]
+Predict = Callable[[Pictures, NDArray[np.float32] | None], object]
+Run = tuple[dict[str, float], list[list[FaceBox]]]
 
 
 def main() -> int:
@@ -62,36 +72,44 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1, help="threads of torch, for both ways")
     parser.add_argument("--cpu-time", action="store_true", help="count processor time, on a machine that is shared")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    clock = time.process_time if arguments.cpu_time else time.perf_counter
     clips = arguments.clips or default_clips()
     if not clips:
         parser.error("no clips: give some")
-    predict = predictor()
-    print(f"faces{'' if predict is None else ', prediction'} every {EVERY_S} s, {arguments.threads} thread(s), "
-          f"minima of {arguments.rounds} rounds of {'processor' if arguments.cpu_time else 'wall'} time")  # fmt: skip
+    ways = [Worker(name, arguments.threads, arguments.cpu_time) for name in ("published", "ours")]
+    print(f"clip to prediction, faces every {EVERY_S} s, {arguments.threads} thread(s), "
+          f"minima of {arguments.rounds} rounds of {'processor' if arguments.cpu_time else 'wall'} time; "
+          f"ours: {ways[1].model}")  # fmt: skip
     widths = {"frames": 7, "published s": 13, "ours s": 9, "ratio": 7, "detection": 11, "faces": 7, "found": 7}
     print(f"{'clip':24}" + "".join(f"{name:>{width}}" for name, width in widths.items()))
-    totals, found_all, faces_all = np.zeros(2), 0, 0
-    for clip in clips:
-        ways = Way("published", published_detector(), predict), Way("ours", FaceDetector().detect, predict)
-        best: dict[str, dict[str, float]] = {way.name: {} for way in ways}
-        for _ in range(arguments.rounds):
+    totals = np.zeros((2, len(STAGES)))
+    ratios, found_all, faces_all = [], 0, 0
+    for number, clip in enumerate(clips):
+        if number == 0:  # not counted
             for way in ways:
-                walk(clip, way, clock)
-                for stage, seconds in way.seconds.items():
-                    best[way.name][stage] = min(seconds, best[way.name].get(stage, np.inf))
-        published_s, ours_s = (sum(best[way.name].values()) for way in ways)
-        faces, found = recall(ways[0].boxes, ways[1].boxes)
-        detection = best["published"]["faces"] / best["ours"]["faces"]
-        print(f"{clip.name[:23]:24}{len(ways[0].boxes):7}{published_s:13.3f}{ours_s:9.3f}{published_s / ours_s:7.2f}"
-              f"{detection:11.2f}{faces:7}{found:7}", flush=True)  # fmt: skip
-        totals += published_s, ours_s
+                way.walk(clip)
+        best = np.full((2, len(STAGES)), np.inf)
+        boxes: list[list[list[FaceBox]]] = [[], []]
+        for _ in range(arguments.rounds):
+            for i, way in enumerate(ways):
+                seconds, boxes[i] = way.walk(clip)
+                best[i] = np.minimum(best[i], [seconds[stage] for stage in STAGES])
+        totals += best
+        (published_s, ours_s), faces_s = best.sum(1), best[:, STAGES.index("faces")]
+        faces, found = recall(*boxes)
         faces_all, found_all = faces_all + faces, found_all + found
-    share = f"{found_all / faces_all:.3f}" if faces_all else "-"
-    ratio = totals[0] / totals[1]
-    print(f"{'all':31}{totals[0]:13.3f}{totals[1]:9.3f}{ratio:7.2f}{'':11}{faces_all:7}{found_all:7}")
-    print(f"x{ratio:.2f} faster, finding {share} of the published way's faces (IoU >= {FOUND_IOU})")
+        ratios.append(published_s / ours_s)
+        print(f"{clip.name[:23]:24}{len(boxes[0]):7}{published_s:13.3f}{ours_s:9.3f}{ratios[-1]:7.2f}"
+              f"{faces_s[0] / faces_s[1]:11.2f}{faces:7}{found:7}", flush=True)  # fmt: skip
+    for way in ways:
+        way.stop()
+    for stage, (published_s, ours_s) in zip(STAGES, totals.T, strict=True):
+        print(f"  {stage:29}{published_s:13.3f}{ours_s:9.3f}{published_s / max(ours_s, 1e-9):7.2f}")
+    published_s, ours_s = totals.sum(1)
+    total, mean = published_s / ours_s, float(np.exp(np.log(ratios).mean()))
+    print(f"{'all':31}{published_s:13.3f}{ours_s:9.3f}{total:7.2f}{'':11}{faces_all:7}{found_all:7}")
+    share = f"{found_all / faces_all:.1%}" if faces_all else "none"
+    print(f"x{total:.2f} faster in all, x{mean:.2f} in the geometric mean of clips, "
+          f"finding {share} of the published way's faces (IoU >= {FOUND_IOU})")  # fmt: skip
     return 0
 
 
@@ -101,34 +119,69 @@ def default_clips() -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix in {".mp4", ".mov", ".mpg"}) if folder.is_dir() else []
 
 
-def walk(clip: Path, way: Way, clock: Callable[[], float]) -> None:
-    """One run from the file to what the model says, stage by stage."""
-    way.seconds.clear()
-    start = clock()
+class Worker:
+    """One way in its own process, so that neither profits from the other's memory and settings."""
+
+    def __init__(self, name: str, threads: int, cpu_time: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        self._process = context.Process(target=serve, args=(there, name, threads, cpu_time), daemon=True)
+        self._process.start()
+        self.model: str = self._connection.recv()
+
+    def walk(self, clip: Path) -> Run:
+        """Seconds by stage, and the faces of each frame."""
+        self._connection.send(clip)
+        answer = self._connection.recv()
+        if isinstance(answer, BaseException):
+            raise answer
+        seconds, boxes = answer
+        return seconds, boxes
+
+    def stop(self) -> None:
+        """End the process."""
+        self._connection.send(None)
+        self._process.join()
+
+
+def serve(connection: Connection, name: str, threads: int, cpu_time: bool) -> None:
+    """A worker's life: announce the model, then answer clips with runs."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    clock = time.process_time if cpu_time else time.perf_counter
+    if name == "published":
+        detect, (predict, model) = published_detector(), random_model(FE2EConfig(labels=len(EKMAN)))
+    else:
+        detector = FaceDetector()
+        detect, (predict, model) = lambda frames: list(detector.detect_stream(frames)), shipped_model()
+    connection.send(model)
+    while (clip := connection.recv()) is not None:
+        try:
+            connection.send(walk(clip, detect, predict, clock))
+        except MaeumError as error:
+            connection.send(error)
+
+
+def walk(clip: Path, detect: Detect, predict: Predict, clock: Callable[[], float]) -> Run:
+    """One run from the file to the prediction, stage by stage."""
+    marks = [clock()]
     frames = [frame.rgb for frame in sample_frames(clip, every_s=EVERY_S)]
-    way.seconds["decode"] = clock() - start
-
-    start = clock()
-    way.boxes = way.detect(frames)
+    marks.append(clock())
+    boxes = detect(frames)
     crops = [
-        crop_face(rgb, max(boxes, key=lambda b: b.width * b.height)) if boxes else centre_crop(rgb)
-        for rgb, boxes in zip(frames, way.boxes, strict=True)
+        crop_face(rgb, max(some, key=lambda b: b.width * b.height)) if some else centre_crop(rgb)
+        for rgb, some in zip(frames, boxes, strict=True)
     ]
-    way.seconds["faces"] = clock() - start
-
-    start = clock()
+    marks.append(clock())
     try:
         wave = read_audio(clip).samples
     except MediaError:
         wave = None
-    if wave is not None:
-        mel_pieces(torch.from_numpy(wave))
-    way.seconds["speech"] = clock() - start
-
-    if way.predict is not None:
-        start = clock()
-        way.predict(np.stack(crops), wave)
-        way.seconds["prediction"] = clock() - start
+    marks.append(clock())
+    predict(crops, wave)
+    marks.append(clock())
+    return dict(zip(STAGES, np.diff(marks).tolist(), strict=True)), boxes
 
 
 def published_detector() -> Detect:
@@ -145,20 +198,40 @@ def published_detector() -> Detect:
     return detect
 
 
-def predictor() -> Callable[[NDArray[np.uint8], NDArray[np.float32] | None], object] | None:
-    """The model that ships, for both ways alike; None, with a word about it, where it cannot be loaded."""
+def random_model(config: FE2EConfig) -> tuple[Predict, str]:
+    """A network without training: its time is that of a trained one."""
+    model = FE2E(config).eval()
+
+    def predict(crops: Pictures, wave: NDArray[np.float32] | None) -> object:
+        faces = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())[None]
+        pieces = None if wave is None or not len(wave) else mel_pieces(torch.from_numpy(wave))[None]
+        batch = Batch(
+            ids=("clip",),
+            faces=faces,
+            faces_mask=torch.ones(faces.shape[:2], dtype=torch.bool),
+            pieces=pieces,
+            pieces_mask=None if pieces is None else torch.ones(pieces.shape[:2], dtype=torch.bool),
+        )
+        with torch.inference_mode():
+            return model(batch).logits.softmax(-1)
+
+    return predict, f"random weights, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters"
+
+
+def shipped_model() -> tuple[Predict, str]:
+    """The model that ships, through the public interface; else one of its size."""
     try:
         recognizer = maeum.load()
-    except MaeumError as error:
-        print(f"prediction is left out: {error}", file=sys.stderr)
-        return None
+    except MaeumError:
+        predict, what = random_model(SHIPPED)
+        return predict, f"a model of the shipped one's size ({what})"
 
-    def predict(crops: NDArray[np.uint8], wave: NDArray[np.float32] | None) -> object:
+    def predict_shipped(crops: Pictures, wave: NDArray[np.float32] | None) -> object:
         if wave is None or not len(wave):
-            return recognizer.predict(faces=list(crops))
-        return recognizer.predict(faces=list(crops), audio=wave, sample_rate_hz=16_000)
+            return recognizer.predict(faces=crops)
+        return recognizer.predict(faces=crops, audio=wave, sample_rate_hz=16_000)
 
-    return predict
+    return predict_shipped, recognizer.card.name
 
 
 def recall(published: list[list[FaceBox]], ours: list[list[FaceBox]]) -> tuple[int, int]:

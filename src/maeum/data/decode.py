@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import tee
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from maeum.data.shards import StoreItem
 from maeum.errors import CorpusError, InputError, MediaError
 from maeum.media.activity import speech_regions
 from maeum.media.audio import SAMPLE_RATE_HZ, read_audio
-from maeum.media.faces import FaceDetector, centre_crop, crop_face, resize_face
+from maeum.media.faces import FaceBox, FaceDetector, centre_crop, crop_face, resize_face
 from maeum.media.images import read_image
 from maeum.media.info import probe
 from maeum.media.speech import mel_pieces
@@ -29,7 +30,6 @@ from maeum.media.video import sample_frames
 from maeum.types import Modality, Utterance
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_FRAMES_AT_ONCE = 16
 
 
 class DecodeConfig(Config):
@@ -110,41 +110,32 @@ class Decoder:
             if rgb.shape[:2] != (48, 48):
                 rgb = resize_face(rgb)
             return np.ascontiguousarray(rgb.transpose(2, 0, 1)[None])
-        return self._stack(self._crops([rgb]), 1, notes)
+        return self._stack([self._crop(rgb, self._faces().detect([rgb])[0])], notes)
 
     def _video(self, path: Path, utterance: Utterance, notes: list[str]) -> NDArray[np.uint8] | None:
         frames = sample_frames(path, every_s=self.config.every_s, start_s=utterance.start_s, end_s=utterance.end_s)
-        crops: list[NDArray[np.uint8]] = []
-        seen, chunk = 0, []
-        for frame in frames:
-            seen += 1
-            chunk.append(frame.rgb)
-            if len(chunk) == _FRAMES_AT_ONCE:
-                crops += self._crops(chunk)
-                chunk = []
-        crops += self._crops(chunk)
-        notes.extend(getattr(frames, "notes", ()))
-        return self._stack(crops, seen, notes)
+        shown, searched = tee(frames)
+        found = self._faces().detect_stream(f.rgb for f in searched)
+        crops = [self._crop(frame.rgb, boxes) for frame, boxes in zip(shown, found, strict=True)]
+        notes.extend(frames.notes)
+        return self._stack(crops, notes)
 
-    def _crops(self, frames: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
-        """The largest face of each frame, ``(48, 48, 3)``; frames without one give their centre or nothing."""
-        if not frames:
-            return []
+    def _faces(self) -> FaceDetector:
         if self._detector is None:
             self._detector = FaceDetector()
-        crops = []
-        for rgb, boxes in zip(frames, self._detector.detect(frames), strict=True):
-            if boxes:
-                largest = max(boxes, key=lambda b: (b.right - b.left) * (b.bottom - b.top))
-                crops.append(crop_face(rgb, largest))
-            elif self.config.no_face == "centre-crop":
-                crops.append(centre_crop(rgb))
-        return crops
+        return self._detector
 
-    def _stack(self, crops: list[NDArray[np.uint8]], frames: int, notes: list[str]) -> NDArray[np.uint8] | None:
-        if len(crops) < frames:
-            notes.append(f"no face in {frames - len(crops)} of {frames} frames")
-        return np.ascontiguousarray(np.stack(crops).transpose(0, 3, 1, 2)) if crops else None
+    def _crop(self, rgb: NDArray[np.uint8], boxes: Sequence[FaceBox]) -> NDArray[np.uint8] | None:
+        """The largest face, ``(48, 48, 3)``; a frame without one gives its centre or nothing."""
+        if boxes:
+            return crop_face(rgb, max(boxes, key=lambda b: b.width * b.height))
+        return centre_crop(rgb) if self.config.no_face == "centre-crop" else None
+
+    def _stack(self, crops: Sequence[NDArray[np.uint8] | None], notes: list[str]) -> NDArray[np.uint8] | None:
+        faces = [crop for crop in crops if crop is not None]
+        if len(faces) < len(crops):
+            notes.append(f"no face in {len(crops) - len(faces)} of {len(crops)} frames")
+        return np.ascontiguousarray(np.stack(faces).transpose(0, 3, 1, 2)) if faces else None
 
     def _speech(self, path: Path, utterance: Utterance, notes: list[str]) -> NDArray[Any] | None:
         audio = read_audio(path, start_s=utterance.start_s, end_s=utterance.end_s)

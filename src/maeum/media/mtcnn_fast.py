@@ -4,15 +4,24 @@
   of look-ups.
 - The networks run channels-last, padded with zero channels to widths that vector units like, in parts whose
   intermediate maps stay in the cache.
-- P-Net looks only where there is contrast and where something changed since the frame before (`mtcnn_proposals`).
+- P-Net looks only where there is contrast (`mtcnn_proposals`).
 
-The first two change nothing but rounding; the third is what the recall of the face tests and of
-``benchmarks/pipeline.py`` is measured for.
+In a recording, where frames follow each other, moreover:
+
+- P-Net looks only where something changed since it last looked.
+- Key frames - the first of a scene, its last, and every few between - are searched for faces of all sizes. Between two
+  of them, faces of less than twice the smallest size, which cost most, are looked for only near those of the frames
+  around, sure or not; larger ones everywhere. A face that both key frames show and a frame between them lost has that
+  frame searched as a key frame.
+
+R-Net and O-Net always judge a frame's own pixels. The recall of all this is measured by the face tests and by
+``benchmarks/pipeline.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,9 +35,24 @@ from maeum.media.mtcnn_proposals import Memory, Proposer, arranged, flat
 from maeum.media.mtcnn_reference import THRESHOLDS, finish
 
 #: Crops that R-Net and O-Net see at a time.
-_R_CHUNK, _O_CHUNK = 64, 32
+_R_CHUNK, _O_CHUNK = 64, 16
+#: A key frame at least every so many frames: 2 s of a recording that is looked at twice a second.
+_KEY_EVERY = 4
+#: R-Net's certainty from which a proposal is a place to look again in the frames around.
+_SUSPECT = 0.5
+#: A scene ends where more than this share of sampled pixels changes by more than so many grey levels.
+_CUT_SHARE, _CUT_CHANGE, _CUT_EVERY_PX = 0.4, 25, 8
 
 Found = tuple[Boxes, NDArray[np.float32], NDArray[np.float32]]
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one look at a frame gave. suspects: places ``(n, 4)`` where a face may be."""
+
+    found: Found
+    suspects: Boxes
 
 
 class FastCascade:
@@ -40,25 +64,72 @@ class FastCascade:
         self._r_body = arranged(self._r.body, (32, 48, 64))
         self._o_body = arranged(self._o.body, (32, 64, 64, 128))
 
-    def __call__(self, frames: Iterable[NDArray[np.uint8]], min_face_px: float) -> Iterator[Found]:
-        """Faces of successive frames: boxes ``(n, 4)``, confidences ``(n,)``, landmarks ``(n, 5, 2)``; best first."""
-        memory = Memory()
-        for frame in frames:
-            with torch.inference_mode():
-                picture = IntegralImage(frame)
-                found = self._refine(picture, self._propose(picture, min_face_px, memory))
-            yield found
+    def alone(self, frame: Picture, min_face_px: float) -> Found:
+        """Faces of one picture: boxes ``(n, 4)``, confidences ``(n,)``, landmarks ``(n, 5, 2)``; best first."""
+        with torch.inference_mode():
+            picture = IntegralImage(frame)
+            return self._refine(picture, self._propose(picture, min_face_px, Memory())).found
 
-    def _refine(self, picture: IntegralImage, boxes: Boxes) -> Found:
+    def stream(self, frames: Iterable[Picture], min_face_px: float) -> Iterator[Found]:
+        """Faces of successive frames of a recording; a few frames behind what is read."""
+        memory = Memory()
+        key: _Look | None = None
+        waiting: list[Picture] = []
+        last: Picture | None = None
+        for frame in frames:
+            if key is not None and last is not None and not _cut(last, frame):
+                waiting.append(frame)
+            else:  # a new scene
+                yield from self._scene(waiting, key, min_face_px, memory)
+                waiting, memory = [], Memory()
+                key = self._look(frame, min_face_px, memory)
+                yield key.found
+            last = frame
+            if len(waiting) == _KEY_EVERY:
+                for look in self._between(waiting, key, min_face_px, memory):
+                    key = look
+                    yield look.found
+                waiting = []
+        yield from self._scene(waiting, key, min_face_px, memory)
+
+    def _scene(self, waiting: list[Picture], key: _Look | None, min_face_px: float, memory: Memory) -> Iterator[Found]:
+        """What is left of a scene when it ends."""
+        if waiting and key is not None:
+            for look in self._between(waiting, key, min_face_px, memory):
+                yield look.found
+
+    def _between(self, frames: list[Picture], key: _Look, min_face_px: float, memory: Memory) -> Iterator[_Look]:
+        """Frames after a key frame; the last of them is a key frame as well, and is looked at first."""
+        *inner, end = frames
+        after = self._look(end, min_face_px, memory)
+        steady = _steady(key, after)
+        before = key
+        for frame in inner:
+            near = np.concatenate((key.suspects, before.suspects, after.suspects))
+            look = self._look(frame, min_face_px, memory, near)
+            if _lost(steady, look):
+                look = self._look(frame, min_face_px, memory)
+            before = look
+            yield look
+        yield after
+
+    def _look(self, frame: Picture, min_face_px: float, memory: Memory, near: Boxes | None = None) -> _Look:
+        with torch.inference_mode():
+            picture = IntegralImage(frame)
+            return self._refine(picture, self._propose(picture, min_face_px, memory, near))
+
+    def _refine(self, picture: IntegralImage, boxes: Boxes) -> _Look:
         """R-Net and O-Net on square proposals."""
         offsets, face = self._refined(picture, boxes)
+        suspects = boxes[face > _SUSPECT]
         passed = face > THRESHOLDS[1]
         boxes, face, offsets = boxes[passed], face[passed], offsets[passed]
         keep = suppress(boxes, face, np.zeros(len(boxes), int), 0.7)
         boxes = squared(moved(boxes[keep], offsets[keep], 1.0))
         offsets, face, points = self._judged(picture, boxes)
         passed = face > THRESHOLDS[2]
-        return finish(boxes[passed], face[passed], offsets[passed], points[passed])
+        found = finish(boxes[passed], face[passed], offsets[passed], points[passed])
+        return _Look(found, np.concatenate((suspects, found[0])))
 
     def _refined(self, picture: IntegralImage, boxes: Boxes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         offsets, face = np.zeros((len(boxes), 4), np.float32), np.zeros(len(boxes), np.float32)
@@ -85,3 +156,30 @@ def _chunks(picture: IntegralImage, boxes: Boxes, size_px: int, count: int) -> I
     for start in range(0, len(boxes), count):
         chunk = slice(start, start + count)
         yield chunk, torch.from_numpy(picture.crops(inside[chunk], size_px)).permute(0, 3, 1, 2)
+
+
+def _cut(before: Picture, after: Picture) -> bool:
+    """Whether a new scene starts."""
+    if before.shape != after.shape:
+        return True
+    a, b = (p[::_CUT_EVERY_PX, ::_CUT_EVERY_PX].astype(np.int16) for p in (before, after))
+    return bool((np.abs(a - b).max(-1) > _CUT_CHANGE).mean() > _CUT_SHARE)
+
+
+def _steady(a: _Look, b: _Look) -> Boxes:
+    """Faces of ``a`` that ``b`` shows at nearly the same place."""
+    faces, others = a.found[0], b.found[0]
+    return faces[_close(faces, others).any(1)]
+
+
+def _lost(faces: Boxes, look: _Look) -> bool:
+    """Whether one of the faces is no longer there."""
+    return bool((~_close(faces, look.found[0]).any(1)).any())
+
+
+def _close(a: Boxes, b: Boxes) -> NDArray[np.bool_]:
+    """Pairs whose centres are less than the larger one's side apart, ``(n, m)``."""
+    centres = [(f[:, :2] + f[:, 2:]) / 2 for f in (a, b)]
+    sides = [(f[:, 2:] - f[:, :2]).max(1, initial=0) for f in (a, b)]
+    apart = np.abs(centres[0][:, None] - centres[1][None]).max(-1)
+    return np.asarray(apart < np.maximum(sides[0][:, None], sides[1][None]), bool)

@@ -1,9 +1,12 @@
 """P-Net over the pyramid of successive frames, where something is to be seen and has changed.
 
 Two observations save work on recordings of people before a still background. A window without contrast holds
-no face; and P-Net's answer about a window whose pixels are as they were in the frame before is the answer it gave then.
+no face; and P-Net's answer about a window whose pixels are as they were when it last looked is the answer it gave then.
 Both are decided on means of 4x4 pixels of the pyramid level, for tiles of 16x16 windows. Proposals of unchanged tiles
 are only starting points: R-Net and O-Net judge them on the new frame's pixels.
+
+The two finest levels are three quarters of the work, and only they show faces of less than twice the smallest size. On
+request they are looked at only near given places (`mtcnn_fast` says which).
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from maeum.media.mtcnn_reference import CELL_PX, STRIDE_PX, THRESHOLDS, cell_box
 #: Windows per side of a tile; what a tile's windows see beyond the tile, in pixels of the level.
 _TILE, _BORDER_PX = 16, CELL_PX - STRIDE_PX
 #: Pixels of the level that P-Net sees at a time, about: its maps then stay in the cache.
-_PART_PX = 48_000
+_PART_PX = 16_000
 #: Pixels of the level per block, on whose means contrast and change are decided.
 _BLOCK_PX = 4
 _BLOCKS_PER_TILE = _TILE * STRIDE_PX // _BLOCK_PX
@@ -33,6 +36,10 @@ _BORDER_BLOCKS = -(-_BORDER_PX // _BLOCK_PX)
 #: Differences of block means, in grey levels 0..255: neighbours in a picture; the same block in successive frames.
 #: The faintest of 186 faces found at full resolution in real videos has a contrast of 21.
 _CONTRAST, _CHANGE = 8.0, 4.0
+#: Levels that may be looked at in places only: the finest ones.
+_FINE_LEVELS = 2
+#: Sides of faces that a level shows, as multiples of its window; and how far a face may have moved, in sides.
+_SIDES, _MOVE = (0.5, 2.0), 1.0
 
 
 @dataclass
@@ -62,11 +69,20 @@ class Proposer:
         self._face_bias = float(net.face.bias[1] - net.face.bias[0])
         self._offsets = net.offsets.weight.flatten(1), net.offsets.bias
 
-    def __call__(self, picture: IntegralImage, min_face_px: float, memory: Memory) -> Boxes:
-        """Square proposals ``(n, 4)`` of one frame; ``memory`` of the frame before is brought up to date."""
+    def __call__(self, picture: IntegralImage, min_face_px: float, memory: Memory, near: Boxes | None = None) -> Boxes:
+        """Square proposals ``(n, 4)`` of one frame.
+
+        Args:
+            picture: the frame.
+            min_face_px: smallest face looked for.
+            memory: of frames before; brought up to date.
+            near: faces ``(n, 4)`` of other frames, near which alone small ones are looked for; None is everywhere.
+        """
         found, scores = [], []
-        for scale in pyramid_scales(picture.width, picture.height, min_face_px):
-            windows = self._level(picture, int(picture.height * scale + 1), int(picture.width * scale + 1), memory)
+        for level, scale in enumerate(pyramid_scales(picture.width, picture.height, min_face_px)):
+            height, width = int(picture.height * scale + 1), int(picture.width * scale + 1)
+            places = None if near is None or level >= _FINE_LEVELS else _starts(near, scale)
+            windows = self._level(picture, height, width, memory, places)
             cells, score = cell_boxes(windows[:, 0], windows[:, 1], scale), windows[:, 2]
             keep = suppress(cells, score, np.zeros(len(cells), int), 0.5)
             found.append(np.concatenate((cells[keep], windows[keep, 3:]), 1))
@@ -77,26 +93,41 @@ class Proposer:
         keep = suppress(proposals[:, :4], score, np.zeros(len(score), int), 0.7)
         return squared(moved(proposals[keep, :4], proposals[keep, 4:], 0.0))
 
-    def _level(self, picture: IntegralImage, height: int, width: int, memory: Memory) -> NDArray[np.float32]:
-        """Windows with faces of one level, ``(n, 7)``: row, column, score, box offsets; in the order of rows."""
-        blocks = picture.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX))
+    def _level(
+        self, picture: IntegralImage, height: int, width: int, memory: Memory, places: NDArray[np.float32] | None
+    ) -> NDArray[np.float32]:
+        """Windows with faces of one level, ``(n, 7)``: row, column, score, box offsets; in the order of rows.
+
+        With ``places`` (first and last row and column of windows, ``(n, 4)``) only of tiles there.
+        """
         key = (picture.height, picture.width, height, width)
         known = memory.levels.get(key)
-        busy = _tiles(_contrast(blocks), height, width)
+        if places is not None and not len(places):
+            return np.zeros((0, 7), np.float32)
+        blocks = picture.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX))
+        look = _tiles(_contrast(blocks), height, width)
         if known is None:
-            known = memory.levels[key] = LevelMemory(blocks)
-            stale = np.ones_like(busy)
+            changed = np.ones(blocks.shape[:2], bool)
+            stale = np.ones_like(look)
         else:
             changed = (np.abs(blocks - known.blocks) > _CHANGE).any(-1)
-            known.blocks[changed] = blocks[changed]
             stale = _tiles(changed, height, width)
-        if stale.any():
+        kept = ~stale
+        if places is not None:
+            near = _near(places, look.shape)
+            look, kept = look & near, kept & near
+        parts = [self._answers(picture, height, width, run) for run in _rectangles(look & stale)]
+        if known is not None:
             tile_of = (known.windows[:, :2] // _TILE).astype(int)
-            parts = [known.windows[~stale[tile_of[:, 0], tile_of[:, 1]]]]
-            parts += [self._answers(picture, height, width, run) for run in _rectangles(busy & stale)]
-            windows = np.concatenate(parts)
-            known.windows = windows[np.lexsort((windows[:, 1], windows[:, 0]))]
-        return known.windows
+            parts.append(known.windows[kept[tile_of[:, 0], tile_of[:, 1]]])
+        windows = np.concatenate(parts) if parts else np.zeros((0, 7), np.float32)
+        windows = windows[np.lexsort((windows[:, 1], windows[:, 0]))]
+        if places is None:  # only a look everywhere is remembered
+            if known is None:
+                known = memory.levels[key] = LevelMemory(blocks)
+            known.blocks[changed] = blocks[changed]
+            known.windows = windows
+        return windows
 
     def _answers(
         self, picture: IntegralImage, height: int, width: int, run: tuple[int, int, int, int]
@@ -134,6 +165,24 @@ def _tiles(blocks: NDArray[np.bool_], height: int, width: int) -> NDArray[np.boo
         for c in range(cols)
     ]
     return np.stack(across, 1)
+
+
+def _starts(faces: Boxes, scale: float) -> NDArray[np.float32]:
+    """Where windows of a level may start that show faces moved a little: first and last row and column, ``(n, 4)``."""
+    side = np.maximum(faces[:, 2] - faces[:, 0], faces[:, 3] - faces[:, 1])
+    window = CELL_PX / scale
+    shown = (side >= _SIDES[0] * window) & (side <= _SIDES[1] * window)
+    left, top, side = faces[shown, 0], faces[shown, 1], side[shown] * _MOVE
+    starts: NDArray[np.float32] = np.stack((top - side, top + side, left - side, left + side), 1) * scale / STRIDE_PX
+    return starts
+
+
+def _near(places: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Tiles that hold one of the windows."""
+    near = np.zeros(shape, bool)
+    for top, bottom, first, last in np.maximum(places // _TILE, 0).astype(int).tolist():
+        near[top : bottom + 1, first : last + 1] = True
+    return near
 
 
 def _rectangles(tiles: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:

@@ -82,11 +82,75 @@ def test_frames_together_are_as_frames_alone(astronaut, detector):
         frame[60:150, x : x + 90] = face
         frames.append(frame)
     frames += [np.full((240, 320, 3), 90, np.uint8), frames[0], frames[0][:200], frames[2]]
-    together = detector.detect(frames)
+    together = list(detector.detect_stream(frames))
     alone = [detector.detect([frame])[0] for frame in frames]
     assert [len(f) for f in together] == [1, 1, 1, 1, 1, 0, 1, 1, 1]
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_allclose([f.edges for f in a], [f.edges for f in b], atol=0.5)
+
+
+class TestRecordings:
+    """`detect_stream` finds at least what the reference finds in each frame by itself."""
+
+    def test_moving_and_growing_face(self, astronaut, networks, detector):
+        frames = [_scene(astronaut, [(20 + 14 * i, 40 + 4 * i, 70 + 9 * i)]) for i in range(11)]
+        _found_all(frames, networks, detector)
+
+    def test_small_moving_face(self, astronaut, networks, detector):
+        """A face of 22 x 28 px shows on the two finest pyramid levels only."""
+        frames = [_scene(astronaut, [(30 + 12 * i, 60, 54)]) for i in range(10)]
+        assert _found_all(frames, networks, detector) == 10
+
+    @pytest.mark.parametrize("side", [54, 110])
+    @pytest.mark.parametrize("enters", [1, 2, 3, 6])
+    def test_second_face_enters_between_key_frames(self, astronaut, networks, detector, side, enters):
+        still, second = (20, 30, 100), (200, 90, side)
+        frames = [_scene(astronaut, [still, second] if i >= enters else [still]) for i in range(9)]
+        assert _found_all(frames, networks, detector) == 9 + 9 - enters
+
+    def test_cut(self, astronaut, networks, detector):
+        before = [_scene(astronaut, [(20, 30, 54)]) for _ in range(3)]
+        after = [np.ascontiguousarray(255 - _scene(astronaut, [], 40)) for _ in range(2)]
+        for frame in after:
+            frame[100:154, 220:274] = _face(astronaut, 54)
+        assert _found_all(before + after, networks, detector) == 5
+
+    def test_one_answer_per_frame_in_order(self, astronaut, detector):
+        frames = [_scene(astronaut, [(20, 30, 100)] if i % 2 else []) for i in range(7)]
+        assert [len(f) for f in detector.detect_stream(iter(frames))] == [0, 1, 0, 1, 0, 1, 0]
+        assert list(detector.detect_stream([])) == []
+
+    def test_few_frames_are_read_ahead(self, astronaut, detector):
+        read = 0
+
+        def frames():
+            nonlocal read
+            for _ in range(40):
+                read += 1
+                yield _scene(astronaut, [])
+
+        for answered, _ in enumerate(detector.detect_stream(frames()), start=1):
+            assert read - answered <= 8
+
+
+def _face(astronaut, side):
+    return np.asarray(Image.fromarray(astronaut[30:230, 130:330]).resize((side, side)))
+
+
+def _scene(astronaut, faces, grey=90):
+    """A wall with faces at (x, y) in squares of ``side`` px; their boxes are about 0.43 by 0.55 of it."""
+    wall = np.full((240, 320, 3), grey, np.uint8)
+    for x, y, side in faces:
+        wall[y : y + side, x : x + side] = _face(astronaut, side)
+    return wall
+
+
+def _found_all(frames, networks, detector):
+    wanted = [detect_reference(networks, frame)[0] for frame in frames]
+    for boxes, faces in zip(wanted, detector.detect_stream(frames), strict=True):
+        overlaps = iou(boxes, np.array([f.edges for f in faces])).max(1, initial=0)
+        assert (overlaps >= 0.8).all()
+    return sum(map(len, wanted))
 
 
 def test_huge_frame_is_searched_at_a_bounded_size(astronaut):
@@ -203,7 +267,7 @@ def test_all_published_faces_are_found_in_real_videos(shared_data, networks, det
     found = wanted = 0
     for name in ("several_people.mp4", "face_then_none_vfr.mov", "single_face.mp4"):
         frames = [f.rgb for f in sample_frames(shared_data / "media" / name, every_s=1.0)]
-        for picture, faces in zip(frames, detector.detect(frames), strict=True):
+        for picture, faces in zip(frames, detector.detect_stream(frames), strict=True):
             boxes, _, _ = detect_reference(networks, picture)
             wanted += len(boxes)
             found += int((iou(boxes, np.array([f.edges for f in faces])).max(1, initial=0) >= 0.8).sum())
