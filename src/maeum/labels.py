@@ -55,6 +55,8 @@ class LabelSet:
             raise ConfigError(f"unknown task {self.task!r}", remedy="Use single-label, multi-label or dimensional.")
         if self.task == "dimensional" and (self.ranges is None or len(self.ranges) != len(self.names)):
             raise ConfigError("a dimensional label set needs one (lowest, highest) range per name")
+        if wrong := [pair for pair in self.ranges or () if not pair[0] < pair[1]]:
+            raise ConfigError(f"the range {wrong[0]} does not go from a lower to a higher value")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -119,10 +121,14 @@ class LabelSet:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> LabelSet:
-        """The label set that `to_dict` wrote."""
-        names, task, ranges = data["names"], data.get("task", "single-label"), data.get("ranges")
-        assert isinstance(names, Sequence)
-        pairs = tuple((float(a), float(b)) for a, b in ranges) if isinstance(ranges, Sequence) else None
+        """The label set that `to_dict` wrote; raises ConfigError when it is none."""
+        names, task, ranges = data.get("names"), data.get("task", "single-label"), data.get("ranges")
+        if not isinstance(names, Sequence) or isinstance(names, str):
+            raise ConfigError(f"a label set needs a list of names, not {names!r}")
+        try:
+            pairs = tuple((float(a), float(b)) for a, b in ranges) if isinstance(ranges, Sequence) else None
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"the ranges of a label set are pairs of numbers, not {ranges!r}") from error
         return cls(tuple(str(n) for n in names), task, pairs)  # type: ignore[arg-type]
 
 

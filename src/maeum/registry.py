@@ -9,7 +9,6 @@ from typing import Generic, TypeVar
 
 from maeum.errors import ConfigError
 
-
 T = TypeVar("T")
 
 
@@ -63,5 +62,13 @@ class Registry(Generic[T]):
             return
         self._entry_points_read = True
         for point in entry_points(group=self.group):
-            if point.name not in self._table:
-                self._table[point.name] = point.load()
+            if point.name in self._table:
+                continue
+            try:
+                thing = point.load()
+            except (ImportError, AttributeError) as error:
+                self._entry_points_read = False
+                package = "an installed package" if point.dist is None else f"the package {point.dist.name}"
+                raise ConfigError(f"the {self.kind} of {package} cannot be loaded ({error})", item=point.name,
+                                  remedy="Update or uninstall that package.") from error  # fmt: skip
+            self._table.setdefault(point.name, thing)
