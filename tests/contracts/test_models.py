@@ -101,6 +101,11 @@ def test_one_modality_is_enough(name: str, left: str) -> None:
     assert output.logits.isfinite().all()
 
 
+def test_both_normalisations_of_shrunk_pieces_are_read(name: str) -> None:
+    model = build(name, speech={**BRANCH, "norm": "both", "shrink": (2, 2)}).eval()
+    assert model(make_batch()).logits.isfinite().all()
+
+
 def test_a_clip_with_nothing_gets_zeros(name: str) -> None:
     model, batch = build(name).eval(), make_batch()
     for mask in (batch.faces_mask, batch.pieces_mask, batch.tokens_mask):

@@ -96,13 +96,7 @@ class MapEncoder(nn.Module):
         self.blocks = nn.ModuleList(VGGBlock(i, o) for i, o in zip(ins, rest, strict=True))
         self.map_shape = (shape[0] // 16, shape[1] // 16)
         self.map_dropout = nn.Dropout2d(config.map_dropout)
-        self.project = nn.Sequential(
-            nn.Dropout(config.dropout),
-            nn.Linear(rest[-1] * self.map_shape[0] * self.map_shape[1], config.hidden),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, dim),
-        )
+        self.project = projection(config, self.map_shape, dim)
 
     def forward(self, maps: Tensor) -> Tensor:
         """``(n, channels, h, w) -> (n, dim)``."""
@@ -189,6 +183,25 @@ def band_means(maps: Tensor, loud: Tensor, owner: Tensor, owners: int) -> Tensor
     return total / count.clamp(min=1).unsqueeze(1)
 
 
+def map_form(modality: Modality, branch: BranchConfig) -> tuple[int, tuple[int, int]]:
+    """Channels and (height, width) of a branch's maps as `normalise_faces` and `normalise_pieces` give them."""
+    if modality == "faces":
+        return 1 if branch.grey else 3, FACE_SHAPE
+    shape = (PIECE_SHAPE[0] // branch.shrink[0], PIECE_SHAPE[1] // branch.shrink[1])
+    return 2 if branch.norm == "both" else 1, shape
+
+
+def projection(config: BranchConfig, shape: tuple[int, int], dim: int) -> nn.Sequential:
+    """The layers from a flattened map of so many (rows, columns), of the last width, to ``dim``."""
+    return nn.Sequential(
+        nn.Dropout(config.dropout),
+        nn.Linear(config.widths[-1] * shape[0] * shape[1], config.hidden),
+        nn.ReLU(),
+        nn.Dropout(config.dropout),
+        nn.Linear(config.hidden, dim),
+    )
+
+
 class FE2E(nn.Module):
     """Each modality through its own branch to its own logits; the answer is their weighted sum.
 
@@ -229,10 +242,7 @@ class FE2E(nn.Module):
 
     def build_map_encoder(self, modality: Modality, branch: BranchConfig) -> nn.Module:
         """The CNN of one branch; MESM puts its sparse one here."""
-        if modality == "faces":
-            return MapEncoder(branch, 1 if branch.grey else 3, FACE_SHAPE, self.config.dim)
-        shape = (PIECE_SHAPE[0] // branch.shrink[0], PIECE_SHAPE[1] // branch.shrink[1])
-        return MapEncoder(branch, 2 if branch.norm == "both" else 1, shape, self.config.dim)
+        return MapEncoder(branch, *map_form(modality, branch), self.config.dim)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Logits of a batch; see `ModelOutput` for shapes."""

@@ -9,9 +9,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from maeum.models.fe2e import FACE_SHAPE, FE2E, PIECE_SHAPE, BranchConfig, FE2EConfig
+from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, map_form, projection
 from maeum.models.layers import Stem, scatter_valid
 from maeum.models.registry import MODELS, ModelKind
 from maeum.sparse import reference
@@ -24,15 +25,13 @@ class MESMConfig(FE2EConfig):
     """Sizes of MESM.
 
     top_p: attention mass that is kept at each sparse block, 0 < top_p <= 1.
-    selection: ``weighted`` multiplies what is kept by its probability relative to an even one, so the loss reaches
-    the
+    selection: ``weighted`` multiplies what is kept by its probability relative to an even one, so the loss reaches the
     attention and it learns where to look; ``published`` takes what is kept as it is, so the attention never gets a
-    gradient (for
-    published checkpoints and for comparison).
+    gradient (for published checkpoints and for comparison).
     query_dim: width of the query when there is no text branch.
     """
 
-    top_p: float = 0.7
+    top_p: float = Field(default=0.7, gt=0, le=1)
     selection: Selection = "weighted"
     query_dim: int = 64
 
@@ -107,13 +106,7 @@ class SparseMapEncoder(nn.Module):
         self.blocks = nn.ModuleList(SparseBlock(i, o) for i, o in zip(ins, rest, strict=True))
         self.map_shape = (shape[0] // 16, shape[1] // 16)
         self.map_dropout = nn.Dropout2d(config.map_dropout)
-        self.project = nn.Sequential(
-            nn.Dropout(config.dropout),
-            nn.Linear(rest[-1] * self.map_shape[0] * self.map_shape[1], config.hidden),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, dim),
-        )
+        self.project = projection(config, self.map_shape, dim)
 
     def forward(self, maps: Tensor, query: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Encoded maps ``(n, dim)`` and the kept positions of each block, ``(n, h, w)`` bool."""
@@ -132,9 +125,8 @@ class SparseMapEncoder(nn.Module):
 class MESM(FE2E):
     """FE2E with cross-modal sparse blocks in the face and speech branches.
 
-    The query is the clip's text vector; a clip without words asks with a learned stand-in. ``auxiliary`` holds,
-    per branch
-    and block, the kept positions (``faces.kept0`` ... in the order of the valid frames or pieces).
+    The query is the clip's text vector; a clip without words asks with a learned stand-in. ``auxiliary`` holds, per
+    branch and block, the kept positions (``faces.kept0`` ... in the order of the valid frames or pieces).
     """
 
     config: MESMConfig
@@ -154,8 +146,7 @@ class MESM(FE2E):
 
     def build_map_encoder(self, modality: Modality, branch: BranchConfig) -> nn.Module:
         """The sparse CNN of one branch."""
-        channels, shape = (1 if branch.grey else 3, FACE_SHAPE) if modality == "faces" else (1, PIECE_SHAPE)
-        return SparseMapEncoder(branch, channels, shape, self.config.dim, self.query_dim, self.config)
+        return SparseMapEncoder(branch, *map_form(modality, branch), self.config.dim, self.query_dim, self.config)
 
     def encode_maps(
         self,
