@@ -61,6 +61,11 @@ class ClipDataset(Dataset[Clip], ABC):
     def item_speakers(self) -> tuple[str | None, ...]:
         """The items' speakers."""
 
+    def left_out_notes(self) -> tuple[str, ...]:
+        """What is left out and why, in words: a line for each reason."""
+        reasons = Counter(item.reason for item in self.left_out)
+        return tuple(f"{count} items are left out: {reason}" for reason, count in reasons.most_common())
+
     def speakers(self) -> set[str]:
         """Everybody who speaks."""
         return {speaker for speaker in self.item_speakers() if speaker is not None}
@@ -87,6 +92,7 @@ class StoreDataset(ClipDataset):
         label_set: what targets are made for; the store's own when None. Labels are matched by name. With a single-label
             set, items of a multi-label store without exactly one label are left out, and listed in ``left_out``.
         modalities: which to give, all when None. Items with none of them are left out, and listed.
+        labelled: leave out items without a label too, and list them.
 
     Raises:
         StoreError: when the store cannot be read, or has no such part.
@@ -99,6 +105,8 @@ class StoreDataset(ClipDataset):
         part: str | None = None,
         label_set: LabelSet | None = None,
         modalities: Sequence[Modality] | None = None,
+        *,
+        labelled: bool = False,
     ) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
         self.part = part
@@ -114,6 +122,8 @@ class StoreDataset(ClipDataset):
                 left_out.append(LeftOut(row["id"], f"has none of {', '.join(self.modalities)}"))
                 continue
             target, reason = self._target(row)
+            if labelled and target is None and reason is None:
+                reason = "has no label"
             if reason is not None:
                 left_out.append(LeftOut(row["id"], reason))
                 continue

@@ -15,6 +15,7 @@ from maeum.errors import EvaluationError
 from maeum.evaluation.base import METRICS, Absent, Floats, Ints, Metric, as_floats
 from maeum.evaluation.bootstrap import Interval, bootstrap_interval
 from maeum.evaluation.calibration import ReliabilityBin, fit_temperature, reliability
+from maeum.evaluation.dimensional import concordance, mean_absolute_error, pearson
 from maeum.evaluation.metrics import class_table, confusion_matrix, majority_baseline
 from maeum.evaluation.multilabel import label_accuracy, label_f1, weighted_accuracy
 from maeum.evaluation.thresholds import Thresholds, choose_thresholds
@@ -124,7 +125,7 @@ def evaluate(
         absent: what to do about a class without test items: ``error``, or ``exclude`` it from means and say so.
 
     Raises:
-        EvaluationError: when dev and test share an utterance or a speaker, or a score is undefined.
+        EvaluationError: when dev and test share an utterance, or a score is undefined.
         ConfigError: on an unknown metric.
     """
     if dev is not None:
@@ -134,6 +135,8 @@ def evaluate(
         if METRICS[metric].task != label_set.task:
             raise EvaluationError(f"the metric {metric} is for {METRICS[metric].task} targets, not {label_set.task}")
     notes: list[str] = []
+    if dev is not None and (both := _speakers(dev) & _speakers(test)):
+        notes.append(f"{len(both)} speakers are in dev and in test")
     temperature: float | None = None
     thresholds: Thresholds | None = None
     logits = test.logits.detach().cpu().double()
@@ -162,7 +165,7 @@ def evaluate(
         counts = np.bincount(target, minlength=len(label_set)) if label_set.task == "single-label" else target.sum(0)
         if gone := [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if not count]:
             notes.append(f"no items of {', '.join(gone)}: left out of means over classes")
-    groups = None if test.groups is None else len({g for g in test.groups if g is not None}) or None
+    groups = len(_speakers(test)) or None
     if groups is not None and groups < 10 and resamples:
         notes.append(f"intervals are drawn from {groups} speakers only and are rough")
     return Report(
@@ -185,6 +188,10 @@ def _interval(
         return metric.function(decided[drawn], target[drawn], "exclude")
 
     return bootstrap_interval(of, len(decided), groups, resamples=resamples, seed=seed)
+
+
+def _speakers(items: PredictionSet) -> set[str]:
+    return {group for group in items.groups or () if group is not None}
 
 
 def _check_apart(dev: PredictionSet, test: PredictionSet) -> None:
@@ -216,8 +223,19 @@ def _details(label_set: LabelSet, outputs: Floats, decided: Floats, target: Tens
             "classes": tuple(dict(zip(keys, row, strict=True)) for row in rows),
             "baseline": {"mean_accuracy_of_never": sum(always_no) / len(always_no)},
         }
-    mean = target.cpu().double().numpy().mean(0)
-    return {"classes": tuple({"name": n, "mean": float(m)} for n, m in zip(label_set.names, mean, strict=True))}
+    values = target.cpu().double().numpy()
+    return {"classes": tuple(_scale(n, decided[:, i], values[:, i]) for i, n in enumerate(label_set.names))}
+
+
+def _scale(name: str, said: Floats, true: Floats) -> dict[str, Any]:
+    """One scale's row; None where a score is undefined."""
+    row: dict[str, Any] = {"name": name, "mean": float(true.mean())}
+    for key, score in (("ccc", concordance), ("pearson", pearson), ("mae", mean_absolute_error)):
+        try:
+            row[key] = score(said, true)
+        except EvaluationError:
+            row[key] = None
+    return row
 
 
 def _first_repeat(ids: Sequence[str]) -> str:

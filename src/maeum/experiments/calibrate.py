@@ -14,7 +14,8 @@ from maeum.errors import ConfigError
 from maeum.evaluation.calibration import fit_temperature
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator, predict_items
-from maeum.experiments.train import is_commercial
+from maeum.experiments.scores import card_scores
+from maeum.experiments.terms import terms_of
 from maeum.models.card import ModelCard, Score
 from maeum.models.pretrained import (
     Calibration,
@@ -30,8 +31,7 @@ class DevConfig(Config):
     """Dev items for some sets of modalities.
 
     store, part: where they are. subsets: the sets they stand for, such as ``["speech"]``; every set of the store's
-    when None.
-    metrics: which scores the card lists.
+    when None. metrics: which scores the card lists.
     """
 
     store: Path
@@ -43,9 +43,9 @@ class DevConfig(Config):
 class CalibrateConfig(Config):
     """How a model is finished.
 
-    model: the trained folder. dev: what each temperature is fitted on; a set that is named twice is fitted on its
-    first. trained_on:
-    stores whose licences the weights carry. half: store weights as float16.
+    model: the trained folder; the data and limits on its card go on to apply. dev: what each temperature is fitted on;
+    a set that is named twice is fitted on its first. trained_on: stores whose licences the weights carry. half: store
+    weights as float16.
     """
 
     name: str
@@ -89,45 +89,32 @@ def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
 
 
 def _fit(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> float:
-    dataset = StoreDataset(dev.store, dev.part, source.label_set, subset)
+    dataset = StoreDataset(dev.store, dev.part, source.label_set, subset, labelled=True)
     said = predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
     return fit_temperature(said.logits, said.target)
 
 
 def _scores(finished: Pretrained, dev: DevConfig) -> list[Score]:
-    out = []
+    out: list[Score] = []
     for subset in _subsets(dev, finished):
         done = evaluate(finished, dev.store, dev.part, subset, metrics=dev.metrics)
-        for name, score in done.report.scores.items():
-            low, high = (None, None) if score.interval is None else (score.interval.low, score.interval.high)
-            out.append(
-                Score(
-                    name=name,
-                    data=f"{done.corpus} {done.part}, {subset_name(subset)}",
-                    value=round(score.value, 4),
-                    low=None if low is None else round(low, 4),
-                    high=None if high is None else round(high, 4),
-                    items=done.report.items,
-                    speakers=done.report.groups,
-                )
-            )
+        out += card_scores(done.report, f"{done.corpus} {done.part}, {subset_name(subset)}")
     return out
 
 
 def _write(
     config: CalibrateConfig, source: Pretrained, temperatures: dict[str, float], scores: tuple[Score, ...], out: Path
 ) -> None:
-    manifests = [Store(store).manifest for store in config.trained_on]
-    licences = {str(m.get("title", m["name"])): str(m["licence"]) for m in manifests}
-    non_commercial = not all(is_commercial(text) for text in licences.values())
-    data = "; ".join(sorted(set(licences.values())))
+    terms = terms_of(config.trained_on)
+    non_commercial = terms.non_commercial or source.card.non_commercial
+    use = "non-commercial and research use only" if non_commercial else "as its data"
     card = ModelCard(
         name=config.name,
         title=config.title,
-        licence=f"{'non-commercial and research use only' if non_commercial else 'as its data'} (data: {data})",
+        licence=f"{use} (data: {terms.licence})",
         non_commercial=non_commercial,
         parameters=sum(p.numel() for p in source.model.parameters()),
-        data=tuple(f"{name}: {licence}" for name, licence in licences.items()),
+        data=tuple(dict.fromkeys((*terms.data, *source.card.data))),
         modalities=source.card.modalities,
         labels=source.label_set.names,
         scores=scores,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -41,6 +41,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores of a trained model; its temperature is the one it came with, nothing is fitted here.
 
+    Items without a label, or without any of the modalities, cannot be scored: the report's notes count them.
+
     Args:
         model: its name or folder, None for the embedded one, or itself.
         store: a prepared corpus; its labels are matched to the model's by name.
@@ -64,11 +66,12 @@ def evaluate(
             f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=pretrained.name
         )
     corpus = Store(store)
-    dataset = StoreDataset(corpus, part, pretrained.label_set, given)
+    dataset = StoreDataset(corpus, part, pretrained.label_set, given, labelled=True)
     said = predict_pretrained(pretrained, dataset, batch_size=batch_size, on_batch=on_batch)
     manifest = corpus.manifest
     name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(given)}"
     report = score(said, pretrained.label_set, name=name, resamples=resamples, metrics=metrics)
+    report = replace(report, notes=(*report.notes, *dataset.left_out_notes()))
     return Evaluation(pretrained.name, str(manifest["name"]), part, given, report)
 
 

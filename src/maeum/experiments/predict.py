@@ -71,11 +71,11 @@ def predict_pretrained(
     """Calibrated predictions of a trained model, as logits (the inverse of `LabelSet.activate`)."""
 
     def calibrated(output: ModelOutput) -> Tensor:
+        if pretrained.label_set.task == "dimensional":
+            return output.logits
         probs = pretrained.probabilities(output)[0].double().clamp(1e-12, 1 - 1e-12)
         return probs.log() if pretrained.label_set.task == "single-label" else probs.logit()
 
-    if pretrained.label_set.task == "dimensional":
-        raise EvaluationError("dimensional models are scored on their values", item=pretrained.name)
     device = next(pretrained.model.parameters()).device
     return predict_items(
         pretrained.model,
@@ -89,7 +89,7 @@ def predict_pretrained(
 
 
 def collator(tokenizer: Tokenizer | None, settings: InputSettings) -> Collator:
-    """The collator that a model's settings ask for; used in training, evaluation and analysis alike."""
+    """The collator that a model's settings ask for, in training and evaluation."""
     return Collator(
         tokenizer,
         0 if tokenizer is None else tokenizer.pad_id,

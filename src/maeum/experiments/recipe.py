@@ -44,11 +44,10 @@ TokenizerConfig = Annotated[SmallTokenizerConfig | HubTokenizerConfig, Field(dis
 class Recipe(Config):
     """All settings of a run.
 
-    name: of the trained model. model: a registered network; network: its settings (the number of labels is filled
-    in).
+    name: of the trained model. model: a registered network; network: its settings (the number of labels is filled in).
     train, dev: prepared corpora, of which the parts of these names are used. start_from: modality -> model folder
     whose branch (settings, weights, tokenizer) is taken over. balance: see `BucketSampler`. score: the metric on
-    dev that decides.
+    dev that decides. tensorboard: draw the training curves in the run's folder ``tensorboard`` too (extra ``track``).
     """
 
     name: str
@@ -63,5 +62,6 @@ class Recipe(Config):
     inputs: InputSettings = InputSettings()
     balance: float = 0.0
     score: str = "uar"
+    tensorboard: bool = False
     intended_use: str = ""
     limits: str = ""

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import nn
+from torch import Tensor, nn
 
+from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.data.feed import Feed
 from maeum.data.sampler import BucketSampler
-from maeum.data.store import Store
-from maeum.errors import ConfigError, CorpusError, EvaluationError, StoreError
+from maeum.data.shards import atomic_write
+from maeum.errors import ConfigError, EvaluationError, StoreError
 from maeum.evaluation.base import METRICS
 from maeum.evaluation.calibration import fit_temperature
 from maeum.evaluation.report import PredictionSet, Report, evaluate
+from maeum.experiments.checks import check_apart, check_settings, check_text
+from maeum.experiments.curves import tensorboard
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
+from maeum.experiments.scores import card_scores
+from maeum.experiments.terms import Terms, terms_of
 from maeum.labels import LabelSet
-from maeum.models.card import ModelCard, Score
+from maeum.models.card import ModelCard
 from maeum.models.fe2e import FE2E
 from maeum.models.losses import class_weights
 from maeum.models.networks import MODELS
@@ -32,12 +39,16 @@ from maeum.models.pretrained import (
     Calibration,
     Pretrained,
     load_pretrained,
+    on_device,
     save_pretrained,
     subset_name,
 )
 from maeum.models.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
 from maeum.training.loop import Trainer
 from maeum.types import MODALITIES, Modality
+
+#: In the card of a model whose dev speakers it may have heard in training.
+_SHARED = "Dev items share speakers with the training items, so scores say nothing about new speakers."
 
 
 @dataclass(frozen=True)
@@ -61,70 +72,105 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
 
     Raises:
         ConfigError: on settings that do not fit together.
+        ModelError: when the device cannot be used, or the loss is not finite.
         StoreError: when a store or a checkpoint cannot be used, or ``out`` holds another recipe's run.
         CorpusError: when train and dev share a speaker or an utterance.
     """
     out = Path(out)
     console = console or Console(quiet=True)
-    _claim(out, recipe)
     train_set, dev_set = load_parts(recipe.train, "train"), load_parts(recipe.dev, "dev")
-    check_apart(train_set, dev_set)
     label_set = train_set.label_set
+    check_settings(recipe, label_set)
+    shared_speakers = check_apart(recipe, train_set, dev_set)
+    for part, data in (("train", train_set), ("dev", dev_set)):
+        for note in data.left_out_notes():
+            console.print(f"{part}: {note}")
+    _claim(out, recipe)
     tokenizer = _tokenizer(recipe, train_set, out)
-    model = build(recipe, label_set)
+    model = on_device(build(recipe, label_set), device)
+    check_text(model, tokenizer)
     collate = collator(tokenizer, recipe.inputs)
-    targets = train_set.targets()
-    cost = [n.frames + n.pieces + n.text_chars / 50 for n in train_set.lengths]
-    config = recipe.training
-    classes = [int(t) for t in targets if t is not None] if label_set.task == "single-label" else None
-    sampler = BucketSampler(
-        cost, config.batch_size, config.seed, classes, recipe.balance, drop_last=len(cost) > config.batch_size
-    )
-    feed = Feed(train_set, sampler, collate, recipe.augment, config.seed)
-    weight = None
-    if config.class_weights:
-        weight = class_weights(torch.stack([t for t in targets if t is not None]), len(label_set), config.loss)
+    feed = _feed(recipe, train_set, collate)
     console.print(
         f"{recipe.name}: {len(train_set)} training and {len(dev_set)} dev items, "
-        f"{sum(p.numel() for p in model.parameters()):,} parameters, {config.epochs} epochs of {len(feed)} batches"
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, "
+        f"{recipe.training.epochs} epochs of {len(feed)} batches"
     )
+    draw = tensorboard(out / "tensorboard") if recipe.tensorboard else None
 
     def dev_scores(candidate: nn.Module) -> Mapping[str, float]:
         said = predict_items(candidate, dev_set, collate, device=device)
         return {"score": _score(said, label_set, recipe.score), **_all_scores(said, label_set)}
 
+    def report_line(line: Mapping[str, Any]) -> None:
+        console.print(_words(line))
+        if draw is not None:
+            draw(line)
+
     with _bar(console) as bar:
         task = bar.add_task("epoch 1", total=len(feed))
         trainer = Trainer(
             model,
-            config,
+            recipe.training,
             batches=feed.batches,
             batches_per_epoch=len(feed),
             evaluate=dev_scores,
             folder=out,
-            class_weight=weight,
+            class_weight=_class_weight(recipe, train_set),
+            ranges=None if label_set.ranges is None else torch.tensor(label_set.ranges),
             device=device,
-            report=lambda line: console.print(_words(line)),
+            report=report_line,
             on_step=lambda progress, total: bar.update(
                 task, description=f"epoch {progress.epoch + 1}", completed=progress.batch
             ),
         )
         progress = trainer.fit()
-    model.load_state_dict(torch.load(out / "best.pt", map_location=device, weights_only=True))
-    report = finish(recipe, model, tokenizer, label_set, dev_set, out, device)
+    model.load_state_dict(_best(out, device))
+    report = finish(recipe, model, tokenizer, dev_set, out, device, shared_speakers)
     return TrainReport(out / "model", report, progress.epoch, progress.best_epoch)
+
+
+def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:
+    config, targets = recipe.training, train_set.targets()
+    cost = [n.frames + n.pieces + n.text_chars / 50 for n in train_set.lengths]
+    single = train_set.label_set.task == "single-label"
+    classes = [int(t) for t in targets if t is not None] if single else None
+    sampler = BucketSampler(
+        cost, config.batch_size, config.seed, classes, recipe.balance, drop_last=len(cost) > config.batch_size
+    )
+    return Feed(train_set, sampler, collate, recipe.augment, config.seed)
+
+
+def _class_weight(recipe: Recipe, train_set: ClipDataset) -> Tensor | None:
+    label_set = train_set.label_set
+    if not recipe.training.class_weights or label_set.task == "dimensional":
+        return None
+    targets = torch.stack([t for t in train_set.targets() if t is not None])
+    return class_weights(targets, len(label_set), recipe.training.loss)
+
+
+def _best(out: Path, device: str) -> dict[str, Tensor]:
+    path = out / "best.pt"
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise StoreError(
+            f"the best weights cannot be read ({error})", item=path, remedy="Train again in another folder."
+        ) from error
+    return state
 
 
 def finish(
     recipe: Recipe,
     model: nn.Module,
     tokenizer: Tokenizer | None,
-    label_set: LabelSet,
     dev_set: ClipDataset,
     out: Path,
     device: str,
+    shared_speakers: bool,
 ) -> Report:
     """Calibrate on dev, score, and write the model folder."""
+    label_set = dev_set.label_set
     said = predict_items(model, dev_set, collator(tokenizer, recipe.inputs), device=device)
     calibration = Calibration()
     if label_set.task == "single-label":
@@ -136,20 +182,21 @@ def finish(
         calibration = Calibration(temperatures={subset_name(there): temperature})
         said = PredictionSet(said.ids, said.logits / temperature, said.target, said.groups)
     report = _whole_report(said, label_set, recipe.name)
+    report = replace(report, notes=(*report.notes, *dev_set.left_out_notes()))
     report.save(out / "dev.json")
-    licences = licences_of(recipe.train)
+    terms = _terms(recipe)
     card = ModelCard(
         name=recipe.name,
         title=f"{recipe.name} ({recipe.model})",
-        licence="; ".join(sorted(set(licences.values()))),
-        non_commercial=not all(is_commercial(text) for text in licences.values()),
+        licence=terms.licence,
+        non_commercial=terms.non_commercial,
         parameters=sum(p.numel() for p in model.parameters()),
-        data=tuple(f"{name}: {licence}" for name, licence in licences.items()),
+        data=terms.data,
         modalities=getattr(model, "modalities", ()),
         labels=label_set.names,
         scores=card_scores(report, "dev"),
         intended_use=recipe.intended_use,
-        limits=recipe.limits,
+        limits=" ".join(filter(None, (recipe.limits, _SHARED if shared_speakers else ""))),
     )
     save_pretrained(
         out / "model",
@@ -199,54 +246,18 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
 
 
 def load_parts(data: tuple[DataConfig, ...], part: str) -> ClipDataset:
-    """One part of several stores, in memory."""
+    """The labelled items of one part of several stores, in memory."""
     if not data:
         raise ConfigError(f"the recipe names no data for {part}")
-    sets: list[ClipDataset] = [StoreDataset(d.store, part, None, d.modalities).in_memory() for d in data]
+    sets: list[ClipDataset] = [StoreDataset(d.store, part, None, d.modalities, labelled=True).in_memory() for d in data]
     return sets[0] if len(sets) == 1 else JointDataset(sets)
 
 
-def check_apart(train_set: ClipDataset, dev_set: ClipDataset) -> None:
-    """Raise CorpusError when an utterance or a speaker is in both."""
-    for what, shared in (
-        ("utterances", set(train_set.ids) & set(dev_set.ids)),
-        ("speakers", train_set.speakers() & dev_set.speakers()),
-    ):
-        if shared:
-            raise CorpusError(
-                f"{len(shared)} {what} are in train and in dev, such as {sorted(shared)[0]}",
-                remedy="Use parts that are disjoint.",
-            )
-
-
-def licences_of(data: tuple[DataConfig, ...]) -> dict[str, str]:
-    """Corpus title -> licence of everything that is trained on."""
-    out: dict[str, str] = {}
-    for item in data:
-        manifest = Store(item.store).manifest
-        out[str(manifest.get("title", manifest["name"]))] = str(manifest["licence"])
-    return out
-
-
-def is_commercial(licence: str) -> bool:
-    """Whether a licence text is known to allow commercial use; anything else counts as not."""
-    return any(word in licence for word in ("Apache", "MIT", "BSD", "CC0", "CC BY 4.0", "public domain"))
-
-
-def card_scores(report: Report, data: str) -> tuple[Score, ...]:
-    """A report's scores as a model card lists them."""
-    return tuple(
-        Score(
-            name=name,
-            data=data,
-            value=round(score.value, 4),
-            low=None if score.interval is None else round(score.interval.low, 4),
-            high=None if score.interval is None else round(score.interval.high, 4),
-            items=report.items,
-            speakers=report.groups,
-        )
-        for name, score in report.scores.items()
-    )
+def _terms(recipe: Recipe) -> Terms:
+    text = recipe.network.get("text")
+    encoder = text.get("pretrained") if isinstance(text, dict) else None
+    sources = [load_pretrained(folder).card for folder in recipe.start_from.values()]
+    return terms_of([d.store for d in recipe.train], sources, encoder)
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
@@ -255,10 +266,11 @@ def _claim(out: Path, recipe: Recipe) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            if Recipe.load(path) != recipe:
+            if Recipe.load(path).model_dump_json() != recipe.model_dump_json():
                 raise StoreError("holds a run of another recipe", item=out, remedy="Choose another folder.")
         else:
-            path.write_text(text, encoding="utf-8")
+            with atomic_write(path) as file:
+                file.write(text.encode())
     except OSError as error:
         raise StoreError(f"cannot be written ({error})", item=out, remedy="Choose another folder.") from error
 
@@ -276,13 +288,14 @@ def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer |
         assert isinstance(recipe.tokenizer, SmallTokenizerConfig)
         texts = [text for i in range(len(train_set)) if (text := train_set[i].text)]
         tokenizer = train_tokenizer(texts, recipe.tokenizer.vocabulary)
-    tokenizer.save(out / "tokenizer")
+    unfinished = out / "tokenizer.part"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    tokenizer.save(unfinished)
+    unfinished.replace(out / "tokenizer")
     return tokenizer
 
 
 def _score(said: PredictionSet, label_set: LabelSet, metric: str) -> float:
-    if METRICS[metric].task != label_set.task:
-        raise ConfigError(f"the score {metric!r} is not for {label_set.task} targets")
     outputs = label_set.activate(said.logits.double()).numpy()
     value = METRICS[metric].function(outputs, said.target.numpy(), "exclude")
     return value if METRICS[metric].higher_is_better else -value

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import torch
@@ -34,9 +34,8 @@ class InputSettings(Config):
     """How a recording is turned into what the model was trained on.
 
     frame_every_s: seconds between sampled faces. margin_px: see `media.faces.crop_face`. max_frames, max_pieces,
-    max_tokens:
-    longer inputs are cut there. trim_silence: speech is cut to the stretch between the first and the last voice
-    activity.
+    max_tokens: longer inputs are shortened to so many (see `Collator`). trim_silence: speech is cut to the stretch
+    between the first and the last voice activity.
     """
 
     frame_every_s: float = 0.5
@@ -58,7 +57,7 @@ class Calibration(Config):
 
 
 class _Stored(Config):
-    format: int = 1
+    format: Literal[1] = 1
     model: str
     network: dict[str, Any]
     labels: dict[str, Any]
@@ -157,6 +156,7 @@ def save_pretrained(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / f"{_WEIGHTS}.tmp", metadata={"licence": card.licence, "name": card.name})
+        (folder / f"{_WEIGHTS}.tmp").chmod(0o644)  # safetensors makes it readable by its owner alone
         (folder / f"{_WEIGHTS}.tmp").replace(folder / _WEIGHTS)
         if tokenizer is not None:
             tokenizer.save(folder / _TOKENIZER)
@@ -172,9 +172,8 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
     """Load a trained model.
 
     Args:
-        name_or_dir: None or ``embedded`` for the one that ships; a folder written by `save_pretrained`; or the
-        name of a
-            repository on the Hugging Face hub with such a folder.
+        name_or_dir: None or ``embedded`` for the one that ships; a folder written by `save_pretrained`; or the name of
+            a repository on the Hugging Face hub with such a folder.
         device: where it runs.
 
     Raises:
@@ -201,16 +200,22 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
             item=folder / _WEIGHTS,
             remedy="Fetch it again.",
         ) from error
+    model = on_device(model, device).eval()
+    model.requires_grad_(False)
+    tokenizer = load_tokenizer(folder / _TOKENIZER) if (folder / _TOKENIZER).is_dir() else None
+    return Pretrained(name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card)
+
+
+def on_device(model: nn.Module, device: str | torch.device) -> nn.Module:
+    """The network moved to a device, in the memory format that convolutions like; raises ModelError."""
     try:
-        model = model.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        moved: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
             f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}",
             remedy="Use device='cpu'; `maeum doctor` lists what is there.",
         ) from error
-    model.requires_grad_(False)
-    tokenizer = load_tokenizer(folder / _TOKENIZER) if (folder / _TOKENIZER).is_dir() else None
-    return Pretrained(name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card)
+    return moved
 
 
 def available() -> list[ModelCard]:

@@ -1,0 +1,74 @@
+"""What must hold before a training starts, so that it fails at once and says why."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from maeum.data.dataset import ClipDataset, JointDataset
+from maeum.data.store import Store
+from maeum.errors import ConfigError, CorpusError
+from maeum.evaluation.base import METRICS
+from maeum.experiments.recipe import DataConfig, Recipe
+from maeum.labels import LabelSet
+from maeum.models.fe2e import FE2E
+from maeum.models.losses import LOSSES
+from maeum.models.text import SmallTextConfig
+from maeum.models.tokenizer import Tokenizer
+
+
+def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
+    """Raise ConfigError when the loss or the score is for another kind of target than the corpus has."""
+    task = label_set.task
+    if recipe.training.loss not in LOSSES[task]:
+        raise ConfigError(
+            f"the loss {recipe.training.loss!r} is not for {task} targets", remedy=f"Use {' or '.join(LOSSES[task])}."
+        )
+    if METRICS[recipe.score].task != task:
+        fitting = ", ".join(name for name in METRICS if METRICS[name].task == task)
+        raise ConfigError(f"the score {recipe.score!r} is not for {task} targets", remedy=f"Use one of {fitting}.")
+
+
+def check_text(model: nn.Module, tokenizer: Tokenizer | None) -> None:
+    """Raise ConfigError when a text branch would get no tokens, or tokens that it does not know."""
+    if not isinstance(model, FE2E) or model.config.text is None:
+        return
+    if tokenizer is None:
+        raise ConfigError("the network has a text branch, but the recipe has no tokenizer")
+    config = model.config.text
+    known = config.vocabulary if isinstance(config, SmallTextConfig) else (config.architecture or {}).get("vocab_size")
+    if known is not None and tokenizer.vocabulary_size > known:
+        raise ConfigError(
+            f"the tokenizer has {tokenizer.vocabulary_size} pieces, the text branch knows {known}",
+            remedy="Give tokenizer and network.text the same vocabulary.",
+        )
+
+
+def check_apart(recipe: Recipe, train_set: ClipDataset, dev_set: ClipDataset) -> bool:
+    """Prove that train and dev are different items of different people.
+
+    Returns:
+        Whether they share speakers, which only a corpus may that was prepared so (MELD's official parts).
+
+    Raises:
+        CorpusError: when an utterance is in both, or a speaker of another corpus.
+    """
+    speakers = train_set.speakers() & dev_set.speakers()
+    bound = _bound_speakers(recipe.train, train_set) | _bound_speakers(recipe.dev, dev_set)
+    for what, shared in (("utterances", set(train_set.ids) & set(dev_set.ids)), ("speakers", speakers & bound)):
+        if shared:
+            raise CorpusError(
+                f"{len(shared)} {what} are in train and in dev, such as {sorted(shared)[0]}",
+                remedy="Use parts that are disjoint.",
+            )
+    return bool(speakers)
+
+
+def _bound_speakers(data: tuple[DataConfig, ...], dataset: ClipDataset) -> set[str]:
+    """Speakers of the corpora whose parts may not share any."""
+    sets = dataset.datasets if isinstance(dataset, JointDataset) else (dataset,)
+    return {
+        speaker
+        for config, part in zip(data, sets, strict=True)
+        if not Store(config.store).manifest.get("shared_speakers", False)
+        for speaker in part.speakers()
+    }

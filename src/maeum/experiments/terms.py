@@ -1,0 +1,51 @@
+"""What a model may be used for: the licences of everything that its weights were made from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from maeum.data.store import Store
+from maeum.models.card import ModelCard
+
+_FREE = re.compile(r"\b(Apache|MIT|BSD|CC0|CC BY 4\.0|public domain)\b")
+_BOUND = re.compile(r"\bNC\b|non-?commercial|research", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a model's weights. data: title and licence of each source."""
+
+    licence: str
+    non_commercial: bool
+    data: tuple[str, ...]
+
+
+def terms_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encoder: str | None = None) -> Terms:
+    """The terms of weights that were trained on prepared corpora.
+
+    Args:
+        stores: the corpora.
+        sources: cards of the models that the training started from; their data and limits go on to apply.
+        encoder: name of a pretrained encoder that the training started from; its licence is not known here.
+    """
+    licences: dict[str, str] = {}
+    for store in stores:
+        manifest = Store(store).manifest
+        licences[str(manifest.get("title", manifest["name"]))] = str(manifest["licence"])
+    if encoder is not None:
+        licences[f"{encoder} (pretrained encoder)"] = "as its authors state"
+    data = [f"{title}: {licence}" for title, licence in licences.items()]
+    words, bound = set(licences.values()), not all(is_commercial(text) for text in licences.values())
+    for card in sources:
+        data += card.data
+        words.add(card.licence)
+        bound = bound or card.non_commercial
+    return Terms("; ".join(sorted(words)), bound, tuple(dict.fromkeys(data)))
+
+
+def is_commercial(licence: str) -> bool:
+    """Whether every part of a licence text (``a; b``) is known to allow commercial use; anything else counts as not."""
+    return all(_FREE.search(part) and not _BOUND.search(part) for part in licence.split(";"))

@@ -1,0 +1,124 @@
+"""Training and evaluation for every kind of target, and what is refused before a training starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maeum.errors import ConfigError, ModelError
+from maeum.experiments.evaluate import evaluate
+from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.recipe import Recipe
+from maeum.experiments.terms import terms_of
+from maeum.experiments.train import train
+from maeum.models.card import ModelCard
+from maeum.models.pretrained import load_pretrained
+
+WORDS = ("lovely happy day", "so sad i cry", "leave me alone")
+NETWORK = {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16,
+           "drop_pieces": 0.0, "drop_embedding": 0.0, "drop_summary": 0.0}  # fmt: skip
+SCALES = {"labels": ["valence", "arousal"], "task": "dimensional", "ranges": [[1, 5], [-1, 1]]}
+VALUES = ("4.5,0.5", "1.5,-0.5", "2,0.9")
+LABELS = ("joy|calm", "sorrow", "rage")
+
+
+def make_store(
+    folder: Path, columns: str, values: tuple[str, ...], options: dict[str, Any], speakers: int = 99
+) -> Path:
+    rows = [f"path,text,speaker,part,{columns}", f",nobody said what this is,x,train,{',' * columns.count(',')}"]
+    for i in range(36):
+        rows.append(f",{WORDS[i % 3]} {i},s{i % speakers},{'dev' if i >= 24 else 'train'},{values[i % 3]}")
+    folder.mkdir(parents=True)
+    (folder / "table.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    prepare("folder", folder, folder / "store", PrepareConfig(options=options))
+    return folder / "store"
+
+
+def recipe(store: Path, loss: str, metric: str, **changes: Any) -> Recipe:
+    training = {"epochs": 6, "batch_size": 8, "lr": 0.02, "loss": loss, "precision": "fp32"}
+    data = [{"store": str(store), "modalities": ["text"]}]
+    settings = {"name": "try", "network": {"dim": 8, "faces": None, "speech": None, "text": NETWORK},
+                "tokenizer": {"kind": "small", "vocabulary": 60}, "train": data, "dev": data,
+                "training": training, "score": metric}  # fmt: skip
+    return Recipe.parse({**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def scales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("scales") / "x", "valence,arousal", VALUES, SCALES)
+
+
+def test_scales_are_learned_and_evaluated(scales: Path, tmp_path: Path) -> None:
+    report = train(recipe(scales, "squared-error", "mean_ccc"), tmp_path / "run")
+    assert report.report["mean_ccc"] > 0.6, "chance has 0"
+    again = evaluate(report.model, scales, "dev", resamples=10)
+    assert again.report["mean_mae"] == pytest.approx(report.report["mean_mae"], abs=1e-5)
+    assert [row["name"] for row in again.report.classes] == ["valence", "arousal"]
+    assert sum(row["ccc"] for row in again.report.classes) / 2 == pytest.approx(again.report["mean_ccc"])
+
+
+def test_several_labels_are_learned_and_evaluated(tmp_path: Path) -> None:
+    options = {"labels": ["joy", "calm", "sorrow", "rage"], "task": "multi-label"}
+    store = make_store(tmp_path / "x", "label", LABELS, options)
+    report = train(recipe(store, "bce", "mean_f1"), tmp_path / "run")
+    again = evaluate(report.model, store, "dev", resamples=10)
+    assert again.report["mean_f1"] == pytest.approx(report.report["mean_f1"], abs=1e-5)
+    assert report.report["mean_f1"] > 0.8
+
+
+def test_items_without_a_label_are_counted(scales: Path, tmp_path: Path) -> None:
+    done = evaluate(train(recipe(scales, "squared-error", "mean_ccc"), tmp_path / "run").model, scales, "train")
+    assert done.report.items == 24
+    assert "1 items are left out: has no label" in done.report.notes
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"training": {"loss": "bce"}}, "the loss 'bce' is not for dimensional targets. Use squared-error"),
+        ({"score": "uar"}, "the score 'uar' is not for dimensional targets. Use one of mean_ccc"),
+        ({"tokenizer": None}, "has a text branch, but the recipe has no tokenizer"),
+        ({"network": {"dim": 8, "faces": None, "speech": None, "text": {**NETWORK, "vocabulary": 20}}},
+         r"the text branch knows 20. Give"),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_fit_are_refused_at_once(
+    scales: Path, tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        train(recipe(scales, "squared-error", "mean_ccc", **changes), tmp_path / "run")
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def test_a_device_that_is_not_there_is_an_error(scales: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="'nowhere' cannot be used"):
+        train(recipe(scales, "squared-error", "mean_ccc"), tmp_path / "run", device="nowhere")
+
+
+def test_shared_speakers_are_allowed_where_the_corpus_says_so_and_stated(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "x", "valence,arousal", VALUES, {**SCALES, "shared_speakers": True}, speakers=6)
+    report = train(recipe(store, "squared-error", "mean_ccc"), tmp_path / "run")
+    assert "share speakers" in load_pretrained(report.model).card.limits
+
+
+def test_curves_are_drawn_where_asked_for(scales: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    report = train(recipe(scales, "squared-error", "mean_ccc", tensorboard=True), tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert len(events.Scalars("loss")) == report.epochs
+
+
+def test_the_limits_of_what_a_training_started_from_go_on_to_apply(scales: Path) -> None:
+    bound = ModelCard(
+        name="a", title="A", licence="CC BY-NC 4.0", non_commercial=True, parameters=1, data=("faces: x",)
+    )
+    terms = terms_of([], [bound])
+    assert terms.non_commercial
+    assert terms.licence == "CC BY-NC 4.0"
+    assert terms.data == ("faces: x",)
+    assert terms_of([], encoder="someone/encoder").non_commercial
