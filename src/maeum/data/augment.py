@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -56,8 +58,7 @@ def augment_faces(faces: Tensor, config: FaceAugment, generator: torch.Generator
     return images.clamp(0, 1) * 255.0
 
 
-def _erase(images: Tensor, uniform: object, config: FaceAugment) -> Tensor:
-    assert callable(uniform)
+def _erase(images: Tensor, uniform: Callable[[float, float], Tensor], config: FaceAugment) -> Tensor:
     n, _, height, width = images.shape
     half_h = uniform(0.1, config.erase_side) * height / 2
     half_w = uniform(0.1, config.erase_side) * width / 2

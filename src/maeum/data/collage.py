@@ -116,9 +116,7 @@ def make_collage(
             recipes = list(_recipes(pools[part], part, count, config.seed))
             for first in range(0, len(recipes), _ITEMS_PER_SHARD):
                 chunk = recipes[first : first + _ITEMS_PER_SHARD]
-                path = writer.shard_path(
-                    [digest(id, *(s.name + s.row["content"] for s in parts)) for id, _, parts in chunk]
-                )
+                path = writer.shard_path([_key(id, parts) for id, _, parts in chunk])
                 if not writer.has(path):
                     write_shard(path, (_compose(part, *recipe, config) for recipe in chunk))
                 advance(len(chunk))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -83,7 +84,8 @@ class Feed:
         if len(gone) == len(there) and gone:
             gone.pop(int(torch.randint(len(gone), (), generator=generator)))
         fields = {"faces": "faces", "speech": "pieces", "text": "text"}
-        return replace(clip, **{fields[m]: None for m in MODALITIES if m in gone})
+        withheld: dict[str, Any] = {fields[m]: None for m in MODALITIES if m in gone}
+        return replace(clip, **withheld)
 
 
 def _vary_faces(clips: list[Clip], config: FaceAugment, generator: torch.Generator) -> list[Clip]:
@@ -91,5 +93,5 @@ def _vary_faces(clips: list[Clip], config: FaceAugment, generator: torch.Generat
     if not sum(counts):
         return clips
     every = torch.cat([c.faces for c in clips if c.faces is not None])
-    pieces = augment_faces(every, config, generator).split(counts)
+    pieces = torch.split(augment_faces(every, config, generator), counts)
     return [replace(c, faces=f) if n else c for c, f, n in zip(clips, pieces, counts, strict=True)]

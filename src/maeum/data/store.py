@@ -91,10 +91,13 @@ class StoreWriter:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._begin()
-        except OSError as error:
+        except BlockingIOError as error:
             self._release()
             raise StoreError("is being prepared by another process", item=self.folder,
                              remedy="Wait for it, or choose another folder.") from error  # fmt: skip
+        except OSError as error:
+            self._release()
+            raise write_error(self.folder, error) from error
         except BaseException:
             self._release()
             raise
