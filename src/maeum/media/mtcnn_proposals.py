@@ -173,8 +173,8 @@ def _starts(faces: Boxes, scale: float) -> NDArray[np.float32]:
     window = CELL_PX / scale
     shown = (side >= _SIDES[0] * window) & (side <= _SIDES[1] * window)
     left, top, side = faces[shown, 0], faces[shown, 1], side[shown] * _MOVE
-    starts: NDArray[np.float32] = np.stack((top - side, top + side, left - side, left + side), 1) * scale / STRIDE_PX
-    return starts
+    starts = np.stack((top - side, top + side, left - side, left + side), 1) * scale / STRIDE_PX
+    return starts.astype(np.float32)
 
 
 def _near(places: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.bool_]:
