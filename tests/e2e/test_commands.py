@@ -161,8 +161,8 @@ def test_what_is_not_there_is_one_line(
 def test_ctrl_c_says_what_is_kept(
     start: Callable[..., Any], small_model: Path, clip: Path, make_media: Any, tmp_path: Path
 ):
-    noise = np.random.default_rng(0).integers(0, 255, (360, 480, 3), np.uint8)
-    long = make_media(tmp_path / "long.mkv", [noise] * 120, fps=1, codec="mpeg4", pix_fmt="yuv420p")
+    noise = np.random.default_rng(0).integers(0, 255, (150, 360, 480, 3), np.uint8)  # each picture is searched anew
+    long = make_media(tmp_path / "long.mkv", list(noise), fps=1, codec="mpeg4", pix_fmt="yuv420p")
     out = tmp_path / "out"
     running = start("analyse", clip, long, "--model", small_model, "--out", out, "--format", "json", "-q")
     deadline = time.monotonic() + 200
