@@ -25,9 +25,8 @@ def test_6_a_random_split_of_dialogues_is_refused_and_one_by_speaker_is_not() ->
 
 def test_15_training_never_runs_the_face_detector() -> None:
     """Published: the detector ran inside every forward pass. Here the training side cannot even reach it."""
-    code = (
-        "import sys, maeum.training.loop, maeum.models.networks; print([m for m in sys.modules if "media" in m])'
-    )
+    imports = "import sys, maeum.training.loop, maeum.models.networks"
+    code = f"{imports}; print([m for m in sys.modules if 'maeum.media' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
