@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,8 @@ from maeum.types import MODALITIES, Clip, Modality
 
 #: Sound shorter than this says nothing about a voice; sound that never rises above this level is silence.
 SHORTEST_S, SILENCE_DBFS = 0.2, -70.0
+#: A face picture whose standard deviation, of 255 grey levels, is not above this shows nothing.
+FLATTEST = 1.0
 _LEVEL_WINDOW_S = 0.05
 _PIECE_S = 0.4
 
@@ -82,6 +85,12 @@ def collect(
     if faces is not None and len(faces) == 0:
         problems.setdefault("faces", "no face")
         faces = None
+    if faces is not None:
+        faces, blank = _with_features(faces)
+        if faces is None:
+            problems["faces"] = "no face: the picture is of one colour"
+        elif blank:
+            notes.append(f"{blank} pictures of one colour were left out")
     pieces = None
     if wave is not None:
         pieces, problem = _pieces(wave, settings)
@@ -90,10 +99,21 @@ def collect(
         elif pieces is not None and len(pieces) > settings.max_pieces:
             seconds = f"{len(pieces) * _PIECE_S:.0f} s of sound the middle {settings.max_pieces * _PIECE_S:.0f} s"
             notes.append(f"of {seconds} were used")
-    if text is not None and not text.strip():
-        problems["text"] = "no words: the text is empty"
+    if text is not None and not _has_words(text):
+        problems["text"] = "no words: the text is empty" if not text.strip() else "no words: the text has only signs"
         text = None
     return Evidence(Clip(id, faces, pieces, text), problems, tuple(notes))
+
+
+def _with_features(faces: Tensor) -> tuple[Tensor | None, int]:
+    """The pictures that show anything, None if there are none, and how many show nothing."""
+    shows = faces.float().std(dim=(1, 2, 3)) > FLATTEST
+    return (faces[shows] if bool(shows.any()) else None), int((~shows).sum())
+
+
+def _has_words(text: str) -> bool:
+    """Whether there are letters, digits or emoji."""
+    return any(sign.isalnum() or unicodedata.category(sign) == "So" for sign in text)
 
 
 def _pieces(wave: Tensor, settings: InputSettings) -> tuple[Tensor | None, str | None]:

@@ -103,6 +103,7 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
         version=__version__,
         width=round(width),
         block=_BLOCK,
+        head=_HEAD,
         bottom=bottom,
         height=bottom + 28,
         lanes=lanes,

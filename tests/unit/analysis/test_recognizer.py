@@ -277,3 +277,26 @@ def test_importing_maeum_is_light():
     assert done.stdout.split() == [maeum.__version__, "True"]
     with pytest.raises(AttributeError):
         _ = maeum.nonsense
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"text": " ... !?"}, "only signs"),
+        ({"faces": [np.zeros((80, 80, 3), np.uint8)]}, "of one colour"),
+        ({"faces": [np.full((1, 1, 3), 120, np.uint8)]}, "of one colour"),
+    ],
+)
+def test_what_shows_or_says_nothing_gets_no_answer(recognizer: Recognizer, given: dict[str, Any], says: str):
+    answer = recognizer.predict(**given)
+    assert answer.label is None
+    assert answer.reason is not None
+    assert says in answer.reason
+    assert sum(answer.probs.values()) == pytest.approx(1)
+
+
+def test_blank_pictures_among_others_are_left_out_and_counted(recognizer: Recognizer, picture: Any):
+    alone = recognizer.predict(faces=[picture])
+    mixed = recognizer.predict(faces=[np.zeros((48, 48, 3), np.uint8), picture])
+    assert mixed.probs == pytest.approx(alone.probs)
+    assert "1 pictures of one colour were left out" in mixed.notes
