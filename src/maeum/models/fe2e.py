@@ -292,11 +292,21 @@ class FE2E(nn.Module):
         auxiliary: dict[str, Tensor],
     ) -> Tensor:
         """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
-        encoded = self.encoders[modality](maps)
+        asked = self.ask(query, present, mask)
+        encoded, shown = self.read_maps(modality, maps, asked)
         if self.mirrors(modality):
-            encoded = (encoded + self.encoders[modality](maps.flip(-1))) / 2
+            encoded = (encoded + self.read_maps(modality, maps.flip(-1), asked)[0]) / 2
+        auxiliary.update(shown)
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
         return summary
+
+    def ask(self, query: Tensor | None, present: dict[Modality, Tensor], mask: Tensor) -> Tensor | None:
+        """What each valid frame or piece is asked, ``(n, query)``; nothing here, MESM asks with the words."""
+        return None
+
+    def read_maps(self, modality: Modality, maps: Tensor, asked: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Maps ``(n, channels, h, w)`` through their CNN, ``(n, dim)``, and what to show of it."""
+        return self.encoders[modality](maps), {}
 
     def mirrors(self, modality: Modality) -> bool:
         """Whether mirror images are read now."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, map_form, projection
-from maeum.models.layers import Stem, scatter_valid
+from maeum.models.layers import Stem
 from maeum.models.registry import MODELS, ModelKind
 from maeum.sparse import reference
 from maeum.types import Modality
@@ -148,27 +148,17 @@ class MESM(FE2E):
         """The sparse CNN of one branch."""
         return SparseMapEncoder(branch, *map_form(modality, branch), self.config.dim, self.query_dim, self.config)
 
-    def encode_maps(
-        self,
-        modality: Modality,
-        maps: Tensor,
-        mask: Tensor,
-        query: Tensor | None,
-        present: dict[Modality, Tensor],
-        auxiliary: dict[str, Tensor],
-    ) -> Tensor:
-        """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
+    def ask(self, query: Tensor | None, present: dict[Modality, Tensor], mask: Tensor) -> Tensor:
+        """The words of each valid frame's or piece's clip, ``(n, query)``, or the stand-in where it has none."""
         asked = self.stand_in.expand(len(mask), -1)
         if query is not None:
             asked = torch.where(present["text"].unsqueeze(1), query, asked)
-        owner = mask.nonzero(as_tuple=True)[0]
-        encoded, kept = self.encoders[modality](maps, asked[owner])
-        if self.mirrors(modality):
-            encoded = (encoded + self.encoders[modality](maps.flip(-1), asked[owner])[0]) / 2
-        for i, positions in enumerate(kept):
-            auxiliary[f"{modality}.kept{i}"] = positions
-        summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
-        return summary
+        return asked[mask.nonzero(as_tuple=True)[0]]
+
+    def read_maps(self, modality: Modality, maps: Tensor, asked: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Maps ``(n, channels, h, w)`` through their sparse CNN, ``(n, dim)``, and the positions that it kept."""
+        encoded, kept = self.encoders[modality](maps, asked)
+        return encoded, {f"{modality}.kept{i}": positions for i, positions in enumerate(kept)}
 
 
 MODELS.register("mesm")(
