@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from maeum.media.audio import read_audio
 from maeum.media.boxes import FaceBox
 from maeum.media.faces import FACE_PX, FaceDetector, crop_face
 from maeum.media.info import MediaInfo
+from maeum.media.parallel import read_ahead
 from maeum.media.tracks import track_faces
 from maeum.media.video import sample_frames
 from maeum.types import FaceTrack
@@ -91,8 +92,8 @@ def watch(info: MediaInfo, detector: FaceDetector, every_s: float, margin_px: in
     portraits: dict[tuple[float, FaceBox], bytes] = {}
     try:
         frames = sample_frames(info.path, every_s=every_s)
-        to_search, to_keep = itertools.tee(frames)
-        with _one_thread():
+        with closing(read_ahead(frames)) as early:
+            to_search, to_keep = itertools.tee(early)
             searched = detector.detect_stream(frame.rgb for frame in to_search)
             for boxes, frame in zip(searched, to_keep, strict=True):
                 times.append(frame.time_s)
@@ -137,17 +138,6 @@ def listen(info: MediaInfo, progress: Progress) -> Heard:
 def wave_of(samples: NDArray[np.float32]) -> torch.Tensor:
     """Samples as a tensor ``(n,)``."""
     return torch.from_numpy(np.ascontiguousarray(samples))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The detector's many small steps on one thread: several wait for each other, x17 the work on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _quality(seen: tuple[float, FaceBox]) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from pydantic import Field
 
 from maeum.config import Config
 from maeum.data.augment import FaceAugment, augment_faces
@@ -14,6 +15,7 @@ from maeum.data.augment_pieces import PieceAugment, augment_pieces
 from maeum.data.augment_text import TextAugment, augment_text
 from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset
+from maeum.data.mixup import mix
 from maeum.data.sampler import BucketSampler
 from maeum.types import MODALITIES, Batch, Clip
 
@@ -22,12 +24,14 @@ class AugmentConfig(Config):
     """How training clips vary; None leaves a modality as it is.
 
     drop_modality: probability with which each modality of a clip is withheld; one always stays.
+    mixup: strength of the blend of two clips, see `mix`; 0 blends none.
     """
 
     faces: FaceAugment | None = None
     pieces: PieceAugment | None = None
     text: TextAugment | None = None
     drop_modality: float = 0.0
+    mixup: float = Field(default=0.0, ge=0)
 
 
 class Feed:
@@ -60,7 +64,9 @@ class Feed:
         """The batches of an epoch from number ``start`` on; the same for the same arguments."""
         for number, indices in enumerate(self.sampler.batches(epoch)[start:], start):
             generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) * 1_000_003 + number)
-            yield self.collate(self._vary([self.dataset[i] for i in indices], generator))
+            batch = self.collate(self._vary([self.dataset[i] for i in indices], generator))
+            mixup = self.augment.mixup
+            yield mix(batch, self.dataset.label_set, mixup, generator) if mixup else batch
 
     def _vary(self, clips: list[Clip], generator: torch.Generator) -> list[Clip]:
         augment = self.augment

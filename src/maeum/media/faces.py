@@ -16,6 +16,7 @@ from maeum.media.geometry import bounded_size
 from maeum.media.mtcnn_fast import FastCascade
 from maeum.media.mtcnn_networks import load_networks
 from maeum.media.mtcnn_reference import MIN_FACE_PX
+from maeum.media.parallel import Crew
 
 __all__ = ["FACE_PX", "MARGIN_PX", "FaceBox", "FaceDetector", "centre_crop", "crop_face", "iou", "resize_face"]
 
@@ -26,13 +27,14 @@ class FaceDetector:
     Args:
         min_face_px: smallest face looked for, in pixels of the frame (of the bounded frame, when it is larger).
         max_side_px: a frame whose long side is longer is searched at this size; boxes are in pixels of the frame given.
+        threads: processor threads that share the work; None takes as many as torch uses. Answers do not depend on it.
 
     Raises:
         ModelError: when the weights are missing or damaged.
         InputError: when a setting is out of range.
     """
 
-    def __init__(self, min_face_px: float = MIN_FACE_PX, max_side_px: int = 1920) -> None:
+    def __init__(self, min_face_px: float = MIN_FACE_PX, max_side_px: int = 1920, threads: int | None = None) -> None:
         if not min_face_px >= 12:
             raise InputError(
                 f"min_face_px = {min_face_px} is below 12", item="face detector", remedy="Give 12 or more."
@@ -42,7 +44,7 @@ class FaceDetector:
                 f"max_side_px = {max_side_px} is below 12", item="face detector", remedy="Give 640 or more."
             )
         self.min_face_px, self.max_side_px = float(min_face_px), int(max_side_px)
-        self._cascade = FastCascade(load_networks())
+        self._cascade = FastCascade(load_networks(), Crew(threads))
 
     def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[FaceBox]]:
         """Faces of pictures that need not belong together, the most certain first; each is searched by itself.

@@ -20,7 +20,7 @@ R-Net and O-Net always judge a frame's own pixels. The recall of all this is mea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,7 @@ from maeum.media.integral import IntegralImage
 from maeum.media.mtcnn_networks import OutputNet, ProposalNet, RefineNet
 from maeum.media.mtcnn_proposals import Memory, Proposer, arranged, flat
 from maeum.media.mtcnn_reference import THRESHOLDS, finish
+from maeum.media.parallel import Crew
 
 #: Crops that R-Net and O-Net see at a time.
 _R_CHUNK, _O_CHUNK = 64, 16
@@ -58,17 +59,16 @@ class _Look:
 class FastCascade:
     """P-, R- and O-Net arranged for speed."""
 
-    def __init__(self, networks: tuple[ProposalNet, RefineNet, OutputNet]) -> None:
+    def __init__(self, networks: tuple[ProposalNet, RefineNet, OutputNet], crew: Crew) -> None:
         p, self._r, self._o = networks
-        self._propose = Proposer(p)
+        self._crew = crew
+        self._propose = Proposer(p, crew)
         self._r_body = arranged(self._r.body, (32, 48, 64))
         self._o_body = arranged(self._o.body, (32, 64, 64, 128))
 
     def alone(self, frame: Picture, min_face_px: float) -> Found:
         """Faces of one picture: boxes ``(n, 4)``, confidences ``(n,)``, landmarks ``(n, 5, 2)``; best first."""
-        with torch.inference_mode():
-            picture = IntegralImage(frame)
-            return self._refine(picture, self._propose(picture, min_face_px, Memory())).found
+        return self._look(IntegralImage(frame), min_face_px, Memory()).found
 
     def stream(self, frames: Iterable[Picture], min_face_px: float) -> Iterator[Found]:
         """Faces of successive frames of a recording; a few frames behind what is read."""
@@ -82,7 +82,7 @@ class FastCascade:
             else:  # a new scene
                 yield from self._scene(waiting, key, min_face_px, memory)
                 waiting, memory = [], Memory()
-                key = self._look(frame, min_face_px, memory)
+                key = self._look(IntegralImage(frame), min_face_px, memory)
                 yield key.found
             last = frame
             if len(waiting) == _KEY_EVERY:
@@ -101,21 +101,30 @@ class FastCascade:
     def _between(self, frames: list[Picture], key: _Look, min_face_px: float, memory: Memory) -> Iterator[_Look]:
         """Frames after a key frame; the last of them is a key frame as well, and is looked at first."""
         *inner, end = frames
-        after = self._look(end, min_face_px, memory)
+        after = self._look(IntegralImage(end), min_face_px, memory)
         steady = _steady(key, after)
         before = key
-        for frame in inner:
+        for picture in self._pictures(inner):
             near = np.concatenate((key.suspects, before.suspects, after.suspects))
-            look = self._look(frame, min_face_px, memory, near)
+            look = self._look(picture, min_face_px, memory, near)
             if _lost(steady, look):
-                look = self._look(frame, min_face_px, memory)
+                look = self._look(picture, min_face_px, memory)
             before = look
             yield look
         yield after
 
-    def _look(self, frame: Picture, min_face_px: float, memory: Memory, near: Boxes | None = None) -> _Look:
-        with torch.inference_mode():
-            picture = IntegralImage(frame)
+    def _pictures(self, frames: list[Picture]) -> Iterator[IntegralImage]:
+        """The frames ready for resizing, each prepared while the one before is looked at."""
+        coming = None
+        for frame in frames:
+            ready, coming = coming, self._crew.later(IntegralImage, frame)
+            if ready is not None:
+                yield ready.result()
+        if coming is not None:
+            yield coming.result()
+
+    def _look(self, picture: IntegralImage, min_face_px: float, memory: Memory, near: Boxes | None = None) -> _Look:
+        with self._crew.at_work(), torch.inference_mode():
             return self._refine(picture, self._propose(picture, min_face_px, memory, near))
 
     def _refine(self, picture: IntegralImage, boxes: Boxes) -> _Look:
@@ -132,30 +141,53 @@ class FastCascade:
         return _Look(found, np.concatenate((suspects, found[0])))
 
     def _refined(self, picture: IntegralImage, boxes: Boxes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        offsets, face = np.zeros((len(boxes), 4), np.float32), np.zeros(len(boxes), np.float32)
-        for chunk, crops in _chunks(picture, boxes, 24, _R_CHUNK):
+        """R-Net's box offsets ``(n, 4)`` and certainty ``(n,)``."""
+
+        def judge(crops: Tensor) -> tuple[Tensor, ...]:
             x = self._r.dense(flat(self._r_body(crops)))
-            offsets[chunk], face[chunk] = self._r.offsets(x).numpy(), self._r.face(x).softmax(1)[:, 1].numpy()
-        return offsets, face
+            return self._r.offsets(x), self._r.face(x).softmax(1)[:, 1]
+
+        offsets, face = self._in_parts(judge, picture, boxes, 24, _R_CHUNK, (4, 1))
+        return offsets, face[:, 0]
 
     def _judged(
         self, picture: IntegralImage, boxes: Boxes
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        offsets, face = np.zeros((len(boxes), 4), np.float32), np.zeros(len(boxes), np.float32)
-        points = np.zeros((len(boxes), 10), np.float32)
-        for chunk, crops in _chunks(picture, boxes, 48, _O_CHUNK):
+        """O-Net's box offsets ``(n, 4)``, certainty ``(n,)`` and landmarks ``(n, 10)``."""
+
+        def judge(crops: Tensor) -> tuple[Tensor, ...]:
             x = self._o.dense(flat(self._o_body(crops)))
-            offsets[chunk], face[chunk] = self._o.offsets(x).numpy(), self._o.face(x).softmax(1)[:, 1].numpy()
-            points[chunk] = self._o.landmarks(x).numpy()
-        return offsets, face, points
+            return self._o.offsets(x), self._o.face(x).softmax(1)[:, 1], self._o.landmarks(x)
+
+        offsets, face, points = self._in_parts(judge, picture, boxes, 48, _O_CHUNK, (4, 1, 10))
+        return offsets, face[:, 0], points
+
+    def _in_parts(
+        self,
+        judge: Callable[[Tensor], tuple[Tensor, ...]],
+        picture: IntegralImage,
+        boxes: Boxes,
+        size_px: int,
+        most: int,
+        widths: tuple[int, ...],
+    ) -> list[NDArray[np.float32]]:
+        """What ``judge`` says of the boxes' crops, ``(n, width)`` each; few at a time, for the cache."""
+        inside = windows(boxes, picture.width, picture.height)
+
+        def part(start: int) -> tuple[Tensor, ...]:
+            with torch.inference_mode():
+                crops = torch.from_numpy(picture.crops(inside[start : start + most], size_px))
+                return judge(crops.permute(0, 3, 1, 2))
+
+        said = self._crew.map(part, range(0, len(boxes), most))
+        return [
+            np.concatenate([parts[i].reshape(-1, width).numpy() for parts in said]) if said else _nothing(width)
+            for i, width in enumerate(widths)
+        ]
 
 
-def _chunks(picture: IntegralImage, boxes: Boxes, size_px: int, count: int) -> Iterator[tuple[slice, Tensor]]:
-    """Crops of a few boxes at a time, ``(count, 3, size, size)``, 0..255, channels-last."""
-    inside = windows(boxes, picture.width, picture.height)
-    for start in range(0, len(boxes), count):
-        chunk = slice(start, start + count)
-        yield chunk, torch.from_numpy(picture.crops(inside[chunk], size_px)).permute(0, 3, 1, 2)
+def _nothing(width: int) -> NDArray[np.float32]:
+    return np.zeros((0, width), np.float32)
 
 
 def _cut(before: Picture, after: Picture) -> bool:

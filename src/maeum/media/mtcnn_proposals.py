@@ -11,6 +11,7 @@ request they are looked at only near given places (`mtcnn_fast` says which).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ from maeum.media.boxes import Boxes, moved, squared, suppress
 from maeum.media.integral import IntegralImage
 from maeum.media.mtcnn_networks import ProposalNet
 from maeum.media.mtcnn_reference import CELL_PX, STRIDE_PX, THRESHOLDS, cell_boxes, pyramid_scales
+from maeum.media.parallel import Crew
 
 #: Windows per side of a tile; what a tile's windows see beyond the tile, in pixels of the level.
 _TILE, _BORDER_PX = 16, CELL_PX - STRIDE_PX
@@ -41,15 +43,15 @@ _FINE_LEVELS = 2
 #: Sides of faces that a level shows, as multiples of its window; and how far a face may have moved, in sides.
 _SIDES, _MOVE = (0.5, 2.0), 1.0
 
+_NO_WINDOWS = np.zeros((0, 7), np.float32)
+
 
 @dataclass
 class LevelMemory:
     """What is known of one pyramid level: the blocks as they were when last looked at, and the windows found."""
 
     blocks: NDArray[np.float32]  # (rows, columns, 3)
-    windows: NDArray[np.float32] = field(
-        default_factory=lambda: np.zeros((0, 7), np.float32)
-    )  # row, column, score, offsets
+    windows: NDArray[np.float32] = field(default_factory=lambda: _NO_WINDOWS)  # row, column, score, offsets
 
 
 class Memory:
@@ -59,15 +61,39 @@ class Memory:
         self.levels: dict[tuple[int, int, int, int], LevelMemory] = {}
 
 
-class Proposer:
-    """P-Net arranged for speed."""
+@dataclass(frozen=True)
+class _Plan:
+    """What P-Net has to do on one pyramid level.
 
-    def __init__(self, net: ProposalNet) -> None:
+    runs: rectangles of tiles to look at. kept: windows known from before that still count. blocks: the level's block
+    means; changed: those that are not as remembered. everywhere: whether the outcome is worth remembering.
+    """
+
+    scale: float
+    height: int
+    width: int
+    runs: Sequence[tuple[int, int, int, int]]
+    kept: NDArray[np.float32]
+    blocks: NDArray[np.float32] | None = None
+    changed: NDArray[np.bool_] | None = None
+    everywhere: bool = False
+
+
+class Proposer:
+    """P-Net arranged for speed.
+
+    Args:
+        net: with its weights.
+        crew: the threads that share the levels and their parts.
+    """
+
+    def __init__(self, net: ProposalNet, crew: Crew) -> None:
         assert net.face.bias is not None
         self._body = arranged(net.body, (16, 16, 32))
         self._face = (net.face.weight[1] - net.face.weight[0]).flatten()
         self._face_bias = float(net.face.bias[1] - net.face.bias[0])
         self._offsets = net.offsets.weight.flatten(1), net.offsets.bias
+        self._crew = crew
 
     def __call__(self, picture: IntegralImage, min_face_px: float, memory: Memory, near: Boxes | None = None) -> Boxes:
         """Square proposals ``(n, 4)`` of one frame.
@@ -78,12 +104,17 @@ class Proposer:
             memory: of frames before; brought up to date.
             near: faces ``(n, 4)`` of other frames, near which alone small ones are looked for; None is everywhere.
         """
+        scales = pyramid_scales(picture.width, picture.height, min_face_px)
+        places = [None if near is None or level >= _FINE_LEVELS else _starts(near, s) for level, s in enumerate(scales)]
+        plans = self._crew.map(
+            lambda level: _plan(picture, level[0], memory, level[1]), zip(scales, places, strict=True)
+        )
+        runs = [(plan, run) for plan in plans for run in plan.runs]
+        answers = iter(self._crew.map(lambda part: self._answers(picture, part[0], part[1]), runs))
         found, scores = [], []
-        for level, scale in enumerate(pyramid_scales(picture.width, picture.height, min_face_px)):
-            height, width = int(picture.height * scale + 1), int(picture.width * scale + 1)
-            places = None if near is None or level >= _FINE_LEVELS else _starts(near, scale)
-            windows = self._level(picture, height, width, memory, places)
-            cells, score = cell_boxes(windows[:, 0], windows[:, 1], scale), windows[:, 2]
+        for plan in plans:
+            windows = _settle(picture, plan, list(itertools.islice(answers, len(plan.runs))), memory)
+            cells, score = cell_boxes(windows[:, 0], windows[:, 1], plan.scale), windows[:, 2]
             keep = suppress(cells, score, np.zeros(len(cells), int), 0.5)
             found.append(np.concatenate((cells[keep], windows[keep, 3:]), 1))
             scores.append(score[keep])
@@ -93,57 +124,64 @@ class Proposer:
         keep = suppress(proposals[:, :4], score, np.zeros(len(score), int), 0.7)
         return squared(moved(proposals[keep, :4], proposals[keep, 4:], 0.0))
 
-    def _level(
-        self, picture: IntegralImage, height: int, width: int, memory: Memory, places: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
-        """Windows with faces of one level, ``(n, 7)``: row, column, score, box offsets; in the order of rows.
-
-        With ``places`` (first and last row and column of windows, ``(n, 4)``) only of tiles there.
-        """
-        key = (picture.height, picture.width, height, width)
-        known = memory.levels.get(key)
-        if places is not None and not len(places):
-            return np.zeros((0, 7), np.float32)
-        blocks = picture.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX))
-        look = _tiles(_contrast(blocks), height, width)
-        if known is None:
-            changed = np.ones(blocks.shape[:2], bool)
-            stale = np.ones_like(look)
-        else:
-            changed = (np.abs(blocks - known.blocks) > _CHANGE).any(-1)
-            stale = _tiles(changed, height, width)
-        kept = ~stale
-        if places is not None:
-            near = _near(places, look.shape)
-            look, kept = look & near, kept & near
-        parts = [self._answers(picture, height, width, run) for run in _rectangles(look & stale)]
-        if known is not None:
-            tile_of = (known.windows[:, :2] // _TILE).astype(int)
-            parts.append(known.windows[kept[tile_of[:, 0], tile_of[:, 1]]])
-        windows = np.concatenate(parts) if parts else np.zeros((0, 7), np.float32)
-        windows = windows[np.lexsort((windows[:, 1], windows[:, 0]))]
-        if places is None:  # only a look everywhere is remembered
-            if known is None:
-                known = memory.levels[key] = LevelMemory(blocks)
-            known.blocks[changed] = blocks[changed]
-            known.windows = windows
-        return windows
-
-    def _answers(
-        self, picture: IntegralImage, height: int, width: int, run: tuple[int, int, int, int]
-    ) -> NDArray[np.float32]:
+    def _answers(self, picture: IntegralImage, plan: _Plan, run: tuple[int, int, int, int]) -> NDArray[np.float32]:
         """Windows with faces in a rectangle of tiles: top, bottom (excluded), first column, last column (excluded)."""
         top, bottom, first, last = run
+        height, width = plan.height, plan.width
         step = _TILE * STRIDE_PX
         rows = slice(top * step, min(height, bottom * step + _BORDER_PX))
         cols = slice(first * step, min(width, last * step + _BORDER_PX))
         part = torch.from_numpy(picture.resized(height, width, rows, cols)).permute(2, 0, 1)[None]
-        sites = self._body(part)[0].permute(1, 2, 0)  # (rows, columns, 32), contiguous
-        logits = sites @ self._face + self._face_bias
-        y, x = (logits >= float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))).nonzero(as_tuple=True)
-        offsets = functional.linear(sites[y, x], *self._offsets)
-        places = torch.stack((y + top * _TILE, x + first * _TILE, logits[y, x].sigmoid()), 1)
-        return torch.cat((places.float(), offsets), 1).numpy()
+        with torch.inference_mode():
+            sites = self._body(part)[0].permute(1, 2, 0)  # (rows, columns, 32), contiguous
+            logits = sites @ self._face + self._face_bias
+            y, x = (logits >= float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))).nonzero(as_tuple=True)
+            offsets = functional.linear(sites[y, x], *self._offsets)
+            places = torch.stack((y + top * _TILE, x + first * _TILE, logits[y, x].sigmoid()), 1)
+            return torch.cat((places.float(), offsets), 1).numpy()
+
+
+def _plan(picture: IntegralImage, scale: float, memory: Memory, places: NDArray[np.float32] | None) -> _Plan:
+    """What is to be done on a level.
+
+    With ``places`` (first and last row and column of windows, ``(n, 4)``) only its tiles there count.
+    """
+    height, width = int(picture.height * scale + 1), int(picture.width * scale + 1)
+    if places is not None and not len(places):
+        return _Plan(scale, height, width, (), _NO_WINDOWS)
+    known = memory.levels.get((picture.height, picture.width, height, width))
+    blocks = picture.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX))
+    look = _tiles(_contrast(blocks), height, width)
+    if known is None:
+        changed = np.ones(blocks.shape[:2], bool)
+        stale = np.ones_like(look)
+    else:
+        changed = (np.abs(blocks - known.blocks) > _CHANGE).any(-1)
+        stale = _tiles(changed, height, width)
+    still = ~stale
+    if places is not None:
+        near = _near(places, look.shape)
+        look, still = look & near, still & near
+    kept = _NO_WINDOWS
+    if known is not None:
+        tile_of = (known.windows[:, :2] // _TILE).astype(int)
+        kept = known.windows[still[tile_of[:, 0], tile_of[:, 1]]]
+    return _Plan(scale, height, width, _rectangles(look & stale), kept, blocks, changed, places is None)
+
+
+def _settle(
+    picture: IntegralImage, plan: _Plan, answers: list[NDArray[np.float32]], memory: Memory
+) -> NDArray[np.float32]:
+    """Windows with faces of one level, ``(n, 7)``: row, column, score, box offsets; in the order of rows."""
+    windows = np.concatenate((*answers, plan.kept))
+    windows = windows[np.lexsort((windows[:, 1], windows[:, 0]))]
+    if plan.everywhere:  # only a look everywhere is remembered
+        assert plan.blocks is not None
+        key = (picture.height, picture.width, plan.height, plan.width)
+        known = memory.levels.setdefault(key, LevelMemory(plan.blocks))
+        known.blocks[plan.changed] = plan.blocks[plan.changed]
+        known.windows = windows
+    return windows
 
 
 def _contrast(blocks: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -34,8 +34,8 @@ def class_loss(
 
     Args:
         logits: ``(n, labels)``.
-        target: ``(n,)`` int64 for cross-entropy and bce; ``(n, labels)`` 0/1 for bce; ``(n, labels)`` values in the
-            units of their scales for squared-error.
+        target: ``(n,)`` int64 or ``(n, labels)`` probabilities for cross-entropy and bce; ``(n, labels)`` 0/1 for bce;
+            ``(n, labels)`` values in the units of their scales for squared-error.
         kind: ``cross-entropy`` over exclusive labels; ``bce`` per label (Dai et al. 2021); ``squared-error`` of
             values on scales, each scale counted as 0..1.
         class_weight: cross-entropy: weight per class; bce: weight of the positives per class. ``(labels,)``.
