@@ -15,6 +15,7 @@ from torch import Tensor
 from maeum.analysis.evidence import SILENCE_DBFS, Evidence, check_audio, check_faces, check_text, collect, loudest_dbfs
 from maeum.analysis.observe import Heard, Progress, Watched, listen, watch, wave_of
 from maeum.analysis.segments import Plan, Planned, plan
+from maeum.analysis.words import percent
 from maeum.data.collate import Collator
 from maeum.errors import InputError, MediaError, ModelError
 from maeum.media.activity import speech_regions
@@ -238,7 +239,7 @@ class Recognizer:
         confidence = probs[label]
         reason = None
         if confidence < least:
-            reason = f"not sure enough: {label} with {confidence:.0%}, below the asked {least:.0%}"
+            reason = f"not sure enough: {label} with {percent(confidence)}, below the asked {least:.0%}"
         return Prediction(
             probs=probs,
             label=None if reason else label,
@@ -247,7 +248,14 @@ class Recognizer:
             reason=reason,
             notes=(*evidence.notes, *evidence.explain()),
             id=evidence.clip.id,
+            above=self._above(probs),
         )
+
+    def _above(self, probs: dict[str, float]) -> tuple[str, ...] | None:
+        """The labels above the thresholds of a multi-label model."""
+        if self.pretrained.label_set.task != "multi-label":
+            return None
+        return tuple(name for name, least in self.pretrained.thresholds.items() if probs[name] > least)
 
 
 def load(name_or_dir: str | Path | None = None, device: str = "cpu") -> Recognizer:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from maeum import __version__
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
-from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face
+from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face, percent
 from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
 
@@ -129,6 +129,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["percent"] = percent
     return environment.get_template("report.html.j2")
 
 
@@ -155,9 +156,9 @@ def _lane(
         blocks.append(Block(
             x=round(x, 1), y=y, width=round(w, 1), level=round(y + _BLOCK - filled, 1), filled=round(filled, 1),
             colour=tones[answer.label] if answer.label else NO_ANSWER,
-            label=_fitting(label, f"{label} {sure:.0%}" if answer.label else label, w),
+            label=_fitting(label, f"{label} {percent(sure)}" if answer.label else label, w),
             anchor=f"s{numbers[id(segment)]}",
-            tip=f"{when}, {name}: {label}" + (f" {sure:.0%}" if answer.label else f" ({answer.reason})"),
+            tip=f"{when}, {name}: {label}" + (f" {percent(sure)}" if answer.label else f" ({answer.reason})"),
         ))  # fmt: skip
     face = next((s.face for s in segments if s.face), None)
     return Lane(name, y, portraits.get(face) if face else None, tuple(blocks))
@@ -202,7 +203,7 @@ def _card(number: int, segment: Segment, tones: dict[str, str]) -> Card:
     )
     if len(modalities) > 1:
         bars += [
-            _bar(MODALITY_NAMES[m], f"{answer.modalities[m].share:.0%}", answer.modalities[m].probs, tones)
+            _bar(MODALITY_NAMES[m], percent(answer.modalities[m].share), answer.modalities[m].probs, tones)
             for m in MODALITIES
             if m in answer.modalities
         ]
@@ -213,7 +214,7 @@ def _card(number: int, segment: Segment, tones: dict[str, str]) -> Card:
         face=segment.face,
         text=segment.text,
         label=answer.label,
-        confidence=f"{answer.confidence:.0%}",
+        confidence=percent(answer.confidence),
         colour=colour,
         ink=ink_on(colour),
         bars=tuple(bars),
@@ -229,8 +230,8 @@ def _bar(name: str, weight: str, probs: object, tones: dict[str, str]) -> Bar:
         name=name,
         weight=weight,
         parts=tuple((label, 100 * p / total, tones[label], ink_on(tones[label])) for label, p in ranked if p >= 0.005),
-        top=f"{ranked[0][0]} {ranked[0][1]:.0%}",
-        alt=", ".join(f"{label} {p:.0%}" for label, p in ranked),
+        top=f"{ranked[0][0]} {percent(ranked[0][1])}",
+        alt=", ".join(f"{label} {percent(p)}" for label, p in ranked),
     )
 
 

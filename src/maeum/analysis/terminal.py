@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
-from maeum.analysis.words import MODALITY_NAMES, clock, describe_face
+from maeum.analysis.words import MODALITY_NAMES, clock, describe_face, percent
 from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
 
@@ -119,7 +119,7 @@ def _answer(segment: Segment, tones: dict[str, str], narrow: bool) -> Text:
         return Text("no answer", "dim")
     full = round(answer.confidence * _BAR)
     bar = Text.assemble(("█" * full, tones[answer.label]), ("░" * (_BAR - full), "dim"), " ")
-    return Text.assemble("" if narrow else bar, (answer.label, "bold"), f" {answer.confidence:.0%}")
+    return Text.assemble("" if narrow else bar, (answer.label, "bold"), f" {percent(answer.confidence)}")
 
 
 def _details(segment: Segment, faces: int) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maeum.types import Modality, Prediction
+from maeum.types import Modality
 
 MODALITY_NAMES: dict[Modality, str] = {"faces": "face", "speech": "voice", "text": "words"}
 
@@ -35,6 +35,11 @@ def describe_face(id: int) -> str:
     return f"face {id}"
 
 
-def heading(answer: Prediction) -> str:
-    """The answer in short: ``happiness 82 %`` or ``no answer``."""
-    return f"{answer.label} {answer.confidence:.0%}" if answer.label else "no answer"
+def percent(share: float) -> str:
+    """A probability or a part in whole percent: ``82%``; never ``0%`` or ``100%``, as nothing here is certain.
+
+    >>> percent(0.824), percent(0.9991), percent(0.003)
+    ('82%', '>99%', '<1%')
+    """
+    shown = f"{share:.0%}"
+    return {"0%": "<1%", "100%": ">99%"}.get(shown, shown)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maeum.analysis.report import render_html
 from maeum.analysis.schema import to_dict
-from maeum.analysis.words import clock, describe_face
+from maeum.analysis.words import clock, describe_face, percent
 from maeum.errors import MaeumError
 from maeum.models.card import ModelCard
 from maeum.registry import Registry
@@ -163,7 +163,7 @@ def _srt(timeline: Timeline, card: ModelCard | None) -> str:
 
 def _subtitle(segment: Segment, timeline: Timeline) -> str:
     answer = segment.prediction
-    says = f"{answer.label} {answer.confidence:.0%}" if answer.label else f"no answer ({answer.reason})"
+    says = f"{answer.label} {percent(answer.confidence)}" if answer.label else f"no answer ({answer.reason})"
     who = segment.speaker or (describe_face(segment.face) if segment.face and len(timeline.tracks) > 1 else None)
     return " ".join(f"{who}: {says}".split()) if who else says
 

@@ -11,12 +11,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from maeum.analysis.palette import colours, ink_on
 from maeum.analysis.report import render_html
 from maeum.analysis.schema import SCHEMA, from_dict, to_dict
 from maeum.analysis.terminal import show_timeline
-from maeum.analysis.words import clock
+from maeum.analysis.words import clock, percent
 from maeum.analysis.writers import WRITERS, OutputError, write_timeline, write_whole
 from maeum.errors import ConfigError
 from maeum.labels import EMOTIONS
@@ -26,6 +27,11 @@ from maeum.models.pretrained import load_pretrained
 from maeum.types import Timeline
 
 PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def probs(top: str, value: float) -> dict[str, float]:
+    """Probabilities of the seven emotions with this one on top."""
+    return {name: value if name == top else (1 - value) / 6 for name in EMOTIONS}
 
 
 @pytest.fixture
@@ -203,13 +209,16 @@ def test_an_unknown_format_names_the_nearest():
         _ = WRITERS["htm"]
 
 
-@pytest.mark.parametrize("width", [40, 80, 140])
-def test_the_terminal_shows_each_segment_within_the_width(timeline: Timeline, width: int):
-    from rich.console import Console
-
+def show(timeline: Timeline, width: int) -> str:
+    """What the terminal shows."""
     out = io.StringIO()
     show_timeline(timeline, Console(file=out, width=width, highlight=False, markup=False, emoji=False))
-    shown = out.getvalue()
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_the_terminal_shows_each_segment_within_the_width(timeline: Timeline, width: int):
+    shown = show(timeline, width)
     assert "\x1b" not in shown, "no colour when it is not a terminal"
     assert all(len(line) <= width for line in shown.splitlines() if "/films" not in line)
     flat = " ".join(shown.split())
@@ -224,6 +233,27 @@ def test_colours_are_stable_distinct_and_readable():
     others = colours((*EMOTIONS, "excited", "frustrated", "bored"))
     assert len(set(others.values())) == 10
     assert (ink_on("#ffffff"), ink_on("#000000")) == ("#000000", "#ffffff")
+
+
+def test_nothing_is_certain():
+    assert [percent(p) for p in (1.0, 0.9951, 0.994, 0.5, 0.005, 0.0049, 0.0)] == [
+        ">99%", ">99%", "99%", "50%", "<1%", "<1%", "<1%",
+    ]  # fmt: skip
+
+
+def test_a_very_sure_answer_does_not_read_as_certain(timeline: Timeline, tmp_path: Path):
+    sure = replace(timeline.segments[1].prediction, probs=probs("sadness", 0.9999), confidence=0.9999)
+    certain = replace(timeline, segments=(replace(timeline.segments[1], prediction=sure),))
+    (subtitles,) = write_timeline(certain, tmp_path, ["srt"])
+    shown = {
+        "terminal": show(certain, 80),
+        "report": read_page(render_html(certain)).text,
+        "subtitles": subtitles.read_text(),
+    }
+    for where, text in shown.items():
+        assert "sadness>99%" in "".join(text.split()), where
+    assert "Time by emotion" in shown["report"]
+    assert "100%" not in shown["terminal"] + shown["subtitles"]
 
 
 def test_times_in_words():
