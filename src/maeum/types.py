@@ -131,7 +131,8 @@ class Prediction:
 
     probs: label -> probability; they sum to 1 for single-label models. label: the most probable one, None when there
     was nothing to go on. reason: why it abstains (label None), else None. notes: what to know about an answer that was
-    given (a modality that could not be used, and why).
+    given (a modality that could not be used, and why). above: for multi-label models, the labels above their
+    thresholds.
     """
 
     probs: Mapping[str, float]
@@ -141,6 +142,14 @@ class Prediction:
     reason: str | None = None
     notes: tuple[str, ...] = ()
     id: str | None = None
+    above: tuple[str, ...] | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels that apply: any number for multi-label models, one for others; none where it abstains."""
+        if self.label is None:
+            return ()
+        return (self.label,) if self.above is None else self.above
 
 
 @dataclass(frozen=True)

@@ -111,24 +111,29 @@ def evaluate(
     seed: int = 0,
     metrics: Sequence[str] | None = None,
     absent: Absent = "error",
+    thresholds: Sequence[float] | None = None,
 ) -> Report:
-    """Score test predictions; everything that is tuned is tuned on dev predictions, given apart.
+    """Score test predictions; everything that is tuned is tuned on dev predictions, given apart or before.
 
     Args:
         test: what is scored.
         label_set: what the labels are; metrics are those of its task.
-        dev: what temperature (single-label) and thresholds (multi-label) are fitted on. None: neither is fitted.
+        dev: what temperature (single-label) and thresholds (multi-label) are fitted on. None: neither is fitted here.
         name: of the run.
         resamples: of the bootstrap; 0 makes no intervals.
         seed: of the bootstrap.
         metrics: names, all of the task when None.
         absent: what to do about a class without test items: ``error``, or ``exclude`` it from means and say so.
+        thresholds: that a multi-label model came with, one per label; instead of dev.
 
     Raises:
-        EvaluationError: when dev and test share an utterance, or a score is undefined.
+        EvaluationError: when dev and test share an utterance, thresholds are given beside dev or do not fit, or a
+            score is undefined.
         ConfigError: on an unknown metric.
     """
     if dev is not None:
+        if thresholds is not None:
+            raise EvaluationError("thresholds were given beside the dev predictions to fit them on")
         _check_apart(dev, test)
     names = [n for n in METRICS if METRICS[n].task == label_set.task] if metrics is None else list(metrics)
     for metric in names:
@@ -138,7 +143,6 @@ def evaluate(
     if dev is not None and (both := _speakers(dev) & _speakers(test)):
         notes.append(f"{len(both)} speakers are in dev and in test")
     temperature: float | None = None
-    thresholds: Thresholds | None = None
     logits = test.logits.detach().cpu().double()
     if dev is not None and label_set.task == "single-label":
         temperature = fit_temperature(dev.logits, dev.target)
@@ -148,10 +152,11 @@ def evaluate(
     decided = outputs
     if label_set.task == "multi-label":
         if dev is not None:
-            thresholds = choose_thresholds(label_set.activate(dev.logits.detach().cpu().double()), dev.target)
-            decided = thresholds.apply(outputs)
+            thresholds = choose_thresholds(label_set.activate(dev.logits.detach().cpu().double()), dev.target).values
+        if thresholds is not None:
+            decided = Thresholds(tuple(thresholds)).apply(outputs)
         else:
-            notes.append("no dev predictions were given: thresholds are 0.5")
+            notes.append("no thresholds were fitted on dev predictions: they are 0.5")
     scores = {}
     for metric in names:
         interval = None
@@ -175,7 +180,7 @@ def evaluate(
         groups=groups,
         scores=scores,
         temperature=temperature,
-        thresholds=None if thresholds is None else thresholds.values,
+        thresholds=None if thresholds is None else tuple(thresholds),
         notes=tuple(notes),
         **_details(label_set, outputs, decided, test.target),
     )

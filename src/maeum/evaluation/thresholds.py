@@ -19,7 +19,7 @@ class Thresholds:
     """A label is on above its threshold. dev_f1: F1 on dev at it; None without positive dev items."""
 
     values: tuple[float, ...]
-    dev_f1: tuple[float | None, ...]
+    dev_f1: tuple[float | None, ...] = ()
 
     def apply(self, probs: ArrayLike) -> Floats:
         """0/1 of each label, ``(n, labels)``; raises EvaluationError when the number of labels differs."""

@@ -1,21 +1,25 @@
-"""Fit a trained model's temperatures on dev items of several corpora, one for each set of modalities, and finish
-its card.
-"""
+"""Finish a trained model: fit its temperatures or thresholds on dev items of several corpora, and write its card."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
+
+import torch
 
 from maeum.config import Config
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError
 from maeum.evaluation.calibration import fit_temperature
+from maeum.evaluation.report import PredictionSet
+from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.scores import card_scores
 from maeum.experiments.terms import terms_of
+from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, Score
 from maeum.models.pretrained import (
     Calibration,
@@ -26,26 +30,30 @@ from maeum.models.pretrained import (
 )
 from maeum.types import MODALITIES, Modality
 
+#: What the card of a single-label model lists.
+_LISTED = ("accuracy", "uar", "macro_f1", "ece")
+
 
 class DevConfig(Config):
     """Dev items for some sets of modalities.
 
     store, part: where they are. subsets: the sets they stand for, such as ``["speech"]``; every set of the store's
-    when None. metrics: which scores the card lists.
+    when None. metrics: which scores the card lists; accuracy, UAR, macro F1 and ECE when None, of a multi-label model
+    all.
     """
 
     store: Path
     part: str = "dev"
     subsets: tuple[tuple[Modality, ...], ...] | None = None
-    metrics: tuple[str, ...] = ("accuracy", "uar", "macro_f1", "ece")
+    metrics: tuple[str, ...] | None = None
 
 
 class CalibrateConfig(Config):
     """How a model is finished.
 
-    model: the trained folder; the data and limits on its card go on to apply. dev: what each temperature is fitted on;
-    a set that is named twice is fitted on its first. trained_on: stores whose licences the weights carry. half: store
-    weights as float16.
+    model: the trained folder; the data and limits on its card go on to apply. dev: what temperatures and thresholds are
+    fitted on; of a set that is named twice the first counts. trained_on: stores whose licences the weights carry. half:
+    store weights as float16.
     """
 
     name: str
@@ -62,23 +70,40 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
     """Write the finished model folder and give it.
 
     Raises:
-        ConfigError: when the model is not single-label.
+        ConfigError: when the model answers with scales.
         StoreError, ModelError: when something cannot be read or written.
     """
     out = Path(out)
     source = load_pretrained(config.model)
-    if source.label_set.task != "single-label":
-        raise ConfigError("temperatures are fitted for single-label models only", item=source.name)
-    temperatures: dict[str, float] = {}
+    if source.label_set.task == "dimensional":
+        raise ConfigError("answers with scales, for which nothing is fitted", item=source.name)
+    said: dict[str, PredictionSet] = {}
     for dev in config.dev:
         for subset in _subsets(dev, source):
-            if subset_name(subset) not in temperatures:
-                temperatures[subset_name(subset)] = _fit(source, dev, subset)
-    _write(config, source, temperatures, (), out)
+            if subset_name(subset) not in said:
+                said[subset_name(subset)] = _predict(source, dev, subset)
+    calibration = fit(said, source.label_set)
+    _write(config, source, calibration, (), out)
     finished = load_pretrained(out)
     scores = tuple(score for dev in config.dev for score in _scores(finished, dev))
-    _write(config, source, temperatures, scores, out)
+    _write(config, source, calibration, scores, out)
     return load_pretrained(out)
+
+
+def fit(said: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibration:
+    """What dev predictions say about a model that was not calibrated before.
+
+    Args:
+        said: predictions by the modalities that were present, such as ``faces+speech``.
+        label_set: for single-label ones each gets a temperature; multi-label ones get their thresholds from all
+            together, as there is one per label; scales get nothing.
+    """
+    if label_set.task == "single-label":
+        return Calibration(temperatures={name: fit_temperature(s.logits, s.target) for name, s in said.items()})
+    if label_set.task == "multi-label":
+        probs = label_set.activate(torch.cat([s.logits for s in said.values()]).double())
+        return Calibration(thresholds=choose_thresholds(probs, torch.cat([s.target for s in said.values()])).values)
+    return Calibration()
 
 
 def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
@@ -88,22 +113,22 @@ def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
     return [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
 
 
-def _fit(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> float:
+def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> PredictionSet:
     dataset = StoreDataset(dev.store, dev.part, source.label_set, subset, labelled=True)
-    said = predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
-    return fit_temperature(said.logits, said.target)
+    return predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
 
 
 def _scores(finished: Pretrained, dev: DevConfig) -> list[Score]:
     out: list[Score] = []
+    metrics = dev.metrics or (_LISTED if finished.label_set.task == "single-label" else None)
     for subset in _subsets(dev, finished):
-        done = evaluate(finished, dev.store, dev.part, subset, metrics=dev.metrics)
+        done = evaluate(finished, dev.store, dev.part, subset, metrics=metrics)
         out += card_scores(done.report, f"{done.corpus} {done.part}, {subset_name(subset)}")
     return out
 
 
 def _write(
-    config: CalibrateConfig, source: Pretrained, temperatures: dict[str, float], scores: tuple[Score, ...], out: Path
+    config: CalibrateConfig, source: Pretrained, calibration: Calibration, scores: tuple[Score, ...], out: Path
 ) -> None:
     terms = terms_of(config.trained_on)
     non_commercial = terms.non_commercial or source.card.non_commercial
@@ -129,6 +154,6 @@ def _write(
         card=card,
         tokenizer=source.tokenizer,
         settings=source.settings,
-        calibration=Calibration(temperatures=temperatures),
+        calibration=calibration,
         half=config.half,
     )

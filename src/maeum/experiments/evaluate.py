@@ -39,7 +39,7 @@ def evaluate(
     batch_size: int = 64,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Scores of a trained model; its temperature is the one it came with, nothing is fitted here.
+    """Scores of a trained model; its temperatures and thresholds are those it came with, nothing is fitted here.
 
     Items without a label, or without any of the modalities, cannot be scored: the report's notes count them.
 
@@ -70,7 +70,14 @@ def evaluate(
     said = predict_pretrained(pretrained, dataset, batch_size=batch_size, on_batch=on_batch)
     manifest = corpus.manifest
     name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(given)}"
-    report = score(said, pretrained.label_set, name=name, resamples=resamples, metrics=metrics)
+    report = score(
+        said,
+        pretrained.label_set,
+        name=name,
+        resamples=resamples,
+        metrics=metrics,
+        thresholds=pretrained.calibration.thresholds,
+    )
     report = replace(report, notes=(*report.notes, *dataset.left_out_notes()))
     return Evaluation(pretrained.name, str(manifest["name"]), part, given, report)
 

@@ -22,8 +22,8 @@ from maeum.data.sampler import BucketSampler
 from maeum.data.shards import atomic_write
 from maeum.errors import ConfigError, EvaluationError, StoreError
 from maeum.evaluation.base import METRICS
-from maeum.evaluation.calibration import fit_temperature
 from maeum.evaluation.report import PredictionSet, Report, evaluate
+from maeum.experiments.calibrate import fit
 from maeum.experiments.checks import check_apart, check_settings, check_text
 from maeum.experiments.curves import tensorboard
 from maeum.experiments.predict import collator, predict_items
@@ -172,17 +172,15 @@ def finish(
     """Calibrate on dev, score, and write the model folder."""
     label_set = dev_set.label_set
     said = predict_items(model, dev_set, collator(tokenizer, recipe.inputs), device=device)
-    calibration = Calibration()
-    if label_set.task == "single-label":
-        present: set[Modality] = set()
-        for data in recipe.dev:
-            present |= set(data.modalities or MODALITIES)
-        there = tuple(m for m in MODALITIES if m in present and m in getattr(model, "modalities", MODALITIES))
-        temperature = fit_temperature(said.logits, said.target)
-        calibration = Calibration(temperatures={subset_name(there): temperature})
-        said = PredictionSet(said.ids, said.logits / temperature, said.target, said.groups)
-    report = _whole_report(said, label_set, recipe.name)
-    report = replace(report, notes=(*report.notes, *dev_set.left_out_notes()))
+    present: set[Modality] = set()
+    for data in recipe.dev:
+        present |= set(data.modalities or MODALITIES)
+    there = tuple(m for m in MODALITIES if m in present and m in getattr(model, "modalities", MODALITIES))
+    calibration = fit({subset_name(there): said}, label_set)
+    said = replace(said, logits=said.logits / calibration.temperature(there))
+    report = _whole_report(said, label_set, recipe.name, calibration.thresholds)
+    flattered = () if calibration == Calibration() else ("the model was calibrated on these same items",)
+    report = replace(report, notes=(*report.notes, *flattered, *dev_set.left_out_notes()))
     report.save(out / "dev.json")
     terms = _terms(recipe)
     card = ModelCard(
@@ -307,10 +305,10 @@ def _all_scores(said: PredictionSet, label_set: LabelSet) -> dict[str, float]:
     return {name: METRICS[name].function(outputs, target, "exclude") for name in names}
 
 
-def _whole_report(said: PredictionSet, label_set: LabelSet, name: str) -> Report:
+def _whole_report(said: PredictionSet, label_set: LabelSet, name: str, thresholds: tuple[float, ...] | None) -> Report:
     """All scores; without those that are undefined because dev lacks a class."""
     try:
-        return evaluate(said, label_set, name=name)
+        return evaluate(said, label_set, name=name, thresholds=thresholds)
     except EvaluationError:
         outputs, target = label_set.activate(said.logits.double()).numpy(), said.target.numpy()
         defined = []
@@ -320,7 +318,7 @@ def _whole_report(said: PredictionSet, label_set: LabelSet, name: str) -> Report
             except EvaluationError:
                 continue
             defined.append(metric)
-        return evaluate(said, label_set, name=name, metrics=defined)
+        return evaluate(said, label_set, name=name, metrics=defined, thresholds=thresholds)
 
 
 def _words(line: Mapping[str, Any]) -> str:

@@ -47,9 +47,14 @@ class InputSettings(Config):
 
 
 class Calibration(Config):
-    """Temperatures fitted on dev predictions, by the modalities that were present, such as ``faces+speech``."""
+    """What was fitted on dev predictions.
+
+    temperatures: of a single-label model, by the modalities that were present, such as ``faces+speech``. thresholds: of
+    a multi-label model, one per label, above which it applies; 0.5 for all where none were fitted.
+    """
 
     temperatures: dict[str, float] = Field(default_factory=dict)
+    thresholds: tuple[float, ...] | None = None
 
     def temperature(self, present: tuple[Modality, ...]) -> float:
         """Temperature for a set of modalities; 1 where none was fitted."""
@@ -77,6 +82,12 @@ class Pretrained:
     settings: InputSettings
     calibration: Calibration
     card: ModelCard
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Of a multi-label model, the probability of each label above which it applies."""
+        values = self.calibration.thresholds or (0.5,) * len(self.label_set)
+        return dict(zip(self.label_set.names, values, strict=True))
 
     def probabilities(self, output: ModelOutput) -> tuple[Tensor, dict[Modality, Tensor], dict[Modality, Tensor]]:
         """Calibrated answers of a batch.
@@ -135,7 +146,7 @@ def save_pretrained(
         card: what users must know.
         tokenizer: of its text branch.
         settings: how recordings become its input.
-        calibration: its temperatures.
+        calibration: its temperatures or thresholds.
         half: store weights as float16 (half the size; computed in float32 all the same).
 
     Raises:
@@ -190,6 +201,13 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
     stored = _Stored.load(folder / _CONFIG)
     card = ModelCard.load(folder / _CARD)
     label_set = LabelSet.from_dict(stored.labels)
+    thresholds = stored.calibration.thresholds
+    if thresholds is not None and len(thresholds) != len(label_set):
+        raise ModelError(
+            f"has {len(thresholds)} thresholds for {len(label_set)} labels",
+            item=folder / _CONFIG,
+            remedy="Calibrate the model again.",
+        )
     model = MODELS[stored.model].build(stored.network)
     try:
         weights = load_file(folder / _WEIGHTS)

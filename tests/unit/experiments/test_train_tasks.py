@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError, ModelError
+from maeum.evaluation.thresholds import choose_thresholds
+from maeum.experiments.calibrate import CalibrateConfig, calibrate
 from maeum.experiments.evaluate import evaluate
+from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.terms import terms_of
 from maeum.experiments.train import train
 from maeum.models.card import ModelCard
-from maeum.models.pretrained import load_pretrained
+from maeum.models.pretrained import Calibration, load_pretrained, save_pretrained
 
 WORDS = ("lovely happy day", "so sad i cry", "leave me alone")
 NETWORK = {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16,
@@ -66,6 +71,29 @@ def test_several_labels_are_learned_and_evaluated(tmp_path: Path) -> None:
     again = evaluate(report.model, store, "dev", resamples=10)
     assert again.report["mean_f1"] == pytest.approx(report.report["mean_f1"], abs=1e-5)
     assert report.report["mean_f1"] > 0.8
+
+
+def test_thresholds_are_fitted_on_dev_kept_and_used(tmp_path: Path) -> None:
+    options = {"labels": ["joy", "calm", "sorrow", "rage"], "task": "multi-label"}
+    store = make_store(tmp_path / "x", "label", LABELS, options)
+    report = train(recipe(store, "bce", "mean_f1", training={"epochs": 1, "loss": "bce"}), tmp_path / "run")
+    trained = load_pretrained(report.model)
+    dev = StoreDataset(store, "dev", trained.label_set, ("text",), labelled=True)
+    said = predict_items(trained.model, dev, collator(trained.tokenizer, trained.settings))
+    fitted = choose_thresholds(said.logits.double().sigmoid(), said.target).values
+    assert fitted != (0.5,) * 4, "else this test shows nothing"
+    assert trained.calibration.thresholds == report.report.thresholds == fitted
+    assert evaluate(trained, store, "dev", resamples=0).report.thresholds == fitted
+    never = replace(trained, calibration=Calibration(thresholds=(1.0, *fitted[1:])))
+    assert evaluate(never, store, "dev", resamples=0).report.classes[0]["predicted"] == 0
+
+    save_pretrained(tmp_path / "bare", kind="fe2e", model=trained.model, label_set=trained.label_set,
+                    card=trained.card, tokenizer=trained.tokenizer)  # fmt: skip
+    config = {"name": "done", "title": "Done", "model": str(tmp_path / "bare"), "dev": [{"store": str(store)}],
+              "trained_on": [str(store)], "intended_use": "tests", "limits": "all", "half": False}  # fmt: skip
+    done = calibrate(CalibrateConfig.parse(config), tmp_path / "done")
+    assert done.calibration == Calibration(thresholds=fitted)
+    assert {score.name for score in done.card.scores} == {"mean_wacc", "mean_f1"}
 
 
 def test_items_without_a_label_are_counted(scales: Path, tmp_path: Path) -> None:

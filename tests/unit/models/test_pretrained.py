@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,20 @@ def test_each_set_of_modalities_has_its_own_temperature(folder: Path) -> None:
     torch.testing.assert_close(fused, expected)
     torch.testing.assert_close(own["faces"][1], fused[1])  # alone, a modality's own answer is the answer
     torch.testing.assert_close(own["text"][2], fused[2])
+
+
+def test_thresholds_are_kept_and_were_not_always_there(folder: Path) -> None:
+    assert set(load_pretrained(folder).thresholds.values()) == {0.5}
+    text = (folder / "config.json").read_text()
+    assert '"thresholds": null' in text
+    (folder / "config.json").write_text(re.sub(r',\s*"thresholds": null', "", text))
+    assert load_pretrained(folder).calibration.thresholds is None
+    given = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
+    (folder / "config.json").write_text(text.replace('"thresholds": null', f'"thresholds": {given}'))
+    assert load_pretrained(folder).thresholds == dict(zip(EKMAN.names, given, strict=True))
+    (folder / "config.json").write_text(text.replace('"thresholds": null', '"thresholds": [0.5]'))
+    with pytest.raises(ModelError, match="1 thresholds for 7 labels"):
+        load_pretrained(folder)
 
 
 def test_shares_sum_to_one_and_absent_modalities_have_none(folder: Path) -> None:
