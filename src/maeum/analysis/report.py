@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from maeum import __version__
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
-from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face, percent
+from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face, percent, shortened
 from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
 
@@ -129,7 +129,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = percent
+    environment.filters |= {"percent": percent, "shortened": shortened}
     return environment.get_template("report.html.j2")
 
 

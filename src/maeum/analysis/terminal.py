@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
-from maeum.analysis.words import MODALITY_NAMES, clock, describe_face, percent
+from maeum.analysis.words import MODALITY_NAMES, clock, describe_face, percent, shortened
 from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
 
@@ -23,15 +23,19 @@ def show_timeline(timeline: Timeline, console: Console, card: ModelCard | None =
     lanes = lanes_of(timeline)
     answered = [s for s in timeline.segments if s.prediction.label]
     if answered and timeline.duration_s > 0:
-        width = max(20, min(console.width, _MOST_WIDTH) - 10)
+        room = min(console.width, _MOST_WIDTH)
+        margin = min(max(len(name) for name, _ in lanes), max(7, room // 6)) + 2
+        width = max(20, room - margin - 1)
         console.print()
         for name, segments in lanes:
             console.print(
-                Text(f"{name[:8]:<9}") + _strip(segments, timeline.duration_s, width, tones),
+                Text(f"{shortened(name, margin - 2):<{margin}}") + _strip(segments, timeline.duration_s, width, tones),
                 no_wrap=True,
                 overflow="crop",
             )
-        console.print(Text(" " * 9) + _axis(timeline.duration_s, width), style="dim", no_wrap=True, overflow="crop")
+        console.print(
+            Text(" " * margin) + _axis(timeline.duration_s, width), style="dim", no_wrap=True, overflow="crop"
+        )
     console.print()
     console.print(_table(timeline, tones, console.width))
     for note in timeline.notes:
@@ -81,9 +85,16 @@ def _cell(segment: Segment | None, width: int, tones: dict[str, str]) -> Text:
     if segment is None:
         return Text("·" * width, "dim")
     label = segment.prediction.label
-    shown = f"▏{label or '?'} "[:width]  # the thin edge keeps neighbours of one emotion apart
+    shown = f"▏{_fitting(label or '?', width - 1)}"  # the thin edge keeps neighbours of one emotion apart
     tone = tones[label] if label else NO_ANSWER
     return Text(f"{shown:<{width}}", Style(color=ink_on(tone), bgcolor=tone))
+
+
+def _fitting(label: str, width: int) -> str:
+    """A label, with a mark where it is cut; very short ones are the abbreviation that everybody would choose."""
+    if len(label) <= width:
+        return label
+    return f"{label[: width - 1]}…" if width > 3 else label[:width]
 
 
 def _axis(duration_s: float, width: int) -> Text:

@@ -35,6 +35,18 @@ def describe_face(id: int) -> str:
     return f"face {id}"
 
 
+def shortened(text: str, width: int) -> str:
+    """A text in at most so many signs; its middle gives way, as names often differ at their end only.
+
+    >>> shortened("SPEAKER_00", 10), shortened("SPEAKER_00", 8)
+    ('SPEAKER_00', 'SPEA…_00')
+    """
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
 def percent(share: float) -> str:
     """A probability or a part in whole percent: ``82%``; never ``0%`` or ``100%``, as nothing here is certain.
 

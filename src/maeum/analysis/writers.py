@@ -40,7 +40,7 @@ WRITERS: Registry[Writer] = Registry("format", "maeum.writers")
 def write_timeline(
     timeline: Timeline,
     folder: Path | str,
-    formats: Iterable[str] = ("json",),
+    formats: str | Iterable[str] = ("json",),
     *,
     card: ModelCard | None = None,
     stem: str | None = None,
@@ -54,7 +54,7 @@ def write_timeline(
     Args:
         timeline: what to write.
         folder: where; made if absent.
-        formats: names in `WRITERS`.
+        formats: names in `WRITERS`: several, or one text with commas such as ``"html,json"``.
         card: the model's card, for formats that show it.
         stem: name of the files without the ending, instead of the recording's.
         keep: files that must not be replaced, such as the transcript.
@@ -67,7 +67,8 @@ def write_timeline(
         ConfigError: on an unknown format.
     """
     folder, source = Path(folder), Path(timeline.source)
-    writers = [WRITERS[name] for name in formats]
+    names = formats.split(",") if isinstance(formats, str) else formats
+    writers = [WRITERS[name.strip()] for name in names]
     written = []
     _make_folder(folder)
     for writer in writers:

@@ -17,7 +17,7 @@ from maeum.analysis.palette import colours, ink_on
 from maeum.analysis.report import render_html
 from maeum.analysis.schema import SCHEMA, from_dict, to_dict
 from maeum.analysis.terminal import show_timeline
-from maeum.analysis.words import clock, percent
+from maeum.analysis.words import clock, percent, shortened
 from maeum.analysis.writers import WRITERS, OutputError, write_timeline, write_whole
 from maeum.errors import ConfigError
 from maeum.labels import EMOTIONS
@@ -204,6 +204,18 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(timeline: Timeline, tmp
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("formats", ["html", "html,srt", ("html", "srt")])
+def test_formats_may_be_one_text(timeline: Timeline, tmp_path: Path, formats: str):
+    written = write_timeline(timeline, tmp_path, formats)
+    assert [p.suffix for p in written] == ([".html"] if formats == "html" else [".html", ".srt"])
+
+
+def test_an_unknown_format_is_an_error_before_anything_is_written(timeline: Timeline, tmp_path: Path):
+    with pytest.raises(ConfigError, match="pdf"):
+        write_timeline(timeline, tmp_path / "out", "html,pdf")
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_format_names_the_nearest():
     with pytest.raises(ConfigError, match="html"):
         _ = WRITERS["htm"]
@@ -233,6 +245,28 @@ def test_colours_are_stable_distinct_and_readable():
     others = colours((*EMOTIONS, "excited", "frustrated", "bored"))
     assert len(set(others.values())) == 10
     assert (ink_on("#ffffff"), ink_on("#000000")) == ("#000000", "#ffffff")
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_lanes_whose_names_are_long_can_be_told_apart(timeline: Timeline, width: int):
+    names = ("A very long name of somebody, the first", "A very long name of somebody, the second")
+    segments = tuple(replace(timeline.segments[0], face=None, speaker=name) for name in names)
+    shown = show(replace(timeline, segments=segments, tracks=()), width)
+    lanes = [line for line in shown.splitlines() if "▏" in line]
+    assert len(lanes) == 2
+    starts = [line[: line.index("·")].strip() for line in lanes]
+    assert len(set(starts)) == 2
+    assert all("…" in start and start.startswith("A v") for start in starts)
+    assert all(len(line) <= width for line in lanes)
+
+
+def test_a_cut_label_has_a_mark(timeline: Timeline):
+    short = replace(timeline, segments=(replace(timeline.segments[0], start_s=2.0, end_s=3.0),))
+    lane = next(line for line in show(short, 80).splitlines() if "▏" in line)
+    assert "▏hap…" in lane or "▏happ…" in lane
+    whole = next(line for line in show(timeline, 120).splitlines() if "▏" in line)
+    assert "▏happiness " in whole
+    assert shortened("SPEAKER_01", 8) == "SPEA…_01"
 
 
 def test_nothing_is_certain():
