@@ -22,7 +22,8 @@ from maeum.models.pretrained import InputSettings
 from maeum.types import MODALITIES, Clip, Modality
 
 #: Sound shorter than this says nothing about a voice; sound that never rises above this level is silence.
-SHORTEST_S, SILENCE_DBFS = 0.2, -70.0
+SHORTEST_S, SILENCE_DBFS = 0.2, -90.0
+NO_VOICE = "there is sound, but no voice was found in it"
 #: A face picture whose standard deviation, of 255 grey levels, is not above this shows nothing.
 FLATTEST = 1.0
 _LEVEL_WINDOW_S = 0.05
@@ -118,16 +119,32 @@ def _has_words(text: str) -> bool:
 
 def _pieces(wave: Tensor, settings: InputSettings) -> tuple[Tensor | None, str | None]:
     """Log-mel pieces of a voice, or why there are none."""
-    seconds = len(wave) / SAMPLE_RATE_HZ
-    if seconds < SHORTEST_S:
-        return None, f"no speech: {seconds:.2f} s of sound is too short"
-    if loudest_dbfs(wave) < SILENCE_DBFS:
-        return None, "no speech: the sound is silent"
+    if problem := _why_nothing_is_heard(wave):
+        return None, problem
     if settings.trim_silence and (regions := speech_regions(wave)):
         start, end = round(regions[0][0] * SAMPLE_RATE_HZ), round(regions[-1][1] * SAMPLE_RATE_HZ)
         if end - start >= SHORTEST_S * SAMPLE_RATE_HZ:
             wave = wave[start:end]
     return mel_pieces(wave), None
+
+
+def why_no_speech(wave: Tensor) -> str | None:
+    """Why sound holds nothing to judge a voice by (too short, silent, nobody speaks), or None where it may.
+
+    Args:
+        wave: ``(n,)`` float32 at 16 kHz.
+    """
+    problem = _why_nothing_is_heard(wave)
+    if problem is None and not speech_regions(wave):
+        problem = f"no speech: {NO_VOICE}"
+    return problem
+
+
+def _why_nothing_is_heard(wave: Tensor) -> str | None:
+    seconds = len(wave) / SAMPLE_RATE_HZ
+    if seconds < SHORTEST_S:
+        return f"no speech: {seconds:.2f} s of sound is too short"
+    return "no speech: the sound is silent" if loudest_dbfs(wave) < SILENCE_DBFS else None
 
 
 def loudest_dbfs(wave: Tensor) -> float:

@@ -12,7 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maeum.analysis.evidence import SILENCE_DBFS, Evidence, check_audio, check_faces, check_text, collect, loudest_dbfs
+from maeum.analysis.evidence import (
+    NO_VOICE,
+    SILENCE_DBFS,
+    Evidence,
+    check_audio,
+    check_faces,
+    check_text,
+    collect,
+    loudest_dbfs,
+    why_no_speech,
+)
 from maeum.analysis.observe import Heard, Progress, Watched, listen, watch, wave_of
 from maeum.analysis.segments import Plan, Planned, plan
 from maeum.analysis.words import percent
@@ -96,7 +106,7 @@ class Recognizer:
             min_confidence: below this confidence it abstains.
 
         Returns:
-            `Prediction`. Where nothing given can be used (silence, no face, no word), its label is None, ``reason``
+            `Prediction`. Where nothing given can be used (no voice, no face, no word), its label is None, ``reason``
             says why, and its probabilities are equal.
 
         Raises:
@@ -107,12 +117,17 @@ class Recognizer:
             raise InputError("nothing was given", item="predict", remedy="Give at least one of audio=, faces=, text=.")
         if audio is None and sample_rate_hz is not None:
             raise InputError("was given without audio", item="sample_rate_hz", remedy="Add audio=, or leave it out.")
+        wave = None if audio is None else wave_of(check_audio(audio, sample_rate_hz))
+        problems: dict[Modality, str] = {}
+        if wave is not None and "speech" in self.modalities and (problem := why_no_speech(wave)):
+            wave, problems = None, {"speech": problem}
         evidence = collect(
             "prediction",
             faces=None if faces is None else check_faces(faces),
-            wave=None if audio is None else wave_of(check_audio(audio, sample_rate_hz)),
+            wave=wave,
             text=None if text is None else check_text(text),
             settings=self.pretrained.settings,
+            problems=problems,
         )
         return replace(self._answer([evidence], min_confidence)[0], id=None)
 
@@ -152,6 +167,8 @@ class Recognizer:
             raise MediaError("; ".join(reasons), item=path, remedy="Copy or convert it again.")
         duration_s = info.duration_s or max(watched.end_s, len(heard.samples) / SAMPLE_RATE_HZ)
         voice, sound_notes = _voice(heard)
+        if not voice:
+            heard = replace(heard, missing=sound_notes[0])  # what is heard is no voice, whatever a transcript says
         planned = plan(duration_s, lines, voice, [f.presence for f in watched.faces], settings.frame_every_s)
         planned, watched = _numbered(planned, watched)
         tell("emotions", 0.0, duration_s)
@@ -301,7 +318,7 @@ def _voice(heard: Heard) -> tuple[list[tuple[float, float]], list[str]]:
     if loudest_dbfs(wave) < SILENCE_DBFS:
         return [], ["the sound is silent"]
     regions = [(float(a), float(b)) for a, b in speech_regions(wave)]
-    return regions, [] if regions else ["there is sound, but no voice was found in it"]
+    return regions, [] if regions else [NO_VOICE]
 
 
 def _nothing(

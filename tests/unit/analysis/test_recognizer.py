@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import maeum
+from maeum.analysis.evidence import why_no_speech
 from maeum.analysis.recognizer import Recognizer
 from maeum.data.collate import Collator
 from maeum.errors import InputError, MediaError, ModelError, TranscriptError
@@ -123,6 +124,41 @@ def test_what_cannot_be_used_is_named_beside_an_answer(recognizer: Recognizer):
     answer = recognizer.predict(text="lovely", audio=np.zeros(16000), sample_rate_hz=8000, faces=[])
     assert answer.label is not None
     assert answer.notes == ("no face", "no speech: the sound is silent")
+
+
+_CHANCE = np.random.default_rng(0)
+_SECONDS = np.arange(32000) / 16000
+NO_VOICE = {
+    "noise": _CHANCE.normal(0, 0.1, 32000),
+    "quiet noise": _CHANCE.normal(0, 0.001, 32000),
+    "a tone": 0.3 * np.sin(2 * np.pi * 440 * _SECONDS),
+    "hum": sum(0.1 / k * np.sin(2 * np.pi * 50 * k * _SECONDS) for k in range(1, 9)) + _CHANCE.normal(0, 2e-3, 32000),
+    "clicks": np.where(np.arange(32000) % 7001 == 5000, 0.8, _CHANCE.normal(0, 1e-4, 32000)),
+}
+
+
+@pytest.mark.parametrize("sound", NO_VOICE.values(), ids=NO_VOICE)
+def test_sound_without_a_voice_gets_no_answer(recognizer: Recognizer, sound: Any):
+    alone = recognizer.predict(audio=sound, sample_rate_hz=16000)
+    assert (alone.label, alone.reason) == (None, "no speech: there is sound, but no voice was found in it")
+    beside = recognizer.predict(audio=sound, sample_rate_hz=16000, text="lovely")
+    assert tuple(beside.modalities) == ("text",)
+    assert beside.notes == (alone.reason,)
+    assert beside.probs == pytest.approx(dict(recognizer.predict(text="lovely").probs))
+
+
+@pytest.mark.parametrize("gain", [1.0, 10**-1.5])
+def test_a_voice_is_not_refused(recognizer: Recognizer, voice: Any, gain: float):
+    noisy = voice + _CHANCE.normal(0, 0.2 * np.sqrt(np.mean(voice**2)), len(voice))
+    for sound, rate_hz in ((voice, 16000), (voice[::2], 8000), (noisy, 16000)):
+        assert recognizer.predict(audio=gain * sound, sample_rate_hz=rate_hz).label is not None
+
+
+def test_no_utterance_of_the_corpora_is_refused(shared_data: Path):
+    """Every twentieth; docs/results/voice-activity.md has all of them, and under worse conditions."""
+    files = [f for corpus in ("ravdess", "emodb") for f in sorted((shared_data / corpus).glob("*.flac"))[::20]]
+    assert len(files) > 70
+    assert [f.stem for f in files if why_no_speech(torch.from_numpy(read_audio(f).samples))] == []
 
 
 def test_below_the_asked_confidence_it_abstains_but_shows_its_probabilities(recognizer: Recognizer):
@@ -258,6 +294,17 @@ def test_nobody_seen_or_heard_is_one_segment_that_abstains(
     (segment,) = recognizer.analyse(clip).segments
     assert (segment.start_s, segment.prediction.label) == (0.0, None)
     assert segment.prediction.reason == "no face in 2 pictures; the sound is silent"
+
+
+def test_noise_is_not_heard_as_a_voice_even_with_a_transcript(
+    recognizer: Recognizer, tmp_path: Path, make_media: Callable[..., Path]
+):
+    clip = make_media(tmp_path / "noise.wav", sound=NO_VOICE["noise"].astype(np.float32), container_format="wav")
+    (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:02,000\nlovely\n")
+    timeline = recognizer.analyse(clip, tmp_path / "words.srt")
+    (segment,) = timeline.segments
+    assert tuple(segment.prediction.modalities) == ("text",)
+    assert "there is sound, but no voice was found in it" in timeline.notes
 
 
 def test_a_bad_recording_or_transcript_is_an_error_that_names_it(recognizer: Recognizer, tmp_path: Path):
