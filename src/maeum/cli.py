@@ -296,13 +296,13 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The folder of the finished model.")],
 ) -> None:
     """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card."""
-    from maeum.analysis.inventory import models_table
+    from maeum.analysis.inventory import card_table
     from maeum.experiments.calibrate import CalibrateConfig
     from maeum.experiments.calibrate import calibrate as run
 
     finished = run(CalibrateConfig.load(config), out)
     console = _console()
-    console.print(models_table(finished.card))
+    console.print(card_table(finished.card))
     console.print(f"written: {out}", soft_wrap=True)
 
 
@@ -319,18 +319,30 @@ def _modalities(text: str | None) -> list[Modality] | None:
 
 
 @app.command()
-def models() -> None:
+def models(
+    name: Annotated[str | None, typer.Argument(help="Show the whole card of this model, by name or folder.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show the whole card of each.")] = False,
+) -> None:
     """List the models on this machine: size, data, licence, scores."""
-    from maeum.analysis.inventory import models_table
-    from maeum.models.pretrained import available
+    from maeum.analysis.inventory import card_table, models_table
+    from maeum.models.pretrained import available, load_pretrained
 
     cards = available()
     console = _console()
+    if name is not None:
+        cards = [card for card in cards if card.name == name] or [load_pretrained(name).card]
     if not cards:
         raise MaeumError("no model ships with this installation", remedy="Install it again, or give --model a folder.")
-    for card in cards:
-        console.print(models_table(card))
-    console.print("Other models: maeum analyse --model FOLDER, or --model owner/name from the hub.", style="dim")
+    if full or name is not None:
+        for card in cards:
+            console.print(card_table(card))
+        return
+    console.print(models_table(cards))
+    console.print(
+        "\nuar: mean recall of the labels. Whole cards: maeum models NAME.\n"
+        "Other models: maeum analyse --model FOLDER, or --model owner/name from the hub.",
+        style="dim",
+    )
 
 
 @app.command()

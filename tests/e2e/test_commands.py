@@ -16,6 +16,7 @@ import pytest
 
 import maeum as package
 from maeum.analysis.schema import from_dict
+from maeum.models.pretrained import available
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.mp4"
 Maeum = Callable[..., Any]
@@ -83,6 +84,34 @@ def test_doctor_looks_at_everything(maeum: Maeum):
     for said in ("torch", "codecs", "h264", "face detector", "embedded model", "cuda", "processors"):
         assert said in ended.out
     assert ended.code == (2 if "BROKEN" in ended.out else 0)
+
+
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_models_is_a_short_table(maeum: Maeum, monkeypatch: pytest.MonkeyPatch, columns: str):
+    monkeypatch.setenv("COLUMNS", columns)
+    (card,) = available()
+    ended = maeum("models")
+    lines = ended.out.splitlines()
+    assert ended.code == 0
+    assert len(lines) < 20
+    assert max(map(len, lines)) <= int(columns)
+    for said in (card.name, "MB", *card.modalities, "non-commercial" if card.non_commercial else card.licence):
+        assert said in ended.out
+    assert f"{card.scores[0].data.split()[0]} dev" in ended.out, "what it was measured on"
+
+
+@pytest.mark.parametrize("arguments", [("embedded",), ("--full",), ("{model}",)])
+def test_models_shows_whole_cards(maeum: Maeum, small_model: Path, arguments: tuple[str, ...]):
+    shown = " ".join(maeum("models", *(a.format(model=small_model) for a in arguments)).out.split())
+    for said in ("licence", "parameters", "limits", "meant for", "anger, disgust"):
+        assert said in shown
+    assert ("knows nothing" in shown) == (arguments == ("{model}",))
+
+
+def test_models_with_a_wrong_name_is_one_line(maeum: Maeum):
+    ended = maeum("models", "embeded")
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
+    assert "embeded" in ended.err
 
 
 def test_version_and_help_are_quick(maeum: Maeum):

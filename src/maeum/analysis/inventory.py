@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from maeum import __version__
 from maeum.errors import MaeumError
-from maeum.models.card import ModelCard
+from maeum.models.card import ModelCard, Score
 from maeum.models.pretrained import EMBEDDED, load_pretrained
 
 State = Literal["good", "optional", "broken"]
@@ -78,8 +79,50 @@ def checkup() -> list[Finding]:
     return findings
 
 
-def models_table(card: ModelCard) -> Table:
-    """A model's card for the terminal."""
+def models_table(cards: Sequence[ModelCard]) -> Table:
+    """Models side by side, in 80 columns: what they are made of and how good they are, in short."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("model", style="bold", overflow="fold")
+    table.add_column("size", no_wrap=True)
+    table.add_column("reads", no_wrap=True)
+    table.add_column("trained on", overflow="fold")
+    table.add_column("licence", overflow="fold")
+    measures = {s.name for card in cards for s in _main_scores(card)}
+    table.add_column(measures.pop() if len(measures) == 1 else "score", overflow="fold", ratio=1)
+    for card in cards:
+        table.add_row(
+            card.name,
+            f"{card.bytes / 1e6:.1f} MB",
+            "\n".join(card.modalities) or "-",
+            "\n".join(dict.fromkeys(_short(data) for data in card.data)) or "-",
+            Text("non-commercial", "bold yellow") if card.non_commercial else card.licence,
+            "\n".join(f"{s.value:.2f} {s.name if measures else ''} {s.data}" for s in _main_scores(card)) or "-",
+        )
+    return table
+
+
+def _short(data: str) -> str:
+    """``FER2013, facial expression recognition challenge: licence`` -> ``FER2013``."""
+    return re.split(r"[,:;(]| of ", data)[0].strip()
+
+
+def _main_scores(card: ModelCard) -> list[Score]:
+    """One score for each data set: with all modalities that were given there, by UAR where that was measured."""
+    main: dict[str, Score] = {}
+    for score in card.scores:
+        data, _, given = score.data.partition(", ")
+        old = main.get(data)
+        if old is None or _rank(score, given) > _rank(old, old.data.partition(", ")[2]):
+            main[data] = score
+    return list(main.values())
+
+
+def _rank(score: Score, given: str) -> tuple[int, bool]:
+    return given.count("+"), score.name.lower() == "uar"
+
+
+def card_table(card: ModelCard) -> Table:
+    """A model's whole card for the terminal."""
     table = Table(title=Text.assemble((card.name, "bold"), f"  {card.title}"), title_justify="left", show_header=False,
                   box=None, padding=(0, 2, 0, 0))  # fmt: skip
     table.add_column(style="dim", no_wrap=True)
@@ -92,17 +135,24 @@ def models_table(card: ModelCard) -> Table:
     table.add_row("reads", ", ".join(card.modalities) or "-")
     table.add_row("says", ", ".join(card.labels))
     table.add_row("data", "\n".join(card.data) or "-")
-    for score in card.scores:
-        interval = f" ({score.low:.3f} to {score.high:.3f})" if score.low is not None and score.high is not None else ""
-        about = ", ".join(f"{n} {what}" for n, what in ((score.items, "items"), (score.speakers, "speakers")) if n)
-        table.add_row(
-            "score", f"{score.data}: {score.name} {score.value:.3f}{interval}" + (f", {about}" if about else "")
-        )
+    for data in dict.fromkeys(score.data for score in card.scores):
+        table.add_row("scores", _scores_on(data, [score for score in card.scores if score.data == data]))
     if card.intended_use:
         table.add_row("meant for", card.intended_use)
     if card.limits:
         table.add_row("limits", card.limits)
     return table
+
+
+def _scores_on(data: str, scores: Sequence[Score]) -> str:
+    """``dev: uar 0.582 (0.554 to 0.635), ece 0.067; 240 items, 4 speakers``."""
+    shown = []
+    for score in scores:
+        interval = f" ({score.low:.3f} to {score.high:.3f})" if score.low is not None and score.high is not None else ""
+        shown.append(f"{score.name} {score.value:.3f}{interval}")
+    counts = ((scores[0].items, "items"), (scores[0].speakers, "speakers"))
+    about = ", ".join(f"{number:,} {what}" for number, what in counts if number)
+    return f"{data}: {', '.join(shown)}" + (f"; {about}" if about else "")
 
 
 def _machine() -> Finding:
