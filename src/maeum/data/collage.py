@@ -227,6 +227,7 @@ def _moving(image: Array, frames: int, config: CollageConfig, rng: np.random.Gen
 def _manifest(stores: Mapping[str, Sequence[Store]], sources: Mapping[str, Any]) -> dict[str, Any]:
     """Names the origin and licence of all that a collage is made of."""
     unique = {store.manifest["name"]: store.manifest for group in stores.values() for store in group}
+    trims = {store.manifest["settings"].get("decode", {}).get("trim_silence", False) for store in stores["speech"]}
     return {
         "name": "collage",
         "title": "Collage of " + ", ".join(unique),
@@ -235,6 +236,7 @@ def _manifest(stores: Mapping[str, Sequence[Store]], sources: Mapping[str, Any])
         "citation": " ".join(m["citation"] for m in unique.values()),
         "modalities": list(stores),
         "label_set": EKMAN.to_dict(),
+        "decode": [{"trim_silence": trim} for trim in sorted(trims)],
         "sources": sources,
         "notes": [WARNING],
     }

@@ -66,6 +66,13 @@ class ClipDataset(Dataset[Clip], ABC):
         reasons = Counter(item.reason for item in self.left_out)
         return tuple(f"{count} items are left out: {reason}" for reason, count in reasons.most_common())
 
+    def present(self) -> tuple[Modality, ...]:
+        """The modalities that at least one item has."""
+        lengths = self.lengths
+        there = {"faces": any(n.frames for n in lengths), "speech": any(n.pieces for n in lengths),
+                 "text": any(n.text_chars for n in lengths)}  # fmt: skip
+        return tuple(m for m in MODALITIES if there[m])
+
     def speakers(self) -> set[str]:
         """Everybody who speaks."""
         return {speaker for speaker in self.item_speakers() if speaker is not None}

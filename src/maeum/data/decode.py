@@ -36,8 +36,8 @@ class DecodeConfig(Config):
     """How media become arrays; part of what a store is keyed by.
 
     every_s: seconds between face frames (Dai et al. 2021: 0.5). no_face: a frame without a face is left out, or its
-    centre is taken as the published code does. trim_silence: only the stretches with voice become pieces.
-    precision: of the log-mel pieces on disk; float16 is off by at most 0.4 % of
+    centre is taken as the published code does. trim_silence: only what is between the first
+    and the last voice becomes pieces. precision: of the log-mel pieces on disk; float16 is off by at most 0.4 % of
     power, at half the size.
     """
 
@@ -142,8 +142,8 @@ class Decoder:
         notes.extend(audio.notes)
         wave = torch.from_numpy(np.ascontiguousarray(audio.samples))
         if self.config.trim_silence:
-            spans = [(round(a * SAMPLE_RATE_HZ), round(b * SAMPLE_RATE_HZ)) for a, b in speech_regions(wave)]
-            wave = torch.cat([wave[a:b] for a, b in spans]) if spans else wave[:0]
+            voice = speech_regions(wave) or [(0.0, 0.0)]
+            wave = wave[round(voice[0][0] * SAMPLE_RATE_HZ) : round(voice[-1][1] * SAMPLE_RATE_HZ)]
         if not len(wave):
             notes.append("no voice" if self.config.trim_silence else "no sound")
             return None

@@ -15,6 +15,7 @@ from maeum.errors import ConfigError
 from maeum.evaluation.calibration import fit_temperature
 from maeum.evaluation.report import PredictionSet
 from maeum.evaluation.thresholds import choose_thresholds
+from maeum.experiments.checks import check_decoding
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.scores import card_scores
@@ -115,6 +116,7 @@ def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
 
 def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> PredictionSet:
     dataset = StoreDataset(dev.store, dev.part, source.label_set, subset, labelled=True)
+    check_decoding(dataset.store, source.settings, subset)
     return predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
 
 

@@ -1,6 +1,9 @@
-"""What must hold before a training starts, so that it fails at once and says why."""
+"""What must hold before a training or an evaluation starts, so that it fails at once and says why."""
 
 from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
 
 from torch import nn
 
@@ -10,10 +13,13 @@ from maeum.errors import ConfigError, CorpusError
 from maeum.evaluation.base import METRICS
 from maeum.experiments.recipe import DataConfig, Recipe
 from maeum.labels import LabelSet
+from maeum.media.crops import MARGIN_PX
 from maeum.models.fe2e import FE2E
 from maeum.models.losses import LOSSES
+from maeum.models.pretrained import InputSettings
 from maeum.models.text import SmallTextConfig
 from maeum.models.tokenizer import Tokenizer
+from maeum.types import Modality
 
 
 def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
@@ -41,6 +47,50 @@ def check_text(model: nn.Module, tokenizer: Tokenizer | None) -> None:
             f"the tokenizer has {tokenizer.vocabulary_size} pieces, the text branch knows {known}",
             remedy="Give tokenizer and network.text the same vocabulary.",
         )
+
+
+def check_decoding(store: Store, inputs: InputSettings, used: Container[Modality]) -> tuple[str, ...]:
+    """Prove that a store was decoded as a recogniser decodes for a model with these input settings.
+
+    A setting that left no trace in the store, such as the time between frames where every item has one picture, is
+    not compared.
+
+    Args:
+        store: what the model is trained or scored on.
+        inputs: the model's settings.
+        used: modalities that it reads of the store.
+
+    Returns:
+        What to know about a difference that has no setting on the model's side.
+
+    Raises:
+        ConfigError: naming both values and what to do.
+    """
+    manifest = store.manifest
+    notes: list[str] = []
+    for decode in manifest.get("decode", [manifest["settings"].get("decode", {})]):
+        pairs: list[tuple[str, str, Any]] = []
+        if "faces" in used and any(row["faces_count"] > 1 for row in store.rows):
+            pairs.append(("every_s", "frame_every_s", inputs.frame_every_s))
+        if "speech" in used and any(row["pieces_count"] for row in store.rows):
+            pairs.append(("trim_silence", "trim_silence", inputs.trim_silence))
+        for theirs, ours, value in pairs:
+            if decode.get(theirs, value) != value:
+                raise ConfigError(
+                    f"was decoded with {theirs} = {decode[theirs]}, the model's inputs have {ours} = {value}",
+                    item=store.folder,
+                    remedy=f"Prepare the corpus in another folder with decode: {{{theirs}: {str(value).lower()}}}, or "
+                    f"train with inputs: {{{ours}: {str(decode[theirs]).lower()}}}.",
+                )
+        if "faces" in used and decode.get("no_face") == "centre-crop":
+            notes.append("frames without a face show their centre in this store; a recogniser leaves them out")
+    if "faces" in used and manifest.get("faces") == "detect" and inputs.margin_px != MARGIN_PX:
+        raise ConfigError(
+            f"its faces have a margin of {MARGIN_PX} px, the model's inputs have margin_px = {inputs.margin_px}",
+            item=store.folder,
+            remedy=f"Train with inputs: {{margin_px: {MARGIN_PX}}}.",
+        )
+    return tuple(notes)
 
 
 def check_apart(recipe: Recipe, train_set: ClipDataset, dev_set: ClipDataset) -> bool:

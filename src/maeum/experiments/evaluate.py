@@ -12,6 +12,7 @@ from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError
 from maeum.evaluation.report import Report
 from maeum.evaluation.report import evaluate as score
+from maeum.experiments.checks import check_decoding
 from maeum.experiments.predict import predict_pretrained
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality
@@ -19,7 +20,7 @@ from maeum.types import MODALITIES, Modality
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A report, and what it is a report of."""
+    """A report, and what it is a report of. modalities: those that the model reads and at least one item has."""
 
     model: str
     corpus: str
@@ -55,7 +56,8 @@ def evaluate(
 
     Raises:
         StoreError, ModelError: when the store or the model cannot be read.
-        ConfigError: when the model reads none of the modalities.
+        ConfigError: when the model reads none of the modalities, or the store was decoded with other settings than
+            the model's.
         EvaluationError: when a score is undefined on these items.
     """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
@@ -66,10 +68,12 @@ def evaluate(
             f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=pretrained.name
         )
     corpus = Store(store)
+    decoding = check_decoding(corpus, pretrained.settings, given)
     dataset = StoreDataset(corpus, part, pretrained.label_set, given, labelled=True)
     said = predict_pretrained(pretrained, dataset, batch_size=batch_size, on_batch=on_batch)
     manifest = corpus.manifest
-    name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(given)}"
+    there = dataset.present()
+    name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(there)}"
     report = score(
         said,
         pretrained.label_set,
@@ -78,8 +82,8 @@ def evaluate(
         metrics=metrics,
         thresholds=pretrained.calibration.thresholds,
     )
-    report = replace(report, notes=(*report.notes, *dataset.left_out_notes()))
-    return Evaluation(pretrained.name, str(manifest["name"]), part, given, report)
+    report = replace(report, notes=(*report.notes, *decoding, *dataset.left_out_notes()))
+    return Evaluation(pretrained.name, str(manifest["name"]), part, there, report)
 
 
 def evaluate_subsets(

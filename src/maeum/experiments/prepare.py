@@ -138,6 +138,7 @@ def prepare(
                 "licence": corpus.licence,
                 "citation": corpus.citation,
                 "modalities": list(corpus.modalities),
+                "faces": corpus.faces,
                 "shared_speakers": not corpus.speakers_disjoint,
                 "label_set": corpus.label_set.to_dict(),
                 "source": str(source),

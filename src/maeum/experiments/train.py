@@ -20,11 +20,12 @@ from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.data.feed import Feed
 from maeum.data.sampler import BucketSampler
 from maeum.data.shards import atomic_write
+from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError, StoreError
 from maeum.evaluation.base import METRICS
 from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.experiments.calibrate import fit
-from maeum.experiments.checks import check_apart, check_settings, check_text
+from maeum.experiments.checks import check_apart, check_decoding, check_settings, check_text
 from maeum.experiments.curves import tensorboard
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
@@ -37,6 +38,7 @@ from maeum.models.losses import class_weights
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import (
     Calibration,
+    InputSettings,
     Pretrained,
     load_pretrained,
     on_device,
@@ -82,12 +84,12 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     label_set = train_set.label_set
     check_settings(recipe, label_set)
     shared_speakers = check_apart(recipe, train_set, dev_set)
-    for part, data in (("train", train_set), ("dev", dev_set)):
-        for note in data.left_out_notes():
+    model = on_device(build(recipe, label_set), device)
+    for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
+        for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
             console.print(f"{part}: {note}")
     _claim(out, recipe)
     tokenizer = _tokenizer(recipe, train_set, out)
-    model = on_device(build(recipe, label_set), device)
     check_text(model, tokenizer)
     collate = collator(tokenizer, recipe.inputs)
     feed = _feed(recipe, train_set, collate)
@@ -172,10 +174,7 @@ def finish(
     """Calibrate on dev, score, and write the model folder."""
     label_set = dev_set.label_set
     said = predict_items(model, dev_set, collator(tokenizer, recipe.inputs), device=device)
-    present: set[Modality] = set()
-    for data in recipe.dev:
-        present |= set(data.modalities or MODALITIES)
-    there = tuple(m for m in MODALITIES if m in present and m in getattr(model, "modalities", MODALITIES))
+    there = tuple(m for m in dev_set.present() if m in getattr(model, "modalities", MODALITIES))
     calibration = fit({subset_name(there): said}, label_set)
     said = replace(said, logits=said.logits / calibration.temperature(there))
     report = _whole_report(said, label_set, recipe.name, calibration.thresholds)
@@ -249,6 +248,12 @@ def load_parts(data: tuple[DataConfig, ...], part: str) -> ClipDataset:
         raise ConfigError(f"the recipe names no data for {part}")
     sets: list[ClipDataset] = [StoreDataset(d.store, part, None, d.modalities, labelled=True).in_memory() for d in data]
     return sets[0] if len(sets) == 1 else JointDataset(sets)
+
+
+def _decoding(data: tuple[DataConfig, ...], inputs: InputSettings, model: nn.Module) -> list[str]:
+    reads = getattr(model, "modalities", MODALITIES)
+    used = [(Store(d.store), [m for m in d.modalities or reads if m in reads]) for d in data]
+    return [note for store, modalities in used for note in check_decoding(store, inputs, modalities)]
 
 
 def _terms(recipe: Recipe) -> Terms:

@@ -12,13 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
+from maeum.analysis.evidence import collect
 from maeum.corpora.base import LeftOut
 from maeum.data.decode import DecodeConfig, Decoder, content_hash
 from maeum.data.shards import StoreItem
 from maeum.errors import CorpusError
+from maeum.media.audio import read_audio
 from maeum.media.speech import mel_pieces
+from maeum.models.pretrained import InputSettings
 from maeum.types import MODALITIES, Recording, Utterance
 
+DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo.mp4"
 EVERYTHING = Decoder(DecodeConfig(), "detect", MODALITIES)
 
 
@@ -123,6 +127,20 @@ def test_silence_is_cut_only_when_asked(tmp_path: Path, make_media: Callable[...
     assert len(kept.pieces) == 3
     trimmed = Decoder(DecodeConfig(trim_silence=True), "none", ("speech",))(speech)
     assert trimmed == LeftOut("u", "no voice")
+
+
+def test_silence_is_cut_as_the_recogniser_cuts_it(tmp_path: Path, make_media: Callable[..., Path]):
+    voice = read_audio(DEMO, 0.5, 2.5).samples
+    pause = np.zeros(16_000, np.float32)
+    sound = np.concatenate((pause, voice, pause, voice, pause))
+    path = make_media(tmp_path / "a.mkv", sound=sound, audio_codec="pcm_f32le", audio_format="flt")
+    config = DecodeConfig(trim_silence=True, precision="float32")
+    stored = used(Decoder(config, "none", ("speech",))(Utterance("u", Recording("r", audio=path)))).pieces
+    heard = collect("u", wave=torch.from_numpy(read_audio(path).samples), settings=InputSettings(trim_silence=True))
+    assert stored is not None
+    assert heard.clip.pieces is not None
+    np.testing.assert_array_equal(stored, heard.clip.pieces.numpy())
+    assert 2 * len(voice) + len(pause) < len(stored) * 6400 < len(sound) - len(pause)
 
 
 def test_content_hash_is_of_bytes_not_of_names(tmp_path: Path):
