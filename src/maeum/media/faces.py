@@ -58,11 +58,9 @@ class FaceDetector:
         Raises:
             InputError: when a picture is not uint8 RGB.
         """
-        faces = []
-        for frame in frames:
-            small, scale = self._bounded(frame)
-            faces.append(_face_boxes(*self._cascade.alone(small, self.min_face_px), scale))
-        return faces
+        bounded = [self._bounded(frame) for frame in frames]
+        found = self._cascade.alone((small for small, _ in bounded), self.min_face_px)
+        return [_face_boxes(*faces, scale) for faces, (_, scale) in zip(found, bounded, strict=True)]
 
     def detect_stream(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[list[FaceBox]]:
         """Faces of the frames of a recording in their order, several times faster than one by one.

@@ -5,20 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+#: The three channels of a sum lie side by side in one 64-bit number, so that one look-up fetches a pixel.
+_BITS = 21
+_LANE = np.int32((1 << _BITS) - 1)
+#: Pixels whose sum surely fits into a channel's bits. Sums over larger areas are put together from smaller ones.
+_MOST_PX = (1 << _BITS) // 255
+
 
 class IntegralImage:
-    """Sums over rectangles of a picture; area resizing of the whole or of windows."""
+    """Sums over rectangles of a picture; area resizing of the whole or of windows.
+
+    A sum from the corner may run over its channel's bits into the next channel's, and over 64 bits: the difference
+    over a rectangle, which is all that is used, comes out right as long as its own sums fit (arithmetic is modulo 2**64).
+    """
 
     def __init__(self, rgb: NDArray[np.uint8]) -> None:
         self.height, self.width = rgb.shape[:2]
-        # 32 bits may overflow in the sums, never in a difference over one window: arithmetic is modulo 2**32.
-        # A fourth channel makes a pixel 16 bytes, which NumPy picks up as one number (``_whole``).
-        sums = np.zeros((self.height + 1, self.width + 1, 4), np.int32)
-        sums[1:, 1:, :3] = np.cumsum(rgb, axis=1, dtype=np.int32)
+        sums = np.empty((self.height + 1, self.width + 1), np.int64)
+        sums[0] = sums[:, 0] = 0
+        inner = sums[1:, 1:]
+        inner[:] = rgb[..., 2]
+        for channel in (1, 0):
+            inner <<= _BITS
+            inner += rgb[..., channel]
+        np.cumsum(inner, axis=1, out=inner)
         for row in range(2, self.height + 1):
             sums[row] += sums[row - 1]
         self._sums = sums
-        self._whole = sums.view(np.complex128)[..., 0]  # (height + 1, width + 1)
 
     def resized(
         self, height: int, width: int, rows: slice = slice(None), cols: slice = slice(None)
@@ -35,35 +48,59 @@ class IntegralImage:
         left, right = (edge[cols] for edge in _area_edges(self.width, width))
         first, last = int(left[0]), int(right[-1])
         strip = self._sums[:, first : last + 1]
-        sums_of_rows = (strip[bottom] - strip[top]).view(np.complex128)[..., 0]
-        sums = _parts(np.take(sums_of_rows, right - first, axis=1))
-        sums -= _parts(np.take(sums_of_rows, left - first, axis=1))
-        per_row, per_col = 1.0 / (bottom - top), 1.0 / (right - left)
-        area = (per_row[:, None] * per_col[None]).astype(np.float32)
-        level: NDArray[np.float32] = sums[..., :3].astype(np.float32)
-        level *= area[..., None]
-        return level
+        left, right = left - first, right - first
+        area = ((1.0 / (bottom - top))[:, None] * (1.0 / (right - left))[None]).astype(np.float32)
+        total: NDArray[np.float32] | None = None
+        for upper, lower in _bands(top, bottom, int((right - left).max())):
+            band = strip[lower]
+            band -= strip[upper]
+            sums = band.take(right, axis=1)
+            sums -= band.take(left, axis=1)
+            part = _channels(sums)
+            total = part if total is None else total + part
+        assert total is not None
+        total *= area[..., None]
+        return total
 
     def crops(self, frames: NDArray[np.int64], size_px: int) -> NDArray[np.float32]:
         """Windows ``(n, 4)`` (left, top, right, bottom, end excluded), each as ``(size, size, 3)``; empty is black."""
         left, right = _window_edges(frames[:, 0], frames[:, 2], size_px)
         top, bottom = _window_edges(frames[:, 1], frames[:, 3], size_px)
         stride = self.width + 1
-        flat = self._whole.reshape(-1)
-        upper, lower = (top * stride)[:, :, None], (bottom * stride)[:, :, None]
-        sums = _parts(flat[lower + right[:, None]])
-        sums -= _parts(flat[lower + left[:, None]])
-        sums -= _parts(flat[upper + right[:, None]])
-        sums += _parts(flat[upper + left[:, None]])
+        flat = self._sums.reshape(-1)
+        total: NDArray[np.float32] | None = None
+        for upper, lower in _bands(top, bottom, int((right - left).max(initial=1))):
+            above, below = (upper * stride)[:, :, None], (lower * stride)[:, :, None]
+            sums = flat.take(below + right[:, None])
+            sums -= flat.take(below + left[:, None])
+            sums -= flat.take(above + right[:, None])
+            sums += flat.take(above + left[:, None])
+            part = _channels(sums)
+            total = part if total is None else total + part
+        assert total is not None
         area = (bottom - top)[:, :, None] * (right - left)[:, None]
-        crops: NDArray[np.float32] = sums[..., :3].astype(np.float32)
-        crops /= np.maximum(area, 1).astype(np.float32)[..., None]
-        return crops
+        total /= np.maximum(area, 1).astype(np.float32)[..., None]
+        return total
 
 
-def _parts(whole: NDArray[np.complex128]) -> NDArray[np.int32]:
-    """Pixels that were moved as one number each, ``(...)``, as sums of their channels, ``(..., 4)``."""
-    return whole[..., None].view(np.int32)
+def _bands(
+    top: NDArray[np.int64], bottom: NDArray[np.int64], widest: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The rows of areas (from ``top``, to ``bottom`` excluded) in bands whose sums fit, for areas up to so wide."""
+    height = bottom - top
+    tallest = max(1, _MOST_PX // max(1, widest))
+    count = max(1, -(-int(height.max(initial=1)) // tallest))
+    edges = [top + height * i // count for i in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _channels(sums: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Sums ``(...)`` as their channels, ``(..., 3)``."""
+    channels = np.empty((*sums.shape, 3), np.float32)
+    channels[..., 0] = sums.astype(np.int32) & _LANE
+    for channel in (1, 2):
+        channels[..., channel] = (sums >> (channel * _BITS)).astype(np.int32) & _LANE
+    return channels
 
 
 def _area_edges(size: int, wanted: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

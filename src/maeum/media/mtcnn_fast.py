@@ -20,8 +20,11 @@ R-Net and O-Net always judge a frame's own pixels. The recall of all this is mea
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -50,82 +53,96 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class _Look:
-    """What one look at a frame gave. suspects: places ``(n, 4)`` where a face may be."""
+    """What one look at a frame gave. suspects: places ``(n, 4)`` where a face may be. memory: for later frames."""
 
     found: Found
     suspects: Boxes
+    memory: Memory = ()
 
 
 class FastCascade:
-    """P-, R- and O-Net arranged for speed."""
+    """P-, R- and O-Net arranged for speed.
+
+    Args:
+        networks: from `load_networks`.
+        crew: the threads that share the frames.
+    """
 
     def __init__(self, networks: tuple[ProposalNet, RefineNet, OutputNet], crew: Crew) -> None:
         p, self._r, self._o = networks
         self._crew = crew
-        self._propose = Proposer(p, crew)
+        self._propose = Proposer(p)
         self._r_body = arranged(self._r.body, (32, 48, 64))
         self._o_body = arranged(self._o.body, (32, 64, 64, 128))
 
-    def alone(self, frame: Picture, min_face_px: float) -> Found:
-        """Faces of one picture: boxes ``(n, 4)``, confidences ``(n,)``, landmarks ``(n, 5, 2)``; best first."""
-        return self._look(IntegralImage(frame), min_face_px, Memory()).found
+    def alone(self, frames: Iterable[Picture], min_face_px: float) -> list[Found]:
+        """Faces of pictures: boxes ``(n, 4)``, confidences ``(n,)``, landmarks ``(n, 5, 2)`` each; best first."""
+        return [look.found for look in self._crew.map(lambda frame: self._look(frame, min_face_px), frames)]
 
     def stream(self, frames: Iterable[Picture], min_face_px: float) -> Iterator[Found]:
         """Faces of successive frames of a recording; a few frames behind what is read."""
-        memory = Memory()
-        key: _Look | None = None
+        looks: deque[Future[_Look]] = deque()
+        try:
+            for look in self._looks(frames, min_face_px):
+                looks.append(look)
+                if len(looks) > _KEY_EVERY:
+                    yield looks.popleft().result().found
+            while looks:
+                yield looks.popleft().result().found
+        finally:
+            for look in looks:
+                look.cancel()
+
+    def _looks(self, frames: Iterable[Picture], min_face_px: float) -> Iterator[Future[_Look]]:
+        """A look at each frame, in their order."""
+        key: Future[_Look] | None = None
         waiting: list[Picture] = []
         last: Picture | None = None
         for frame in frames:
-            if key is not None and last is not None and not _cut(last, frame):
+            if key is None or last is None or _cut(last, frame):
+                yield from self._until_key(waiting, key, min_face_px)
+                waiting = []
+                key = self._crew.start(partial(self._look, frame, min_face_px))
+                yield key
+            else:
                 waiting.append(frame)
-            else:  # a new scene
-                yield from self._scene(waiting, key, min_face_px, memory)
-                waiting, memory = [], Memory()
-                key = self._look(IntegralImage(frame), min_face_px, memory)
-                yield key.found
             last = frame
             if len(waiting) == _KEY_EVERY:
-                for look in self._between(waiting, key, min_face_px, memory):
+                for look in self._until_key(waiting, key, min_face_px):
                     key = look
-                    yield look.found
+                    yield look
                 waiting = []
-        yield from self._scene(waiting, key, min_face_px, memory)
+        yield from self._until_key(waiting, key, min_face_px)
 
-    def _scene(self, waiting: list[Picture], key: _Look | None, min_face_px: float, memory: Memory) -> Iterator[Found]:
-        """What is left of a scene when it ends."""
-        if waiting and key is not None:
-            for look in self._between(waiting, key, min_face_px, memory):
-                yield look.found
-
-    def _between(self, frames: list[Picture], key: _Look, min_face_px: float, memory: Memory) -> Iterator[_Look]:
-        """Frames after a key frame; the last of them is a key frame as well, and is looked at first."""
+    def _until_key(
+        self, frames: list[Picture], key: Future[_Look] | None, min_face_px: float
+    ) -> Iterator[Future[_Look]]:
+        """Looks at frames after a key frame; the last of them is a key frame as well, and is looked at first."""
+        if not frames or key is None:
+            return
         *inner, end = frames
-        after = self._look(IntegralImage(end), min_face_px, memory)
-        steady = _steady(key, after)
-        before = key
-        for picture in self._pictures(inner):
-            near = np.concatenate((key.suspects, before.suspects, after.suspects))
-            look = self._look(picture, min_face_px, memory, near)
-            if _lost(steady, look):
-                look = self._look(picture, min_face_px, memory)
-            before = look
-            yield look
+
+        def look_at_end(before: _Look) -> _Look:
+            return self._look(end, min_face_px, before.memory)
+
+        after = self._crew.start(look_at_end, key)
+        for frame in inner:
+            yield self._crew.start(partial(self._look_between, frame, min_face_px), key, after)
         yield after
 
-    def _pictures(self, frames: list[Picture]) -> Iterator[IntegralImage]:
-        """The frames ready for resizing, each prepared while the one before is looked at."""
-        coming = None
-        for frame in frames:
-            ready, coming = coming, self._crew.later(IntegralImage, frame)
-            if ready is not None:
-                yield ready.result()
-        if coming is not None:
-            yield coming.result()
+    def _look_between(self, frame: Picture, min_face_px: float, before: _Look, after: _Look) -> _Look:
+        """A look at a frame between two key frames."""
+        near = np.concatenate((before.suspects, after.suspects))
+        look = self._look(frame, min_face_px, before.memory, near)
+        if _lost(_steady(before, after), look):
+            return self._look(frame, min_face_px, before.memory)
+        return look
 
-    def _look(self, picture: IntegralImage, min_face_px: float, memory: Memory, near: Boxes | None = None) -> _Look:
-        with self._crew.at_work(), torch.inference_mode():
-            return self._refine(picture, self._propose(picture, min_face_px, memory, near))
+    def _look(self, frame: Picture, min_face_px: float, known: Memory = (), near: Boxes | None = None) -> _Look:
+        with torch.inference_mode():
+            picture = IntegralImage(frame)
+            boxes, memory = self._propose(picture, min_face_px, known, near)
+            return replace(self._refine(picture, boxes), memory=memory)
 
     def _refine(self, picture: IntegralImage, boxes: Boxes) -> _Look:
         """R-Net and O-Net on square proposals."""
@@ -173,13 +190,10 @@ class FastCascade:
     ) -> list[NDArray[np.float32]]:
         """What ``judge`` says of the boxes' crops, ``(n, width)`` each; few at a time, for the cache."""
         inside = windows(boxes, picture.width, picture.height)
-
-        def part(start: int) -> tuple[Tensor, ...]:
-            with torch.inference_mode():
-                crops = torch.from_numpy(picture.crops(inside[start : start + most], size_px))
-                return judge(crops.permute(0, 3, 1, 2))
-
-        said = self._crew.map(part, range(0, len(boxes), most))
+        said = [
+            judge(torch.from_numpy(picture.crops(inside[start : start + most], size_px)).permute(0, 3, 1, 2))
+            for start in range(0, len(boxes), most)
+        ]
         return [
             np.concatenate([parts[i].reshape(-1, width).numpy() for parts in said]) if said else _nothing(width)
             for i, width in enumerate(widths)

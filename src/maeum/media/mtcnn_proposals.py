@@ -11,9 +11,8 @@ request they are looked at only near given places (`mtcnn_fast` says which).
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -25,7 +24,6 @@ from maeum.media.boxes import Boxes, moved, squared, suppress
 from maeum.media.integral import IntegralImage
 from maeum.media.mtcnn_networks import ProposalNet
 from maeum.media.mtcnn_reference import CELL_PX, STRIDE_PX, THRESHOLDS, cell_boxes, pyramid_scales
-from maeum.media.parallel import Crew
 
 #: Windows per side of a tile; what a tile's windows see beyond the tile, in pixels of the level.
 _TILE, _BORDER_PX = 16, CELL_PX - STRIDE_PX
@@ -43,145 +41,108 @@ _FINE_LEVELS = 2
 #: Sides of faces that a level shows, as multiples of its window; and how far a face may have moved, in sides.
 _SIDES, _MOVE = (0.5, 2.0), 1.0
 
-_NO_WINDOWS = np.zeros((0, 7), np.float32)
-
-
-@dataclass
-class LevelMemory:
-    """What is known of one pyramid level: the blocks as they were when last looked at, and the windows found."""
-
-    blocks: NDArray[np.float32]  # (rows, columns, 3)
-    windows: NDArray[np.float32] = field(default_factory=lambda: _NO_WINDOWS)  # row, column, score, offsets
-
-
-class Memory:
-    """Levels of the last frame by size; frames of another size begin anew."""
-
-    def __init__(self) -> None:
-        self.levels: dict[tuple[int, int, int, int], LevelMemory] = {}
+_NO_BLOCKS, _NO_WINDOWS = np.zeros((0, 0, 3), np.float32), np.zeros((0, 7), np.float32)
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What P-Net has to do on one pyramid level.
+class LevelMemory:
+    """What is known of one pyramid level.
 
-    runs: rectangles of tiles to look at. kept: windows known from before that still count. blocks: the level's block
-    means; changed: those that are not as remembered. everywhere: whether the outcome is worth remembering.
+    blocks: as they were when last looked at, ``(rows, columns, 3)``. windows: found there, ``(n, 7)``: row, column,
+    score, box offsets; in the order of rows.
     """
 
-    scale: float
-    height: int
-    width: int
-    runs: Sequence[tuple[int, int, int, int]]
-    kept: NDArray[np.float32]
-    blocks: NDArray[np.float32] | None = None
-    changed: NDArray[np.bool_] | None = None
-    everywhere: bool = False
+    blocks: NDArray[np.float32]
+    windows: NDArray[np.float32]
+
+
+#: What a look at a frame leaves for looks at later frames of its scene: what is known of each level, finest first.
+Memory = Sequence[LevelMemory]
 
 
 class Proposer:
-    """P-Net arranged for speed.
+    """P-Net arranged for speed."""
 
-    Args:
-        net: with its weights.
-        crew: the threads that share the levels and their parts.
-    """
-
-    def __init__(self, net: ProposalNet, crew: Crew) -> None:
+    def __init__(self, net: ProposalNet) -> None:
         assert net.face.bias is not None
         self._body = arranged(net.body, (16, 16, 32))
         self._face = (net.face.weight[1] - net.face.weight[0]).flatten()
         self._face_bias = float(net.face.bias[1] - net.face.bias[0])
         self._offsets = net.offsets.weight.flatten(1), net.offsets.bias
-        self._crew = crew
 
-    def __call__(self, picture: IntegralImage, min_face_px: float, memory: Memory, near: Boxes | None = None) -> Boxes:
-        """Square proposals ``(n, 4)`` of one frame.
+    def __call__(
+        self, picture: IntegralImage, min_face_px: float, known: Memory = (), near: Boxes | None = None
+    ) -> tuple[Boxes, Memory]:
+        """Square proposals ``(n, 4)`` of one frame, and what to remember of it.
 
         Args:
             picture: the frame.
             min_face_px: smallest face looked for.
-            memory: of frames before; brought up to date.
+            known: of a frame of the same size before; nothing when empty.
             near: faces ``(n, 4)`` of other frames, near which alone small ones are looked for; None is everywhere.
+                Then there is nothing to remember.
         """
-        scales = pyramid_scales(picture.width, picture.height, min_face_px)
-        places = [None if near is None or level >= _FINE_LEVELS else _starts(near, s) for level, s in enumerate(scales)]
-        plans = self._crew.map(
-            lambda level: _plan(picture, level[0], memory, level[1]), zip(scales, places, strict=True)
-        )
-        runs = [(plan, run) for plan in plans for run in plan.runs]
-        answers = iter(self._crew.map(lambda part: self._answers(picture, part[0], part[1]), runs))
-        found, scores = [], []
-        for plan in plans:
-            windows = _settle(picture, plan, list(itertools.islice(answers, len(plan.runs))), memory)
-            cells, score = cell_boxes(windows[:, 0], windows[:, 1], plan.scale), windows[:, 2]
+        found, scores, memory = [], [], []
+        for number, scale in enumerate(pyramid_scales(picture.width, picture.height, min_face_px)):
+            places = None if near is None or number >= _FINE_LEVELS else _starts(near, scale)
+            level = self._level(picture, scale, known[number] if known else None, places)
+            memory.append(level)
+            windows = level.windows
+            cells, score = cell_boxes(windows[:, 0], windows[:, 1], scale), windows[:, 2]
             keep = suppress(cells, score, np.zeros(len(cells), int), 0.5)
             found.append(np.concatenate((cells[keep], windows[keep, 3:]), 1))
             scores.append(score[keep])
         if not found:
-            return np.zeros((0, 4), np.float32)
+            return np.zeros((0, 4), np.float32), ()
         proposals, score = np.concatenate(found), np.concatenate(scores)
         keep = suppress(proposals[:, :4], score, np.zeros(len(score), int), 0.7)
-        return squared(moved(proposals[keep, :4], proposals[keep, 4:], 0.0))
+        boxes = squared(moved(proposals[keep, :4], proposals[keep, 4:], 0.0))
+        return boxes, memory if near is None else ()
 
-    def _answers(self, picture: IntegralImage, plan: _Plan, run: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    def _level(
+        self, picture: IntegralImage, scale: float, known: LevelMemory | None, places: NDArray[np.float32] | None
+    ) -> LevelMemory:
+        """One level, looked at where it may show faces and is not as it is known.
+
+        With ``places`` (first and last row and column of windows, ``(n, 4)``) only tiles there count.
+        """
+        height, width = int(picture.height * scale + 1), int(picture.width * scale + 1)
+        if places is not None and not len(places):
+            return LevelMemory(_NO_BLOCKS, _NO_WINDOWS)
+        blocks = picture.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX))
+        look = _tiles(_contrast(blocks), height, width)
+        if known is None:
+            stale = np.ones_like(look)
+        else:
+            changed = (np.abs(blocks - known.blocks) > _CHANGE).any(-1)
+            stale = _tiles(changed, height, width)
+            blocks = np.where(changed[..., None], blocks, known.blocks)
+        still = ~stale
+        if places is not None:
+            near = _near(places, look.shape)
+            look, still = look & near, still & near
+        parts = [self._answers(picture, height, width, run) for run in _rectangles(look & stale)]
+        if known is not None:
+            tile_of = (known.windows[:, :2] // _TILE).astype(int)
+            parts.append(known.windows[still[tile_of[:, 0], tile_of[:, 1]]])
+        windows = np.concatenate(parts) if parts else _NO_WINDOWS
+        return LevelMemory(blocks, windows[np.lexsort((windows[:, 1], windows[:, 0]))])
+
+    def _answers(
+        self, picture: IntegralImage, height: int, width: int, run: tuple[int, int, int, int]
+    ) -> NDArray[np.float32]:
         """Windows with faces in a rectangle of tiles: top, bottom (excluded), first column, last column (excluded)."""
         top, bottom, first, last = run
-        height, width = plan.height, plan.width
         step = _TILE * STRIDE_PX
         rows = slice(top * step, min(height, bottom * step + _BORDER_PX))
         cols = slice(first * step, min(width, last * step + _BORDER_PX))
         part = torch.from_numpy(picture.resized(height, width, rows, cols)).permute(2, 0, 1)[None]
-        with torch.inference_mode():
-            sites = self._body(part)[0].permute(1, 2, 0)  # (rows, columns, 32), contiguous
-            logits = sites @ self._face + self._face_bias
-            y, x = (logits >= float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))).nonzero(as_tuple=True)
-            offsets = functional.linear(sites[y, x], *self._offsets)
-            places = torch.stack((y + top * _TILE, x + first * _TILE, logits[y, x].sigmoid()), 1)
-            return torch.cat((places.float(), offsets), 1).numpy()
-
-
-def _plan(picture: IntegralImage, scale: float, memory: Memory, places: NDArray[np.float32] | None) -> _Plan:
-    """What is to be done on a level.
-
-    With ``places`` (first and last row and column of windows, ``(n, 4)``) only its tiles there count.
-    """
-    height, width = int(picture.height * scale + 1), int(picture.width * scale + 1)
-    if places is not None and not len(places):
-        return _Plan(scale, height, width, (), _NO_WINDOWS)
-    known = memory.levels.get((picture.height, picture.width, height, width))
-    blocks = picture.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX))
-    look = _tiles(_contrast(blocks), height, width)
-    if known is None:
-        changed = np.ones(blocks.shape[:2], bool)
-        stale = np.ones_like(look)
-    else:
-        changed = (np.abs(blocks - known.blocks) > _CHANGE).any(-1)
-        stale = _tiles(changed, height, width)
-    still = ~stale
-    if places is not None:
-        near = _near(places, look.shape)
-        look, still = look & near, still & near
-    kept = _NO_WINDOWS
-    if known is not None:
-        tile_of = (known.windows[:, :2] // _TILE).astype(int)
-        kept = known.windows[still[tile_of[:, 0], tile_of[:, 1]]]
-    return _Plan(scale, height, width, _rectangles(look & stale), kept, blocks, changed, places is None)
-
-
-def _settle(
-    picture: IntegralImage, plan: _Plan, answers: list[NDArray[np.float32]], memory: Memory
-) -> NDArray[np.float32]:
-    """Windows with faces of one level, ``(n, 7)``: row, column, score, box offsets; in the order of rows."""
-    windows = np.concatenate((*answers, plan.kept))
-    windows = windows[np.lexsort((windows[:, 1], windows[:, 0]))]
-    if plan.everywhere:  # only a look everywhere is remembered
-        assert plan.blocks is not None
-        key = (picture.height, picture.width, plan.height, plan.width)
-        known = memory.levels.setdefault(key, LevelMemory(plan.blocks))
-        known.blocks[plan.changed] = plan.blocks[plan.changed]
-        known.windows = windows
-    return windows
+        sites = self._body(part)[0].permute(1, 2, 0)  # (rows, columns, 32), contiguous
+        logits = sites @ self._face + self._face_bias
+        y, x = (logits >= float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))).nonzero(as_tuple=True)
+        offsets = functional.linear(sites[y, x], *self._offsets)
+        places = torch.stack((y + top * _TILE, x + first * _TILE, logits[y, x].sigmoid()), 1)
+        return torch.cat((places.float(), offsets), 1).numpy()
 
 
 def _contrast(blocks: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -258,8 +219,22 @@ def arranged(body: nn.Sequential, widths: Sequence[int]) -> nn.Sequential:
             wide.weight = nn.Parameter(slopes, requires_grad=False)
             layers.append(wide)
         else:
-            layers.append(layer)
+            layers.append(_Halved() if layer.kernel_size == 2 else layer)
     return channels_last(nn.Sequential(*layers).eval().requires_grad_(False))
+
+
+class _Halved(nn.Module):
+    """Max-pool 2, with an odd last row or column pooled by itself, for channels-last maps: x3 torch's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, c, h, w)`` -> ``(n, c, ceil(h / 2), ceil(w / 2))``."""
+        n, channels, height, width = x.shape
+        if height % 2 or width % 2:
+            return functional.max_pool2d(x, 2, ceil_mode=True)
+        rows = x.permute(0, 2, 3, 1).reshape(-1, 2, width * channels)
+        pairs = torch.maximum(rows[:, 0], rows[:, 1]).view(-1, 2, channels)
+        halved = torch.maximum(pairs[:, 0], pairs[:, 1])
+        return halved.view(n, height // 2, width // 2, channels).permute(0, 3, 1, 2)
 
 
 def channels_last(body: nn.Sequential) -> nn.Sequential:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,7 +18,7 @@ _WAIT_S = 0.1
 
 
 class Crew:
-    """Threads that share independent parts of a job; each computes on one processor.
+    """Threads that share a job's tasks; each computes on one processor.
 
     torch's own threads split single operations, and many small ones then wait for each other more than they work.
 
@@ -31,33 +30,58 @@ class Crew:
         self.threads = threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        """While this lasts, torch computes on one thread here, and `map` and `later` use the crew's."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        if self.threads > 1 and self._pool is None:
-            # A thread keeps the number that torch.get_num_threads tells it first.
-            self._pool = ThreadPoolExecutor(self.threads, "maeum", initializer=torch.get_num_threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    def start(self, do: Callable[..., U], *needed: Future[Any]) -> Future[U]:
+        """Have ``do`` run on the outcomes of other tasks as soon as all of them are there.
+
+        What a needed task or ``do`` raises comes out of the returned future's ``result()``.
+        """
+        outcome: Future[U] = Future()
+        missing = _Countdown(len(needed))
+
+        def run() -> None:
+            if not outcome.set_running_or_notify_cancel():
+                return
+            try:
+                outcome.set_result(do(*(task.result() for task in needed)))
+            except BaseException as error:  # noqa: BLE001 - raised again where the outcome is used
+                outcome.set_exception(error)
+
+        pool = self._threads()
+        if not needed:
+            pool.submit(run)
+        for task in needed:
+            task.add_done_callback(lambda _: pool.submit(run) if missing.last() else None)
+        return outcome
 
     def map(self, do: Callable[[T], U], parts: Iterable[T]) -> list[U]:
         """``do`` of every part, in their order."""
-        listed = list(parts)
-        if self._pool is None or len(listed) < 2:
-            return [do(part) for part in listed]
-        return list(self._pool.map(do, listed))
+        return list(self._threads().map(do, parts))
 
-    def later(self, do: Callable[[T], U], part: T) -> Future[U]:
-        """Begin with ``do(part)``; its ``result()`` waits for the end."""
-        if self._pool is not None:
-            return self._pool.submit(do, part)
-        done: Future[U] = Future()
-        done.set_result(do(part))
-        return done
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            before = torch.get_num_threads()
+            self._pool = ThreadPoolExecutor(self.threads, "maeum")
+            together = threading.Barrier(self.threads)  # every thread takes one of these tasks
+
+            def settle(_: int) -> None:
+                torch.set_num_threads(1)
+                together.wait()
+
+            list(self._pool.map(settle, range(self.threads)))
+            torch.set_num_threads(before)  # also what threads begin with that others make later
+        return self._pool
+
+
+class _Countdown:
+    """Tells which of ``count`` callers is the last."""
+
+    def __init__(self, count: int) -> None:
+        self._left, self._lock = count, threading.Lock()
+
+    def last(self) -> bool:
+        with self._lock:
+            self._left -= 1
+            return self._left == 0
 
 
 def read_ahead(items: Iterable[T], count: int = 2) -> Generator[T, None, None]:
