@@ -167,6 +167,7 @@ class Recognizer:
             raise MediaError("; ".join(reasons), item=path, remedy="Copy or convert it again.")
         duration_s = info.duration_s or max(watched.end_s, len(heard.samples) / SAMPLE_RATE_HZ)
         voice, sound_notes = _voice(heard)
+        no_face = _no_face(watched)
         if not voice:
             heard = replace(heard, missing=sound_notes[0])  # what is heard is no voice, whatever a transcript says
         planned = plan(duration_s, lines, voice, [f.presence for f in watched.faces], settings.frame_every_s)
@@ -174,7 +175,7 @@ class Recognizer:
         tell("emotions", 0.0, duration_s)
         segments = self._segments(planned.segments, watched, heard, min_confidence)
         if not segments:
-            segments = [_nothing(duration_s, self.labels, watched, [*sound_notes, *watched.notes], bool(lines))]
+            segments = [_nothing(duration_s, self.labels, [*no_face, *sound_notes, *watched.notes], bool(lines))]
         tell("emotions", duration_s, duration_s)
         return Timeline(
             source=str(path),
@@ -183,7 +184,7 @@ class Recognizer:
             tracks=tuple(f.track for f in watched.faces),
             labels=self.labels,
             model=self.card.name,
-            notes=tuple(dict.fromkeys([*heard.notes, *sound_notes, *watched.notes, *planned.notes])),
+            notes=tuple(dict.fromkeys([*heard.notes, *sound_notes, *no_face, *watched.notes, *planned.notes])),
         )
 
     def _faces(self) -> FaceDetector:
@@ -321,12 +322,16 @@ def _voice(heard: Heard) -> tuple[list[tuple[float, float]], list[str]]:
     return regions, [] if regions else [NO_VOICE]
 
 
-def _nothing(
-    duration_s: float, labels: Sequence[str], watched: Watched, reasons: Sequence[str], transcript: bool
-) -> Segment:
+def _no_face(watched: Watched) -> list[str]:
+    """That no face was seen, where there was something to look at."""
+    if watched.faces or not watched.frames:
+        return []
+    return [f"no face in {watched.frames} picture{'s' * (watched.frames != 1)}"]
+
+
+def _nothing(duration_s: float, labels: Sequence[str], reasons: Sequence[str], transcript: bool) -> Segment:
     """The one segment of a recording in which nobody is seen or heard."""
-    why = [f"no face in {watched.frames} pictures"] if watched.frames else []
-    why += [reason for reason in reasons if reason not in why]
+    why = list(dict.fromkeys(reasons))
     if transcript:
         why.append("the transcript has no words")
     answer = _abstention(labels, None)

@@ -15,14 +15,14 @@ from maeum import __version__
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
 from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face, percent, shortened
-from maeum.models.card import ModelCard
+from maeum.models.card import ModelCard, Score
 from maeum.types import MODALITIES, Segment, Timeline
 
 #: Geometry of the drawn timeline, in SVG units (pixels at full width).
 _LEFT, _LANE, _BLOCK, _HEAD, _TOP, _WIDTH = 132, 64, 54, 22, 8, 1080
 #: A long recording is drawn wider, and scrolls, so that a second keeps this many units.
 _PER_SECOND = 8.0
-_LETTER = 7.4
+_LETTER = 8.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
         meaning=MEANING,
         model=card,
         size=_size(card.bytes) if card else "",
-        many=len(timeline.tracks) > 1,
+        measures=tuple(dict.fromkeys(s.name for s in card.scores)) if card else (),
+        measured=_measured(card) if card else {},
     )
 
 
@@ -166,7 +167,7 @@ def _lane(
 
 def _fitting(short: str, long: str, width: float) -> str:
     """The longest of the two texts that fits, or nothing."""
-    return next((text for text in (long, short) if len(text) * _LETTER + 10 <= width), "")
+    return next((text for text in (long, short) if len(text) * _LETTER + 12 <= width), "")
 
 
 def _ticks(duration_s: float, width: float) -> list[tuple[float, str]]:
@@ -233,6 +234,14 @@ def _bar(name: str, weight: str, probs: object, tones: dict[str, str]) -> Bar:
         top=f"{ranked[0][0]} {percent(ranked[0][1])}",
         alt=", ".join(f"{label} {percent(p)}" for label, p in ranked),
     )
+
+
+def _measured(card: ModelCard) -> dict[str, dict[str, Score]]:
+    """Scores by what they were measured on, then by their name."""
+    measured: dict[str, dict[str, Score]] = {}
+    for score in card.scores:
+        measured.setdefault(score.data, {})[score.name] = score
+    return measured
 
 
 def _data_uri(png: bytes | None) -> str | None:

@@ -261,7 +261,9 @@ def _chosen(faces: Sequence[Presence], spoken: Sequence[Planned], every_s: float
     left = len(faces) - len(chosen)
     if left:
         more = f"{left} more faces were" if left > 1 else "1 more face was"
-        notes.append(f"{more} not followed: seen only shortly, or small")
+        notes.append(
+            f"{more} not followed: seen only shortly, or small; the same person may be among them several times"
+        )
     return sorted(chosen, key=lambda f: f.id)
 
 
