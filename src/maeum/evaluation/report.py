@@ -192,7 +192,8 @@ def _interval(
     def of(drawn: Ints) -> float:
         return metric.function(decided[drawn], target[drawn], "exclude")
 
-    return bootstrap_interval(of, len(decided), groups, resamples=resamples, seed=seed)
+    bounds = metric.low, metric.high
+    return bootstrap_interval(of, len(decided), groups, resamples=resamples, seed=seed, bounds=bounds)
 
 
 def _speakers(items: PredictionSet) -> set[str]:

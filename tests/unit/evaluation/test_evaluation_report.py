@@ -117,6 +117,31 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     assert 50 <= hits <= 60
 
 
+def test_interval_of_the_calibration_error_reaches_down_to_the_truth():
+    """A calibrated classifier, whose error is 0 but for chance; percentiles of resamples would never hold that."""
+    holds = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        logits = 1.5 * rng.normal(size=(240, 5))
+        probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        target = (probs.cumsum(1) > rng.random((240, 1))).argmax(1)
+        said = PredictionSet(tuple(map(str, range(240))), torch.from_numpy(logits), torch.from_numpy(target))
+        score = evaluate(said, LabelSet(("a", "b", "c", "d", "e")), metrics=["ece"], resamples=200, seed=seed).scores[
+            "ece"
+        ]
+        assert score.interval is not None
+        assert 0 <= score.interval.low <= score.value <= score.interval.high
+        holds += score.interval.low < 0.002
+    assert 16 <= holds <= 36, "by simulation it holds in 54 % of the cases"
+
+
+def test_the_score_is_inside_its_interval():
+    for of in (np.max, np.min):  # an extreme is biased as far as a score can be
+        values = np.random.default_rng(0).random(100)
+        interval = bootstrap_interval(lambda at, v=values, of=of: float(of(v[at])), 100, bounds=(0.0, 1.0))
+        assert 0 <= interval.low <= of(values) <= interval.high <= 1
+
+
 def test_speakers_make_intervals_wider_than_utterances():
     rng = np.random.default_rng(0)
     speaker = np.repeat(np.arange(10), 30)
