@@ -221,7 +221,8 @@ def _details(label_set: LabelSet, outputs: Floats, decided: Floats, target: Tens
     if label_set.task == "multi-label":
         true = target.cpu().double().numpy()
         said = (decided > 0.5).astype(np.float64)
-        rows = zip(label_set.names, true.sum(0).tolist(), said.sum(0).tolist(), weighted_accuracy(said, true),
+        counts = (x.sum(0).astype(int).tolist() for x in (true, said))
+        rows = zip(label_set.names, *counts, weighted_accuracy(said, true),
                    label_f1(said, true), label_accuracy(said, true), strict=True)  # fmt: skip
         keys = ("name", "support", "predicted", "wacc", "f1", "accuracy")
         always_no = label_accuracy(np.zeros_like(true), true)

@@ -61,7 +61,6 @@ def predict_items(
         logits=torch.stack([said[i] for i in range(len(dataset))]),
         target=torch.stack([t for t in targets if t is not None]),
         groups=dataset.item_speakers(),
-        expected=dataset.ids,
     )
 
 

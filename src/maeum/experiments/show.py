@@ -6,11 +6,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maeum.evaluation.base import METRICS
 from maeum.evaluation.report import Report
 
 
 def show_report(report: Report, console: Console) -> None:
-    """Print scores with their intervals, the row of each class, and the confusion matrix."""
+    """Print scores with their intervals, the row of each class, the confusion matrix, and what was fitted on dev."""
     names = report.label_set["names"]
     assert isinstance(names, list)
     about = f"{report.items} items" + (f" of {report.groups} speakers" if report.groups else "")
@@ -20,6 +21,11 @@ def show_report(report: Report, console: Console) -> None:
         console.print(_classes(report))
     if report.confusion is not None:
         console.print(_confusion(report.confusion, names))
+    if report.temperature is not None:
+        console.print(f"temperature {report.temperature:.3f}, fitted on dev")
+    if report.thresholds is not None:
+        fitted = ", ".join(f"{name} {t:.2f}" for name, t in zip(names, report.thresholds, strict=True))
+        console.print(f"thresholds, chosen on dev: {fitted}")
     for note in report.notes:
         console.print(Text(f"note: {note}", "dim"))
 
@@ -31,7 +37,8 @@ def _scores(report: Report) -> Table:
     for name, score in report.scores.items():
         interval = f"{score.interval.low:.3f} to {score.interval.high:.3f}" if score.interval is not None else ""
         baseline = f"{report.baseline[name]:.3f}" if name in report.baseline else ""
-        table.add_row(name, f"{score.value:.3f}", interval, baseline)
+        arrow = "↑" if METRICS[name].higher_is_better else "↓"
+        table.add_row(f"{name} {arrow}", f"{score.value:.3f}", interval, baseline)
     return table
 
 
@@ -56,4 +63,6 @@ def _confusion(counts: tuple[tuple[int, ...], ...], names: list[str]) -> Table:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from maeum.errors import EvaluationError
 from maeum.evaluation.bootstrap import bootstrap_interval
 from maeum.evaluation.calibration import expected_calibration_error
 from maeum.evaluation.report import PredictionSet, evaluate
-from maeum.evaluation.tables import print_report
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
 
 MULTI = LabelSet(EMOTIONS, "multi-label")
@@ -68,18 +65,6 @@ def test_multi_label_and_dimensional_reports():
     report = evaluate(predictions("test", SCALES), SCALES, resamples=50)
     assert set(report.scores) == {"mean_ccc", "mean_pearson", "mean_mae"}
     assert report["mean_ccc"] > 0.7
-
-
-def test_printed_report_shows_baseline_and_intervals():
-    for labels in (EKMAN, MULTI, SCALES):
-        out = io.StringIO()
-        report = evaluate(
-            predictions("test", labels), labels, predictions("dev", labels, seed=1), name="run", resamples=50
-        )
-        print_report(report, Console(file=out, width=140))
-        assert "140 items, 12 speakers" in out.getvalue()
-        assert " .. " in out.getvalue()
-    assert "always the most frequent" in out.getvalue()
 
 
 def test_metric_of_another_task_is_refused():
