@@ -43,8 +43,9 @@ def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
         return get(True)
     except _FAILURES as missing:
         if not hub_answers():
+            why = " (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else ""
             raise ModelError(
-                f"this {what} is not in the local cache, and the hub ({constants.ENDPOINT}) is out of reach",
+                f"this {what} is not in the local cache, and the hub ({constants.ENDPOINT}) is out of reach{why}",
                 item=name,
                 remedy=f"On a machine with network run `hf download {name} --local-dir FOLDER`, then name that folder.",
             ) from missing

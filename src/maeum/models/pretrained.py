@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any, Literal
 import safetensors
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,6 +18,7 @@ from maeum.config import Config
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, markdown
+from maeum.models.hub import fetch
 from maeum.models.networks import MODELS
 from maeum.models.tokenizer import Tokenizer, load_tokenizer
 from maeum.types import MODALITIES, Modality, ModelOutput
@@ -191,13 +190,12 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
         ModelError: when there is no such model, it cannot be fetched, or a file of it is missing or damaged.
     """
     folder, name = _find(name_or_dir)
-    for needed in (_WEIGHTS, _CONFIG, _CARD):
-        if not (folder / needed).is_file():
-            raise ModelError(
-                f"is not a model folder: {needed} is missing",
-                item=folder,
-                remedy="Give a folder written by `maeum train`, or leave --model out for the embedded model.",
-            )
+    if missing := _missing(folder):
+        raise ModelError(
+            f"is not a model folder: {missing[0]} is missing",
+            item=folder,
+            remedy="Give a folder written by `maeum train`, or leave --model out for the embedded model.",
+        )
     stored = _Stored.load(folder / _CONFIG)
     card = ModelCard.load(folder / _CARD)
     label_set = LabelSet.from_dict(stored.labels)
@@ -263,16 +261,17 @@ def _find(name_or_dir: str | Path | None) -> tuple[Path, str]:
 
 
 def _download(repository: str) -> Path:
-    try:
-        return Path(snapshot_download(repository, etag_timeout=5))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-        raise ModelError(
-            f"is neither a folder here nor in the hub's cache, and the hub does not give it{offline}: "
-            f"{type(error).__name__}",
-            item=repository,
-            remedy="Check the name and the network, or fetch the folder elsewhere and give its path.",
-        ) from error
+    def get(local: bool) -> Path:
+        folder = Path(snapshot_download(repository, local_files_only=local))
+        if missing := _missing(folder):  # as when an earlier download was interrupted
+            raise FileNotFoundError(f"it has no {missing[0]}")
+        return folder
+
+    return fetch(repository, "model", get)
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in (_WEIGHTS, _CONFIG, _CARD) if not (folder / name).is_file()]
 
 
 def _stored_tensor(tensor: Tensor, half: bool) -> Tensor:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,25 @@ def test_a_hub_name_offline_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError, match="nobody/nothing"):
         load_pretrained("nobody/nothing")
+
+
+def test_a_hub_model_in_the_cache_needs_no_network(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import huggingface_hub.constants
+
+    cached = tmp_path / "hub" / "models--some--model"
+    (cached / "refs").mkdir(parents=True)
+    (cached / "refs" / "main").write_text("a" * 40)
+    shutil.copytree(folder, cached / "snapshots" / ("a" * 40))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert load_pretrained("some/model").card.name == "try"
+    (cached / "snapshots" / ("a" * 40) / "card.json").unlink()  # a download that was interrupted
+    with pytest.raises(
+        ModelError, match=r"some/model: this model is not in the local cache.*out of reach.*hf download"
+    ):
+        load_pretrained("some/model")
 
 
 def test_an_unknown_device_is_explained(folder: Path) -> None:
