@@ -24,7 +24,7 @@ class FolderOptions(Config):
     table: the CSV or TSV in it (the one that is there, when None). labels, task: the label set; several labels of a row
     are separated by ``|``; for dimensional targets each name is a column. parts: ``given`` takes the column ``part``,
     ``by-speaker`` divides speakers at random (dev_share, test_share, seed). shared_speakers: allow a speaker in
-    two parts.
+    two parts. licence: of the recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them.
     """
 
     table: str | None = None
@@ -36,6 +36,8 @@ class FolderOptions(Config):
     test_share: float = Field(default=0.15, ge=0, lt=1)
     seed: int = 0
     shared_speakers: bool = False
+    #: Left out of what a store is keyed by: it may be stated or corrected later, and nothing is decoded again.
+    licence: str = Field(default="yours to state", min_length=1, exclude=True)
 
 
 @CORPORA.register("folder")
@@ -47,7 +49,6 @@ class Folder(Corpus):
 
     name = "folder"
     title = "A folder of your own recordings"
-    licence = "yours to state"
     citation = "none"
     modalities = ("faces", "speech", "text")
     faces = "detect"
@@ -64,6 +65,11 @@ class Folder(Corpus):
     def _options(self) -> FolderOptions:
         assert isinstance(self.options, FolderOptions)
         return self.options
+
+    @property
+    def licence(self) -> str:  # type: ignore[override]
+        """What the options say."""
+        return self._options.licence
 
     @property
     def speakers_disjoint(self) -> bool:  # type: ignore[override]

@@ -7,6 +7,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import pairwise
@@ -26,7 +27,7 @@ from maeum.corpora.base import Corpus, LeftOut
 from maeum.corpora.splits import check_parts, repeats
 from maeum.data.decode import DecodeConfig, Decoder, content_hash
 from maeum.data.store import StoreWriter, digest, write_shard
-from maeum.errors import CorpusError
+from maeum.errors import CorpusError, StoreError
 from maeum.experiments.collage import CollageOptions, prepare_collage
 from maeum.types import Utterance
 
@@ -101,7 +102,7 @@ def prepare(
 
     Raises:
         CorpusError: when the corpus is not laid out as expected, or its parts share a speaker or a recording.
-        StoreError: when the store cannot be written, or was made with other settings.
+        StoreError: when the store cannot be written, was made with other settings, or a worker was killed.
         ConfigError: on an unknown corpus or option.
     """
     settings = settings or PrepareConfig()
@@ -252,6 +253,12 @@ def _make(
         for job in as_completed(jobs):
             job.result()
             advance(jobs[job])
+    except BrokenProcessPool as error:
+        raise StoreError(
+            "a worker was killed while it decoded, as happens when memory runs out",
+            item=missing[0][0].parent.parent,
+            remedy=f"Use fewer than {workers} workers; what is finished is kept, and the same command goes on.",
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -31,14 +31,13 @@ def terms_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encoder:
         sources: cards of the models that the training started from; their data and limits go on to apply.
         encoder: name of a pretrained encoder that the training started from; its licence is not known here.
     """
-    licences: dict[str, str] = {}
-    for store in stores:
-        manifest = Store(store).manifest
-        licences[str(manifest.get("title", manifest["name"]))] = str(manifest["licence"])
+    manifests = [Store(store).manifest for store in stores]
+    licences = [(str(m.get("title", m["name"])), str(m["licence"])) for m in manifests]
     if encoder is not None:
-        licences[f"{encoder} (pretrained encoder)"] = "as its authors state"
-    data = [f"{title}: {licence}" for title, licence in licences.items()]
-    words, bound = set(licences.values()), not all(is_commercial(text) for text in licences.values())
+        licences.append((f"{encoder} (pretrained encoder)", "as its authors state"))
+    data = [f"{title}: {licence}" for title, licence in licences]
+    words = {licence for _, licence in licences}
+    bound = not all(is_commercial(licence) for licence in words)
     for card in sources:
         data += card.data
         words.add(card.licence)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
+import signal
 import subprocess
 import sys
 import textwrap
@@ -21,6 +23,7 @@ from maeum.data.decode import DecodeConfig
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError, StoreError
 from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.terms import terms_of
 
 
 @pytest.fixture
@@ -89,6 +92,30 @@ def test_workers_make_the_same_store(recordings: Path, tmp_path: Path, monkeypat
     assert one.rows == two.rows
     for path in (tmp_path / "one/shards").iterdir():
         assert (tmp_path / "two/shards" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_killed_worker_is_an_error_with_a_remedy(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("maeum.experiments.prepare._ITEMS_PER_SHARD", {"media": 3, "crops": 3, "text": 3})
+    with monkeypatch.context() as patch:
+        kill = functools.partial(signal.raise_signal, signal.SIGKILL)
+        patch.setattr("maeum.experiments.prepare._begin_worker", kill)
+        with pytest.raises(StoreError, match=r"store: a worker was killed .* fewer than 2 workers.* same command"):
+            prepare("folder", recordings, tmp_path / "store", workers=2)
+    assert prepare("folder", recordings, tmp_path / "store", workers=2).account["used"] == 7
+
+
+def test_a_licence_may_be_stated_later_and_reaches_the_terms(recordings: Path, tmp_path: Path):
+    prepare("folder", recordings, tmp_path / "one")
+    assert terms_of([tmp_path / "one"]).non_commercial
+    stated = prepare("folder", recordings, tmp_path / "one", PrepareConfig(options={"licence": "CC BY 4.0"}))
+    assert stated.reused == stated.shards
+    assert Store(tmp_path / "one").manifest["licence"] == "CC BY 4.0"
+    assert not terms_of([tmp_path / "one"]).non_commercial
+    prepare("folder", recordings, tmp_path / "two", PrepareConfig(options={"licence": "CC BY-NC 4.0"}))
+    both = terms_of([tmp_path / "one", tmp_path / "two"])
+    assert both.non_commercial
+    assert both.licence == "CC BY 4.0; CC BY-NC 4.0"
+    assert [line.rpartition(": ")[2] for line in both.data] == ["CC BY 4.0", "CC BY-NC 4.0"]
 
 
 def test_shared_speakers_and_recordings_are_refused(recordings: Path, tmp_path: Path):
