@@ -343,6 +343,8 @@ def save_atomically(state: object, path: Path) -> None:
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
+        # torch's own writer hides why: "[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"
+        why = "no space left, or a limit on the size of files" if "unexpected pos" in str(error) else str(error)
         raise StoreError(
-            f"cannot be written ({error})", item=path, remedy="Free some space or choose another folder."
+            f"cannot be written ({why})", item=path, remedy="Free some space or choose another folder."
         ) from error
