@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from maeum.analysis.recognizer import Recognizer
     from maeum.types import Modality
 
+# Paths are declared readable=False: not "must not be", but "typer need not look", as our own errors name a remedy.
+
 #: Exit codes: something the user can mend; stopped with Ctrl-C; the reader of our output went away.
 BAD_INPUT, STOPPED, NO_READER = 2, 130, 141
 
@@ -55,6 +57,10 @@ def main() -> None:
         # The reader (head, less) closed: nothing more can be said, not even at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = NO_READER
+    except OSError as error:
+        if error.filename is None:
+            raise
+        code = _complain(f"{error.filename}: {error.strerror}. Look at its permissions and at the space on its disk.")
     except _Misunderstood as error:
         error.show(file=sys.stderr)
         code = error.exit_code
@@ -108,9 +114,12 @@ def _root(
 
 @app.command()
 def analyse(
-    recordings: Annotated[list[Path], typer.Argument(help="Videos or sound files.", show_default=False)],
+    recordings: Annotated[
+        list[Path], typer.Argument(help="Videos or sound files.", show_default=False, readable=False)
+    ],
     transcript: Annotated[
-        Path | None, typer.Option(help="The words of the recording: .srt, .vtt, .json (with times) or .txt.")
+        Path | None,
+        typer.Option(help="The words of the recording: .srt, .vtt, .json (with times) or .txt.", readable=False),
     ] = None,
     model: Annotated[str | None, typer.Option(help="A model's name or folder; the one that ships by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write results into this folder.")] = None,
@@ -218,9 +227,9 @@ class _watching:  # noqa: N801
 @app.command()
 def prepare(
     corpus: Annotated[str, typer.Argument(help="Its name; see the list below with a wrong one.")],
-    source: Annotated[Path, typer.Option(help="The corpus as its authors distribute it.")],
+    source: Annotated[Path, typer.Option(help="The corpus as its authors distribute it.", readable=False)],
     store: Annotated[Path, typer.Option(help="The folder to keep the prepared corpus in.")],
-    config: Annotated[Path | None, typer.Option(help="Settings as YAML or JSON.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings as YAML or JSON.", readable=False)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode.")] = 1,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many items of each part, for a trial.")] = None,
     restart: Annotated[bool, typer.Option(help="Begin anew when the store was made with other settings.")] = False,
@@ -243,7 +252,7 @@ def prepare(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="All settings of the run, YAML or JSON.")],
+    recipe: Annotated[Path, typer.Argument(help="All settings of the run, YAML or JSON.", readable=False)],
     out: Annotated[Path, typer.Option(help="The folder of the run; the model is written to its folder model/.")],
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
 ) -> None:
@@ -265,7 +274,7 @@ def train(
 
 @app.command()
 def evaluate(
-    store: Annotated[Path, typer.Argument(help="A prepared corpus.")],
+    store: Annotated[Path, typer.Argument(help="A prepared corpus.", readable=False)],
     model: Annotated[str | None, typer.Option(help="A model's name or folder; the one that ships by default.")] = None,
     part: Annotated[str, typer.Option(help="Which part of the corpus.")] = "dev",
     modalities: Annotated[str | None, typer.Option(help="Give the model only these, such as faces,speech.")] = None,
@@ -292,7 +301,9 @@ def evaluate(
 
 @app.command()
 def calibrate(
-    config: Annotated[Path, typer.Argument(help="Which model, on which dev items, with which card; YAML or JSON.")],
+    config: Annotated[
+        Path, typer.Argument(help="Which model, on which dev items, with which card; YAML or JSON.", readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="The folder of the finished model.")],
 ) -> None:
     """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +136,24 @@ def _nan(share: float) -> Any:
 _FLOAT = {"audio_codec": "pcm_f32le", "audio_format": "flt"}
 _GREY = np.full((48, 64, 3), 90, np.uint8)
 
+
+def _cut_wav(folder: Path, write: Any) -> Path:
+    """A header that promises ten seconds, and one."""
+    (folder / "a.wav").write_bytes(_wav(32_000, 320_000))
+    return folder / "a.wav"
+
+
 USABLE: dict[str, tuple[Callable[[Path, Any], Path], str]] = {
     "silence": (_sound("a.wav", np.zeros((1, 32000), np.float32), 16000), "the sound is silent"),
     "a tenth of a second": (_sound("a.wav", _noise(0.1, 16000), 16000), "no answer"),
     "8 kHz mono": (_sound("a.wav", _noise(1, 8000), 8000), "no picture"),
     "96 kHz": (_sound("a.wav", _noise(1, 96000), 96000), "no picture"),
     "6 channels": (_sound("a.wav", _noise(1, 48000, 6), 48000, layout="5.1"), "no picture"),
+    "no sample at all beside the picture": (
+        _picture("a.mkv", lambda: [_GREY] * 3, sound=np.zeros((1, 0), np.float32)),
+        "no answer",
+    ),
+    "a wav cut off": (_cut_wav, "0:01.0 · 1 segment"),
     "some samples NaN": (_sound("a.wav", _nan(0.2), 16000, **_FLOAT), "NaN"),
     "one frame": (_picture("a.mkv", lambda: [_GREY]), "no face in 1 picture"),
     "frames of 1x1": (_picture("a.mkv", lambda: [np.zeros((1, 1, 3), np.uint8)] * 3), "no answer"),
@@ -179,13 +193,14 @@ def test_sound_without_a_single_number_is_one_line(maeum: Maeum, small_model: Pa
     assert "every sample" in ended.err
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
 def test_a_film_that_was_cut_off_gives_what_could_be_read(
-    maeum: Maeum, small_model: Path, tmp_path: Path, make_media: Any, astronaut: Any
+    maeum: Maeum, small_model: Path, tmp_path: Path, make_media: Any, astronaut: Any, share: float
 ):
     face = np.ascontiguousarray(astronaut[40:200, 150:310])
     whole = make_media(tmp_path / "whole.mkv", [face] * 40, fps=10)
     cut = tmp_path / "cut.mkv"
-    cut.write_bytes(whole.read_bytes()[: round(whole.stat().st_size * 0.5)])
+    cut.write_bytes(whole.read_bytes()[: round(whole.stat().st_size * share)])
     ended = maeum("analyse", cut, "--model", small_model)
     assert ended.code == 0, ended.err
     assert "truncated" in ended.out
@@ -278,16 +293,119 @@ def test_a_folder_that_cannot_be_written_is_one_line(maeum: Maeum, small_model: 
     assert "face alone" in ended.out, "the timeline is shown all the same"
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_old_result(maeum: Maeum, small_model: Path, clip: Path):
+@pytest.fixture
+def small_files() -> Callable[[int], Any]:
+    """A limit on the size of files, which acts as a disk that is full."""
+
+    @contextmanager
+    def limit(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A folder with `mine`, a corpus of words; `prepare.yaml` for it, and `recipe.json` for its store in `store`."""
+    words = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry"}
+    rows = [f",{words[label]} {i},{label},s{i},{'dev' if i >= 8 else 'train'}" for i in range(12) for label in words]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "table.csv").write_text("\n".join(["path,text,label,speaker,part", *rows]) + "\n")
+    (tmp_path / "prepare.yaml").write_text(f"options: {{labels: [{', '.join(words)}]}}\n")
+    text = {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16}
+    data = [{"store": str(tmp_path / "store"), "modalities": ["text"]}]
+    recipe = {
+        "name": "mine", "network": {"dim": 8, "faces": None, "speech": None, "text": text}, "train": data, "dev": data,
+        "tokenizer": {"kind": "small", "vocabulary": 60}, "training": {"epochs": 2, "batch_size": 8, "seed": 1},
+    }  # fmt: skip
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    return tmp_path
+
+
+def test_a_full_disk_stops_prepare_and_train_and_the_same_command_goes_on(
+    maeum: Maeum, corpus: Path, small_files: Callable[[int], Any]
+):
+    store, run = corpus / "store", corpus / "run"
+    commands = {
+        store: ("prepare", "folder", "--source", corpus / "mine", "--store", store,
+                "--config", corpus / "prepare.yaml"),
+        run: ("train", corpus / "recipe.json", "--out", run),
+    }  # fmt: skip
+    for folder, command in commands.items():
+        with small_files(1600):
+            stopped = maeum(*command)
+        assert stopped.code == 2
+        assert len(stopped.err.strip().splitlines()) == 1
+        assert f"{folder}/" in stopped.err
+        assert "cannot be written" in stopped.err
+        assert "space" in stopped.err or "another disk" in stopped.err
+        assert not [p for p in folder.rglob("*") if p.suffix in (".part", ".tmp")], "no rubbish"
+        assert maeum(*command).code == 0
+    assert (run / "model" / "card.json").is_file()
+
+
+@pytest.mark.parametrize("command", ["prepare", "train", "evaluate"])
+def test_a_place_that_cannot_be_written_is_one_line(maeum: Maeum, corpus: Path, command: str):
+    prepare = ("prepare", "folder", "--source", corpus / "mine", "--config", corpus / "prepare.yaml", "--store")
+    commands = {
+        "prepare": (*prepare, "/proc/store"),
+        "train": ("train", corpus / "recipe.json", "--out", "/proc/run"),
+        "evaluate": ("evaluate", corpus / "store", "--model", corpus / "run" / "model", "--out", "/proc/report.json"),
+    }
+    if command != "prepare":
+        assert maeum(*prepare, corpus / "store").code == 0
+    if command == "evaluate":
+        assert maeum("train", corpus / "recipe.json", "--out", corpus / "run").code == 0
+    ended = maeum(*commands[command])
+    assert ended.code == 2
+    assert len(ended.err.strip().splitlines()) == 1
+    assert f"{commands[command][-1]}: cannot be written" in ended.err
+    assert "another folder" in ended.err
+
+
+def test_a_recording_that_may_not_be_read_is_one_line(
+    maeum: Maeum, small_model: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clip.chmod(0)
+    if os.access(clip, os.R_OK):  # the superuser may read everything
+        monkeypatch.setattr(os, "access", lambda path, *_: Path(path) != clip)
+    ended = maeum("analyse", clip, "--model", small_model)
+    assert (ended.code, ended.out, len(ended.err.strip().splitlines())) == (2, "", 1)
+    assert "clip.mkv: may not be read" in ended.err
+    assert "permissions" in ended.err
+
+
+def test_a_corpus_that_may_not_be_read_is_one_line(maeum: Maeum, corpus: Path, monkeypatch: pytest.MonkeyPatch):
+    source = corpus / "mine"
+    source.chmod(0)
+    if os.access(source, os.R_OK):  # the superuser may read everything
+        real = Path.iterdir
+
+        def refuse(path: Path) -> Iterator[Path]:
+            if path == source:
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path)
+
+        monkeypatch.setattr(Path, "iterdir", refuse)
+    ended = maeum("prepare", "folder", "--source", source, "--store", corpus / "store")
+    source.chmod(0o755)
+    assert (ended.code, ended.out, len(ended.err.strip().splitlines())) == (2, "", 1)
+    assert f"{source}: Permission denied" in ended.err
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_result(
+    maeum: Maeum, small_model: Path, clip: Path, small_files: Callable[[int], Any]
+):
     out = clip.parent / "out"
     assert maeum("analyse", clip, "--model", small_model, "--out", out, "--format", "html").code == 0
     old = (out / "clip.html").read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
-    try:
+    with small_files(2000):
         ended = maeum("analyse", clip, "--model", small_model, "--out", out, "--format", "html")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert ended.code == 2
     assert "clip.html: cannot be written" in ended.err
     assert (out / "clip.html").read_bytes() == old
