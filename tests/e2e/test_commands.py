@@ -209,6 +209,15 @@ def test_ctrl_c_says_what_is_kept(
     assert [p.name for p in out.iterdir()] == ["clip.json"]
 
 
+def test_a_terminal_without_our_signs_still_shows_the_answer(
+    start: Callable[..., Any], small_model: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    out, err = start("analyse", clip, "--model", small_model).communicate(timeout=200)
+    assert err == ""
+    assert "from the face alone" in out
+
+
 def test_a_reader_that_goes_away_is_no_error(start: Callable[..., Any], small_model: Path, clip: Path):
     running = start("analyse", clip, "--model", small_model)
     running.stdout.close()
