@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ class IntegralImage:
     """Sums over rectangles of a picture; area resizing of the whole or of windows.
 
     A sum from the corner may run over its channel's bits into the next channel's, and over 64 bits: the difference
-    over a rectangle, which is all that is used, comes out right as long as its own sums fit (arithmetic is modulo 2**64).
+    over a rectangle, which is all that is used, comes out right if its own sums fit (arithmetic is modulo 2**64).
     """
 
     def __init__(self, rgb: NDArray[np.uint8]) -> None:
@@ -91,7 +93,7 @@ def _bands(
     tallest = max(1, _MOST_PX // max(1, widest))
     count = max(1, -(-int(height.max(initial=1)) // tallest))
     edges = [top + height * i // count for i in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _channels(sums: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -21,7 +21,7 @@ R-Net and O-Net always judge a frame's own pixels. The recall of all this is mea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -81,127 +81,157 @@ class FastCascade:
 
     def stream(self, frames: Iterable[Picture], min_face_px: float) -> Iterator[Found]:
         """Faces of successive frames of a recording; a few frames behind what is read."""
-        looks: deque[Future[_Look]] = deque()
+        looks: deque[Future[list[_Look]]] = deque()
+        waiting = 0  # frames in them
         try:
-            for look in self._looks(frames, min_face_px):
+            for count, look in self._looks(frames, min_face_px):
                 looks.append(look)
-                if len(looks) > _KEY_EVERY:
-                    yield looks.popleft().result().found
+                waiting += count
+                while waiting > _KEY_EVERY:
+                    done = looks.popleft().result()
+                    waiting -= len(done)
+                    yield from (one.found for one in done)
             while looks:
-                yield looks.popleft().result().found
+                yield from (one.found for one in looks.popleft().result())
         finally:
             for look in looks:
                 look.cancel()
 
-    def _looks(self, frames: Iterable[Picture], min_face_px: float) -> Iterator[Future[_Look]]:
-        """A look at each frame, in their order."""
-        key: Future[_Look] | None = None
+    def _looks(self, frames: Iterable[Picture], min_face_px: float) -> Iterator[tuple[int, Future[list[_Look]]]]:
+        """Looks at the frames in their order, with the number of frames in each."""
+        key: Future[list[_Look]] | None = None
         waiting: list[Picture] = []
         last: Picture | None = None
         for frame in frames:
             if key is None or last is None or _cut(last, frame):
                 yield from self._until_key(waiting, key, min_face_px)
                 waiting = []
-                key = self._crew.start(partial(self._look, frame, min_face_px))
-                yield key
+                key = self._crew.start(partial(self._first, frame, min_face_px))
+                yield 1, key
             else:
                 waiting.append(frame)
             last = frame
             if len(waiting) == _KEY_EVERY:
-                for look in self._until_key(waiting, key, min_face_px):
+                for count, look in self._until_key(waiting, key, min_face_px):
                     key = look
-                    yield look
+                    yield count, look
                 waiting = []
         yield from self._until_key(waiting, key, min_face_px)
 
     def _until_key(
-        self, frames: list[Picture], key: Future[_Look] | None, min_face_px: float
-    ) -> Iterator[Future[_Look]]:
+        self, frames: list[Picture], key: Future[list[_Look]] | None, min_face_px: float
+    ) -> Iterator[tuple[int, Future[list[_Look]]]]:
         """Looks at frames after a key frame; the last of them is a key frame as well, and is looked at first."""
         if not frames or key is None:
             return
         *inner, end = frames
+        after = self._crew.start(partial(self._next, end, min_face_px), key)
+        if inner:
+            yield len(inner), self._crew.start(partial(self._between, inner, min_face_px), key, after)
+        yield 1, after
 
-        def look_at_end(before: _Look) -> _Look:
-            return self._look(end, min_face_px, before.memory)
+    def _first(self, frame: Picture, min_face_px: float) -> list[_Look]:
+        """The first frame of a scene."""
+        return [self._look(frame, min_face_px)]
 
-        after = self._crew.start(look_at_end, key)
-        for frame in inner:
-            yield self._crew.start(partial(self._look_between, frame, min_face_px), key, after)
-        yield after
+    def _next(self, frame: Picture, min_face_px: float, before: list[_Look]) -> list[_Look]:
+        """The next key frame of a scene."""
+        return [self._look(frame, min_face_px, before[0].memory)]
 
-    def _look_between(self, frame: Picture, min_face_px: float, before: _Look, after: _Look) -> _Look:
-        """A look at a frame between two key frames."""
-        near = np.concatenate((before.suspects, after.suspects))
-        look = self._look(frame, min_face_px, before.memory, near)
-        if _lost(_steady(before, after), look):
-            return self._look(frame, min_face_px, before.memory)
-        return look
-
-    def _look(self, frame: Picture, min_face_px: float, known: Memory = (), near: Boxes | None = None) -> _Look:
+    def _between(
+        self, frames: list[Picture], min_face_px: float, before: list[_Look], after: list[_Look]
+    ) -> list[_Look]:
+        """Frames between two key frames, together."""
+        (first,), (last,) = before, after
+        pictures = [IntegralImage(frame) for frame in frames]
         with torch.inference_mode():
-            picture = IntegralImage(frame)
-            boxes, memory = self._propose(picture, min_face_px, known, near)
-            return replace(self._refine(picture, boxes), memory=memory)
+            near = np.concatenate((first.suspects, last.suspects))
+            looks = self._refine(pictures, self._propose(pictures, min_face_px, first.memory, near)[0])
+        steady = _steady(first, last)
+        return [
+            self._look(frame, min_face_px, first.memory) if _lost(steady, look) else look
+            for frame, look in zip(frames, looks, strict=True)
+        ]
 
-    def _refine(self, picture: IntegralImage, boxes: Boxes) -> _Look:
-        """R-Net and O-Net on square proposals."""
-        offsets, face = self._refined(picture, boxes)
-        suspects = boxes[face > _SUSPECT]
-        passed = face > THRESHOLDS[1]
-        boxes, face, offsets = boxes[passed], face[passed], offsets[passed]
-        keep = suppress(boxes, face, np.zeros(len(boxes), int), 0.7)
-        boxes = squared(moved(boxes[keep], offsets[keep], 1.0))
-        offsets, face, points = self._judged(picture, boxes)
-        passed = face > THRESHOLDS[2]
-        found = finish(boxes[passed], face[passed], offsets[passed], points[passed])
-        return _Look(found, np.concatenate((suspects, found[0])))
+    def _look(self, frame: Picture, min_face_px: float, known: Memory = ()) -> _Look:
+        """A look for faces of all sizes everywhere."""
+        picture = IntegralImage(frame)
+        with torch.inference_mode():
+            boxes, memory = self._propose([picture], min_face_px, known)
+            (look,) = self._refine([picture], boxes)
+        return replace(look, memory=memory)
 
-    def _refined(self, picture: IntegralImage, boxes: Boxes) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _refine(self, pictures: Sequence[IntegralImage], proposals: list[Boxes]) -> list[_Look]:
+        """R-Net and O-Net on each picture's square proposals."""
+        boxes, frame = np.concatenate(proposals), _numbers(proposals)
+        offsets, face = self._refined(pictures, boxes, frame)
+        suspects = [boxes[(face > _SUSPECT) & (frame == i)] for i in range(len(pictures))]
+        passed = np.flatnonzero(face > THRESHOLDS[1])
+        keep = passed[suppress(boxes[passed], face[passed], frame[passed], 0.7)]
+        keep = keep[np.argsort(frame[keep], kind="stable")]
+        boxes, frame = squared(moved(boxes[keep], offsets[keep], 1.0)), frame[keep]
+        offsets, face, points = self._judged(pictures, boxes, frame)
+        looks = []
+        for i, places in enumerate(suspects):
+            mine = (face > THRESHOLDS[2]) & (frame == i)
+            found = finish(boxes[mine], face[mine], offsets[mine], points[mine])
+            looks.append(_Look(found, np.concatenate((places, found[0]))))
+        return looks
+
+    def _refined(
+        self, pictures: Sequence[IntegralImage], boxes: Boxes, frame: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """R-Net's box offsets ``(n, 4)`` and certainty ``(n,)``."""
 
         def judge(crops: Tensor) -> tuple[Tensor, ...]:
             x = self._r.dense(flat(self._r_body(crops)))
-            return self._r.offsets(x), self._r.face(x).softmax(1)[:, 1]
+            return self._r.offsets(x), self._r.face(x).softmax(1)[:, 1:]
 
-        offsets, face = self._in_parts(judge, picture, boxes, 24, _R_CHUNK, (4, 1))
+        offsets, face = _in_parts(judge, pictures, boxes, frame, 24, _R_CHUNK, (4, 1))
         return offsets, face[:, 0]
 
     def _judged(
-        self, picture: IntegralImage, boxes: Boxes
+        self, pictures: Sequence[IntegralImage], boxes: Boxes, frame: NDArray[np.int64]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """O-Net's box offsets ``(n, 4)``, certainty ``(n,)`` and landmarks ``(n, 10)``."""
 
         def judge(crops: Tensor) -> tuple[Tensor, ...]:
             x = self._o.dense(flat(self._o_body(crops)))
-            return self._o.offsets(x), self._o.face(x).softmax(1)[:, 1], self._o.landmarks(x)
+            return self._o.offsets(x), self._o.face(x).softmax(1)[:, 1:], self._o.landmarks(x)
 
-        offsets, face, points = self._in_parts(judge, picture, boxes, 48, _O_CHUNK, (4, 1, 10))
+        offsets, face, points = _in_parts(judge, pictures, boxes, frame, 48, _O_CHUNK, (4, 1, 10))
         return offsets, face[:, 0], points
 
-    def _in_parts(
-        self,
-        judge: Callable[[Tensor], tuple[Tensor, ...]],
-        picture: IntegralImage,
-        boxes: Boxes,
-        size_px: int,
-        most: int,
-        widths: tuple[int, ...],
-    ) -> list[NDArray[np.float32]]:
-        """What ``judge`` says of the boxes' crops, ``(n, width)`` each; few at a time, for the cache."""
-        inside = windows(boxes, picture.width, picture.height)
-        said = [
-            judge(torch.from_numpy(picture.crops(inside[start : start + most], size_px)).permute(0, 3, 1, 2))
-            for start in range(0, len(boxes), most)
-        ]
-        return [
-            np.concatenate([parts[i].reshape(-1, width).numpy() for parts in said]) if said else _nothing(width)
-            for i, width in enumerate(widths)
-        ]
+
+def _in_parts(
+    judge: Callable[[Tensor], tuple[Tensor, ...]],
+    pictures: Sequence[IntegralImage],
+    boxes: Boxes,
+    frame: NDArray[np.int64],
+    size_px: int,
+    most: int,
+    widths: tuple[int, ...],
+) -> list[NDArray[np.float32]]:
+    """What ``judge`` says of the boxes' crops, ``(n, width)`` each; few at a time, for the cache.
+
+    Boxes ``(n, 4)`` are in the order of the pictures ``frame (n,)`` that they are in.
+    """
+    inside = windows(boxes, pictures[0].width, pictures[0].height)
+    said = []
+    for start in range(0, len(boxes), most):
+        part = slice(start, start + most)
+        crops = [pictures[i].crops(inside[part][frame[part] == i], size_px) for i in np.unique(frame[part]).tolist()]
+        whole = crops[0] if len(crops) == 1 else np.concatenate(crops)
+        said.append(judge(torch.from_numpy(whole).permute(0, 3, 1, 2)))
+    return [
+        np.concatenate([parts[i].numpy() for parts in said]) if said else np.zeros((0, width), np.float32)
+        for i, width in enumerate(widths)
+    ]
 
 
-def _nothing(width: int) -> NDArray[np.float32]:
-    return np.zeros((0, width), np.float32)
+def _numbers(rows: list[Boxes]) -> NDArray[np.int64]:
+    """Which list each row comes from."""
+    return np.repeat(np.arange(len(rows)), [len(r) for r in rows])
 
 
 def _cut(before: Picture, after: Picture) -> bool:

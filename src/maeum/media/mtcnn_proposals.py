@@ -41,15 +41,15 @@ _FINE_LEVELS = 2
 #: Sides of faces that a level shows, as multiples of its window; and how far a face may have moved, in sides.
 _SIDES, _MOVE = (0.5, 2.0), 1.0
 
-_NO_BLOCKS, _NO_WINDOWS = np.zeros((0, 0, 3), np.float32), np.zeros((0, 7), np.float32)
+_NO_BLOCKS, _NO_WINDOWS = np.zeros((0, 0, 3), np.float32), np.zeros((0, 8), np.float32)
 
 
 @dataclass(frozen=True)
 class LevelMemory:
     """What is known of one pyramid level.
 
-    blocks: as they were when last looked at, ``(rows, columns, 3)``. windows: found there, ``(n, 7)``: row, column,
-    score, box offsets; in the order of rows.
+    blocks: as they were when last looked at, ``(rows, columns, 3)``. windows: found there, ``(n, 8)``: number of the
+    frame, row, column, score, box offsets; in this order.
     """
 
     blocks: NDArray[np.float32]
@@ -71,85 +71,97 @@ class Proposer:
         self._offsets = net.offsets.weight.flatten(1), net.offsets.bias
 
     def __call__(
-        self, picture: IntegralImage, min_face_px: float, known: Memory = (), near: Boxes | None = None
-    ) -> tuple[Boxes, Memory]:
-        """Square proposals ``(n, 4)`` of one frame, and what to remember of it.
+        self, pictures: Sequence[IntegralImage], min_face_px: float, known: Memory = (), near: Boxes | None = None
+    ) -> tuple[list[Boxes], Memory]:
+        """Square proposals ``(n, 4)`` of frames of one size, and what to remember of them.
 
         Args:
-            picture: the frame.
+            pictures: the frames; looked at together, so wherever one of them has changed.
             min_face_px: smallest face looked for.
             known: of a frame of the same size before; nothing when empty.
             near: faces ``(n, 4)`` of other frames, near which alone small ones are looked for; None is everywhere.
-                Then there is nothing to remember.
+
+        Returns:
+            The proposals of each frame; what is known now, when it was a single frame that was looked at everywhere.
         """
-        found, scores, memory = [], [], []
-        for number, scale in enumerate(pyramid_scales(picture.width, picture.height, min_face_px)):
+        first = pictures[0]
+        found, scores, frames, memory = [], [], [], []
+        for number, scale in enumerate(pyramid_scales(first.width, first.height, min_face_px)):
             places = None if near is None or number >= _FINE_LEVELS else _starts(near, scale)
-            level = self._level(picture, scale, known[number] if known else None, places)
+            level = self._level(pictures, scale, known[number] if known else None, places)
             memory.append(level)
-            windows = level.windows
-            cells, score = cell_boxes(windows[:, 0], windows[:, 1], scale), windows[:, 2]
-            keep = suppress(cells, score, np.zeros(len(cells), int), 0.5)
-            found.append(np.concatenate((cells[keep], windows[keep, 3:]), 1))
+            windows, frame = level.windows, level.windows[:, 0].astype(int)
+            cells, score = cell_boxes(windows[:, 1], windows[:, 2], scale), windows[:, 3]
+            keep = suppress(cells, score, frame, 0.5)
+            found.append(np.concatenate((cells[keep], windows[keep, 4:]), 1))
             scores.append(score[keep])
+            frames.append(frame[keep])
         if not found:
-            return np.zeros((0, 4), np.float32), ()
-        proposals, score = np.concatenate(found), np.concatenate(scores)
-        keep = suppress(proposals[:, :4], score, np.zeros(len(score), int), 0.7)
+            return [np.zeros((0, 4), np.float32) for _ in pictures], ()
+        proposals, score, frame = np.concatenate(found), np.concatenate(scores), np.concatenate(frames)
+        keep = suppress(proposals[:, :4], score, frame, 0.7)
         boxes = squared(moved(proposals[keep, :4], proposals[keep, 4:], 0.0))
-        return boxes, memory if near is None else ()
+        remembered = memory if near is None and len(pictures) == 1 else ()
+        return [boxes[frame[keep] == i] for i in range(len(pictures))], remembered
 
     def _level(
-        self, picture: IntegralImage, scale: float, known: LevelMemory | None, places: NDArray[np.float32] | None
+        self,
+        pictures: Sequence[IntegralImage],
+        scale: float,
+        known: LevelMemory | None,
+        places: NDArray[np.float32] | None,
     ) -> LevelMemory:
         """One level, looked at where it may show faces and is not as it is known.
 
         With ``places`` (first and last row and column of windows, ``(n, 4)``) only tiles there count.
         """
-        height, width = int(picture.height * scale + 1), int(picture.width * scale + 1)
+        height, width = int(pictures[0].height * scale + 1), int(pictures[0].width * scale + 1)
         if places is not None and not len(places):
             return LevelMemory(_NO_BLOCKS, _NO_WINDOWS)
-        blocks = picture.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX))
+        blocks = np.stack([p.resized(-(-height // _BLOCK_PX), -(-width // _BLOCK_PX)) for p in pictures])
         look = _tiles(_contrast(blocks), height, width)
         if known is None:
-            stale = np.ones_like(look)
+            stale, now = np.ones_like(look), blocks[0]
         else:
             changed = (np.abs(blocks - known.blocks) > _CHANGE).any(-1)
-            stale = _tiles(changed, height, width)
-            blocks = np.where(changed[..., None], blocks, known.blocks)
+            stale = _tiles(changed.any(0), height, width)
+            now = np.where(changed[0, ..., None], blocks[0], known.blocks)
         still = ~stale
         if places is not None:
             near = _near(places, look.shape)
             look, still = look & near, still & near
-        parts = [self._answers(picture, height, width, run) for run in _rectangles(look & stale)]
+        parts = [self._answers(pictures, height, width, run) for run in _rectangles(look & stale)]
         if known is not None:
-            tile_of = (known.windows[:, :2] // _TILE).astype(int)
-            parts.append(known.windows[still[tile_of[:, 0], tile_of[:, 1]]])
+            tile_of = (known.windows[:, 1:3] // _TILE).astype(int)
+            kept = known.windows[still[tile_of[:, 0], tile_of[:, 1]]]
+            for frame in range(len(pictures)):
+                parts.append(kept.copy())
+                parts[-1][:, 0] = frame
         windows = np.concatenate(parts) if parts else _NO_WINDOWS
-        return LevelMemory(blocks, windows[np.lexsort((windows[:, 1], windows[:, 0]))])
+        return LevelMemory(now, windows[np.lexsort((windows[:, 2], windows[:, 1], windows[:, 0]))])
 
     def _answers(
-        self, picture: IntegralImage, height: int, width: int, run: tuple[int, int, int, int]
+        self, pictures: Sequence[IntegralImage], height: int, width: int, run: tuple[int, int, int, int]
     ) -> NDArray[np.float32]:
         """Windows with faces in a rectangle of tiles: top, bottom (excluded), first column, last column (excluded)."""
         top, bottom, first, last = run
         step = _TILE * STRIDE_PX
         rows = slice(top * step, min(height, bottom * step + _BORDER_PX))
         cols = slice(first * step, min(width, last * step + _BORDER_PX))
-        part = torch.from_numpy(picture.resized(height, width, rows, cols)).permute(2, 0, 1)[None]
-        sites = self._body(part)[0].permute(1, 2, 0)  # (rows, columns, 32), contiguous
+        parts = np.stack([picture.resized(height, width, rows, cols) for picture in pictures])
+        sites = self._body(torch.from_numpy(parts).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # channels last
         logits = sites @ self._face + self._face_bias
-        y, x = (logits >= float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))).nonzero(as_tuple=True)
-        offsets = functional.linear(sites[y, x], *self._offsets)
-        places = torch.stack((y + top * _TILE, x + first * _TILE, logits[y, x].sigmoid()), 1)
+        frame, y, x = (logits >= float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))).nonzero(as_tuple=True)
+        offsets = functional.linear(sites[frame, y, x], *self._offsets)
+        places = torch.stack((frame, y + top * _TILE, x + first * _TILE, logits[frame, y, x].sigmoid()), 1)
         return torch.cat((places.float(), offsets), 1).numpy()
 
 
 def _contrast(blocks: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Blocks that differ from their right or lower neighbour."""
-    busy = np.zeros(blocks.shape[:2], bool)
-    busy[:, :-1] |= (np.abs(blocks[:, 1:] - blocks[:, :-1]) > _CONTRAST).any(-1)
-    busy[:-1] |= (np.abs(blocks[1:] - blocks[:-1]) > _CONTRAST).any(-1)
+    """Blocks ``(frames, rows, columns, 3)`` that differ from their right or lower neighbour, in any of the frames."""
+    busy = np.zeros(blocks.shape[1:3], bool)
+    busy[:, :-1] |= (np.abs(blocks[:, :, 1:] - blocks[:, :, :-1]) > _CONTRAST).any((0, -1))
+    busy[:-1] |= (np.abs(blocks[:, 1:] - blocks[:, :-1]) > _CONTRAST).any((0, -1))
     return busy
 
 
@@ -158,12 +170,16 @@ def _tiles(blocks: NDArray[np.bool_], height: int, width: int) -> NDArray[np.boo
     rows, cols = (-(-max(1, (size - _BORDER_PX + 1) // STRIDE_PX) // _TILE) for size in (height, width))
     reach = _BLOCKS_PER_TILE + _BORDER_BLOCKS
     # blocks are placed evenly over the level, so their edges are up to one block off
-    down = [blocks[max(0, r * _BLOCKS_PER_TILE - 1) : r * _BLOCKS_PER_TILE + reach + 1].any(0) for r in range(rows)]
-    across = [
-        np.stack(down)[:, max(0, c * _BLOCKS_PER_TILE - 1) : c * _BLOCKS_PER_TILE + reach + 1].any(1)
-        for c in range(cols)
-    ]
-    return np.stack(across, 1)
+    sums = np.zeros((blocks.shape[0] + 1, blocks.shape[1] + 1), np.int32)
+    np.cumsum(np.cumsum(blocks, 0, dtype=np.int32), 1, out=sums[1:, 1:])
+    (top, bottom), (left, right) = (
+        (np.clip(start - 1, 0, size), np.clip(start + reach + 1, 0, size))
+        for start, size in zip((np.arange(n) * _BLOCKS_PER_TILE for n in (rows, cols)), blocks.shape, strict=True)
+    )
+    return np.asarray(
+        sums[bottom[:, None], right] + sums[top[:, None], left]
+        > sums[top[:, None], right] + sums[bottom[:, None], left]
+    )
 
 
 def _starts(faces: Boxes, scale: float) -> NDArray[np.float32]:

@@ -65,6 +65,7 @@ class Crew:
 
             def settle(_: int) -> None:
                 torch.set_num_threads(1)
+                torch.get_num_threads()  # a thread begins with the number that is set when it first asks
                 together.wait()
 
             list(self._pool.map(settle, range(self.threads)))
