@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from maeum.errors import MediaError
+from maeum.media.asked import AskedTimes, GridTimes, ListedTimes
 from maeum.media.container import checked_range, choose_video, duration_s, name_of, open_media, origin_s
 from maeum.media.geometry import frame_to_rgb
 
@@ -27,6 +28,8 @@ _CLOCK_ROUNDING_S = 0.002
 _SEEK_FROM_S = 4.0
 #: Packets that cannot be decoded, in a row, before the rest is given up.
 _MOST_BAD_PACKETS = 50
+#: Pictures that a codec may hold back to show them in another order than they are stored: 16 in H.264 and HEVC.
+_REORDERED = 20
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,11 @@ class FrameSampler(Iterator[Frame]):
     """Iterator over frames; what it had to put up with is in ``notes`` once it is exhausted."""
 
     def __init__(
-        self, path: Path, times: Iterator[float], start_s: float, max_side_px: int | None, notes: Sequence[str]
+        self, path: Path, asked: AskedTimes, start_s: float, max_side_px: int | None, notes: Sequence[str]
     ) -> None:
         self.path = path
         self._notes = list(notes)
-        self._frames = _walk(path, times, start_s, max_side_px, self._notes)
+        self._frames = _walk(path, asked, start_s, max_side_px, self._notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -73,8 +76,8 @@ def sample_frames(
     """The frames shown at ``start_s``, ``start_s + every_s``, ... before ``end_s``, or at ``times_s``.
 
     The frame shown at a time is the last one whose timestamp is not later; so a variable frame rate, a stream that
-    starts late and any number of frames per second are one case. Each frame is decoded once and only asked ones become
-    RGB; one frame is held at a time.
+    starts late and any number of frames per second are one case. Each frame is decoded at most once; one that
+    is neither asked for nor needed for others is left out. Only asked ones become RGB; one is held at a time.
 
     Args:
         path: the recording.
@@ -94,21 +97,21 @@ def sample_frames(
             first ``next`` when no frame at all can be decoded.
     """
     path = Path(path)
+    asked: AskedTimes
     if times_s is not None:
-        asked = sorted(float(t) for t in times_s)
-        if not np.isfinite(asked).all():
+        listed = sorted(float(t) for t in times_s)
+        if not np.isfinite(listed).all():
             raise MediaError(f"cannot be shown at times {list(times_s)}", item=path, remedy="Give times in seconds.")
         notes: tuple[str, ...] = ()
-        start, times = (asked[0] if asked else 0.0), iter(asked)
+        start, asked = (listed[0] if listed else 0.0), ListedTimes(listed)
     else:
         if not (every_s > 0 and np.isfinite(every_s)):
             raise MediaError(f"frames every {every_s} s are impossible", item=path, remedy="Give a distance above 0.")
         start, end, notes = checked_range(path, start_s, end_s)
-        grid = (start + k * every_s for k in itertools.count())
-        times = itertools.takewhile(lambda t: t < end - 1e-9, grid)
+        asked = GridTimes(start, every_s, end)
     with open_media(path) as container:
         _require_video(container, path)
-    return FrameSampler(path, times, start, max_side_px, notes)
+    return FrameSampler(path, asked, start, max_side_px, notes)
 
 
 def _require_video(container: InputContainer, path: Path) -> VideoStream:
@@ -123,15 +126,16 @@ def _require_video(container: InputContainer, path: Path) -> VideoStream:
 
 
 def _walk(
-    path: Path, times: Iterator[float], start_s: float, max_side_px: int | None, notes: list[str]
+    path: Path, all_asked: AskedTimes, start_s: float, max_side_px: int | None, notes: list[str]
 ) -> Iterator[Frame]:
     """Pair asked times with decoded frames; both run forward once."""
+    times = iter(all_asked)
     asked = next(times, None)
     if asked is None:
         return
     with open_media(path) as container:
         stream = _require_video(container, path)
-        decoder = _Decoder(container, stream, path, notes)
+        decoder = _Decoder(container, stream, path, notes, all_asked)
         shown: av.VideoFrame | None = None
         shown_s = 0.0
         for frame, pts_s in decoder.frames(start_s):
@@ -161,10 +165,12 @@ def _walk(
 
 
 class _Decoder:
-    """Decoded frames of one stream with their times; damage becomes notes."""
+    """Decoded frames of one stream with their times, at least those shown at asked times; damage becomes notes."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, path: Path, notes: list[str]) -> None:
-        self.container, self.stream, self.path, self.notes = container, stream, path, notes
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, path: Path, notes: list[str], asked: AskedTimes
+    ) -> None:
+        self.container, self.stream, self.path, self.notes, self.asked = container, stream, path, notes, asked
         self.origin_s = origin_s(container)
         self.step_s = 1.0 / float(stream.average_rate or stream.guessed_rate or 25)
         stream.thread_type = "AUTO"
@@ -239,17 +245,51 @@ class _Decoder:
             expected_s = pts_s + self.step_s
             yield frame, pts_s
 
-    def _decoded(self) -> Iterator[av.VideoFrame]:
-        bad = total_bad = 0
+    def _packets(self) -> Iterator[av.Packet[VideoStream]]:
         packets = self.container.demux(self.stream)
         while True:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
                 self.notes.append(f"truncated: {name_of(self.stream)} cannot be read further ({error.strerror})")
-                break
+                return
             if packet is None:
-                break
+                return
+            yield packet
+
+    def _needed_packets(self) -> Iterator[tuple[av.Packet[VideoStream], bool]]:
+        """Packets in the order of decoding, and whether the picture of each is asked for.
+
+        A picture is shown until the next one is, which may come later in the file but not by more packets than a codec
+        can hold back. Where a packet does not say its time, all count as needed.
+        """
+        ahead: deque[av.Packet[VideoStream]] = deque()
+        near: deque[int | None] = deque(maxlen=2 * _REORDERED + 1)  # times of packets around the one in turn
+        packets = self._packets()
+        while True:
+            while len(ahead) <= _REORDERED and (packet := next(packets, None)) is not None:
+                ahead.append(packet)
+                near.append(packet.pts)
+            if not ahead:
+                return
+            packet = ahead.popleft()
+            yield packet, self._is_asked(packet, near)
+
+    def _is_asked(self, packet: av.Packet[VideoStream], near: Iterable[int | None]) -> bool:
+        if packet.pts is None or packet.time_base is None:
+            return True
+        later = [pts for pts in near if pts is not None and pts > packet.pts]
+        if not later:
+            return True
+        start_s, end_s = (float(pts * packet.time_base) - self.origin_s for pts in (packet.pts, min(later)))
+        return self.asked.any_within(start_s - _CLOCK_ROUNDING_S, end_s + _CLOCK_ROUNDING_S)
+
+    def _decoded(self) -> Iterator[av.VideoFrame]:
+        bad = total_bad = 0
+        begun = False
+        for packet, needed in self._needed_packets():
+            # pictures that no other one is made from cost nothing when they are left out
+            self.stream.codec_context.skip_frame = "DEFAULT" if needed or not begun else "NONREF"
             try:
                 decoded = packet.decode()
             except av.FFmpegError:
@@ -258,6 +298,7 @@ class _Decoder:
                     break
                 continue
             bad = 0
+            begun = begun or bool(decoded)
             for frame in decoded:
                 assert isinstance(frame, av.VideoFrame)
                 yield frame

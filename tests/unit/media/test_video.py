@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from maeum.errors import MediaError
+from maeum.media import video
 from maeum.media.info import probe
 from maeum.media.video import sample_frames
 
@@ -39,6 +40,40 @@ def test_equals_decoding_everything(tmp_path, make_media, make_grey_frames):
     asked = np.sort(rng.uniform(0, times[-1] / 1000, 60))
     got = levels(sample_frames(path, times_s=asked))
     assert got == [int(values[np.searchsorted(times, t * 1000, side="right") - 1]) for t in asked]
+
+
+def _decoded_frames(path, monkeypatch, **settings):
+    """The frames asked for, and how many were decoded for them."""
+    count = 0
+    plain = video._Decoder._decoded
+
+    def counted(self):
+        nonlocal count
+        for frame in plain(self):
+            count += 1
+            yield frame
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video._Decoder, "_decoded", counted)
+        return list(sample_frames(path, **settings)), count
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"every_s": 0.13}, {"start_s": 5.1, "end_s": 7.9}, {"times_s": [0.33, 2.0, 7.91]}]
+)
+def test_pictures_that_nobody_needs_are_not_decoded(tmp_path, make_media, monkeypatch, settings):
+    """H.264 with pictures that no other one is made from: leaving those out changes no frame and no note."""
+    frames = [np.full((64, 96, 3), 90, np.uint8) for _ in range(200)]
+    for i, frame in enumerate(frames):
+        frame[20:40, i // 4 : i // 4 + 20] = 200
+    path = make_media(tmp_path / "v.mp4", frames, fps=25, codec="libx264", pix_fmt="yuv420p")
+    asked, count = _decoded_frames(path, monkeypatch, **settings)
+    monkeypatch.setattr(video._Decoder, "_is_asked", lambda *_: True)
+    everything, whole = _decoded_frames(path, monkeypatch, **settings)
+    assert [(f.time_s, f.pts_s) for f in asked] == [(f.time_s, f.pts_s) for f in everything]
+    for ours, plain in zip(asked, everything, strict=True):
+        np.testing.assert_array_equal(ours.rgb, plain.rgb)
+    assert count < whole
 
 
 def test_times_come_sorted_and_repeat(tmp_path, make_media, make_grey_frames):

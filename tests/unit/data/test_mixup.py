@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from maeum.data.mixup import mix
+from maeum.errors import ConfigError
+from maeum.labels import EKMAN, LabelSet
+from maeum.models.losses import class_loss
+from maeum.types import Batch
+
+
+def batch(**fields):
+    pieces = torch.arange(3 * 4, dtype=torch.float32).view(3, 4, 1, 1, 1).expand(3, 4, 1, 128, 32)
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]], dtype=torch.bool)
+    return Batch(ids=("a", "b", "c"), pieces=pieces, pieces_mask=mask, target=torch.tensor([0, 3, 6]), **fields)
+
+
+def test_targets_say_what_was_blended():
+    generator = torch.Generator().manual_seed(1)
+    plain = batch()
+    for _ in range(20):
+        mixed = mix(plain, EKMAN, 0.4, generator)
+        torch.testing.assert_close(mixed.target.sum(1), torch.ones(3))
+        share = mixed.target.gather(1, plain.target[:, None])[:, 0]
+        assert (share >= 0.5).all()
+        # at the first place every clip is valid: values are blended with the same shares
+        values = plain.pieces[:, 0, 0, 0, 0]
+        blended = mixed.pieces[:, 0, 0, 0, 0]
+        expected = mixed.target[:, plain.target] @ values
+        torch.testing.assert_close(blended, expected)
+
+
+def test_a_clip_keeps_its_length_and_stays_itself_where_it_is_longer():
+    generator = torch.Generator().manual_seed(0)
+    plain = batch()
+    for _ in range(20):
+        mixed = mix(plain, EKMAN, 1.0, generator)
+        assert torch.equal(mixed.pieces_mask, plain.pieces_mask)
+        torch.testing.assert_close(mixed.pieces[0, 3], plain.pieces[0, 3])  # nobody else is so long
+
+
+def test_same_generator_same_blend():
+    one, two = (mix(batch(), EKMAN, 0.3, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one.pieces, two.pieces)
+    assert torch.equal(one.target, two.target)
+
+
+def test_several_labels_and_scales_are_blended_alike():
+    labels = LabelSet(("x", "y"), "multi-label")
+    target = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
+    mixed = mix(dataclasses.replace(batch(), target=target), labels, 0.4, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mixed.target, target)
+
+
+def test_cross_entropy_of_a_blend_is_the_blend_of_cross_entropies():
+    logits = torch.randn(2, 7)
+    soft = torch.zeros(2, 7)
+    soft[0, 1], soft[0, 4], soft[1, 2] = 0.7, 0.3, 1.0
+    parts = [class_loss(logits[:1], torch.tensor([k]), "cross-entropy") for k in (1, 4)]
+    expected = (0.7 * parts[0] + 0.3 * parts[1] + class_loss(logits[1:], torch.tensor([2]), "cross-entropy")) / 2
+    torch.testing.assert_close(class_loss(logits, soft, "cross-entropy"), expected)
+
+
+def test_words_cannot_be_blended():
+    words = batch(tokens=torch.zeros(3, 2, dtype=torch.int64), tokens_mask=torch.ones(3, 2, dtype=torch.bool))
+    with pytest.raises(ConfigError, match="mixup"):
+        mix(words, EKMAN, 0.3, torch.Generator())

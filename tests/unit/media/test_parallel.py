@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import torch
+
+from maeum.media.parallel import Crew, read_ahead
+
+
+def test_tasks_wait_for_the_outcomes_they_need():
+    crew = Crew(2)
+    order = []
+
+    def slow():
+        time.sleep(0.05)
+        order.append("slow")
+        return 2
+
+    first = crew.start(slow)
+    second = crew.start(lambda: order.append("quick") or 3)
+    both = crew.start(lambda a, b: order.append("both") or a * b, first, second)
+    assert both.result(5) == 6
+    assert order == ["quick", "slow", "both"]
+
+
+def test_one_thread_is_enough_for_any_chain():
+    crew = Crew(1)
+    task = crew.start(lambda: 0)
+    for _ in range(20):
+        task = crew.start(lambda n: n + 1, task)
+    assert task.result(5) == 20
+
+
+def test_what_a_task_raises_comes_out_of_those_that_need_it():
+    crew = Crew(2)
+    bad = crew.start(lambda: 1 / 0)
+    after = crew.start(lambda number: number, bad)
+    with pytest.raises(ZeroDivisionError):
+        after.result(5)
+
+
+def test_each_thread_computes_on_one_processor_and_the_callers_setting_stays():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert Crew(3).map(lambda _: torch.get_num_threads(), range(9)) == [1] * 9
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_map_keeps_the_order():
+    assert Crew(3).map(lambda n: (time.sleep(0.01 * (3 - n)), n)[1], range(3)) == [0, 1, 2]
+
+
+class TestReadAhead:
+    def test_same_items_in_order(self):
+        assert list(read_ahead(range(100), 3)) == list(range(100))
+        assert list(read_ahead([])) == []
+
+    def test_only_a_few_early_and_by_one_thread(self):
+        fetched, threads = [], set()
+
+        def source():
+            for n in range(50):
+                fetched.append(n)
+                threads.add(threading.current_thread().name)
+                yield n
+
+        for used, _ in enumerate(read_ahead(source(), 2), start=1):
+            assert len(fetched) <= used + 3
+        assert len(threads) == 1
+
+    def test_an_error_comes_after_what_was_before_it(self):
+        def source():
+            yield 1
+            raise ValueError("broken")
+
+        items = read_ahead(source())
+        assert next(items) == 1
+        with pytest.raises(ValueError, match="broken"):
+            next(items)
+
+    def test_closing_stops_the_thread(self):
+        items = read_ahead(iter(int, 1), 2)  # without end
+        next(items)
+        items.close()
+        assert not any(t.name == "maeum-read-ahead" for t in threading.enumerate())
