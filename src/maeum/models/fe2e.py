@@ -5,10 +5,11 @@ Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Rec
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from maeum.config import Config
@@ -55,6 +56,7 @@ class BranchConfig(Config):
     silence_db: pieces that stay so far below the utterance's loudest frame are not looked at; None looks at all.
     grey: read faces by their luminance alone.
     mirror: outside training, read every face and its mirror image, and go on with the mean of the two.
+    zooms: outside training, read every face at these zooms as well (below 1 it is smaller), and go on with the mean.
     """
 
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
@@ -65,6 +67,7 @@ class BranchConfig(Config):
     norm: Literal["published", "each", "bands", "both"] = "published"
     grey: bool = False
     mirror: bool = False
+    zooms: tuple[Annotated[float, Field(gt=0)], ...] = ()
     range_db: float = 80.0
     shrink: tuple[int, int] = (1, 1)
     silence_db: float | None = None
@@ -120,6 +123,13 @@ def normalise_faces(faces: Tensor, config: BranchConfig) -> Tensor:
     if config.grey:
         mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
     return (maps - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
+
+
+def zoomed(maps: Tensor, zoom: float) -> Tensor:
+    """Maps ``(n, channels, h, w)`` enlarged around their centre; what is missing at the edges is reflected."""
+    theta = maps.new_tensor([[1 / zoom, 0, 0], [0, 1 / zoom, 0]]).expand(len(maps), 2, 3)
+    grid = F.affine_grid(theta, list(maps.shape), align_corners=False)
+    return F.grid_sample(maps, grid, padding_mode="reflection", align_corners=False)
 
 
 def frame_levels(pieces: Tensor, owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
@@ -294,8 +304,9 @@ class FE2E(nn.Module):
         """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
         asked = self.ask(query, present, mask)
         encoded, shown = self.read_maps(modality, maps, asked)
-        if self.mirrors(modality):
-            encoded = (encoded + self.read_maps(modality, maps.flip(-1), asked)[0]) / 2
+        others = [self.read_maps(modality, view, asked)[0] for view in self.other_views(modality, maps)]
+        if others:
+            encoded = torch.stack((encoded, *others)).mean(0)
         auxiliary.update(shown)
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
         return summary
@@ -308,10 +319,14 @@ class FE2E(nn.Module):
         """Maps ``(n, channels, h, w)`` through their CNN, ``(n, dim)``, and what to show of it."""
         return self.encoders[modality](maps), {}
 
-    def mirrors(self, modality: Modality) -> bool:
-        """Whether mirror images are read now."""
+    def other_views(self, modality: Modality, maps: Tensor) -> list[Tensor]:
+        """Mirrored and zoomed faces to read beside ``maps (n, channels, h, w)`` now; none in training."""
         branch = self.config.faces
-        return modality == "faces" and branch is not None and branch.mirror and not self.training
+        if modality != "faces" or branch is None or self.training:
+            return []
+        views = [maps, *(zoomed(maps, zoom) for zoom in branch.zooms)]
+        mirrored = [view.flip(-1) for view in views] if branch.mirror else []
+        return views[1:] + mirrored
 
     def fuse(self, logits: dict[Modality, Tensor], present: dict[Modality, Tensor]) -> Tensor:
         """Weighted sum over the modalities that each clip has, ``(batch, labels)``."""
