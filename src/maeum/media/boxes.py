@@ -110,12 +110,6 @@ def _intersection(a: NDArray[np.float64], b: NDArray[np.float64], one: float) ->
     return inner
 
 
-def within(boxes: Boxes, others: Boxes) -> NDArray[np.bool_]:
-    """Whether the centres of boxes ``(n, 4)`` lie in others ``(m, 4)``: ``(n, m)``."""
-    centres = ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None]
-    return np.asarray(((others[:, :2] <= centres) & (centres <= others[:, 2:])).all(-1), bool)
-
-
 def squared(boxes: Boxes) -> Boxes:
     """Squares around the same centres, with the longer side."""
     width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]

@@ -13,11 +13,8 @@ In a recording, where frames follow each other, moreover:
   of them, faces of less than twice the smallest size, which cost most, are looked for only near those of the frames
   around, sure or not; larger ones everywhere. A face that both key frames show and a frame between them lost has that
   frame searched as a key frame.
-- Of a face that both key frames show at nearly the same place, frames between ask O-Net alone, about a square between
-  those it was found in. What changes around such a face does not call for P-Net. A frame that does not show the face
-  where it is expected is searched as if it moved.
 
-O-Net always judges a frame's own pixels. The recall of all this is measured by the face tests and by
+R-Net and O-Net always judge a frame's own pixels. The recall of all this is measured by the face tests and by
 ``benchmarks/pipeline.py``.
 """
 
@@ -34,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maeum.media.boxes import Boxes, iou, moved, squared, suppress, windows, within
+from maeum.media.boxes import Boxes, moved, squared, suppress, windows
 from maeum.media.integral import IntegralImage
 from maeum.media.mtcnn_networks import OutputNet, ProposalNet, RefineNet
 from maeum.media.mtcnn_proposals import Memory, Proposer, arranged, flat
@@ -47,10 +44,6 @@ _R_CHUNK, _O_CHUNK = 64, 16
 _KEY_EVERY = 4
 #: R-Net's certainty from which a proposal is a place to look again in the frames around.
 _SUSPECT = 0.5
-#: Overlap (intersection over union) above which two key frames show a face at nearly the same place, and above which a
-#: frame between shows it where it is expected. Of 237 faces of frames between in real videos 159 pass both; their boxes
-#: overlap the full search's by 0.93 on average, and none by less than 0.8, as 2 do from 0.6 for the first.
-_STEADY, _EXPECTED = 0.7, 0.75
 #: A scene ends where more than this share of sampled pixels changes by more than so many grey levels.
 _CUT_SHARE, _CUT_CHANGE, _CUT_EVERY_PX = 0.4, 25, 8
 
@@ -60,28 +53,11 @@ Picture = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class _Look:
-    """What one look at a frame gave.
-
-    squares: what O-Net saw of each face found, ``(n, 4)``. suspects: places ``(n, 4)`` where a face may be. memory: for
-    later frames.
-    """
+    """What one look at a frame gave. suspects: places ``(n, 4)`` where a face may be. memory: for later frames."""
 
     found: Found
-    squares: Boxes
     suspects: Boxes
     memory: Memory = ()
-
-
-@dataclass(frozen=True)
-class _Steady:
-    """Faces that two key frames show at nearly the same place, as expected in each of the frames between.
-
-    boxes, squares: ``(frames, n, 4)``, the face and what O-Net is to see of it. places: ``(n, 4)``, around both.
-    """
-
-    boxes: Boxes
-    squares: Boxes
-    places: Boxes
 
 
 class FastCascade:
@@ -168,30 +144,14 @@ class FastCascade:
         """Frames between two key frames, together."""
         (first,), (last,) = before, after
         pictures = [IntegralImage(frame) for frame in frames]
-        steady = _steady(first, last, len(frames))
-        looks = self._followed(pictures, min_face_px, first, last, steady)
-        astray = [i for i, look in enumerate(looks) if not _as_expected(steady.boxes[i], look)]
-        if astray:
-            again = self._followed([pictures[i] for i in astray], min_face_px, first, last, None)
-            for i, look in zip(astray, again, strict=True):
-                looks[i] = look
-        shown = _shown_by_both(first, last)
+        with torch.inference_mode():
+            near = np.concatenate((first.suspects, last.suspects))
+            looks = self._refine(pictures, self._propose(pictures, min_face_px, first.memory, near)[0])
+        steady = _steady(first, last)
         return [
-            self._look(frame, min_face_px, first.memory) if _lost(shown, look) else look
+            self._look(frame, min_face_px, first.memory) if _lost(steady, look) else look
             for frame, look in zip(frames, looks, strict=True)
         ]
-
-    def _followed(
-        self, pictures: Sequence[IntegralImage], min_face_px: float, first: _Look, last: _Look, steady: _Steady | None
-    ) -> list[_Look]:
-        """Looks that ask O-Net alone about steady faces, and for small ones only near those of two key frames."""
-        suspects = np.concatenate((first.suspects, last.suspects))
-        with torch.inference_mode():
-            if steady is None:
-                return self._refine(pictures, self._propose(pictures, min_face_px, first.memory, suspects)[0])
-            near = suspects[~within(suspects, steady.places).any(1)]
-            proposals, _ = self._propose(pictures, min_face_px, first.memory, near, steady.places)
-            return self._refine(pictures, proposals, steady.squares)
 
     def _look(self, frame: Picture, min_face_px: float, known: Memory = ()) -> _Look:
         """A look for faces of all sizes everywhere."""
@@ -201,28 +161,21 @@ class FastCascade:
             (look,) = self._refine([picture], boxes)
         return replace(look, memory=memory)
 
-    def _refine(
-        self, pictures: Sequence[IntegralImage], proposals: list[Boxes], squares: Boxes | None = None
-    ) -> list[_Look]:
-        """R-Net and O-Net on each picture's square proposals; O-Net also on ``squares (pictures, n, 4)``."""
+    def _refine(self, pictures: Sequence[IntegralImage], proposals: list[Boxes]) -> list[_Look]:
+        """R-Net and O-Net on each picture's square proposals."""
         boxes, frame = np.concatenate(proposals), _numbers(proposals)
         offsets, face = self._refined(pictures, boxes, frame)
         suspects = [boxes[(face > _SUSPECT) & (frame == i)] for i in range(len(pictures))]
         passed = np.flatnonzero(face > THRESHOLDS[1])
         keep = passed[suppress(boxes[passed], face[passed], frame[passed], 0.7)]
+        keep = keep[np.argsort(frame[keep], kind="stable")]
         boxes, frame = squared(moved(boxes[keep], offsets[keep], 1.0)), frame[keep]
-        if squares is not None:
-            boxes = np.concatenate((boxes, *squares))
-            frame = np.concatenate((frame, _numbers(list(squares))))
-        order = np.argsort(frame, kind="stable")
-        boxes, frame = boxes[order], frame[order]
         offsets, face, points = self._judged(pictures, boxes, frame)
         looks = []
         for i, places in enumerate(suspects):
-            mine = np.flatnonzero((face > THRESHOLDS[2]) & (frame == i))
-            mine = mine[suppress(moved(boxes[mine], offsets[mine], 1.0), face[mine], frame[mine], 0.7, by="min")]
+            mine = (face > THRESHOLDS[2]) & (frame == i)
             found = finish(boxes[mine], face[mine], offsets[mine], points[mine])
-            looks.append(_Look(found, boxes[mine], np.concatenate((places, found[0]))))
+            looks.append(_Look(found, np.concatenate((places, found[0]))))
         return looks
 
     def _refined(
@@ -289,30 +242,8 @@ def _cut(before: Picture, after: Picture) -> bool:
     return bool((np.abs(a - b).max(-1) > _CUT_CHANGE).mean() > _CUT_SHARE)
 
 
-def _steady(a: _Look, b: _Look, frames: int) -> _Steady:
-    """Faces that stay in place over the ``frames`` between two key frames, with no other moving close to them."""
-    one, other = np.nonzero(iou(a.found[0], b.found[0]) > _STEADY)
-    moving = np.concatenate((np.delete(a.found[0], one, 0), np.delete(b.found[0], other, 0)))
-    alone = ~_close(a.found[0][one], moving).any(1)
-    one, other = one[alone], other[alone]
-    start, end = a.found[0][one], b.found[0][other]
-    places = np.concatenate((np.minimum(start[:, :2], end[:, :2]), np.maximum(start[:, 2:], end[:, 2:])), 1)
-    return _Steady(_between_two(start, end, frames), _between_two(a.squares[one], b.squares[other], frames), places)
-
-
-def _between_two(start: Boxes, end: Boxes, frames: int) -> Boxes:
-    """Boxes ``(n, 4)`` carried over evenly in time to each of the frames between, ``(frames, n, 4)``."""
-    time = np.linspace(0, 1, frames + 2, dtype=np.float32)[1:-1, None, None]
-    return (start + time * (end - start)).astype(np.float32)
-
-
-def _as_expected(boxes: Boxes, look: _Look) -> bool:
-    """Whether each of the steady faces is found where it is expected."""
-    return bool((iou(boxes, look.found[0]).max(1, initial=0) > _EXPECTED).all())
-
-
-def _shown_by_both(a: _Look, b: _Look) -> Boxes:
-    """Faces of ``a`` that ``b`` shows nearby."""
+def _steady(a: _Look, b: _Look) -> Boxes:
+    """Faces of ``a`` that ``b`` shows at nearly the same place."""
     faces, others = a.found[0], b.found[0]
     return faces[_close(faces, others).any(1)]
 

@@ -6,8 +6,7 @@ Both are decided on means of 4x4 pixels of the pyramid level, for tiles of 16x16
 are only starting points: R-Net and O-Net judge them on the new frame's pixels.
 
 The two finest levels are three quarters of the work, and only they show faces of less than twice the smallest size. On
-request they are looked at only near given places, and faces that are known already are left out (`mtcnn_fast` says
-which).
+request they are looked at only near given places (`mtcnn_fast` says which).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from maeum.media.boxes import Boxes, moved, squared, suppress, within
+from maeum.media.boxes import Boxes, moved, squared, suppress
 from maeum.media.integral import IntegralImage
 from maeum.media.mtcnn_networks import ProposalNet
 from maeum.media.mtcnn_reference import CELL_PX, STRIDE_PX, THRESHOLDS, cell_boxes, pyramid_scales
@@ -42,10 +41,6 @@ _FINE_LEVELS = 2
 #: Sides of faces that a level shows, as multiples of its window; and how far a face may have moved, in sides.
 _SIDES, _MOVE = (0.5, 2.0), 1.0
 
-#: How far around a face that stays in place its own changes reach (hair, neck), in sides of it.
-_AROUND = 0.5
-
-_NO_BOXES = np.zeros((0, 4), np.float32)
 _NO_BLOCKS, _NO_WINDOWS = np.zeros((0, 0, 3), np.float32), np.zeros((0, 8), np.float32)
 
 
@@ -76,12 +71,7 @@ class Proposer:
         self._offsets = net.offsets.weight.flatten(1), net.offsets.bias
 
     def __call__(
-        self,
-        pictures: Sequence[IntegralImage],
-        min_face_px: float,
-        known: Memory = (),
-        near: Boxes | None = None,
-        apart: Boxes = _NO_BOXES,
+        self, pictures: Sequence[IntegralImage], min_face_px: float, known: Memory = (), near: Boxes | None = None
     ) -> tuple[list[Boxes], Memory]:
         """Square proposals ``(n, 4)`` of frames of one size, and what to remember of them.
 
@@ -90,7 +80,6 @@ class Proposer:
             min_face_px: smallest face looked for.
             known: of a frame of the same size before; nothing when empty.
             near: faces ``(n, 4)`` of other frames, near which alone small ones are looked for; None is everywhere.
-            apart: faces ``(n, 4)`` that are not to be proposed; what changes close to them does not count.
 
         Returns:
             The proposals of each frame; what is known now, when it was a single frame that was looked at everywhere.
@@ -99,12 +88,10 @@ class Proposer:
         found, scores, frames, memory = [], [], [], []
         for number, scale in enumerate(pyramid_scales(first.width, first.height, min_face_px)):
             places = None if near is None or number >= _FINE_LEVELS else _starts(near, scale)
-            level = self._level(pictures, scale, known[number] if known else None, places, apart)
+            level = self._level(pictures, scale, known[number] if known else None, places)
             memory.append(level)
-            cells = cell_boxes(level.windows[:, 1], level.windows[:, 2], scale)
-            wanted = ~within(cells, apart).any(1)
-            cells, windows = cells[wanted], level.windows[wanted]
-            score, frame = windows[:, 3], windows[:, 0].astype(int)
+            windows, frame = level.windows, level.windows[:, 0].astype(int)
+            cells, score = cell_boxes(windows[:, 1], windows[:, 2], scale), windows[:, 3]
             keep = suppress(cells, score, frame, 0.5)
             found.append(np.concatenate((cells[keep], windows[keep, 4:]), 1))
             scores.append(score[keep])
@@ -123,12 +110,10 @@ class Proposer:
         scale: float,
         known: LevelMemory | None,
         places: NDArray[np.float32] | None,
-        apart: Boxes,
     ) -> LevelMemory:
         """One level, looked at where it may show faces and is not as it is known.
 
-        With ``places`` (first and last row and column of windows, ``(n, 4)``) only tiles there count; changes around
-        the faces ``apart (n, 4)`` do not.
+        With ``places`` (first and last row and column of windows, ``(n, 4)``) only tiles there count.
         """
         height, width = int(pictures[0].height * scale + 1), int(pictures[0].width * scale + 1)
         if places is not None and not len(places):
@@ -139,8 +124,7 @@ class Proposer:
             stale, now = np.ones_like(look), blocks[0]
         else:
             changed = (np.abs(blocks - known.blocks) > _CHANGE).any(-1)
-            counts = ~_around(apart, pictures[0], changed.shape[1:])
-            stale = _tiles(changed.any(0) & counts, height, width)
+            stale = _tiles(changed.any(0), height, width)
             now = np.where(changed[0, ..., None], blocks[0], known.blocks)
         still = ~stale
         if places is not None:
@@ -214,19 +198,6 @@ def _near(places: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.boo
     for top, bottom, first, last in np.maximum(places // _TILE, 0).astype(int).tolist():
         near[top : bottom + 1, first : last + 1] = True
     return near
-
-
-def _around(faces: Boxes, picture: IntegralImage, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Blocks, ``shape`` of them evenly over the picture, that lie wholly around one of the faces ``(n, 4)``."""
-    rows, cols = shape
-    margin = _AROUND * (faces[:, 2:] - faces[:, :2])
-    per_px = np.array([cols / picture.width, rows / picture.height], np.float32)
-    starts = np.ceil(np.maximum(faces[:, :2] - margin, 0) * per_px).astype(int)
-    ends = np.floor((faces[:, 2:] + margin) * per_px).astype(int)
-    inside = np.zeros((rows, cols), bool)
-    for (left, top), (right, bottom) in zip(starts.tolist(), np.maximum(ends, 0).tolist(), strict=True):
-        inside[top:bottom, left:right] = True
-    return inside
 
 
 def _rectangles(tiles: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
