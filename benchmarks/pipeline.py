@@ -53,11 +53,11 @@ SHIPPED = FE2EConfig(
     labels=len(EKMAN),
     dim=128,
     faces=BranchConfig(
-        widths=(32, 64, 128, 256), stem_blocks=1, hidden=512, norm="each", grey=True, mirror=True,
-        transformer=TransformerConfig(layers=2, heads=4, feedforward=512),
+        widths=(32, 64, 128, 256), stem_blocks=1, hidden=512, norm="each", grey=True, mirror=True, zooms=(0.92, 1.08),
+        transformer=TransformerConfig(layers=1, heads=4, feedforward=512),
     ),
     speech=BranchConfig(
-        widths=(16, 32, 64, 96), stem_blocks=0, hidden=128, norm="each", shrink=(2, 2), silence_db=35.0,
+        widths=(24, 48, 96, 160), stem_blocks=0, hidden=128, norm="each", shrink=(2, 2), silence_db=35.0,
         transformer=TransformerConfig(layers=1, heads=4, feedforward=256, positions=False),
     ),
 )  # fmt: skip

@@ -46,8 +46,9 @@ class Recipe(Config):
 
     name: of the trained model. model: a registered network; network: its settings (the number of labels is filled in).
     train, dev: prepared corpora, of which the parts of these names are used. start_from: modality -> model folder
-    whose branch (settings, weights, tokenizer) is taken over. balance: see `BucketSampler`. score: the metric on
-    dev that decides. tensorboard: draw the training curves in the run's folder ``tensorboard`` too (extra ``track``).
+    whose branch (settings, weights, tokenizer) is taken over; settings of the branch in ``network`` come first.
+    balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training curves in the
+    run's folder ``tensorboard`` too (extra ``track``).
     """
 
     name: str

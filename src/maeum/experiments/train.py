@@ -213,8 +213,8 @@ def build(recipe: Recipe, label_set: LabelSet) -> nn.Module:
     settings: dict[str, Any] = {**recipe.network, "labels": len(label_set)}
     sources = {m: load_pretrained(folder) for m, folder in recipe.start_from.items()}
     for modality, source in sources.items():
-        theirs = source.model.config
-        settings[modality] = theirs.model_dump(mode="json")[modality]  # type: ignore[union-attr, operator]
+        theirs = source.model.config.model_dump(mode="json")[modality]  # type: ignore[union-attr, operator]
+        settings[modality] = {**(theirs or {}), **(recipe.network.get(modality) or {})}
     torch.manual_seed(recipe.training.seed)
     model = MODELS[recipe.model].build(settings)
     for modality, source in sources.items():

@@ -19,7 +19,7 @@ from maeum.experiments.evaluate import evaluate, evaluate_subsets
 from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.terms import is_commercial
-from maeum.experiments.train import train
+from maeum.experiments.train import build, train
 from maeum.models.pretrained import load_pretrained
 
 WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
@@ -114,6 +114,18 @@ def test_a_branch_is_taken_over_whole(store: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     a, b = (load_pretrained(report.model).model.state_dict() for report in (first, second))
     assert all(torch.equal(a[name], b[name]) for name in a if name.startswith(("encoders.text", "heads.text")))
+
+
+def test_settings_of_a_branch_that_is_taken_over_may_be_changed(store: Path, tmp_path: Path) -> None:
+    first = train(recipe(store), tmp_path / "first")
+    network = {"dim": 8, "faces": None, "speech": None, "text": {"drop_summary": 0.123}}
+    second = build(
+        recipe(store, network=network, start_from={"text": str(first.model)}, tokenizer=None),
+        load_pretrained(first.model).label_set,
+    )
+    theirs, ours = load_pretrained(first.model).model.config.text, second.config.text
+    assert ours.drop_summary == 0.123
+    assert ours.model_copy(update={"drop_summary": theirs.drop_summary}) == theirs
 
 
 def test_calibration_finishes_a_model(store: Path, tmp_path: Path) -> None:
