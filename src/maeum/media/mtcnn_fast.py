@@ -8,11 +8,13 @@
 
 In a recording, where frames follow each other, moreover:
 
-- P-Net looks only where something changed since it last looked.
+- P-Net looks only where something changed since the key frame before.
 - Key frames - the first of a scene, its last, and every few between - are searched for faces of all sizes. Between two
-  of them, faces of less than twice the smallest size, which cost most, are looked for only near those of the frames
-  around, sure or not; larger ones everywhere. A face that both key frames show and a frame between them lost has that
+  of them, faces of less than twice the smallest size, which cost most, are looked for only near those of the two key
+  frames, sure or not; larger ones everywhere. A face that both key frames show and a frame between them lost has that
   frame searched as a key frame.
+- The frames between two key frames are looked at together, and that while the next key frame is searched on another
+  thread. Answers do not depend on the number of threads.
 
 R-Net and O-Net always judge a frame's own pixels. The recall of all this is measured by the face tests and by
 ``benchmarks/pipeline.py``.
