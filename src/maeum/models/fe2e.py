@@ -56,7 +56,8 @@ class BranchConfig(Config):
     silence_db: pieces that stay so far below the utterance's loudest frame are not looked at; None looks at all.
     grey: read faces by their luminance alone.
     mirror: outside training, read every face and its mirror image, and go on with the mean of the two.
-    zooms: outside training, read every face at these zooms as well (below 1 it is smaller), and go on with the mean.
+    zooms: outside training, read a face that is its clip's only one at these zooms as well (below 1 it is smaller), and
+    go on with the mean. Several faces of a clip differ enough by themselves.
     """
 
     widths: tuple[int, int, int, int] = (64, 128, 256, 512)
@@ -304,9 +305,8 @@ class FE2E(nn.Module):
         """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
         asked = self.ask(query, present, mask)
         encoded, shown = self.read_maps(modality, maps, asked)
-        others = [self.read_maps(modality, view, asked)[0] for view in self.other_views(modality, maps)]
-        if others:
-            encoded = torch.stack((encoded, *others)).mean(0)
+        if modality == "faces" and not self.training:
+            encoded = self.look_again(encoded, maps, asked, (mask.sum(1) == 1)[mask.nonzero(as_tuple=True)[0]])
         auxiliary.update(shown)
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
         return summary
@@ -319,14 +319,29 @@ class FE2E(nn.Module):
         """Maps ``(n, channels, h, w)`` through their CNN, ``(n, dim)``, and what to show of it."""
         return self.encoders[modality](maps), {}
 
-    def other_views(self, modality: Modality, maps: Tensor) -> list[Tensor]:
-        """Mirrored and zoomed faces to read beside ``maps (n, channels, h, w)`` now; none in training."""
+    def look_again(self, encoded: Tensor, maps: Tensor, asked: Tensor | None, alone: Tensor) -> Tensor:
+        """The mean of what faces say as they are, ``encoded (n, dim)``, mirrored and zoomed, as the settings ask.
+
+        Args:
+            encoded: what the faces said, ``(n, dim)``.
+            maps: the faces, ``(n, channels, h, w)``.
+            asked: see `ask`.
+            alone: which are their clip's only face, ``(n,)`` bool.
+        """
         branch = self.config.faces
-        if modality != "faces" or branch is None or self.training:
-            return []
-        views = [maps, *(zoomed(maps, zoom) for zoom in branch.zooms)]
-        mirrored = [view.flip(-1) for view in views] if branch.mirror else []
-        return views[1:] + mirrored
+        assert branch is not None
+
+        def read(maps: Tensor, asked: Tensor | None) -> Tensor:
+            said = self.read_maps("faces", maps, asked)[0]
+            return (said + self.read_maps("faces", maps.flip(-1), asked)[0]) / 2 if branch.mirror else said
+
+        if branch.mirror:
+            encoded = (encoded + self.read_maps("faces", maps.flip(-1), asked)[0]) / 2
+        if branch.zooms and bool(alone.any()):
+            some, question = maps[alone], None if asked is None else asked[alone]
+            views = [encoded[alone], *(read(zoomed(some, zoom), question) for zoom in branch.zooms)]
+            encoded = encoded.index_put((alone,), torch.stack(views).mean(0))
+        return encoded
 
     def fuse(self, logits: dict[Modality, Tensor], present: dict[Modality, Tensor]) -> Tensor:
         """Weighted sum over the modalities that each clip has, ``(batch, labels)``."""

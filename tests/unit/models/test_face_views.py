@@ -16,41 +16,47 @@ def model(**views):
     return FE2E(FE2EConfig(labels=7, dim=8, faces=branch, speech=None)).eval()
 
 
-def faces(maps):
-    return Batch(ids=("a", "b"), faces=maps, faces_mask=torch.ones(maps.shape[:2], dtype=torch.bool))
+def faces(maps, mask):
+    return Batch(ids=("a", "b"), faces=maps, faces_mask=mask)
 
 
-def test_one_look_is_the_mean_of_all_views():
-    """The mean is over the faces' vectors, before the transformer."""
-    maps = torch.randint(0, 256, (2, 3, 3, 48, 48), dtype=torch.uint8)
+def vectors(net, batch):
+    """What goes into the transformer: a vector for each face, ``(clips, faces, dim)``."""
+    seen = []
+    handle = net.sequences["faces"].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        net(batch)
+    handle.remove()
+    return seen[0]
+
+
+def test_a_face_alone_is_the_mean_of_all_views_and_several_are_mirrored():
+    maps = torch.randint(0, 256, (2, 3, 3, 48, 48), dtype=torch.uint8).float()
+    mask = torch.tensor([[True, False, False], [True, True, True]])
     several, single = model(mirror=True, zooms=(0.9, 1.2)), model()
     single.load_state_dict(several.state_dict())
-    seen = {}
 
-    def watch(net):
-        net.sequences["faces"].register_forward_pre_hook(lambda _, given: seen.update({net: given[0]}))
+    def mean(zooms):
+        views = [maps if zoom == 1 else zoomed(maps.flatten(0, 1), zoom).view(maps.shape) for zoom in zooms]
+        return torch.stack([vectors(single, faces(v, mask)) for view in views for v in (view, view.flip(-1))]).mean(0)
 
-    watch(several)
-    watch(single)
-    with torch.no_grad():
-        several(faces(maps))
-        expected = []
-        for zoom in (1.0, 0.9, 1.2):
-            for mirrored in (False, True):
-                view = zoomed(maps.float().flatten(0, 1), zoom).view(maps.shape) if zoom != 1 else maps.float()
-                single(faces(view.flip(-1) if mirrored else view))
-                expected.append(seen[single])
-    torch.testing.assert_close(seen[several], torch.stack(expected).mean(0), rtol=1e-4, atol=1e-5)
+    got = vectors(several, faces(maps, mask))
+    torch.testing.assert_close(got[0], mean((1.0, 0.9, 1.2))[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got[1], mean((1.0,))[1], rtol=1e-4, atol=1e-5)
 
 
-def test_training_reads_faces_as_they_are():
-    maps = torch.randint(0, 256, (2, 1, 3, 48, 48), dtype=torch.uint8)
+def test_training_reads_faces_as_they_are(monkeypatch):
     net = model(mirror=True, zooms=(0.9,))
+    reads = []
+    plain = net.read_maps
+    monkeypatch.setattr(net, "read_maps", lambda *given: reads.append(len(given[1])) or plain(*given))
+    maps = torch.randint(0, 256, (2, 1, 3, 48, 48), dtype=torch.uint8)
     net.train()
-    assert net.other_views("faces", maps[:, 0].float()) == []
+    net(faces(maps, torch.ones(2, 1, dtype=torch.bool)))
+    assert reads == [2]
     net.eval()
-    assert len(net.other_views("faces", maps[:, 0].float())) == 3
-    assert net.other_views("speech", maps[:, 0].float()) == []
+    net(faces(maps, torch.ones(2, 1, dtype=torch.bool)))
+    assert reads[1:] == [2] * 4
 
 
 def test_zoom_shows_the_middle_larger():
