@@ -16,7 +16,8 @@ from maeum.types import Batch
 def mix(batch: Batch, label_set: LabelSet, strength: float, generator: torch.Generator) -> Batch:
     """Blend every clip with another one of the batch.
 
-    A clip keeps its own length: where the other one is shorter, or lacks the modality, the clip stays as it is.
+    A clip keeps its own length: where the other one is shorter, or lacks the modality, the clip stays as it is. The
+    target is blended in the proportion in which the clip's frames and pieces really were.
 
     Args:
         batch: with targets; without words, which cannot be blended.
@@ -41,22 +42,24 @@ def mix(batch: Batch, label_set: LabelSet, strength: float, generator: torch.Gen
     target = batch.target
     if label_set.task == "single-label":
         target = F.one_hot(target, len(label_set)).float()
-    return replace(
-        batch,
-        faces=_blend(batch.faces, batch.faces_mask, share, other),
-        pieces=_blend(batch.pieces, batch.pieces_mask, share, other),
-        target=share[:, None] * target + (1 - share[:, None]) * target[other],
-    )
+    faces, own_faces = _blend(batch.faces, batch.faces_mask, share, other)
+    pieces, own_pieces = _blend(batch.pieces, batch.pieces_mask, share, other)
+    kept = torch.stack((own_faces, own_pieces)).nanmean(0).nan_to_num(1.0)[:, None]
+    return replace(batch, faces=faces, pieces=pieces, target=kept * target + (1 - kept) * target[other])
 
 
-def _blend(values: Tensor | None, mask: Tensor | None, share: Tensor, other: Tensor) -> Tensor | None:
-    """``(batch, length, ...)`` blended where both clips are valid."""
+def _blend(values: Tensor | None, mask: Tensor | None, share: Tensor, other: Tensor) -> tuple[Tensor | None, Tensor]:
+    """``(batch, length, ...)`` blended where both clips are valid, and each clip's own part in it, ``(batch,)``.
+
+    The part is NaN for a clip without the modality.
+    """
     if values is None or mask is None:
-        return values
+        return values, torch.full_like(share, torch.nan)
     own = torch.where(mask & mask[other], share[:, None], 1.0)
+    part = (own * mask).sum(1) / mask.sum(1)
     own = own.view(*mask.shape, *[1] * (values.ndim - 2))
     values = values.float()
-    return own * values + (1 - own) * values[other]
+    return own * values + (1 - own) * values[other], part
 
 
 def _beta(strength: float, count: int, generator: torch.Generator) -> Tensor:

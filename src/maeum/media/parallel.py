@@ -29,6 +29,15 @@ class Crew:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
+        self._making = threading.Lock()
+
+    def __getstate__(self) -> dict[str, int]:
+        """Threads cannot be copied; a copy makes its own."""
+        return {"threads": self.threads}
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        """See `__getstate__`."""
+        Crew.__init__(self, state["threads"])
 
     def start(self, do: Callable[..., U], *needed: Future[Any]) -> Future[U]:
         """Have ``do`` run on the outcomes of other tasks as soon as all of them are there.
@@ -47,10 +56,19 @@ class Crew:
                 outcome.set_exception(error)
 
         pool = self._threads()
-        if not needed:
-            pool.submit(run)
+
+        def begin(_: object = None) -> None:
+            if needed and not missing.last():
+                return
+            try:
+                pool.submit(run)
+            except RuntimeError:  # the program is ending
+                outcome.cancel()
+
         for task in needed:
-            task.add_done_callback(lambda _: pool.submit(run) if missing.last() else None)
+            task.add_done_callback(begin)
+        if not needed:
+            begin()
         return outcome
 
     def map(self, do: Callable[[T], U], parts: Iterable[T]) -> list[U]:
@@ -58,19 +76,24 @@ class Crew:
         return list(self._threads().map(do, parts))
 
     def _threads(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            before = torch.get_num_threads()
-            self._pool = ThreadPoolExecutor(self.threads, "maeum")
-            together = threading.Barrier(self.threads)  # every thread takes one of these tasks
-
-            def settle(_: int) -> None:
-                torch.set_num_threads(1)
-                torch.get_num_threads()  # a thread begins with the number that is set when it first asks
-                together.wait()
-
-            list(self._pool.map(settle, range(self.threads)))
-            torch.set_num_threads(before)  # also what threads begin with that others make later
+        with self._making:
+            if self._pool is None:
+                self._pool = self._new_threads()
         return self._pool
+
+    def _new_threads(self) -> ThreadPoolExecutor:
+        before = torch.get_num_threads()
+        pool = ThreadPoolExecutor(self.threads, "maeum")
+        together = threading.Barrier(self.threads)  # every thread takes one of these tasks
+
+        def settle(_: int) -> None:
+            torch.set_num_threads(1)
+            torch.get_num_threads()  # a thread begins with the number that is set when it first asks
+            together.wait()
+
+        list(pool.map(settle, range(self.threads)))
+        torch.set_num_threads(before)  # also what threads begin with that others make later
+        return pool
 
 
 class _Countdown:

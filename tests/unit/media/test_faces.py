@@ -119,6 +119,18 @@ class TestRecordings:
         assert [len(f) for f in detector.detect_stream(iter(frames))] == [0, 1, 0, 1, 0, 1, 0]
         assert list(detector.detect_stream([])) == []
 
+    def test_answers_do_not_depend_on_the_number_of_threads(self, astronaut):
+        frames = [_scene(astronaut, [(20 + 12 * i, 60, 54), (200, 90, 100)]) for i in range(9)]
+        one, three = (list(FaceDetector(threads=n).detect_stream(frames)) for n in (1, 3))
+        assert one == three
+
+    def test_a_stream_may_be_left_early(self, astronaut, detector):
+        frames = [_scene(astronaut, [(20, 30, 100)]) for _ in range(12)]
+        stream = detector.detect_stream(frames)
+        assert len(next(stream)) == 1
+        stream.close()
+        assert [len(f) for f in detector.detect_stream(frames[:3])] == [1, 1, 1]
+
     def test_few_frames_are_read_ahead(self, astronaut, detector):
         read = 0
 

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 import threading
 import time
 
@@ -49,6 +52,23 @@ def test_each_thread_computes_on_one_processor_and_the_callers_setting_stays():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_copy_makes_its_own_threads():
+    crew = Crew(2)
+    crew.map(abs, [1])
+    copied = pickle.loads(pickle.dumps(crew))
+    assert copied.map(abs, [-1, -2]) == [1, 2]
+
+
+def test_a_program_may_end_while_tasks_run():
+    """Nothing is printed about tasks that can no longer begin."""
+    code = (
+        "import time; from maeum.media.parallel import Crew; crew = Crew(1);"
+        "first = crew.start(lambda: time.sleep(0.3)); crew.start(lambda _: None, first)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stderr == ""
 
 
 def test_map_keeps_the_order():

@@ -43,7 +43,7 @@ def test_equals_decoding_everything(tmp_path, make_media, make_grey_frames):
 
 
 def _decoded_frames(path, monkeypatch, **settings):
-    """The frames asked for, and how many were decoded for them."""
+    """The frames asked for with their notes, and how many were decoded for them."""
     count = 0
     plain = video._Decoder._decoded
 
@@ -55,7 +55,9 @@ def _decoded_frames(path, monkeypatch, **settings):
 
     with monkeypatch.context() as patch:
         patch.setattr(video._Decoder, "_decoded", counted)
-        return list(sample_frames(path, **settings)), count
+        sampler = sample_frames(path, **settings)
+        frames = list(sampler)
+        return frames, sampler.notes, count
 
 
 @pytest.mark.parametrize(
@@ -67,9 +69,10 @@ def test_pictures_that_nobody_needs_are_not_decoded(tmp_path, make_media, monkey
     for i, frame in enumerate(frames):
         frame[20:40, i // 4 : i // 4 + 20] = 200
     path = make_media(tmp_path / "v.mp4", frames, fps=25, codec="libx264", pix_fmt="yuv420p")
-    asked, count = _decoded_frames(path, monkeypatch, **settings)
+    asked, notes, count = _decoded_frames(path, monkeypatch, **settings)
     monkeypatch.setattr(video._Decoder, "_is_asked", lambda *_: True)
-    everything, whole = _decoded_frames(path, monkeypatch, **settings)
+    everything, all_notes, whole = _decoded_frames(path, monkeypatch, **settings)
+    assert notes == all_notes
     assert [(f.time_s, f.pts_s) for f in asked] == [(f.time_s, f.pts_s) for f in everything]
     for ours, plain in zip(asked, everything, strict=True):
         np.testing.assert_array_equal(ours.rgb, plain.rgb)
