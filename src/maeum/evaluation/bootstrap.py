@@ -21,6 +21,8 @@ _NEGLIGIBLE = 0.25
 class Interval:
     """low..high holds the score that endless data would give, in about ``level`` of all cases, and the score itself.
 
+    Of a biased score, the calibration error above all, it is rougher than ``level`` says; see `bootstrap_interval`.
+
     groups: how many were drawn from. undefined: resamples in which the score was undefined, left out.
     """
 
