@@ -108,7 +108,7 @@ class FastCascade:
             if key is None or last is None or _cut(last, frame):
                 yield from self._until_key(waiting, key, min_face_px)
                 waiting = []
-                key = self._crew.start(partial(self._first, frame, min_face_px))
+                key = self._crew.start(partial(self._key, frame, min_face_px))
                 yield 1, key
             else:
                 waiting.append(frame)
@@ -127,18 +127,14 @@ class FastCascade:
         if not frames or key is None:
             return
         *inner, end = frames
-        after = self._crew.start(partial(self._next, end, min_face_px), key)
+        after = self._crew.start(partial(self._key, end, min_face_px), key)
         if inner:
             yield len(inner), self._crew.start(partial(self._between, inner, min_face_px), key, after)
         yield 1, after
 
-    def _first(self, frame: Picture, min_face_px: float) -> list[_Look]:
-        """The first frame of a scene."""
-        return [self._look(frame, min_face_px)]
-
-    def _next(self, frame: Picture, min_face_px: float, before: list[_Look]) -> list[_Look]:
-        """The next key frame of a scene."""
-        return [self._look(frame, min_face_px, before[0].memory)]
+    def _key(self, frame: Picture, min_face_px: float, *before: list[_Look]) -> list[_Look]:
+        """A key frame, with the one before in its scene, if there is one."""
+        return [self._look(frame, min_face_px, before[0][0].memory if before else ())]
 
     def _between(
         self, frames: list[Picture], min_face_px: float, before: list[_Look], after: list[_Look]

@@ -331,15 +331,16 @@ class FE2E(nn.Module):
         branch = self.config.faces
         assert branch is not None
 
-        def read(maps: Tensor, asked: Tensor | None) -> Tensor:
-            said = self.read_maps("faces", maps, asked)[0]
+        def with_mirrored(said: Tensor, maps: Tensor, asked: Tensor | None) -> Tensor:
             return (said + self.read_maps("faces", maps.flip(-1), asked)[0]) / 2 if branch.mirror else said
 
-        if branch.mirror:
-            encoded = (encoded + self.read_maps("faces", maps.flip(-1), asked)[0]) / 2
+        encoded = with_mirrored(encoded, maps, asked)
         if branch.zooms and bool(alone.any()):
-            some, question = maps[alone], None if asked is None else asked[alone]
-            views = [encoded[alone], *(read(zoomed(some, zoom), question) for zoom in branch.zooms)]
+            question = None if asked is None else asked[alone]
+            views = [encoded[alone]]
+            for zoom in branch.zooms:
+                view = zoomed(maps[alone], zoom)
+                views.append(with_mirrored(self.read_maps("faces", view, question)[0], view, question))
             encoded = encoded.index_put((alone,), torch.stack(views).mean(0))
         return encoded
 
