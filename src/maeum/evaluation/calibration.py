@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maeum.errors import EvaluationError
-from maeum.evaluation.base import Absent, ArrayLike, Floats, as_classes, as_floats, metric, same_length
+from maeum.evaluation.base import (
+    Absent,
+    ArrayLike,
+    Floats,
+    as_classes,
+    as_floats,
+    as_probabilities,
+    metric,
+    same_length,
+)
 
 #: Equal-width bins of top-label confidence in `expected_calibration_error`.
 BINS = 15
@@ -40,9 +48,9 @@ def reliability(probs: ArrayLike, target: ArrayLike, bins: int = BINS) -> list[R
     Raises:
         EvaluationError: when rows are not probabilities, or lengths differ.
     """
-    p, true = _checked(probs, target)
+    p, true = as_probabilities(probs, target)
     confidence, right = p.max(1), p.argmax(1) == true
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    place = np.clip(np.searchsorted(np.arange(bins + 1) / bins, confidence) - 1, 0, bins - 1)
     counts = np.bincount(place, minlength=bins).tolist()
     confidences = np.bincount(place, confidence, minlength=bins).tolist()
     hits = np.bincount(place, right, minlength=bins).tolist()
@@ -53,9 +61,10 @@ def reliability(probs: ArrayLike, target: ArrayLike, bins: int = BINS) -> list[R
 
 
 def expected_calibration_error(probs: ArrayLike, target: ArrayLike, bins: int = BINS) -> float:
-    """Expected calibration error, 0..1: the mean over items of ``|accuracy - confidence|`` of the item's bin.
+    """Expected calibration error, 0..1, lower is better: the mean of ``|accuracy - confidence|`` of the items' bins.
 
-    Top-label confidence, 15 equal-width bins, empty bins count nothing (Guo et al. 2017, equation 3).
+    Top-label confidence, 15 equal-width bins (low, high], empty bins count nothing (Naeini et al. 2015; Guo et al.
+    2017, equation 3). Always defined. It is above 0 by chance alone, more so with few items.
 
     Raises:
         EvaluationError: see `reliability`.
@@ -68,8 +77,14 @@ def expected_calibration_error(probs: ArrayLike, target: ArrayLike, bins: int = 
 
 
 def brier(probs: ArrayLike, target: ArrayLike) -> float:
-    """Brier score, 0..2: the mean over items of the squared distance between probabilities and the one-hot truth."""
-    p, true = _checked(probs, target)
+    """Brier score, 0..2, lower is better: the mean squared distance between probabilities and the one-hot truth.
+
+    Summed over classes (Brier 1950), so it is twice what some libraries give for two classes. Always defined.
+
+    Raises:
+        EvaluationError: see `reliability`.
+    """
+    p, true = as_probabilities(probs, target)
     return float(np.maximum((p**2).sum(1) - 2 * p[np.arange(len(p)), true] + 1, 0).mean())
 
 
@@ -111,15 +126,6 @@ def fit_temperature(dev_logits: ArrayLike, dev_target: ArrayLike) -> float:
             b = low + _GOLDEN * (high - low)
             cost_b = cost(b)
     return math.exp((low + high) / 2)
-
-
-def _checked(probs: ArrayLike, target: ArrayLike) -> tuple[Floats, NDArray[np.int64]]:
-    p = as_floats(probs, "probabilities", 2)
-    if p.min() < 0 or np.abs(p.sum(1) - 1).max() > 1e-4:
-        raise EvaluationError("probabilities do not sum to 1", remedy="Apply softmax to logits first.")
-    true = as_classes(target, "targets", p.shape[1])
-    same_length(p, true)
-    return p, true
 
 
 @metric("ece", "single-label", 0.0, 1.0, higher_is_better=False)
