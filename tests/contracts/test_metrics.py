@@ -20,10 +20,12 @@ def perfect(task: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     if task == "single-label":
         target = rng.permutation(np.arange(60) % 5)
         return np.eye(5)[target], target
-    if task == "multi-label":
+    if task in ("multi-label", "ranking"):
         target = rng.permutation(np.tile(np.eye(5), (12, 1)))
         return target, target
-    target = rng.normal(size=(60, 3))
+    target = rng.normal(size=(60, 3)).clip(-3, 3)
+    if task == "sentiment":
+        target = target[:, :1]
     return target, target
 
 

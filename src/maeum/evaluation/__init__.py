@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maeum.evaluation import calibration, dimensional, metrics, multilabel
+from maeum.evaluation import calibration, dimensional, metrics, multilabel, ranking, selective, sentiment
 from maeum.evaluation.base import METRICS, Metric
 from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.evaluation.thresholds import Thresholds, choose_thresholds
@@ -19,4 +19,7 @@ __all__ = [
     "evaluate",
     "metrics",
     "multilabel",
+    "ranking",
+    "selective",
+    "sentiment",
 ]

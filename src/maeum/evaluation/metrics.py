@@ -2,7 +2,7 @@
 
 Words: *accuracy* is the share of items that are right (WA in the literature on speech emotion); *uar* is the unweighted
 average recall, the mean of the classes' recalls (UA). No function returns NaN: a score that is undefined is an
-EvaluationError, or the class is left out when the caller says so.
+EvaluationError, or the class is left out when the caller says so. Every score here is 0..1 and higher is better.
 """
 
 from __future__ import annotations
@@ -38,14 +38,26 @@ def confusion_matrix(preds: ArrayLike, target: ArrayLike, num_classes: int) -> I
 
 
 def accuracy(preds: ArrayLike, target: ArrayLike) -> float:
-    """Share of items whose class is right, 0..1 (WA)."""
+    """Share of items whose class is right, 0..1, higher is better (WA). Always defined.
+
+    Frequent classes decide it: always saying the most frequent class has that class's share (Schuller et al. 2009).
+
+    Args:
+        preds: predicted classes, ``(n,)``.
+        target: true classes, ``(n,)``.
+
+    Raises:
+        EvaluationError: when there are no items, lengths differ, or an index is no class.
+    """
     predicted, true = as_classes(preds, "predictions"), as_classes(target, "targets")
     same_length(predicted, true)
     return float((predicted == true).mean())
 
 
 def uar(preds: ArrayLike, target: ArrayLike, num_classes: int, absent: Absent = "error") -> float:
-    """Unweighted average recall, 0..1 (UA): the mean over classes of the share of its items that are recognised.
+    """Unweighted average recall, 0..1, higher is better (UA): the mean over classes of the recognised share.
+
+    Chance is ``1 / num_classes`` however frequent the classes are (Schuller et al. 2009).
 
     Args:
         preds: predicted classes, ``(n,)``.
@@ -60,7 +72,18 @@ def uar(preds: ArrayLike, target: ArrayLike, num_classes: int, absent: Absent = 
 
 
 def f1_per_class(preds: ArrayLike, target: ArrayLike, num_classes: int) -> list[float | None]:
-    """F1 of each class, ``2 TP / (2 TP + FP + FN)``, 0..1; None where it has no items and was never predicted."""
+    """F1 of each class, ``2 TP / (2 TP + FP + FN)``, 0..1, higher is better (van Rijsbergen 1979).
+
+    None where a class has no items and was never predicted; 0 where it has none but was predicted.
+
+    Args:
+        preds: predicted classes, ``(n,)``.
+        target: true classes, ``(n,)``.
+        num_classes: how many classes there are.
+
+    Raises:
+        EvaluationError: see `confusion_matrix`.
+    """
     return _f1(confusion_matrix(preds, target, num_classes))
 
 
@@ -71,7 +94,9 @@ def f1(
     average: Literal["macro", "weighted", "micro"] = "macro",
     absent: Absent = "error",
 ) -> float:
-    """F1 over all classes, 0..1.
+    """F1 over all classes, 0..1, higher is better.
+
+    Macro is the mean of the classes' F1, not F1 of mean precision and recall (Opitz and Burst 2019 compare the two).
 
     Args:
         preds: predicted classes, ``(n,)``.
@@ -87,21 +112,24 @@ def f1(
     matrix = confusion_matrix(preds, target, num_classes)
     if average == "micro":
         return float(matrix.trace() / matrix.sum())
-    if average == "weighted":
-        support = matrix.sum(1).tolist()
-        weighted = [score * n for score, n in zip(_f1(matrix), support, strict=True) if score is not None]
-        return float(sum(weighted) / sum(support))
-    return _macro_f1(matrix, absent)
+    return _weighted_f1(matrix) if average == "weighted" else _macro_f1(matrix, absent)
 
 
 def one_vs_rest_accuracy(preds: ArrayLike, target: ArrayLike, num_classes: int) -> list[float]:
-    """For each class, the share of items for which "is it this class?" is answered right (IEMOCAP, Dai et al. 2021).
+    """For each class, the share of items for which "is it this class?" is answered right, 0..1, higher is better.
 
-    A classifier that never says yes has about ``1 - 1 / num_classes``: always show F1 and UAR beside it.
+    What is called accuracy on IEMOCAP in Tsai et al. 2019 and Dai et al. 2021. A classifier that never says yes has
+    about ``1 - 1 / num_classes``: always show F1 and UAR beside it. Always defined, for absent classes too.
+
+    Args:
+        preds: predicted classes, ``(n,)``.
+        target: true classes, ``(n,)``.
+        num_classes: how many classes there are.
+
+    Raises:
+        EvaluationError: see `confusion_matrix`.
     """
-    matrix = confusion_matrix(preds, target, num_classes)
-    wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
-    return [float(x) for x in 1.0 - wrong / matrix.sum()]
+    return _one_vs_rest(confusion_matrix(preds, target, num_classes))
 
 
 @dataclass(frozen=True)
@@ -117,7 +145,11 @@ class ClassScores:
 
 
 def class_table(preds: ArrayLike, target: ArrayLike, names: Sequence[str]) -> list[ClassScores]:
-    """Precision, recall and F1 of each class; raises EvaluationError like `confusion_matrix`."""
+    """Precision, recall and F1 of each class, all 0..1, higher is better.
+
+    Raises:
+        EvaluationError: see `confusion_matrix`.
+    """
     matrix = confusion_matrix(preds, target, len(names))
     hits, support, predicted = matrix.diagonal().tolist(), matrix.sum(1).tolist(), matrix.sum(0).tolist()
     return [
@@ -128,11 +160,13 @@ def class_table(preds: ArrayLike, target: ArrayLike, names: Sequence[str]) -> li
 
 
 def majority_baseline(target: ArrayLike, num_classes: int) -> dict[str, float]:
-    """Accuracy, UAR and macro F1 of always saying the most frequent class; what a score has to be compared with."""
+    """Scores of always saying the most frequent class, to compare others with; absent classes are left out."""
     true = as_classes(target, "targets", num_classes)
     preds = np.full_like(true, np.bincount(true).argmax())
     return {"accuracy": accuracy(preds, true), "uar": uar(preds, true, num_classes, "exclude"),
-            "macro_f1": f1(preds, true, num_classes, absent="exclude")}  # fmt: skip
+            "macro_f1": f1(preds, true, num_classes, absent="exclude"),
+            "weighted_f1": f1(preds, true, num_classes, "weighted"),
+            "mean_one_vs_rest_accuracy": _mean_one_vs_rest(confusion_matrix(preds, true, num_classes))}  # fmt: skip
 
 
 def _present(matrix: Ints, absent: Absent) -> NDArray[np.bool_]:
@@ -158,6 +192,21 @@ def _macro_f1(matrix: Ints, absent: Absent) -> float:
     present = _present(matrix, absent)
     scores = [score for score, there in zip(_f1(matrix), present.tolist(), strict=True) if there and score is not None]
     return sum(scores) / len(scores)
+
+
+def _weighted_f1(matrix: Ints) -> float:
+    support = matrix.sum(1).tolist()
+    weighted = [score * n for score, n in zip(_f1(matrix), support, strict=True) if score is not None]
+    return float(sum(weighted) / sum(support))
+
+
+def _one_vs_rest(matrix: Ints) -> list[float]:
+    wrong = matrix.sum(0) + matrix.sum(1) - 2 * matrix.diagonal()
+    return [float(x) for x in 1.0 - wrong / matrix.sum()]
+
+
+def _mean_one_vs_rest(matrix: Ints) -> float:
+    return float(np.mean(_one_vs_rest(matrix)))
 
 
 def _matrix(probs: Floats, target: NDArray[Any]) -> Ints:
@@ -187,5 +236,10 @@ def _macro_f1_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") 
 @metric("weighted_f1", "single-label", 0.0, 1.0)
 def _weighted_f1_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over classes, weighted by their items, of F1 of the most probable class."""
-    probs = as_floats(probs, "probabilities", 2)
-    return f1(probs.argmax(1), target, probs.shape[1], "weighted")
+    return _weighted_f1(_matrix(probs, target))
+
+
+@metric("mean_one_vs_rest_accuracy", "single-label", 0.0, 1.0)
+def _mean_one_vs_rest_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
+    """Mean over classes of the share of items for which "is it this class?" is answered right."""
+    return _mean_one_vs_rest(_matrix(probs, target))

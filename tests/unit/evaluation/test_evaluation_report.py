@@ -35,7 +35,8 @@ def predictions(part: str, labels: LabelSet = EKMAN, items: int = 140, seed: int
 
 def test_single_label_report():
     report = evaluate(predictions("test"), EKMAN, predictions("dev", seed=1), name="run", resamples=200)
-    assert set(report.scores) == {"accuracy", "uar", "macro_f1", "weighted_f1", "ece", "brier"}
+    single = {"accuracy", "uar", "macro_f1", "weighted_f1", "mean_one_vs_rest_accuracy", "ece", "brier", "aurc"}
+    assert set(report.scores) == single
     for score in report.scores.values():
         assert score.interval is not None
         assert score.interval.low <= score.value <= score.interval.high
@@ -58,7 +59,7 @@ def test_without_dev_nothing_is_fitted():
 
 def test_multi_label_and_dimensional_reports():
     report = evaluate(predictions("test", MULTI), MULTI, predictions("dev", MULTI, seed=1), resamples=50)
-    assert set(report.scores) == {"mean_wacc", "mean_f1"}
+    assert set(report.scores) == {"mean_wacc", "mean_f1", "subset_accuracy"}
     assert report.thresholds is not None
     assert len(report.thresholds) == 7
     assert {"wacc", "f1", "accuracy", "support"} <= set(report.classes[0])

@@ -93,7 +93,7 @@ def test_thresholds_are_fitted_on_dev_kept_and_used(tmp_path: Path) -> None:
               "trained_on": [str(store)], "intended_use": "tests", "limits": "all", "half": False}  # fmt: skip
     done = calibrate(CalibrateConfig.parse(config), tmp_path / "done")
     assert done.calibration == Calibration(thresholds=fitted)
-    assert {score.name for score in done.card.scores} == {"mean_wacc", "mean_f1"}
+    assert {score.name for score in done.card.scores} == {"mean_wacc", "mean_f1", "subset_accuracy"}
 
 
 def test_items_without_a_label_are_counted(scales: Path, tmp_path: Path) -> None:
