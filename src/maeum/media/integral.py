@@ -1,4 +1,7 @@
-"""Area resizing by an integral image: any size of the whole or of a window costs a few look-ups per pixel."""
+"""Area resizing by an integral image: any size of the whole or of a window costs a few look-ups per pixel.
+
+In C++ where it can be compiled (`kernels`), else in NumPy.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,11 @@ import itertools
 
 import numpy as np
 from numpy.typing import NDArray
+
+from maeum.media.kernels import kernels
+
+#: Where areas start and where they end (excluded), in whole pixels.
+Edges = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 #: The three channels of a sum lie side by side in one 64-bit number, so that one look-up fetches a pixel.
 _BITS = 21
@@ -23,33 +31,37 @@ class IntegralImage:
 
     def __init__(self, rgb: NDArray[np.uint8]) -> None:
         self.height, self.width = rgb.shape[:2]
-        sums = np.empty((self.height + 1, self.width + 1), np.int64)
-        sums[0] = sums[:, 0] = 0
-        inner = sums[1:, 1:]
-        inner[:] = rgb[..., 2]
-        for channel in (1, 0):
-            inner <<= _BITS
-            inner += rgb[..., channel]
-        np.cumsum(inner, axis=1, out=inner)
-        for row in range(2, self.height + 1):
-            sums[row] += sums[row - 1]
-        self._sums = sums
+        self._lib = kernels()
+        #: Sums from the corner, ``(height + 1, width + 1)``.
+        self.table = np.empty((self.height + 1, self.width + 1), np.int64)
+        if self._lib is not None:
+            rgb = np.ascontiguousarray(rgb)
+            self._lib.maeum_sums(rgb.ctypes.data, self.height, self.width, self.table.ctypes.data)
+        else:
+            _sum_up(rgb, self.table)
 
-    def resized(
+    def resized(self, height: int, width: int) -> NDArray[np.float32]:
+        """The picture at another size, float32 0..255, ``(height, width, 3)``, as adaptive average pooling makes it."""
+        return self.means(*self.areas(height, width))
+
+    def areas(
         self, height: int, width: int, rows: slice = slice(None), cols: slice = slice(None)
-    ) -> NDArray[np.float32]:
-        """The picture at another size, or the given rows and columns of that, float32 0..255.
+    ) -> tuple[Edges, Edges]:
+        """Edges of the rows and columns that become a pixel each at another size, or of a part of these.
 
-        Each pixel is the mean of its area, as in adaptive average pooling: areas have whole-pixel edges and may share
-        pixels with their neighbours.
-
-        Returns:
-            ``(height, width, 3)``, or the part of it.
+        Areas have whole-pixel edges and may share pixels with their neighbours.
         """
-        top, bottom = (edge[rows] for edge in _area_edges(self.height, height))
-        left, right = (edge[cols] for edge in _area_edges(self.width, width))
+        (top, bottom), (left, right) = _area_edges(self.height, height), _area_edges(self.width, width)
+        return (top[rows], bottom[rows]), (left[cols], right[cols])
+
+    def means(self, rows: Edges, cols: Edges) -> NDArray[np.float32]:
+        """Means of the areas of a grid, float32 0..255, ``(rows, columns, 3)``."""
+        if self._lib is not None:
+            grid = self._native_means(*(edge[None] for edge in (*rows, *cols)))
+            return grid.reshape(grid.shape[1:])
+        (top, bottom), (left, right) = rows, cols
         first, last = int(left[0]), int(right[-1])
-        strip = self._sums[:, first : last + 1]
+        strip = self.table[:, first : last + 1]
         left, right = left - first, right - first
         area = ((1.0 / (bottom - top))[:, None] * (1.0 / (right - left))[None]).astype(np.float32)
         total: NDArray[np.float32] | None = None
@@ -68,8 +80,10 @@ class IntegralImage:
         """Windows ``(n, 4)`` (left, top, right, bottom, end excluded), each as ``(size, size, 3)``; empty is black."""
         left, right = _window_edges(frames[:, 0], frames[:, 2], size_px)
         top, bottom = _window_edges(frames[:, 1], frames[:, 3], size_px)
+        if self._lib is not None:
+            return self._native_means(top, bottom, left, right)
         stride = self.width + 1
-        flat = self._sums.reshape(-1)
+        flat = self.table.reshape(-1)
         total: NDArray[np.float32] | None = None
         for upper, lower in _bands(top, bottom, int((right - left).max(initial=1))):
             above, below = (upper * stride)[:, :, None], (lower * stride)[:, :, None]
@@ -83,6 +97,31 @@ class IntegralImage:
         area = (bottom - top)[:, :, None] * (right - left)[:, None]
         total /= np.maximum(area, 1).astype(np.float32)[..., None]
         return total
+
+    def _native_means(self, *edges: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Means in n grids; edges ``(n, size)`` of tops, bottoms, lefts and rights."""
+        assert self._lib is not None
+        edges = tuple(map(np.ascontiguousarray, edges))
+        top, _, left, _ = edges
+        made = np.empty((*top.shape, left.shape[1], 3), np.float32)
+        self._lib.maeum_means(
+            self.table.ctypes.data, self.table.shape[1], *(edge.ctypes.data for edge in edges), *made.shape[:3],
+            made.ctypes.data,
+        )  # fmt: skip
+        return made
+
+
+def _sum_up(rgb: NDArray[np.uint8], sums: NDArray[np.int64]) -> None:
+    """Sums from the corner."""
+    sums[0] = sums[:, 0] = 0
+    inner = sums[1:, 1:]
+    inner[:] = rgb[..., 2]
+    for channel in (1, 0):
+        inner <<= _BITS
+        inner += rgb[..., channel]
+    np.cumsum(inner, axis=1, out=inner)
+    for row in range(2, len(sums)):
+        sums[row] += sums[row - 1]
 
 
 def _bands(

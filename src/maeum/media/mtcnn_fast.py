@@ -2,8 +2,8 @@
 
 - Area resizing by an integral image (`integral`): every pyramid level and every window of the later stages is a handful
   of look-ups.
-- The networks run channels-last, padded with zero channels to widths that vector units like, in parts whose
-  intermediate maps stay in the cache.
+- The networks run row by row in C++ (`mtcnn_native`). Where that cannot be compiled, they run in PyTorch, channels-last
+  and padded with zero channels to widths that vector units like, in parts whose intermediate maps stay in the cache.
 - P-Net looks only where there is contrast (`mtcnn_proposals`).
 
 In a recording, where frames follow each other, moreover:
@@ -35,8 +35,9 @@ from torch import Tensor
 
 from maeum.media.boxes import Boxes, moved, squared, suppress, windows
 from maeum.media.integral import IntegralImage
+from maeum.media.mtcnn_bodies import fast_body
 from maeum.media.mtcnn_networks import OutputNet, ProposalNet, RefineNet
-from maeum.media.mtcnn_proposals import Memory, Proposer, arranged, flat
+from maeum.media.mtcnn_proposals import Memory, Proposer
 from maeum.media.mtcnn_reference import THRESHOLDS, finish
 from maeum.media.parallel import Crew
 
@@ -74,8 +75,8 @@ class FastCascade:
         p, self._r, self._o = networks
         self._crew = crew
         self._propose = Proposer(p)
-        self._r_body = arranged(self._r.body, (32, 48, 64))
-        self._o_body = arranged(self._o.body, (32, 64, 64, 128))
+        self._r_body = fast_body(self._r.body, (32, 48, 64))
+        self._o_body = fast_body(self._o.body, (32, 64, 64, 128))
 
     def alone(self, frames: Iterable[Picture], min_face_px: float) -> list[Found]:
         """Faces of pictures: boxes ``(n, 4)``, confidences ``(n,)``, landmarks ``(n, 5, 2)`` each; best first."""
@@ -181,8 +182,8 @@ class FastCascade:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """R-Net's box offsets ``(n, 4)`` and certainty ``(n,)``."""
 
-        def judge(crops: Tensor) -> tuple[Tensor, ...]:
-            x = self._r.dense(flat(self._r_body(crops)))
+        def judge(crops: NDArray[np.float32]) -> tuple[Tensor, ...]:
+            x = self._r.dense(_flat(self._r_body(crops)))
             return self._r.offsets(x), self._r.face(x).softmax(1)[:, 1:]
 
         offsets, face = _in_parts(judge, pictures, boxes, frame, 24, _R_CHUNK, (4, 1))
@@ -193,8 +194,8 @@ class FastCascade:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """O-Net's box offsets ``(n, 4)``, certainty ``(n,)`` and landmarks ``(n, 10)``."""
 
-        def judge(crops: Tensor) -> tuple[Tensor, ...]:
-            x = self._o.dense(flat(self._o_body(crops)))
+        def judge(crops: NDArray[np.float32]) -> tuple[Tensor, ...]:
+            x = self._o.dense(_flat(self._o_body(crops)))
             return self._o.offsets(x), self._o.face(x).softmax(1)[:, 1:], self._o.landmarks(x)
 
         offsets, face, points = _in_parts(judge, pictures, boxes, frame, 48, _O_CHUNK, (4, 1, 10))
@@ -202,7 +203,7 @@ class FastCascade:
 
 
 def _in_parts(
-    judge: Callable[[Tensor], tuple[Tensor, ...]],
+    judge: Callable[[NDArray[np.float32]], tuple[Tensor, ...]],
     pictures: Sequence[IntegralImage],
     boxes: Boxes,
     frame: NDArray[np.int64],
@@ -219,12 +220,16 @@ def _in_parts(
     for start in range(0, len(boxes), most):
         part = slice(start, start + most)
         crops = [pictures[i].crops(inside[part][frame[part] == i], size_px) for i in np.unique(frame[part]).tolist()]
-        whole = crops[0] if len(crops) == 1 else np.concatenate(crops)
-        said.append(judge(torch.from_numpy(whole).permute(0, 3, 1, 2)))
+        said.append(judge(crops[0] if len(crops) == 1 else np.concatenate(crops)))
     return [
         np.concatenate([parts[i].numpy() for parts in said]) if said else np.zeros((0, width), np.float32)
         for i, width in enumerate(widths)
     ]
+
+
+def _flat(x: Tensor) -> Tensor:
+    """``(n, h, w, c)`` -> ``(n, w * h * c)``: the order in which the published dense layers were trained."""
+    return x.transpose(1, 2).flatten(1)
 
 
 def _numbers(rows: list[Boxes]) -> NDArray[np.int64]:

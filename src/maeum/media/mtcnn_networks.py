@@ -92,6 +92,13 @@ def _flat(x: Tensor) -> Tensor:
     return x.permute(0, 3, 2, 1).flatten(1)
 
 
+def folded(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a first convolution for pixels of 0..255, with the normalisation (x - 127.5) / 128 in them."""
+    assert layer.bias is not None
+    weight = layer.weight / 128.0
+    return weight, layer.bias - 127.5 * weight.sum((1, 2, 3))
+
+
 def load_networks() -> tuple[ProposalNet, RefineNet, OutputNet]:
     """P-, R- and O-Net with the published weights, ready for inference.
 

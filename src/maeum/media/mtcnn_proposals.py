@@ -13,22 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 from torch.nn import functional
 
 from maeum.media.boxes import Boxes, moved, squared, suppress
-from maeum.media.integral import IntegralImage
+from maeum.media.integral import Edges, IntegralImage
+from maeum.media.kernels import kernels
+from maeum.media.mtcnn_bodies import ArrangedBody
+from maeum.media.mtcnn_native import NativeProposer
 from maeum.media.mtcnn_networks import ProposalNet
 from maeum.media.mtcnn_reference import CELL_PX, STRIDE_PX, THRESHOLDS, cell_boxes, pyramid_scales
 
 #: Windows per side of a tile; what a tile's windows see beyond the tile, in pixels of the level.
 _TILE, _BORDER_PX = 16, CELL_PX - STRIDE_PX
-#: Pixels of the level that P-Net sees at a time, about: its maps then stay in the cache.
-_PART_PX = 16_000
+#: Pixels of the level that P-Net sees at a time, about: its maps then stay in the cache. In C++ they do by themselves.
+_PART_PX, _WHOLE_PX = 16_000, 1 << 40
+#: The logit of the certainty from which P-Net's windows are proposals.
+_LEAST_LOGIT = float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))
 #: Pixels of the level per block, on whose means contrast and change are decided.
 _BLOCK_PX = 4
 _BLOCKS_PER_TILE = _TILE * STRIDE_PX // _BLOCK_PX
@@ -64,11 +69,10 @@ class Proposer:
     """P-Net arranged for speed."""
 
     def __init__(self, net: ProposalNet) -> None:
-        assert net.face.bias is not None
-        self._body = arranged(net.body, (16, 16, 32))
-        self._face = (net.face.weight[1] - net.face.weight[0]).flatten()
-        self._face_bias = float(net.face.bias[1] - net.face.bias[0])
-        self._offsets = net.offsets.weight.flatten(1), net.offsets.bias
+        lib = kernels()
+        self._windows: _Windows = _TorchWindows(net) if lib is None else NativeProposer(lib, net, _LEAST_LOGIT)
+        #: Pixels of the level that are looked at in one go, about.
+        self._part_px = _PART_PX if lib is None else _WHOLE_PX
 
     def __call__(
         self, pictures: Sequence[IntegralImage], min_face_px: float, known: Memory = (), near: Boxes | None = None
@@ -130,7 +134,7 @@ class Proposer:
         if places is not None:
             near = _near(places, look.shape)
             look, still = look & near, still & near
-        parts = [self._answers(pictures, height, width, run) for run in _rectangles(look & stale)]
+        parts = [self._answers(pictures, height, width, run) for run in _rectangles(look & stale, self._part_px)]
         if known is not None:
             tile_of = (known.windows[:, 1:3] // _TILE).astype(int)
             kept = known.windows[still[tile_of[:, 0], tile_of[:, 1]]]
@@ -148,13 +152,13 @@ class Proposer:
         step = _TILE * STRIDE_PX
         rows = slice(top * step, min(height, bottom * step + _BORDER_PX))
         cols = slice(first * step, min(width, last * step + _BORDER_PX))
-        parts = np.stack([picture.resized(height, width, rows, cols) for picture in pictures])
-        sites = self._body(torch.from_numpy(parts).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # channels last
-        logits = sites @ self._face + self._face_bias
-        frame, y, x = (logits >= float(np.log(THRESHOLDS[0] / (1 - THRESHOLDS[0])))).nonzero(as_tuple=True)
-        offsets = functional.linear(sites[frame, y, x], *self._offsets)
-        places = torch.stack((frame, y + top * _TILE, x + first * _TILE, logits[frame, y, x].sigmoid()), 1)
-        return torch.cat((places.float(), offsets), 1).numpy()
+        found = []
+        for frame, picture in enumerate(pictures):
+            windows = self._windows(picture, *picture.areas(height, width, rows, cols))
+            y, x, logit = windows[:, 0] + top * _TILE, windows[:, 1] + first * _TILE, windows[:, 2]
+            place = np.stack((np.full_like(y, frame), y, x, 1 / (1 + np.exp(-logit))), 1)
+            found.append(np.concatenate((place, windows[:, 3:]), 1))
+        return np.concatenate(found)
 
 
 def _contrast(blocks: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -200,9 +204,9 @@ def _near(places: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.boo
     return near
 
 
-def _rectangles(tiles: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
-    """Marked tiles as rectangles: top, bottom, first and last column, ends excluded; none larger than is good."""
-    most = max(1, _PART_PX // (_TILE * STRIDE_PX) ** 2)
+def _rectangles(tiles: NDArray[np.bool_], part_px: int) -> list[tuple[int, int, int, int]]:
+    """Marked tiles as rectangles of about ``part_px`` at most: top, bottom, first and last column, ends excluded."""
+    most = max(1, part_px // (_TILE * STRIDE_PX) ** 2)
     done: list[tuple[int, int, int, int]] = []
     growing: dict[tuple[int, int], int] = {}  # columns of a rectangle -> its top
     for row, marked in enumerate(np.concatenate((tiles, np.zeros_like(tiles[:1])))):
@@ -215,66 +219,26 @@ def _rectangles(tiles: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
     return done
 
 
-def arranged(body: nn.Sequential, widths: Sequence[int]) -> nn.Sequential:
-    """The same layers for channels-last input of 0..255, with zero channels added up to ``widths``.
+class _Windows(Protocol):
+    """P-Net on a part of a level: row, column, logit and four box offsets of windows with faces, ``(n, 7)``."""
 
-    The normalisation (x - 127.5) / 128 is folded into the first convolution. The last width must be the layer's own, so
-    that what follows sees the same features.
-    """
-    layers: list[nn.Module] = []
-    wide_in = 3
-    remaining = list(widths)
-    for layer in body:
-        if isinstance(layer, nn.Conv2d):
-            layers.append(_wider(layer, wide_in, remaining[0], first=not layers))
-            wide_in = remaining[0]
-        elif isinstance(layer, nn.PReLU):
-            slopes = torch.zeros(remaining[0])
-            slopes[: layer.num_parameters] = layer.weight
-            wide = nn.PReLU(remaining.pop(0))
-            wide.weight = nn.Parameter(slopes, requires_grad=False)
-            layers.append(wide)
-        else:
-            layers.append(_Halved() if layer.kernel_size == 2 else layer)
-    return channels_last(nn.Sequential(*layers).eval().requires_grad_(False))
+    def __call__(self, picture: IntegralImage, rows: Edges, cols: Edges) -> NDArray[np.float32]: ...
 
 
-class _Halved(nn.Module):
-    """Max-pool 2, with an odd last row or column pooled by itself, for channels-last maps: x3 torch's own."""
+class _TorchWindows:
+    """P-Net in PyTorch."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, c, h, w)`` -> ``(n, c, ceil(h / 2), ceil(w / 2))``."""
-        n, channels, height, width = x.shape
-        if height % 2 or width % 2:
-            return functional.max_pool2d(x, 2, ceil_mode=True)
-        rows = x.permute(0, 2, 3, 1).reshape(-1, 2, width * channels)
-        pairs = torch.maximum(rows[:, 0], rows[:, 1]).view(-1, 2, channels)
-        halved = torch.maximum(pairs[:, 0], pairs[:, 1])
-        return halved.view(n, height // 2, width // 2, channels).permute(0, 3, 1, 2)
+    def __init__(self, net: ProposalNet) -> None:
+        assert net.face.bias is not None
+        self._body = ArrangedBody(net.body, (16, 16, 32))
+        self._face = (net.face.weight[1] - net.face.weight[0]).flatten()
+        self._face_bias = float(net.face.bias[1] - net.face.bias[0])
+        self._offsets = net.offsets.weight.flatten(1), net.offsets.bias
 
-
-def channels_last(body: nn.Sequential) -> nn.Sequential:
-    """The same layers with weights stored channels-last."""
-    for parameter in body.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return body
-
-
-def flat(x: Tensor) -> Tensor:
-    """``(n, c, h, w)`` -> ``(n, w * h * c)``: the order in which the published dense layers were trained."""
-    return x.permute(0, 3, 2, 1).flatten(1)
-
-
-def _wider(layer: nn.Conv2d, wide_in: int, wide_out: int, *, first: bool) -> nn.Conv2d:
-    assert layer.bias is not None
-    height, width = layer.weight.shape[2:]
-    weight, bias = torch.zeros(wide_out, wide_in, height, width), torch.zeros(wide_out)
-    weight[: layer.out_channels, : layer.in_channels] = layer.weight
-    bias[: layer.out_channels] = layer.bias
-    if first:
-        weight = weight / 128.0
-        bias = bias - 127.5 * weight.sum((1, 2, 3))
-    wide = nn.Conv2d(wide_in, wide_out, (height, width))
-    wide.weight, wide.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
-    return wide
+    def __call__(self, picture: IntegralImage, rows: Edges, cols: Edges) -> NDArray[np.float32]:
+        """See `_Windows`."""
+        sites = self._body(picture.means(rows, cols)[None])[0]
+        logits = sites @ self._face + self._face_bias
+        y, x = (logits >= _LEAST_LOGIT).nonzero(as_tuple=True)
+        offsets = functional.linear(sites[y, x], *self._offsets)
+        return torch.cat((torch.stack((y, x, logits[y, x]), 1), offsets), 1).numpy()

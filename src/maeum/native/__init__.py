@@ -1,0 +1,90 @@
+"""Kernels in C++: compiled for this processor on first use, where there is a compiler, and kept.
+
+Whoever has no compiler gets the same answers from PyTorch and NumPy, only more slowly. The compiled file lies in
+``$XDG_CACHE_HOME/maeum`` (``~/.cache/maeum``), named by its source and by the processor's instruction set, so that
+machines that share a home folder do not share code. ``MAEUM_NATIVE=0`` turns the kernels off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
+_COMPILERS = ("c++", "g++", "clang++")
+_COMPILE_S = 120
+
+
+class Unavailable(Exception):
+    """Why there are no kernels, in words for the user."""
+
+
+@cache
+def library(name: str) -> ctypes.CDLL | None:
+    """The kernels of ``<name>.cpp`` beside this file; None where they cannot be had (`missing` says why)."""
+    try:
+        return _load(name)
+    except Unavailable:
+        return None
+
+
+@cache
+def missing(name: str) -> str | None:
+    """Why `library` gives None; None when it does not."""
+    try:
+        _load(name)
+    except Unavailable as why:
+        return str(why)
+    return None
+
+
+@cache
+def _instructions() -> str:
+    """What this processor can do, as text that differs where code may."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return f"{platform.platform()} {platform.processor()}"
+    return "".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+
+
+def _load(name: str) -> ctypes.CDLL:
+    if os.environ.get("MAEUM_NATIVE", "1") == "0":
+        raise Unavailable("turned off by MAEUM_NATIVE=0")
+    source = Path(__file__).with_name(f"{name}.cpp")
+    key = "\n".join((source.read_text(encoding="utf-8"), *_FLAGS, platform.machine(), _instructions()))
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maeum"
+    compiled = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    try:
+        if not compiled.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _compile(source, compiled)
+        return ctypes.CDLL(str(compiled))
+    except OSError as error:
+        raise Unavailable(f"{compiled} cannot be made or loaded: {error}") from error
+
+
+def _compile(source: Path, compiled: Path) -> None:
+    """Whole or not at all: several processes may do this at once."""
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))), None)
+    if compiler is None:
+        raise Unavailable("no C++ compiler is installed (on Debian: apt install g++)")
+    with tempfile.TemporaryDirectory(dir=compiled.parent, prefix="compiling-") as folder:
+        made = Path(folder) / compiled.name
+        try:
+            run = subprocess.run(
+                [compiler, *_FLAGS, "-o", str(made), str(source)],
+                capture_output=True, text=True, errors="replace", timeout=_COMPILE_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(f"{compiler} took more than {_COMPILE_S} s") from error
+        if run.returncode:
+            raise Unavailable(f"{compiler} failed: {(run.stderr.strip() or 'without a word').splitlines()[0]}")
+        made.replace(compiled)
