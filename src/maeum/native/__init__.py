@@ -26,23 +26,22 @@ class Unavailable(Exception):
     """Why there are no kernels, in words for the user."""
 
 
-@cache
 def library(name: str) -> ctypes.CDLL | None:
     """The kernels of ``<name>.cpp`` beside this file; None where they cannot be had (`missing` says why)."""
-    try:
-        return _load(name)
-    except Unavailable:
-        return None
+    return _outcome(name)[0]
+
+
+def missing(name: str) -> str | None:
+    """Why `library` gives None; None when it does not."""
+    return _outcome(name)[1]
 
 
 @cache
-def missing(name: str) -> str | None:
-    """Why `library` gives None; None when it does not."""
+def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None]:
     try:
-        _load(name)
+        return _load(name), None
     except Unavailable as why:
-        return str(why)
-    return None
+        return None, str(why)
 
 
 @cache

@@ -10,18 +10,33 @@ from PIL import Image
 from torch.nn import functional
 
 from maeum.errors import InputError
+from maeum.media import integral, mtcnn_bodies, mtcnn_proposals
 from maeum.media.boxes import FaceBox, iou, suppress
 from maeum.media.faces import FaceDetector, centre_crop, crop_face, resize_face
 from maeum.media.integral import IntegralImage
+from maeum.media.kernels import kernels
 from maeum.media.mtcnn_networks import load_networks
 from maeum.media.mtcnn_reference import detect_reference
 from maeum.media.video import sample_frames
+from maeum.native import missing
 
 PUBLISHED = [181.05, 62.16, 267.75, 172.05]  # left, top, right, bottom
 
 
+@pytest.fixture(scope="module", params=["C++", "PyTorch"])
+def arithmetic(request):
+    """Both ways to compute: with kernels, and as on a machine without a compiler."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "PyTorch":
+            for module in (integral, mtcnn_bodies, mtcnn_proposals):
+                patch.setattr(module, "kernels", lambda: None)
+        elif kernels() is None:
+            pytest.skip(f"no kernels: {missing('cascade')}")
+        yield request.param
+
+
 @pytest.fixture(scope="module")
-def detector():
+def detector(arithmetic):
     return FaceDetector()
 
 
@@ -185,16 +200,16 @@ def test_what_is_not_a_picture_is_an_error(detector, bad):
             call()
 
 
-def test_area_resizing_equals_adaptive_pooling():
+def test_area_resizing_equals_adaptive_pooling(arithmetic):
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (53, 71, 3), dtype=np.uint8)
-    integral = IntegralImage(picture)
+    sums = IntegralImage(picture)
     plain = torch.from_numpy(picture).permute(2, 0, 1)[None].float()
     for height, width in ((32, 43), (53, 71), (7, 100), (1, 1)):
         expected = functional.interpolate(plain, size=(height, width), mode="area")[0].permute(1, 2, 0)
-        np.testing.assert_allclose(integral.resized(height, width), expected, atol=1e-3)
+        np.testing.assert_allclose(sums.resized(height, width), expected, atol=1e-3)
     windows = np.array([[3, 4, 40, 50], [0, 0, 71, 53], [10, 10, 12, 11], [20, 20, 20, 30]])
-    crops = integral.crops(windows, 24)
+    crops = sums.crops(windows, 24)
     for (left, top, right, bottom), crop in zip(windows[:3], crops, strict=False):
         window = plain[:, :, top:bottom, left:right]
         expected = functional.interpolate(window, size=(24, 24), mode="area")[0].permute(1, 2, 0)
@@ -202,9 +217,25 @@ def test_area_resizing_equals_adaptive_pooling():
     assert not crops[3].any()
 
 
-def test_area_resizing_survives_overflow_of_the_sums():
+def test_area_resizing_survives_overflow_of_the_sums(arithmetic):
     picture = np.full((3000, 3000, 3), 255, np.uint8)  # 2.3e9 in all: more than 31 bits
     np.testing.assert_allclose(IntegralImage(picture).resized(20, 20), 255.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("which", "widths", "shape"),
+    [
+        (0, (16, 16, 32), (1, 12, 12)), (0, (16, 16, 32), (2, 13, 91)),
+        (1, (32, 48, 64), (3, 24, 24)), (1, (32, 48, 64), (2, 25, 28)),
+        (2, (32, 64, 64, 128), (2, 48, 48)), (2, (32, 64, 64, 128), (1, 49, 53)),
+    ],
+)  # fmt: skip
+def test_bodies_equal_the_published_layers(arithmetic, networks, which, widths, shape):
+    body = networks[which].body
+    x = np.random.default_rng(which).uniform(0, 255, (*shape, 3)).astype(np.float32)
+    expected = body((torch.from_numpy(x).permute(0, 3, 1, 2) - 127.5) / 128).permute(0, 2, 3, 1)
+    made = mtcnn_bodies.fast_body(body, widths)
+    np.testing.assert_allclose(made(x), expected, atol=2e-5)
 
 
 def test_suppression_equals_the_plain_definition():
