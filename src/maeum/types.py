@@ -10,6 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from maeum.errors import InputError
+
 Modality = Literal["faces", "speech", "text"]
 
 #: The order in which modalities are stacked, listed and drawn.
@@ -18,7 +20,14 @@ MODALITIES: tuple[Modality, ...] = ("faces", "speech", "text")
 
 @dataclass(frozen=True)
 class Recording:
-    """A file (or two) with picture, sound or both. Durations in seconds; rates in Hz; None where a stream is absent."""
+    """A file (or two) with picture, sound or both. Durations in seconds; rates in Hz; None where a stream is absent.
+
+    Of a recording that shows several people, ``crop`` and ``channel`` say which of them is meant.
+
+    crop: part of the picture as (left, top, right, bottom), fractions of its width and height; None is all of it.
+    channel: of the sound, from 0; None is the mean of all. audio_starts_s: where in the recording the sound's file
+    starts, for a file that holds only a stretch of it.
+    """
 
     id: str
     video: Path | None = None
@@ -26,6 +35,19 @@ class Recording:
     duration_s: float | None = None
     fps: float | None = None
     sample_rate_hz: int | None = None
+    crop: tuple[float, float, float, float] | None = None
+    channel: int | None = None
+    audio_starts_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.crop is not None:
+            left, top, right, bottom = self.crop
+            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+                raise InputError(
+                    f"the crop {self.crop} is no part of a picture",
+                    item=self.id,
+                    remedy="Give left, top, right, bottom as fractions, such as 0, 0, 0.5, 1.",
+                )
 
 
 @dataclass(frozen=True)
@@ -33,7 +55,9 @@ class Utterance:
     """A stretch of a recording in which one speaker says one thing.
 
     ``label`` is what `LabelSet.encode` takes: a name, several names, or name -> value. ``end_s`` None means the
-    recording's end. ``part`` is the official part (train, dev, test) where the corpus has one.
+    recording's end. ``part`` is the official part (train, dev, test) where the corpus has one. ``session``: the
+    recording day or room that dialogues share. ``scales``: values beside the label, such as valence -> 2.5. ``notes``:
+    what the corpus has to say about it (a file that is missing).
     """
 
     id: str
@@ -45,6 +69,9 @@ class Utterance:
     text: str | None = None
     label: str | tuple[str, ...] | Mapping[str, float] | None = None
     part: str | None = None
+    session: str | None = None
+    scales: Mapping[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def _resampled(mono: NDArray[np.float32], rate_hz: int) -> NDArray[np.float32]:
     return np.pad(out[:wanted], (0, max(0, wanted - out.size)))
 
 
-def read_audio(path: Path | str, start_s: float = 0.0, end_s: float | None = None) -> Audio:
+def read_audio(path: Path | str, start_s: float = 0.0, end_s: float | None = None, channel: int | None = None) -> Audio:
     """The sound of a recording, 16 kHz mono, aligned with its pictures.
 
     Channels are averaged before resampling (a downmix matrix would change the level by up to 3 dB). Where the audio
@@ -136,13 +136,14 @@ def read_audio(path: Path | str, start_s: float = 0.0, end_s: float | None = Non
         path: the recording.
         start_s: start in seconds; before 0 it is moved to 0, as for pictures, and a note says so.
         end_s: end, excluded; None is the stream's end.
+        channel: this one alone, counted from 0; None is the mean of all.
 
     Returns:
         `Audio`; empty, with a note, when the stream has no sound in the asked stretch.
 
     Raises:
-        MediaError: when the file cannot be opened, has no sound stream, the range is empty, or nothing in the whole
-            stream can be decoded or is a number.
+        MediaError: when the file cannot be opened, has no sound stream or no such channel, the range is empty, or
+            nothing in the whole stream can be decoded or is a number.
     """
     path = Path(path)
     start, end, range_notes = checked_range(path, start_s, end_s)
@@ -153,7 +154,13 @@ def read_audio(path: Path | str, start_s: float = 0.0, end_s: float | None = Non
             raise MediaError(
                 _why_no_audio(container), item=path, remedy="Give a recording with sound, or use its pictures only."
             )
-        reader = _Reader(container, stream, start, end, notes)
+        if channel is not None and not 0 <= channel < stream.channels:
+            raise MediaError(
+                f"{name_of(stream)} has {stream.channels} channels, counted from 0; channel {channel} is asked for",
+                item=path,
+                remedy="Give another channel, or none to hear the mean of all.",
+            )
+        reader = _Reader(container, stream, start, end, notes, channel)
         chunks = list(reader.chunks())
         samples = np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
         if not reader.decoded_any and start == 0.0:
@@ -185,9 +192,15 @@ class _Reader:
     """One audio stream from ``start_s`` to ``end_s`` as 16 kHz mono chunks without holes."""
 
     def __init__(
-        self, container: InputContainer, stream: AudioStream, start_s: float, end_s: float, notes: list[str]
+        self,
+        container: InputContainer,
+        stream: AudioStream,
+        start_s: float,
+        end_s: float,
+        notes: list[str],
+        channel: int | None,
     ) -> None:
-        self.container, self.stream, self.notes = container, stream, notes
+        self.container, self.stream, self.notes, self.channel = container, stream, notes, channel
         self.start_s, self.end_s = start_s, end_s
         self.origin_s = origin_s(container)
         self.decoded_any = False
@@ -241,6 +254,8 @@ class _Reader:
         array = frame.to_ndarray()
         if not frame.format.is_planar:
             array = array.reshape(-1, frame.layout.nb_channels).T
+        if self.channel is not None:
+            array = array[min(self.channel, len(array) - 1)][None]  # a stream may go on with fewer channels
         mono: NDArray[np.float32] = _as_float(array).mean(axis=0, dtype=np.float32)
         with np.errstate(invalid="ignore"):
             fine = np.abs(mono) <= _LOUDEST

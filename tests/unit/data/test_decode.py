@@ -14,9 +14,10 @@ from PIL import Image
 
 from maeum.analysis.evidence import collect
 from maeum.corpora.base import LeftOut
+from maeum.data import decode
 from maeum.data.decode import DecodeConfig, Decoder, content_hash
 from maeum.data.shards import StoreItem
-from maeum.errors import CorpusError
+from maeum.errors import CorpusError, InputError
 from maeum.media.audio import read_audio
 from maeum.media.speech import mel_pieces
 from maeum.models.pretrained import InputSettings
@@ -93,6 +94,93 @@ def test_crops_are_taken_as_they_are(tmp_path: Path):
     small = used(crops(Utterance("u", Recording("r", video=tmp_path / "small.png"))))
     assert small.faces is not None
     assert small.faces.shape == (1, 3, 48, 48)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, make_media: Callable[..., Path], astronaut: np.ndarray) -> Path:
+    """Forty seconds in which a face is on the left, always a little brighter; who is on the right is not seen."""
+    face = astronaut[::2, ::2].astype(float)
+    frames = []
+    for number in range(80):
+        frame = np.full((256, 512, 3), 90, np.uint8)
+        frame[:, :256] = (face * (0.6 + number / 200)).clip(0, 255)
+        frames.append(frame)
+    path = tmp_path_factory.mktemp("pair") / "a.avi"
+    return make_media(path, frames, times_ms=[500 * i for i in range(80)], codec="mpeg4", pix_fmt="yuv420p")
+
+
+SPANS = ((0.5, 2.0), (1.25, 3.0), (1.25, 3.0), (-1.0, 0.75), (4.0, 5.5), (30.0, 32.5), (31.0, 31.2), (38.5, 42.0),
+         (50.0, 51.0))  # fmt: skip
+
+
+def spoken(path: Path, crop: tuple[float, float, float, float] | None = None) -> list[Utterance]:
+    recording = Recording("r", video=path, crop=crop)
+    spans = [*SPANS, (20.0, None), (3.0, 2.0)]
+    return [Utterance(f"u{i}", recording, start_s=a, end_s=b, text="words") for i, (a, b) in enumerate(spans)]
+
+
+def test_one_pass_over_a_recording_shows_what_one_after_the_other_shows(pair: Path, monkeypatch: pytest.MonkeyPatch):
+    utterances = spoken(pair)
+    alone = [used(EVERYTHING(utterance)) for utterance in utterances]
+    passes = []
+    sample = decode.sample_frames
+    monkeypatch.setattr(decode, "sample_frames", lambda *a, **k: passes.append(k) or sample(*a, **k))
+    together = [used(item) for item in EVERYTHING.items(utterances, {u.id: "" for u in utterances})]
+    assert len(passes) == 4, "two groups of neighbours, one without an end, one that is empty"
+    for one, other in zip(alone, together, strict=True):
+        assert one.utterance == other.utterance
+        assert (one.faces is None) == (other.faces is None)
+        if one.faces is not None:
+            np.testing.assert_array_equal(one.faces, other.faces)  # type: ignore[arg-type]
+    assert [0 if item.faces is None else len(item.faces) for item in together] == [3, 4, 4, 2, 3, 5, 1, 2, 0, 39, 0]
+    assert "start -1 s is before the recording; read from 0 s" in together[3].notes
+    assert "5 of 7 pictures are not in the file" in together[7].notes
+    assert "end 2 s is not after start 3 s" in " ".join(together[10].notes)
+
+
+def test_a_crop_is_one_of_two_people(pair: Path):
+    left, right = (used(EVERYTHING(spoken(pair, crop)[0])) for crop in ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)))
+    assert left.faces is not None
+    assert len(left.faces) == 3
+    assert right.faces is None
+    assert right.notes == ("no face in 3 of 3 frames",)
+
+
+def test_a_crop_that_is_no_part_of_a_picture(tmp_path: Path):
+    for crop in ((0.5, 0.0, 0.5, 1.0), (0.0, 0.0, 192.0, 96.0), (-0.1, 0.0, 0.5, 1.0)):
+        with pytest.raises(InputError, match=r"r: the crop .* is no part of a picture\. Give left, top"):
+            Recording("r", video=tmp_path / "a.avi", crop=crop)
+
+
+def test_a_channel_and_a_file_that_holds_only_a_stretch(
+    tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., Any]
+):
+    sound = np.stack([make_sine(300, 4.0, 16_000), make_sine(1500, 4.0, 16_000)])
+    whole = make_media(tmp_path / "whole.wav", sound=sound, layout="stereo")
+    stretch = make_media(tmp_path / "stretch.wav", sound=sound[1, 16_000:32_000])
+    speech = Decoder(DecodeConfig(precision="float32"), "none", ("speech",))
+
+    def heard(recording: Recording) -> Any:
+        return used(speech(Utterance("u", recording, start_s=1.0, end_s=2.0))).pieces
+
+    right = heard(Recording("r", audio=whole, channel=1))
+    np.testing.assert_allclose(right, heard(Recording("r", audio=stretch, audio_starts_s=1.0)), atol=1e-4)
+    assert np.abs(right - heard(Recording("r", audio=whole, channel=0))).max() > 1
+    assert np.abs(right - heard(Recording("r", audio=whole))).max() > 1
+    gone = speech(Utterance("u", Recording("r", audio=whole, channel=2)))
+    assert isinstance(gone, LeftOut)
+    assert "has 2 channels, counted from 0; channel 2 is asked for" in gone.reason
+
+
+def test_broken_pictures_do_not_cost_the_sound(
+    tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., Any]
+):
+    (tmp_path / "a.avi").write_bytes(b"RIFF\0\0\0\0AVI ")
+    sound = make_media(tmp_path / "a.wav", sound=make_sine(300, 1.0, 16_000))
+    item = used(EVERYTHING(Utterance("u", Recording("r", video=tmp_path / "a.avi", audio=sound), notes=("before",))))
+    assert item.pieces is not None
+    assert item.notes[0] == "before"
+    assert "a.avi" in item.notes[1]
 
 
 def test_text_alone():
