@@ -283,6 +283,8 @@ def evaluate(
     part: Annotated[str, typer.Option(help="Which part of the corpus.")] = "dev",
     modalities: Annotated[str | None, typer.Option(help="Give the model only these, such as faces,speech.")] = None,
     subsets: Annotated[bool, typer.Option("--subsets", help="Score every subset of the modalities.")] = False,
+    target: Annotated[str | None, typer.Option(help="Which of the corpus' targets, such as four-class.")] = None,
+    sessions: Annotated[str | None, typer.Option(help="Only these instead of a part, such as Session5.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the report, JSON, to this file.")] = None,
 ) -> None:
     """Score a model on a prepared corpus, with intervals and beside the simplest guess."""
@@ -293,7 +295,11 @@ def evaluate(
 
     if subsets and (modalities is not None or out is not None):
         raise typer.BadParameter("goes with neither --modalities nor --out", param_hint="--subsets")
-    done = evaluate_subsets(model, store, part) if subsets else [run(model, store, part, _modalities(modalities))]
+    chosen = None if sessions is None else [name.strip() for name in sessions.split(",")]
+    if subsets:
+        done = evaluate_subsets(model, store, part, target=target, sessions=chosen)
+    else:
+        done = [run(model, store, part, _modalities(modalities), target=target, sessions=chosen)]
     console = _console()
     for evaluation in done:
         show_report(evaluation.report, console)

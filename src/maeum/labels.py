@@ -25,6 +25,9 @@ _ALIASES = {
     "sad": "sadness",
     "surprised": "surprise", "sur": "surprise",
     "neu": "neutral", "calm": "neutral",
+    "excited": "excitement", "exc": "excitement",
+    "frustrated": "frustration", "fru": "frustration",
+    "oth": "other",
 }  # fmt: skip
 
 

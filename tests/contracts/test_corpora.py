@@ -50,6 +50,18 @@ def _meld(folder: Path) -> Path:
     return folder
 
 
+def _iemocap(folder: Path) -> Path:
+    for session in range(1, 6):
+        dialogue = f"Ses0{session}F_impro01"
+        place = folder / f"Session{session}/dialog"
+        (place / "EmoEvaluation").mkdir(parents=True)
+        (place / "transcriptions").mkdir()
+        line = f"[1.0000 - 2.0000]\t{dialogue}_F000\tsad\t[2.0000, 2.5000, 3.0000]\n"
+        (place / f"EmoEvaluation/{dialogue}.txt").write_text(line)
+        (place / f"transcriptions/{dialogue}.txt").write_text(f"{dialogue}_F000 [001.0000-002.0000]: No.\nM: Oh.\n")
+    return folder
+
+
 def _folder(folder: Path) -> Path:
     rows = "".join(f",some words {i},{'happy' if i else 'sad'},s{i},{part}\n" for i, part in enumerate(PARTS))
     (folder / "items.csv").write_text("path,text,label,speaker,part\n" + rows)
@@ -58,7 +70,7 @@ def _folder(folder: Path) -> Path:
 
 MADE: dict[str, Callable[[Path], Path]] = {
     "ravdess": _ravdess, "emodb": _emodb, "fer2013": _fer2013, "goemotions": _goemotions, "meld": _meld,
-    "folder": _folder,
+    "iemocap": _iemocap, "folder": _folder,
 }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maeum.corpora import emodb, fer2013, folder, goemotions, meld, ravdess
+from maeum.corpora import emodb, fer2013, folder, goemotions, iemocap, meld, ravdess
 from maeum.corpora.base import CORPORA, Corpus, LeftOut, make_corpus
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "fer2013",
     "folder",
     "goemotions",
+    "iemocap",
     "make_corpus",
     "meld",
     "ravdess",

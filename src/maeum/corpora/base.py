@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from maeum.config import Config
+from maeum.corpora.targets import Target
 from maeum.errors import CorpusError
 from maeum.labels import EKMAN, LabelSet
 from maeum.registry import Registry
@@ -43,6 +44,9 @@ class Corpus(ABC):
       left out of the earlier one (train before dev before test), repeats inside train are left out. ``none`` where
       equal content is not the same event, as with short lines of a dialogue.
     - ``counts``: the official number of items of each part (``all`` where there are no parts).
+    - ``label_counts``: the published number of items of each label.
+    - ``scales``: what its items have beside their label.
+    - ``targets``: what is usually learned from it, by name; recipes may ask for one of them, or for another.
     """
 
     name: ClassVar[str]
@@ -54,6 +58,9 @@ class Corpus(ABC):
     speakers_disjoint: ClassVar[bool] = False
     identity: ClassVar[Literal["media", "text", "none"]] = "media"
     counts: ClassVar[Mapping[str, int]] = {}
+    label_counts: ClassVar[Mapping[str, int]] = {}
+    scales: ClassVar[LabelSet | None] = None
+    targets: ClassVar[Mapping[str, Target]] = {}
     Options: ClassVar[type[Config]] = NoOptions
 
     def __init__(self, options: Config | Mapping[str, Any] | None = None) -> None:

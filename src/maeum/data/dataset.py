@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from maeum.corpora.base import LeftOut
+from maeum.corpora.targets import Target
 from maeum.data.store import Store, iterate
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
@@ -98,12 +99,15 @@ class StoreDataset(ClipDataset):
         part: ``train``, ``dev`` or ``test``; None is everything.
         label_set: what targets are made for; the store's own when None. Labels are matched by name. With a single-label
             set, items of a multi-label store without exactly one label are left out, and listed in ``left_out``.
+        target: which of the store's labels, or scales, are meant: the name of one of its targets, or one of your own.
+            Items that are no part of it are left out, and listed.
+        sessions: only these, when given; ``part`` None and sessions make the folds of a cross-validation.
         modalities: which to give, all when None. Items with none of them are left out, and listed.
         labelled: leave out items without a label too, and list them.
 
     Raises:
         StoreError: when the store cannot be read, or has no such part.
-        ConfigError: when a label of the store is not in the label set.
+        ConfigError: when a label of the store is not in the label set, or it has no such target.
     """
 
     def __init__(
@@ -114,28 +118,45 @@ class StoreDataset(ClipDataset):
         modalities: Sequence[Modality] | None = None,
         *,
         labelled: bool = False,
+        target: str | Target | None = None,
+        sessions: Sequence[str] | None = None,
     ) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
         self.part = part
-        self.label_set = label_set or self.store.label_set
+        self.target = None if target is None else self.store.target(target)
+        own = self.store.label_set
+        if self.target is not None:
+            own = self.target.label_set(own, self.store.scales)
+            scales = own.task == "dimensional"
+            if label_set is not None and (
+                set(own.names) - set(label_set.names) or scales != (label_set.task == "dimensional")
+            ):
+                raise ConfigError(
+                    f"the target is {own.task}, {', '.join(own.names)}, not what is asked for, {label_set.task}, "
+                    f"{', '.join(label_set.names)}",
+                    item=self.store.folder,
+                    remedy="Choose a target whose classes or scales are the model's.",
+                )
+        self.label_set = label_set or own
+        check_sessions(self.store, sessions or ())
         self.modalities: tuple[Modality, ...] = MODALITIES if modalities is None else tuple(modalities)
         if unknown := set(self.modalities) - set(MODALITIES):
             raise ConfigError(f"unknown modality {sorted(unknown)[0]!r}", remedy=f"Choose of {', '.join(MODALITIES)}.")
         rows, targets, left_out = [], [], []
         for number, row in enumerate(self.store.rows):
-            if part is not None and row["part"] != part:
+            if (part is not None and row["part"] != part) or (sessions is not None and row["session"] not in sessions):
                 continue
             if not any(_has(row, m) for m in self.modalities):
                 left_out.append(LeftOut(row["id"], f"has none of {', '.join(self.modalities)}"))
                 continue
-            target, reason = self._target(row)
-            if labelled and target is None and reason is None:
+            wanted, reason = self._target(row)
+            if labelled and wanted is None and reason is None:
                 reason = "has no label"
             if reason is not None:
                 left_out.append(LeftOut(row["id"], reason))
                 continue
             rows.append(number)
-            targets.append(target)
+            targets.append(wanted)
         if not rows:
             there = sorted({str(row["part"]) for row in self.store.rows})
             raise StoreError(f"has no usable item in part {part!r}; its parts are {', '.join(there) or 'empty'}"
@@ -144,9 +165,17 @@ class StoreDataset(ClipDataset):
         self._rows, self._targets, self.left_out = rows, tuple(targets), tuple(left_out)
 
     def _target(self, row: dict[str, Any]) -> tuple[Tensor | None, str | None]:
-        if row["label"] is None:
+        label = None if row["label"] is None else json.loads(row["label"])
+        if self.target is not None and self.target.scales:
+            return self._scales(json.loads(row["scales"]) if row["scales"] is not None else label)
+        if label is None:
             return None, None
-        label = json.loads(row["label"])
+        if self.target is not None:
+            names = {word: self.target.name(word) for word in ([label] if isinstance(label, str) else label)}
+            if isinstance(label, str) and names[label] is None:
+                return None, f"{label} is not part of the target"
+            known = list(dict.fromkeys(name for name in names.values() if name is not None))
+            label = known[0] if isinstance(label, str) else known
         if self.label_set.task == "single-label" and isinstance(label, list):
             if len(label) != 1:
                 return None, f"{len(label)} labels where one is asked for"
@@ -154,7 +183,23 @@ class StoreDataset(ClipDataset):
         try:
             return self.label_set.encode(label), None
         except ConfigError as error:
-            raise ConfigError(f"the label of {row['id']} does not fit: {error}", item=self.store.folder) from error
+            offers = ", ".join(self.store.manifest.get("targets", {}))
+            raise ConfigError(
+                f"the label of {row['id']} does not fit: {error}",
+                item=self.store.folder,
+                remedy=f"Name one of the store's targets: {offers}." if offers and self.target is None else None,
+            ) from error
+
+    def _scales(self, values: Mapping[str, float] | None) -> tuple[Tensor | None, str | None]:
+        assert self.target is not None
+        if values is None:
+            return None, None
+        try:
+            return self.label_set.encode({name: values[name] for name in self.target.scales}), None
+        except KeyError as error:
+            return None, f"has no value for {error}"
+        except ConfigError as error:
+            return None, error.problem
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -311,6 +356,25 @@ class JointDataset(ClipDataset):
     def item_speakers(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
         return tuple(s for d in self.datasets for s in d.item_speakers())
+
+
+def _check_target(own: LabelSet, asked: LabelSet, store: Store) -> None:
+    """Raise ConfigError when a target makes something else than a model answers with."""
+    scales = own.task == "dimensional", asked.task == "dimensional"
+    if set(own.names) - set(asked.names) or scales[0] != scales[1] or (all(scales) and len(own) != len(asked)):
+        raise ConfigError(
+            f"the target makes {', '.join(own.names)} ({own.task}) of it, not {', '.join(asked.names)} ({asked.task})",
+            item=store.folder,
+            remedy="Choose a target whose classes or scales are the model's.",
+        )
+
+
+def check_sessions(store: Store, sessions: Sequence[str]) -> None:
+    """Raise ConfigError when the store has none of a session's items."""
+    there = {row["session"] for row in store.rows} - {None}
+    if unknown := [name for name in sessions if name not in there]:
+        raise ConfigError(f"has no session {unknown[0]!r}", item=store.folder,
+                          remedy=f"Its sessions: {', '.join(sorted(there)) or 'none'}.")  # fmt: skip
 
 
 def _has(row: dict[str, Any], modality: Modality) -> bool:

@@ -111,6 +111,8 @@ class ShardWriter:
             "dialogue": utterance.dialogue,
             "start_s": utterance.start_s,
             "end_s": utterance.end_s,
+            "session": utterance.session,
+            "scales": None if utterance.scales is None else json.dumps(dict(utterance.scales)),
             "content": item.content,
             "notes": list(item.notes),
             "provenance": json.dumps(dict(item.provenance), sort_keys=True) if item.provenance else None,

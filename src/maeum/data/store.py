@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from maeum.corpora.base import LeftOut
+from maeum.corpora.targets import Target
 from maeum.data.shards import (
     REMAKE,
     TEMPORARY,
@@ -34,7 +35,7 @@ from maeum.data.shards import (
     read_rows,
     write_error,
 )
-from maeum.errors import StoreError
+from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
 
 __all__ = ["Store", "StoreItem", "StoreWriter", "digest"]
@@ -51,8 +52,11 @@ _SCHEMA = pa.schema(
         ("faces_dtype", pa.string()),
         ("pieces_offset", pa.int64()), ("pieces_count", pa.int32()), ("pieces_crc", pa.uint32()),
         ("pieces_dtype", pa.string()),
+        ("session", pa.string()), ("scales", pa.string()),
     ]
 )  # fmt: skip
+#: Columns that stores of earlier versions lack; nothing is known of them there.
+_LATER = ("session", "scales")
 
 
 def digest(*parts: object) -> str:
@@ -225,13 +229,13 @@ class Store:
             table = pq.read_table(index)
         except (pa.ArrowException, OSError) as error:
             raise StoreError(f"the index is damaged ({error})", item=index, remedy=REMAKE) from error
-        if missing := [name for name in _SCHEMA.names if name not in table.column_names]:
+        if missing := [name for name in _SCHEMA.names if name not in (*table.column_names, *_LATER)]:
             raise StoreError(f"the index has no column {missing[0]}", item=index, remedy=REMAKE)
         kept = json.loads((table.schema.metadata or {}).get(b"maeum", b"{}"))
         if kept.get("format") != FORMAT:
             raise StoreError(f"has format {kept.get('format')}, this version reads {FORMAT}", item=index,
                              remedy="Prepare the corpus again.")  # fmt: skip
-        self.rows: list[dict[str, Any]] = table.to_pylist()
+        self.rows: list[dict[str, Any]] = [{**dict.fromkeys(_LATER), **row} for row in table.to_pylist()]
         self.manifest: dict[str, Any] = _read_json(self.folder / "manifest.json")
         self._files: dict[str, int] = {}
         self._guard = threading.Lock()
@@ -243,6 +247,22 @@ class Store:
     def label_set(self) -> LabelSet:
         """What its labels are."""
         return LabelSet.from_dict(self.manifest["label_set"])
+
+    @property
+    def scales(self) -> LabelSet | None:
+        """What its items have beside their label; None where there is nothing."""
+        scales = self.manifest.get("scales")
+        return None if scales is None else LabelSet.from_dict(scales)
+
+    def target(self, target: str | Target) -> Target:
+        """One of its targets by name (a target is given back as it is); raises ConfigError on an unknown one."""
+        if isinstance(target, Target):
+            return target
+        known: dict[str, Any] = self.manifest.get("targets", {})
+        if target not in known:
+            raise ConfigError(f"has no target {target!r}", item=self.folder,
+                              remedy=f"Its targets: {', '.join(known) or 'none'}.")  # fmt: skip
+        return Target.parse(known[target], item=self.folder)
 
     def array(self, index: int, name: str) -> Array | None:
         """The ``faces`` or ``pieces`` of a row, None where it has none; raises StoreError on a damaged shard."""

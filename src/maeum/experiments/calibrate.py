@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from maeum.config import Config
+from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError
@@ -40,13 +41,15 @@ class DevConfig(Config):
 
     store, part: where they are. subsets: the sets they stand for, such as ``["speech"]``; every set of the store's
     when None. metrics: which scores the card lists; accuracy, UAR, macro F1 and ECE when None, of a multi-label model
-    all.
+    all. target, sessions: see `maeum.experiments.evaluate`.
     """
 
     store: Path
     part: str = "dev"
     subsets: tuple[tuple[Modality, ...], ...] | None = None
     metrics: tuple[str, ...] | None = None
+    target: str | Target | None = None
+    sessions: tuple[str, ...] | None = None
 
 
 class CalibrateConfig(Config):
@@ -115,7 +118,15 @@ def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
 
 
 def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> PredictionSet:
-    dataset = StoreDataset(dev.store, dev.part, source.label_set, subset, labelled=True)
+    dataset = StoreDataset(
+        dev.store,
+        dev.part if dev.sessions is None else None,
+        source.label_set,
+        subset,
+        labelled=True,
+        target=dev.target,
+        sessions=dev.sessions,
+    )
     check_decoding(dataset.store, source.settings, subset)
     return predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
 
@@ -124,7 +135,9 @@ def _scores(finished: Pretrained, dev: DevConfig) -> list[Score]:
     out: list[Score] = []
     metrics = dev.metrics or (_LISTED if finished.label_set.task == "single-label" else None)
     for subset in _subsets(dev, finished):
-        done = evaluate(finished, dev.store, dev.part, subset, metrics=metrics)
+        done = evaluate(
+            finished, dev.store, dev.part, subset, metrics=metrics, target=dev.target, sessions=dev.sessions
+        )
         out += card_scores(done.report, f"{done.corpus} {done.part}, {subset_name(subset)}")
     return out
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError
@@ -38,6 +39,8 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     resamples: int = 1000,
     batch_size: int = 64,
+    target: str | Target | None = None,
+    sessions: Sequence[str] | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Scores of a trained model; its temperatures and thresholds are those it came with, nothing is fitted here.
@@ -52,6 +55,8 @@ def evaluate(
         metrics: which scores, all of the task when None.
         resamples: of the bootstrap over speakers.
         batch_size: items at once.
+        target: which labels or scales of the store are meant, see `StoreDataset`; its labels as they are when None.
+        sessions: these instead of the part.
         on_batch: called with the number of items of each batch that is done.
 
     Raises:
@@ -69,7 +74,17 @@ def evaluate(
         )
     corpus = Store(store)
     decoding = check_decoding(corpus, pretrained.settings, given)
-    dataset = StoreDataset(corpus, part, pretrained.label_set, given, labelled=True)
+    if sessions is not None:
+        part = ", ".join(sessions)
+    dataset = StoreDataset(
+        corpus,
+        part if sessions is None else None,
+        pretrained.label_set,
+        given,
+        labelled=True,
+        target=target,
+        sessions=sessions,
+    )
     said = predict_pretrained(pretrained, dataset, batch_size=batch_size, on_batch=on_batch)
     manifest = corpus.manifest
     there = dataset.present()
@@ -87,7 +102,13 @@ def evaluate(
 
 
 def evaluate_subsets(
-    model: str | Path | Pretrained | None, store: Path | str, part: str = "dev", *, resamples: int = 1000
+    model: str | Path | Pretrained | None,
+    store: Path | str,
+    part: str = "dev",
+    *,
+    resamples: int = 1000,
+    target: str | Target | None = None,
+    sessions: Sequence[str] | None = None,
 ) -> list[Evaluation]:
     """One evaluation for every subset of the modalities that the model reads and the store has; see `evaluate`."""
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
@@ -95,4 +116,6 @@ def evaluate_subsets(
     if not there:
         raise EvaluationError("the model reads none of its modalities", item=store)
     subsets = [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
-    return [evaluate(pretrained, store, part, s, resamples=resamples) for s in subsets]
+    return [
+        evaluate(pretrained, store, part, s, resamples=resamples, target=target, sessions=sessions) for s in subsets
+    ]

@@ -25,11 +25,12 @@ from maeum.config import Config
 from maeum.corpora import make_corpus
 from maeum.corpora.base import Corpus, LeftOut
 from maeum.corpora.splits import check_parts, repeats
+from maeum.corpora.targets import Target
 from maeum.data.decode import DecodeConfig, Decoder, content_hash
 from maeum.data.store import StoreWriter, digest, write_shard
 from maeum.errors import CorpusError, StoreError
 from maeum.experiments.collage import CollageOptions, prepare_collage
-from maeum.types import Utterance
+from maeum.types import Recording, Utterance
 
 _ITEMS_PER_SHARD = {"text": 4096, "crops": 2048, "media": 64}
 
@@ -48,7 +49,11 @@ class PrepareConfig(Config):
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What `prepare` did. account: the manifest's counts. reused: shards that were there already."""
+    """What `prepare` did.
+
+    account: the manifest's counts. reused: shards that were there already. reasons: why items are left out, and how
+    many. label_counts: of a corpus with published counts, label -> ``found`` in the source and ``published``.
+    """
 
     store: Path
     corpus: str
@@ -58,6 +63,8 @@ class PrepareReport:
     shards: int = 0
     reused: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The report in words, a line each."""
@@ -66,6 +73,10 @@ class PrepareReport:
         for part, labels in account["labels"].items():
             counts = ", ".join(f"{label} {count}" for label, count in labels.items())
             out.append(f"  {part}: {account['parts'][part]} ({counts})")
+        there = ", ".join(f"{m} {count}" for m, count in account["modalities"].items() if count)
+        if sum(map(bool, account["modalities"].values())) > 1:
+            out.append(f"  with {there}")
+        out += self._published()
         out += [f"  left out: {count} x {reason}" for reason, count in self.reasons.items()]
         if account["with_notes"]:
             out.append(f"  {account['with_notes']} items carry notes (missing modality, damaged file); see the index")
@@ -73,6 +84,20 @@ class PrepareReport:
         if self.shards:
             out.append(f"  {self.shards} shards, {self.reused} of them were there already")
         out.append(f"  store: {self.store}")
+        return out
+
+    def _published(self) -> list[str]:
+        """Of each target with classes, how many items the source has of how many were published."""
+        out = []
+        for name, target in self.targets.items():
+            if self.label_counts and target.labels:
+                found, published = (
+                    target.counts({label: counts[what] for label, counts in self.label_counts.items()})
+                    for what in ("found", "published")
+                )
+                each = ", ".join(f"{label} {found[label]} / {published[label]}" for label in target.labels)
+                total = f"{sum(found.values())} / {sum(published.values())}"
+                out.append(f"  {name}, found / published: {each}; in all {total}")
         return out
 
 
@@ -142,6 +167,9 @@ def prepare(
                 "faces": corpus.faces,
                 "shared_speakers": not corpus.speakers_disjoint,
                 "label_set": corpus.label_set.to_dict(),
+                "scales": None if corpus.scales is None else corpus.scales.to_dict(),
+                "targets": {name: target.model_dump(mode="json") for name, target in corpus.targets.items()},
+                "label_counts": _label_counts(corpus, utterances),
                 "source": str(source),
                 "versions": _versions(),
                 "notes": notes,
@@ -165,6 +193,8 @@ def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: 
         shards=shards,
         reused=reused,
         reasons=_reasons(gone),
+        targets={name: Target.parse(target) for name, target in manifest.get("targets", {}).items()},
+        label_counts=manifest.get("label_counts", {}),
     )
 
 
@@ -200,7 +230,8 @@ def _select(
         if hashes:
             recordings[utterance.id] = hashes[0]
         text = " ".join((utterance.text or "").lower().split())
-        content[utterance.id] = digest(hashes, utterance.start_s, utterance.end_s, text) if hashes else digest(text)
+        stretch = [utterance.start_s, utterance.end_s, text, *_which(recording)]
+        content[utterance.id] = digest(hashes, *stretch) if hashes else digest(text)
     gone: dict[str, str] = {}
     if corpus.identity == "media":
         gone = repeats(utterances, recordings)
@@ -215,6 +246,14 @@ def _select(
     return utterances, content, left_out
 
 
+def _which(recording: Recording | None) -> list[object]:
+    """What says which part of its files a recording is; nothing where it is all of them."""
+    if recording is None:
+        return []
+    which = [recording.crop, recording.channel, recording.audio_starts_s or None]
+    return [] if which == [None, None, None] else list(which)
+
+
 def _plan(
     corpus: Corpus, utterances: Sequence[Utterance], content: Mapping[str, str], writer: StoreWriter
 ) -> list[tuple[Path, list[Utterance]]]:
@@ -224,12 +263,17 @@ def _plan(
     plan = []
     for first in range(0, len(utterances), size):
         items = list(utterances[first : first + size])
-        key = [
-            f"{content[u.id]} {digest(u.id, u.part, u.label, u.text, u.speaker, u.dialogue, u.start_s, u.end_s)}"
-            for u in items
-        ]
-        plan.append((writer.shard_path(key), items))
+        plan.append((writer.shard_path([f"{content[u.id]} {_key(u)}" for u in items]), items))
     return plan
+
+
+def _key(u: Utterance) -> str:
+    """What an item's bytes depend on besides the content of its files."""
+    known = (u.id, u.part, u.label, u.text, u.speaker, u.dialogue, u.start_s, u.end_s)
+    # Only where it is there: shards of earlier versions keep their names.
+    later = {"session": u.session, "scales": u.scales, "notes": u.notes or None}
+    given = {name: value for name, value in later.items() if value is not None}
+    return digest(*known, given) if given else digest(*known)
 
 
 def _make(
@@ -241,7 +285,7 @@ def _make(
 ) -> None:
     if workers <= 1 or len(missing) <= 1:
         for path, items in missing:
-            write_shard(path, (decoder(u, content[u.id]) for u in items), lambda: advance(1))
+            write_shard(path, decoder.items(items, content), lambda: advance(1))
         return
     # Fresh processes: forking one that holds threads and the store's lock is unsafe.
     pool = ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context("spawn"), _begin_worker)
@@ -268,7 +312,7 @@ def _begin_worker() -> None:
 
 
 def _make_one(path: Path, items: list[Utterance], decoder: Decoder, content: dict[str, str]) -> None:
-    write_shard(path, (decoder(u, content[u.id]) for u in items))
+    write_shard(path, decoder.items(items, content))
 
 
 def _remarks(corpus: Corpus, utterances: Sequence[Utterance], left_out: Sequence[LeftOut]) -> list[str]:
@@ -281,6 +325,12 @@ def _remarks(corpus: Corpus, utterances: Sequence[Utterance], left_out: Sequence
         for part, official in corpus.counts.items()
         if counts[part] != official
     ]
+
+
+def _label_counts(corpus: Corpus, utterances: Sequence[Utterance]) -> dict[str, dict[str, int]]:
+    """Label -> how many items the source has, and how many were published."""
+    found = Counter(u.label for u in utterances if isinstance(u.label, str))
+    return {label: {"found": found[label], "published": count} for label, count in corpus.label_counts.items()}
 
 
 #: Beginnings of reasons that go on with what is particular to one item.

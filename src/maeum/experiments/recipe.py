@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from maeum.config import Config
+from maeum.corpora.targets import Target
 from maeum.data.feed import AugmentConfig
 from maeum.models.pretrained import InputSettings
 from maeum.training.loop import TrainConfig
@@ -17,11 +18,13 @@ from maeum.types import Modality
 class DataConfig(Config):
     """Items of a prepared corpus.
 
-    store: its folder. modalities: which to use; all when None.
+    store: its folder. modalities: which to use; all when None. sessions: use these, whatever part they are in: the
+    folds of a leave-one-session-out cross-validation.
     """
 
     store: Path
     modalities: tuple[Modality, ...] | None = None
+    sessions: tuple[str, ...] | None = None
 
 
 class SmallTokenizerConfig(Config):
@@ -45,7 +48,9 @@ class Recipe(Config):
     """All settings of a run.
 
     name: of the trained model. model: a registered network; network: its settings (the number of labels is filled in).
-    train, dev: prepared corpora, of which the parts of these names are used. start_from: modality -> model folder
+    train, dev: prepared corpora, of which the parts of these names are used. target: what is learned of them, by the
+    name that a corpus gives it (IEMOCAP: six-class, four-class, dimensions) or spelled out; their labels as they are
+    when None. start_from: modality -> model folder
     whose branch (settings, weights, tokenizer) is taken over; settings of the branch in ``network`` come first.
     balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training curves in the
     run's folder ``tensorboard`` too (extra ``track``).
@@ -56,6 +61,7 @@ class Recipe(Config):
     network: dict[str, Any] = Field(default_factory=dict)
     train: tuple[DataConfig, ...]
     dev: tuple[DataConfig, ...]
+    target: str | Target | None = None
     start_from: dict[Modality, Path] = Field(default_factory=dict)
     tokenizer: TokenizerConfig | None = None
     training: TrainConfig = TrainConfig()

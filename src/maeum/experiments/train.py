@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from maeum.corpora.targets import Target
 from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.data.feed import Feed
@@ -80,7 +81,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     """
     out = Path(out)
     console = console or Console(quiet=True)
-    train_set, dev_set = load_parts(recipe.train, "train"), load_parts(recipe.dev, "dev")
+    train_set, dev_set = (load_parts(d, p, recipe.target) for d, p in ((recipe.train, "train"), (recipe.dev, "dev")))
     label_set = train_set.label_set
     check_settings(recipe, label_set)
     shared_speakers = check_apart(recipe, train_set, dev_set)
@@ -242,11 +243,22 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
         model.fusion.weight[0, here] = sharpness
 
 
-def load_parts(data: tuple[DataConfig, ...], part: str) -> ClipDataset:
-    """The labelled items of one part of several stores, in memory."""
+def load_parts(data: tuple[DataConfig, ...], part: str, target: str | Target | None = None) -> ClipDataset:
+    """The labelled items of one part, or of some sessions, of several stores, in memory."""
     if not data:
         raise ConfigError(f"the recipe names no data for {part}")
-    sets: list[ClipDataset] = [StoreDataset(d.store, part, None, d.modalities, labelled=True).in_memory() for d in data]
+    sets: list[ClipDataset] = [
+        StoreDataset(
+            d.store,
+            part if d.sessions is None else None,
+            None,
+            d.modalities,
+            labelled=True,
+            target=target,
+            sessions=d.sessions,
+        ).in_memory()
+        for d in data
+    ]
     return sets[0] if len(sets) == 1 else JointDataset(sets)
 
 

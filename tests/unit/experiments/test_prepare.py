@@ -183,7 +183,7 @@ def test_progress_is_drawn_when_a_console_is_given(recordings: Path, tmp_path: P
 
 
 KILLS = textwrap.dedent("""
-    import json, os, shutil, signal, sys
+    import json, os, shutil, signal, sys, traceback
     from pathlib import Path
     import torch
     torch.set_num_threads(1)
@@ -191,41 +191,57 @@ KILLS = textwrap.dedent("""
     from maeum.data.store import Store
     from maeum.experiments import prepare as module
     module._ITEMS_PER_SHARD = {"media": 3, "crops": 3, "text": 3}
-    source, out = Path(sys.argv[1]), Path(sys.argv[2])
+    corpus, source, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 
     def files(folder):
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
-    module.prepare("folder", source, out / "reference")
+    def in_child(work):
+        # Always in a child: threads that decoding leaves behind in this process would not be there in its children.
+        child = os.fork()
+        if child == 0:
+            try:
+                work()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        status = os.waitpid(child, 0)[1]
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
+        return not os.WIFSIGNALED(status)
+
+    assert in_child(lambda: module.prepare(corpus, source, out / "reference"))
     reference = files(out / "reference")
     kills, unfinished, completed = 0, 0, False
     while not completed:
         store = out / f"store{kills}"
-        child = os.fork()
-        if child == 0:
+
+        def die():
             # Die at the n-th time that something is opened, renamed, listed or removed in the store.
             left = kills + 1
 
             def hook(event, args):
-                global left
+                nonlocal left
                 if event in ("open", "os.rename", "os.remove", "os.mkdir") and str(store) in str(args[0]):
                     left -= 1
                     if left == 0:
                         os.kill(os.getpid(), signal.SIGKILL)
 
             sys.addaudithook(hook)
-            module.prepare("folder", source, store)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        completed = os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-        assert completed or os.WIFSIGNALED(status), status
+            module.prepare(corpus, source, store)
+
+        completed = in_child(die)
         kept = {p.name: p.stat().st_mtime_ns for p in store.rglob("*.tar") if not p.name.startswith(".")}
         try:
             Store(store).verify()
         except StoreError:
             unfinished += 1
-        report = module.prepare("folder", source, store)
-        assert report.reused == len(kept), (report.reused, kept)
+
+        def resume():
+            report = module.prepare(corpus, source, store)
+            assert report.reused == len(kept), (report.reused, kept)
+
+        assert in_child(resume)
         for name, changed in kept.items():
             assert (store / "shards" / name).stat().st_mtime_ns == changed
         assert files(store) == reference, kills
@@ -235,9 +251,13 @@ KILLS = textwrap.dedent("""
 """)
 
 
-def test_killed_at_every_point_and_resumed(recordings: Path, tmp_path: Path):
+@pytest.mark.parametrize("corpus", ["folder", "iemocap"])
+def test_killed_at_every_point_and_resumed(
+    corpus: str, recordings: Path, tmp_path: Path, make_iemocap: Callable[..., Path]
+):
+    source = recordings if corpus == "folder" else make_iemocap(tmp_path / "iemocap")
     done = subprocess.run(
-        [sys.executable, "-c", KILLS, str(recordings), str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", KILLS, corpus, str(source), str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)

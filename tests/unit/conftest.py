@@ -1,0 +1,146 @@
+"""A miniature IEMOCAP, laid out as its authors distribute it, with media made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import av
+import numpy as np
+import pytest
+
+
+class Turn(NamedTuple):
+    """A turn: the end of its name, when, and what the annotators and the transcript say of it."""
+
+    name: str
+    start_s: float
+    end_s: float
+    label: str = "neu"
+    scales: tuple[float, float, float] = (2.5, 2.5, 2.5)
+    words: str | None = "Excuse me."
+
+
+Dialogues = Mapping[str, Sequence[Turn]]
+
+#: What a miniature holds unless asked otherwise: every kind of label, both speakers, turns that overlap.
+DIALOGUES: Dialogues = {
+    "Ses01F_impro01": (
+        Turn("F000", 0.5, 2.25, "neu", (2.5, 2.5, 2.5), "Excuse me."),
+        Turn("F001", 3.0, 4.5, "exc", (4.3333, 4.0, 3.6667), "It is 5:30: really: [LAUGHTER]"),
+        Turn("M000", 2.0, 3.25, "fru", (2.0, 3.5, 3.0), "Next."),
+        Turn("M001", 5.0, 6.5, "xxx", (3.0, 3.0, 2.0), "Yes?"),
+    ),
+    "Ses01M_script01_1": (
+        Turn("F000", 0.25, 1.75, "hap", (4.5, 3.0, 3.0), "What are you doing?"),
+        Turn("M000", 1.5, 3.0, "sad", (1.5, 1.5, 2.0), "Nothing."),
+    ),
+    "Ses04F_impro02": (Turn("M000", 1.0, 2.5, "ang", (1.5, 4.5, 4.5), "No!"),),
+    "Ses05M_script03_2": (
+        Turn("M000", 1.0, 2.5, "sur", (3.5, 4.0, 3.0), "Oh."),
+        Turn("F000", 3.0, 4.5, "oth", (5.5, 3.0, 3.0), "Well."),
+    ),
+}
+
+
+def write_avi(path: Path, length_s: float, *, fps: int = 10, size: tuple[int, int] = (192, 96)) -> None:
+    """DivX: the left half is red, the right half blue, and both get brighter, 12 levels a second from 60 on."""
+    width, height = size
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as out:
+        stream: Any = out.add_stream("mpeg4", rate=fps, options={"qscale": "2", "g": "30"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.bit_rate = 2_000_000
+        stream.codec_context.codec_tag = "DIVX"
+        for number in range(round(length_s * fps)):
+            pixels = np.zeros((height, width, 3), np.uint8)
+            level = min(60 + round(12 * number / fps), 255)
+            pixels[:, : width // 2, 0] = level
+            pixels[:, width // 2 :, 2] = level
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, fps)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+def write_wav(path: Path, length_s: float, *hz: float) -> None:
+    """16 kHz, a sine for each channel."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rate = 16_000
+    time_s = np.arange(round(length_s * rate)) / rate
+    sound = np.stack([np.round(12_000 * np.sin(2 * np.pi * f * time_s)) for f in hz], 1).astype(np.int16)
+    with av.open(str(path), "w") as out:
+        layout = "stereo" if len(hz) == 2 else "mono"
+        stream: Any = out.add_stream("pcm_s16le", rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+
+
+def evaluation(dialogue: str, turns: Sequence[Turn]) -> str:
+    """An EmoEvaluation file, to the letter."""
+    lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+    for turn in turns:
+        scales = ", ".join(f"{value:.4f}" for value in turn.scales)
+        lines += [
+            f"[{turn.start_s:.4f} - {turn.end_s:.4f}]\t{dialogue}_{turn.name}\t{turn.label}\t[{scales}]",
+            "C-E2:\tNeutral;\t()",
+            "C-F1:\tNeutral;\t(curious)",
+            "A-E3:\tval 3; act 2; dom  2;\t()",
+            "A-M1:\tval ; act ; dom  ;\t()",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def transcript(dialogue: str, turns: Sequence[Turn]) -> str:
+    """A transcript, to the letter."""
+    return "".join(
+        f"{dialogue}_{turn.name} [{turn.start_s:08.4f}-{turn.end_s:08.4f}]: {turn.words}\n"
+        for turn in sorted(turns, key=lambda turn: turn.start_s)
+        if turn.words is not None
+    )
+
+
+def write_iemocap(folder: Path, dialogues: Dialogues = DIALOGUES, *, media: bool = True) -> Path:
+    """A source for `maeum prepare iemocap`.
+
+    In the dialogue's sound the left person is 300 Hz and the right one 1200 Hz; a turn's own sound is 500 or 2000 Hz.
+    """
+    for number in range(1, 6):
+        (folder / f"Session{number}" / "dialog/EmoEvaluation/Categorical").mkdir(parents=True)
+    for dialogue, turns in dialogues.items():
+        session = folder / f"Session{int(dialogue[3:5])}"
+        (session / "dialog/transcriptions").mkdir(parents=True, exist_ok=True)
+        (session / f"dialog/EmoEvaluation/{dialogue}.txt").write_text(evaluation(dialogue, turns))
+        (session / f"dialog/transcriptions/{dialogue}.txt").write_text(transcript(dialogue, turns))
+        if media:
+            length_s = max(turn.end_s for turn in turns) + 1
+            write_avi(session / f"dialog/avi/DivX/{dialogue}.avi", length_s)
+            write_wav(session / f"dialog/wav/{dialogue}.wav", length_s, 300, 1200)
+            for turn in turns:
+                hz = 500 if turn.name[0] == dialogue[5] else 2000
+                path = session / f"sentences/wav/{dialogue}/{dialogue}_{turn.name}.wav"
+                write_wav(path, turn.end_s - turn.start_s, hz)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_iemocap() -> Callable[..., Path]:
+    """`write_iemocap`."""
+    return write_iemocap
+
+
+@pytest.fixture(scope="session")
+def make_turn() -> type[Turn]:
+    """`Turn`."""
+    return Turn
+
+
+@pytest.fixture(scope="session")
+def iemocap_dialogues() -> Dialogues:
+    """`DIALOGUES`."""
+    return DIALOGUES
