@@ -127,16 +127,8 @@ class StoreDataset(ClipDataset):
         own = self.store.label_set
         if self.target is not None:
             own = self.target.label_set(own, self.store.scales)
-            scales = own.task == "dimensional"
-            if label_set is not None and (
-                set(own.names) - set(label_set.names) or scales != (label_set.task == "dimensional")
-            ):
-                raise ConfigError(
-                    f"the target is {own.task}, {', '.join(own.names)}, not what is asked for, {label_set.task}, "
-                    f"{', '.join(label_set.names)}",
-                    item=self.store.folder,
-                    remedy="Choose a target whose classes or scales are the model's.",
-                )
+            if label_set is not None:
+                _check_target(own, label_set, self.store)
         self.label_set = label_set or own
         check_sessions(self.store, sessions or ())
         self.modalities: tuple[Modality, ...] = MODALITIES if modalities is None else tuple(modalities)

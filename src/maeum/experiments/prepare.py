@@ -30,7 +30,7 @@ from maeum.data.decode import DecodeConfig, Decoder, content_hash
 from maeum.data.store import StoreWriter, digest, write_shard
 from maeum.errors import CorpusError, StoreError
 from maeum.experiments.collage import CollageOptions, prepare_collage
-from maeum.types import Recording, Utterance
+from maeum.types import Modality, Recording, Utterance
 
 _ITEMS_PER_SHARD = {"text": 4096, "crops": 2048, "media": 64}
 
@@ -63,6 +63,7 @@ class PrepareReport:
     shards: int = 0
     reused: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    modalities: tuple[Modality, ...] = ()
     targets: Mapping[str, Target] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
@@ -73,9 +74,8 @@ class PrepareReport:
         for part, labels in account["labels"].items():
             counts = ", ".join(f"{label} {count}" for label, count in labels.items())
             out.append(f"  {part}: {account['parts'][part]} ({counts})")
-        there = ", ".join(f"{m} {count}" for m, count in account["modalities"].items() if count)
-        if sum(map(bool, account["modalities"].values())) > 1:
-            out.append(f"  with {there}")
+        if len(self.modalities) > 1:
+            out.append("  with " + ", ".join(f"{m} {account['modalities'][m]}" for m in self.modalities))
         out += self._published()
         out += [f"  left out: {count} x {reason}" for reason, count in self.reasons.items()]
         if account["with_notes"]:
@@ -193,6 +193,7 @@ def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: 
         shards=shards,
         reused=reused,
         reasons=_reasons(gone),
+        modalities=tuple(manifest["modalities"]),
         targets={name: Target.parse(target) for name, target in manifest.get("targets", {}).items()},
         label_counts=manifest.get("label_counts", {}),
     )

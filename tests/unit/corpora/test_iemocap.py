@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -330,6 +331,16 @@ def test_one_store_serves_every_target(prepared: tuple[Path, list[str]]):
     assert sessions.speakers() == {"Ses01F", "Ses01M", "Ses04M"}
     with pytest.raises(ConfigError, match=r"no session 'Session2'.* Its sessions: Session1, Session4, Session5"):
         StoreDataset(store, sessions=["Session2"])
+
+
+def test_a_change_of_side_or_rating_makes_only_its_own_shard_anew(words_only: Path, tmp_path: Path):
+    assert prepare("iemocap", words_only, tmp_path / "store").reused == 0
+    assert prepare("iemocap", words_only, tmp_path / "store").reused == 1
+    change(evaluation(words_only), "[4.3333, 4.0000", "[4.0000, 4.0000")
+    assert prepare("iemocap", words_only, tmp_path / "store").reused == 0
+    row = next(r for r in Store(tmp_path / "store").rows if r["id"] == "Ses01F_impro01_F001")
+    assert json.loads(row["scales"]) == {"valence": 4.0, "activation": 4.0, "dominance": 3.6667}
+    assert row["session"] == "Session1"
 
 
 def test_values_outside_a_scale_are_left_out_and_named(words_only: Path, tmp_path: Path):

@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from maeum.corpora.base import LeftOut
 from maeum.data.shards import TEMPORARY, read_rows
 from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
-from maeum.errors import StoreError
+from maeum.errors import ConfigError, StoreError
 from maeum.labels import EKMAN
 from maeum.types import Utterance
 
@@ -163,6 +164,15 @@ def test_one_altered_bit_is_noticed(tmp_path: Path, name: str):
     # A rerun notices too, and makes that shard again.
     make(tmp_path / "s")
     Store(tmp_path / "s").verify()
+
+
+def test_a_store_of_an_earlier_version_is_read(tmp_path: Path):
+    index = make(tmp_path / "s") / "index.parquet"
+    pq.write_table(pq.read_table(index).drop(["session", "scales"]), index)
+    store = Store(tmp_path / "s")
+    assert (store.rows[0]["session"], store.rows[0]["scales"], store.scales) == (None, None, None)
+    with pytest.raises(ConfigError, match=r"has no target 'six-class'\. Its targets: none"):
+        store.target("six-class")
 
 
 def test_missing_shard_and_damaged_index(tmp_path: Path):
