@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maeum.errors import InputError
-from maeum.media.activity import speech_regions
+from maeum.media.activity import speech_regions, voiced_part
 from maeum.media.audio import SAMPLE_RATE_HZ, to_mono_16k
 from maeum.media.faces import resize_face
 from maeum.media.speech import mel_pieces
@@ -121,10 +121,8 @@ def _pieces(wave: Tensor, settings: InputSettings) -> tuple[Tensor | None, str |
     """Log-mel pieces of a voice, or why there are none."""
     if problem := _why_nothing_is_heard(wave):
         return None, problem
-    if settings.trim_silence and (regions := speech_regions(wave)):
-        start, end = round(regions[0][0] * SAMPLE_RATE_HZ), round(regions[-1][1] * SAMPLE_RATE_HZ)
-        if end - start >= SHORTEST_S * SAMPLE_RATE_HZ:
-            wave = wave[start:end]
+    if settings.trim_silence and len(part := voiced_part(wave)) >= SHORTEST_S * SAMPLE_RATE_HZ:
+        wave = part
     return mel_pieces(wave), None
 
 

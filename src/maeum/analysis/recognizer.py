@@ -38,6 +38,8 @@ from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
 
 _CLIPS_AT_ONCE = 8
+#: A text with a larger share of letters that the model does not know is not read.
+_MOST_UNREAD = 0.5
 
 
 class Recognizer:
@@ -239,9 +241,13 @@ class Recognizer:
         if text is None or not text.strip():
             return evidence
         if tokenize is None or not tokenize([text])[0]:
-            problems: dict[Modality, str] = {**evidence.problems, "text": "no words: nothing in the text can be read"}
-            return replace(evidence, clip=replace(evidence.clip, text=None), problems=problems)
-        return evidence
+            problem = "no words: nothing in the text can be read"
+        elif tokenize.unread(text) > _MOST_UNREAD:
+            problem = "no words: the text is in letters that this model does not read"
+        else:
+            return evidence
+        problems: dict[Modality, str] = {**evidence.problems, "text": problem}
+        return replace(evidence, clip=replace(evidence.clip, text=None), problems=problems)
 
     def _named(self, values: Tensor) -> dict[str, float]:
         """Probabilities by label; for single-label models they sum to 1 in double precision."""

@@ -22,9 +22,9 @@ from maeum.config import Config
 from maeum.corpora.base import LeftOut
 from maeum.data.shards import StoreItem
 from maeum.errors import CorpusError, InputError, MediaError
-from maeum.media.activity import speech_regions
+from maeum.media.activity import voiced_part
 from maeum.media.asked import GridTimes
-from maeum.media.audio import SAMPLE_RATE_HZ, read_audio
+from maeum.media.audio import read_audio
 from maeum.media.container import checked_range
 from maeum.media.faces import FaceBox, FaceDetector, centre_crop, crop_face, resize_face
 from maeum.media.images import read_image
@@ -239,8 +239,7 @@ class Decoder:
         notes.extend(audio.notes)
         wave = torch.from_numpy(np.ascontiguousarray(audio.samples))
         if self.config.trim_silence:
-            voice = speech_regions(wave) or [(0.0, 0.0)]
-            wave = wave[round(voice[0][0] * SAMPLE_RATE_HZ) : round(voice[-1][1] * SAMPLE_RATE_HZ)]
+            wave = voiced_part(wave)
         if not len(wave):
             notes.append("no voice" if self.config.trim_silence else "no sound")
             return None

@@ -68,6 +68,12 @@ def speech_regions(
     return _widened(regions, margin_s, length_s)
 
 
+def voiced_part(wave: Tensor) -> Tensor:
+    """The sound from the first to the last voice; empty where nobody speaks. wave: ``(n,)`` at 16 kHz."""
+    regions = speech_regions(wave) or [(0.0, 0.0)]
+    return wave[round(regions[0][0] * SAMPLE_RATE_HZ) : round(regions[-1][1] * SAMPLE_RATE_HZ)]
+
+
 def _levels(wave: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Levels in dB per band, ``(26, frames)``, and of the voice band, ``(frames,)``; frame i is at i * 10 ms."""
     window = torch.hann_window(_WINDOW, dtype=torch.float64)

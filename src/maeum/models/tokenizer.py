@@ -55,6 +55,10 @@ class Tokenizer(ABC):
     def __call__(self, texts: list[str]) -> list[list[int]]:
         """Token ids of each text, special tokens included; none at all for a text without words."""
 
+    def unread(self, text: str) -> float:
+        """Share of the text's letters that are in no piece it knows, 0..1: another script, most of all."""
+        return 0.0
+
     @property
     @abstractmethod
     def pad_id(self) -> int:
@@ -95,6 +99,14 @@ class SmallTokenizer(Tokenizer):
         """See `Tokenizer`; there are no special tokens."""
         ids: list[list[int]] = self._processor.Encode([normalise(text) for text in texts])
         return ids
+
+    def unread(self, text: str) -> float:
+        """See `Tokenizer`."""
+        unknown = self._processor.unk_id()
+        letters = [
+            (sum(map(str.isalpha, piece)), self._processor.PieceToId(piece) == unknown) for piece in self.pieces(text)
+        ]
+        return sum(n for n, is_unknown in letters if is_unknown) / max(1, sum(n for n, _ in letters))
 
     def pieces(self, text: str) -> list[str]:
         """The text's pieces as strings, for people to look at."""

@@ -347,3 +347,15 @@ def test_blank_pictures_among_others_are_left_out_and_counted(recognizer: Recogn
     mixed = recognizer.predict(faces=[np.zeros((48, 48, 3), np.uint8), picture])
     assert mixed.probs == pytest.approx(alone.probs)
     assert "1 pictures of one colour were left out" in mixed.notes
+
+
+def test_words_in_letters_that_the_model_does_not_know_get_no_answer(picture: Any):
+    shipped = maeum.load()
+    alone = shipped.predict(text="나는 오늘 정말 행복해요")
+    assert alone.label is None
+    assert alone.reason is not None
+    assert "letters that this model does not read" in alone.reason
+    beside = shipped.predict(text="Я так рад тебя видеть", faces=[picture])
+    assert tuple(beside.modalities) == ("faces",)
+    assert "letters" in beside.notes[0]
+    assert shipped.predict(text="ça va, I am so happy to see you 😂").label == "happiness"

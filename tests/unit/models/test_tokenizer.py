@@ -114,3 +114,18 @@ def test_an_empty_folder_is_no_tokenizer(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
     with pytest.raises(ModelError, match="no such folder"):
         load_tokenizer(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("I love the dog", 0.0, 0.0),
+        ("나는 오늘 정말 행복해요", 1.0, 1.0),
+        ("Я так рад", 1.0, 1.0),
+        ("I love 나는 오늘", 0.3, 0.6),
+        ("?!", 0.0, 0.0),
+        ("", 0.0, 0.0),
+    ],
+)
+def test_letters_that_are_in_no_piece_are_counted(small: SmallTokenizer, text: str, least: float, most: float):
+    assert least <= small.unread(text) <= most
