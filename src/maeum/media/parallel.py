@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -29,6 +30,7 @@ class Crew:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
+        self._process = 0
         self._making = threading.Lock()
 
     def __getstate__(self) -> dict[str, int]:
@@ -77,8 +79,8 @@ class Crew:
 
     def _threads(self) -> ThreadPoolExecutor:
         with self._making:
-            if self._pool is None:
-                self._pool = self._new_threads()
+            if self._pool is None or self._process != os.getpid():  # a forked process has none of its parent's threads
+                self._pool, self._process = self._new_threads(), os.getpid()
         return self._pool
 
     def _new_threads(self) -> ThreadPoolExecutor:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -108,3 +110,21 @@ class TestReadAhead:
         next(items)
         items.close()
         assert not any(t.name == "maeum-read-ahead" for t in threading.enumerate())
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_forked_process_makes_its_own_threads():
+    crew = Crew(2)
+    assert crew.map(_double, [1, 2]) == [2, 4]
+    child = multiprocessing.get_context("fork").Process(target=_map_and_leave, args=(crew,))
+    child.start()
+    child.join(30)
+    assert child.exitcode == 0
+
+
+def _map_and_leave(crew: Crew) -> None:
+    os._exit(0 if crew.map(_double, [3, 4]) == [6, 8] else 1)
+
+
+def _double(number: int) -> int:
+    return 2 * number
