@@ -159,16 +159,6 @@ def class_table(preds: ArrayLike, target: ArrayLike, names: Sequence[str]) -> li
     ]  # fmt: skip
 
 
-def majority_baseline(target: ArrayLike, num_classes: int) -> dict[str, float]:
-    """Scores of always saying the most frequent class, to compare others with; absent classes are left out."""
-    true = as_classes(target, "targets", num_classes)
-    preds = np.full_like(true, np.bincount(true).argmax())
-    return {"accuracy": accuracy(preds, true), "uar": uar(preds, true, num_classes, "exclude"),
-            "macro_f1": f1(preds, true, num_classes, absent="exclude"),
-            "weighted_f1": f1(preds, true, num_classes, "weighted"),
-            "mean_one_vs_rest_accuracy": _mean_one_vs_rest(confusion_matrix(preds, true, num_classes))}  # fmt: skip
-
-
 def _present(matrix: Ints, absent: Absent) -> NDArray[np.bool_]:
     present: NDArray[np.bool_] = matrix.sum(1) > 0
     if absent == "error" and not present.all():

@@ -16,9 +16,11 @@ from maeum.evaluation.base import METRICS, Absent, Floats, Ints, Metric, as_floa
 from maeum.evaluation.bootstrap import Interval, bootstrap_interval
 from maeum.evaluation.calibration import ReliabilityBin, fit_temperature, reliability
 from maeum.evaluation.dimensional import concordance, mean_absolute_error, pearson
-from maeum.evaluation.metrics import class_table, confusion_matrix, majority_baseline
+from maeum.evaluation.metrics import class_table, confusion_matrix
 from maeum.evaluation.multilabel import label_accuracy, label_f1, weighted_accuracy
+from maeum.evaluation.passport import Provenance
 from maeum.evaluation.thresholds import Thresholds, choose_thresholds
+from maeum.evaluation.trivial import chance_score, majority_score
 from maeum.labels import LabelSet
 
 
@@ -71,8 +73,9 @@ class Report:
     """Scores of one run on one part.
 
     scores: metric -> value and interval. classes: a row per label. confusion: counts, rows true, columns predicted
-    (single-label). baseline: what always saying the most frequent label gets. temperature, thresholds: fitted on dev;
-    None without dev. notes: what the reader has to know.
+    (single-label). majority, chance: metric -> what the same answer for every item gets on these items, and the model's
+    answers dealt out at random (`maeum.evaluation.trivial`); only where they are defined. temperature, thresholds:
+    fitted on dev; None without dev. provenance: where the predictions come from. notes: what the reader has to know.
     """
 
     name: str
@@ -82,15 +85,37 @@ class Report:
     scores: dict[str, Score]
     classes: tuple[dict[str, Any], ...]
     confusion: tuple[tuple[int, ...], ...] | None = None
-    baseline: dict[str, float] = field(default_factory=dict)
+    majority: dict[str, float] = field(default_factory=dict)
+    chance: dict[str, float] = field(default_factory=dict)
     temperature: float | None = None
     thresholds: tuple[float, ...] | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
+    provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
 
     def __getitem__(self, metric: str) -> float:
         """The value of a metric."""
         return self.scores[metric].value
+
+    @property
+    def interval_over(self) -> str:
+        """What intervals are drawn from."""
+        return "items" if self.groups is None else "speakers"
+
+    @property
+    def decision(self) -> str:
+        """How an output becomes an answer."""
+        task = self.label_set["task"]
+        if task == "single-label":
+            return "the label with the highest probability"
+        if task == "dimensional":
+            return "the values as they are"
+        if self.thresholds is None:
+            return "labels with a probability above 0.5"
+        names = self.label_set["names"]
+        assert isinstance(names, list | tuple)
+        fitted = ", ".join(f"{name} {t:.3f}" for name, t in zip(names, self.thresholds, strict=True))
+        return f"labels with a probability above their threshold, chosen on dev: {fitted}"
 
     def to_json(self) -> str:
         """JSON without NaN."""
@@ -112,6 +137,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     absent: Absent = "error",
     thresholds: Sequence[float] | None = None,
+    provenance: Provenance | None = None,
 ) -> Report:
     """Score test predictions; everything that is tuned is tuned on dev predictions, given apart or before.
 
@@ -125,6 +151,7 @@ def evaluate(
         metrics: names, all of the task when None.
         absent: what to do about a class without test items: ``error``, or ``exclude`` it from means and say so.
         thresholds: that a multi-label model came with, one per label; instead of dev.
+        provenance: where the predictions come from; goes into the report as it is.
 
     Raises:
         EvaluationError: when dev and test share an utterance, thresholds are given beside dev or do not fit, or a
@@ -158,6 +185,8 @@ def evaluate(
         else:
             notes.append("no thresholds were fitted on dev predictions: they are 0.5")
     scores = {}
+    majority: dict[str, float] = {}
+    chance: dict[str, float] = {}
     for metric in names:
         interval = None
         if resamples:
@@ -166,6 +195,12 @@ def evaluate(
             except EvaluationError as error:
                 notes.append(f"no interval for {metric}: {error}")
         scores[metric] = Score(METRICS[metric].function(decided, target, absent), interval)
+        same = majority_score(METRICS[metric], target, len(label_set))
+        dealt = chance_score(METRICS[metric], decided, target, seed)
+        if same is not None:
+            majority[metric] = same
+        if dealt is not None:
+            chance[metric] = dealt
     if absent == "exclude" and label_set.task != "dimensional":
         counts = np.bincount(target, minlength=len(label_set)) if label_set.task == "single-label" else target.sum(0)
         if gone := [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if not count]:
@@ -181,7 +216,10 @@ def evaluate(
         scores=scores,
         temperature=temperature,
         thresholds=None if thresholds is None else tuple(thresholds),
+        provenance=provenance,
         notes=tuple(notes),
+        majority=majority,
+        chance=chance,
         **_details(label_set, outputs, decided, test.target),
     )
 
@@ -215,7 +253,6 @@ def _details(label_set: LabelSet, outputs: Floats, decided: Floats, target: Tens
         return {
             "classes": tuple(asdict(row) for row in table),
             "confusion": tuple(map(tuple, confusion_matrix(preds, true, len(label_set)).tolist())),
-            "baseline": majority_baseline(true, len(label_set)),
             "reliability": tuple(reliability(outputs, true)),
         }
     if label_set.task == "multi-label":
@@ -225,11 +262,7 @@ def _details(label_set: LabelSet, outputs: Floats, decided: Floats, target: Tens
         rows = zip(label_set.names, *counts, weighted_accuracy(said, true),
                    label_f1(said, true), label_accuracy(said, true), strict=True)  # fmt: skip
         keys = ("name", "support", "predicted", "wacc", "f1", "accuracy")
-        always_no = label_accuracy(np.zeros_like(true), true)
-        return {
-            "classes": tuple(dict(zip(keys, row, strict=True)) for row in rows),
-            "baseline": {"mean_accuracy_of_never": sum(always_no) / len(always_no)},
-        }
+        return {"classes": tuple(dict(zip(keys, row, strict=True)) for row in rows)}
     values = target.cpu().double().numpy()
     return {"classes": tuple(_scale(n, decided[:, i], values[:, i]) for i, n in enumerate(label_set.names))}
 

@@ -15,6 +15,7 @@ from maeum.evaluation.report import Report
 from maeum.evaluation.report import evaluate as score
 from maeum.experiments.checks import check_decoding
 from maeum.experiments.predict import predict_pretrained
+from maeum.experiments.provenance import provenance
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality
 
@@ -96,9 +97,16 @@ def evaluate(
         resamples=resamples,
         metrics=metrics,
         thresholds=pretrained.calibration.thresholds,
+        provenance=provenance(
+            pretrained, dataset, part, folder=None if isinstance(model, Pretrained) else _folder(model)
+        ),
     )
     report = replace(report, notes=(*report.notes, *decoding, *dataset.left_out_notes()))
     return Evaluation(pretrained.name, str(manifest["name"]), part, there, report)
+
+
+def _folder(model: str | Path | None) -> Path | None:
+    return Path(model) if model is not None and Path(model).is_dir() else None
 
 
 def evaluate_subsets(

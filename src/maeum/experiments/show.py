@@ -32,13 +32,13 @@ def show_report(report: Report, console: Console) -> None:
 
 def _scores(report: Report) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("score", "value", "95 % interval", "always the most frequent"):
+    for name in ("score", "value", "95 % interval", "always the same", "chance"):
         table.add_column(name, justify="left" if name == "score" else "right")
     for name, score in report.scores.items():
         interval = f"{score.interval.low:.3f} to {score.interval.high:.3f}" if score.interval is not None else ""
-        baseline = f"{report.baseline[name]:.3f}" if name in report.baseline else ""
+        trivial = [f"{of[name]:.3f}" if name in of else "" for of in (report.majority, report.chance)]
         arrow = "↑" if METRICS[name].higher_is_better else "↓"
-        table.add_row(f"{name} {arrow}", f"{score.value:.3f}", interval, baseline)
+        table.add_row(f"{name} {arrow}", f"{score.value:.3f}", interval, *trivial)
     return table
 
 

@@ -41,7 +41,7 @@ def test_single_label_report():
         assert score.interval is not None
         assert score.interval.low <= score.value <= score.interval.high
         assert score.interval.groups == 12
-    assert report.baseline["accuracy"] == pytest.approx(1 / 7)
+    assert report.majority["accuracy"] == pytest.approx(1 / 7)
     assert report.temperature is not None
     logits = predictions("test").logits.double() / report.temperature
     assert report["ece"] == pytest.approx(expected_calibration_error(logits.softmax(-1), predictions("test").target))

@@ -1,0 +1,74 @@
+"""Where an evaluation's predictions come from: model, data and programs, as a passport names them."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from maeum import __version__
+from maeum.data.dataset import StoreDataset
+from maeum.data.store import digest
+from maeum.evaluation.passport import Provenance
+from maeum.models.pretrained import Pretrained
+
+_PROGRAMS = ("torch", "numpy", "transformers", "av")
+
+
+def provenance(
+    pretrained: Pretrained,
+    dataset: StoreDataset,
+    part: str,
+    *,
+    folder: Path | None = None,
+    split: str = "the parts of the corpus",
+    overlaps: Sequence[str] = (),
+) -> Provenance:
+    """The provenance of a model's predictions about a dataset.
+
+    Args:
+        pretrained: the model.
+        dataset: what it is asked about.
+        part: of the corpus, in words.
+        folder: of the model; the recipe that a training leaves beside it is taken up.
+        split: how the parts were made, in words.
+        overlaps: what the parts share, in words.
+    """
+    recipe = _recipe(folder)
+    seed = (recipe or {}).get("training", {}).get("seed")
+    return Provenance(
+        model=pretrained.name,
+        weights=_weights(pretrained),
+        data=str(dataset.store.manifest["name"]),
+        part=part,
+        split=split,
+        data_hash=digest([(row["id"], row["content"], row["label"], row.get("scales")) for row in dataset.rows]),
+        licence=pretrained.card.licence,
+        overlaps=tuple(overlaps),
+        trained_on=pretrained.card.data,
+        seeds=() if seed is None else (int(seed),),
+        settings=recipe,
+        versions={"maeum": __version__, "python": platform.python_version()} | {n: version(n) for n in _PROGRAMS},
+    )
+
+
+def _weights(pretrained: Pretrained) -> str:
+    """A short hash of the parameters and buffers, whatever the precision they were saved in."""
+    total = blake2b(digest_size=10)
+    for name, value in sorted(pretrained.model.state_dict().items()):
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _recipe(folder: Path | None) -> dict[str, Any] | None:
+    """What ``maeum train`` wrote beside a model's folder."""
+    path = None if folder is None else folder.resolve().parent / "recipe.json"
+    if path is None or not path.is_file():
+        return None
+    read = json.loads(path.read_text(encoding="utf-8"))
+    return read if isinstance(read, dict) else None
