@@ -113,6 +113,7 @@ class ShardWriter:
             "end_s": utterance.end_s,
             "session": utterance.session,
             "scales": None if utterance.scales is None else json.dumps(dict(utterance.scales)),
+            "media": _media(utterance),
             "content": item.content,
             "notes": list(item.notes),
             "provenance": json.dumps(dict(item.provenance), sort_keys=True) if item.provenance else None,
@@ -217,6 +218,13 @@ def check_array(array: Array | None, name: str, shape: tuple[int, ...], dtypes: 
         )
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise StoreError(f"{name} hold numbers that are not finite", item=id)
+
+
+def _media(utterance: Utterance) -> str | None:
+    """The file that shows or speaks the utterance, as the corpus found it."""
+    recording = utterance.recording
+    path = None if recording is None else recording.video or recording.audio
+    return None if path is None else str(path)
 
 
 def _plain(label: str | tuple[str, ...] | Mapping[str, float]) -> Any:

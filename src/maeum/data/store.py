@@ -52,11 +52,11 @@ _SCHEMA = pa.schema(
         ("faces_dtype", pa.string()),
         ("pieces_offset", pa.int64()), ("pieces_count", pa.int32()), ("pieces_crc", pa.uint32()),
         ("pieces_dtype", pa.string()),
-        ("session", pa.string()), ("scales", pa.string()),
+        ("session", pa.string()), ("scales", pa.string()), ("media", pa.string()),
     ]
 )  # fmt: skip
 #: Columns that stores of earlier versions lack; nothing is known of them there.
-_LATER = ("session", "scales")
+_LATER = ("session", "scales", "media")
 
 
 def digest(*parts: object) -> str:

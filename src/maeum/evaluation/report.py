@@ -30,7 +30,8 @@ class PredictionSet:
 
     ids: utterances. logits: ``(n, labels)`` before softmax or sigmoid. target: as `LabelSet.encode` gives them,
     stacked. groups: each item's speaker (or recording), from which intervals are drawn; None where unknown. expected:
-    all ids that should have been answered, when known: one that is missing is an error, never a smaller n.
+    all ids that should have been answered, when known: one that is missing is an error, never a smaller n. features:
+    ``(n, d)``, what the model made of each item before it answered; None when they were not kept.
 
     Raises:
         EvaluationError: when lengths differ, an id is there twice, or an expected one is missing.
@@ -41,6 +42,7 @@ class PredictionSet:
     target: Tensor
     groups: tuple[str | None, ...] | None = None
     expected: tuple[str, ...] | None = None
+    features: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.logits) == len(self.target):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError
-from maeum.evaluation.report import Report
+from maeum.evaluation.report import PredictionSet, Report
 from maeum.evaluation.report import evaluate as score
 from maeum.experiments.checks import check_decoding
 from maeum.experiments.predict import predict_pretrained
@@ -22,13 +23,19 @@ from maeum.types import MODALITIES, Modality
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A report, and what it is a report of. modalities: those that the model reads and at least one item has."""
+    """A report, and what it is a report of.
+
+    modalities: those that the model reads and at least one item has. rows: of the store's index, in the order of the
+    predictions.
+    """
 
     model: str
     corpus: str
     part: str
     modalities: tuple[Modality, ...]
     report: Report
+    predictions: PredictionSet
+    rows: tuple[dict[str, Any], ...]
 
 
 def evaluate(
@@ -42,6 +49,7 @@ def evaluate(
     batch_size: int = 64,
     target: str | Target | None = None,
     sessions: Sequence[str] | None = None,
+    features: bool = False,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Scores of a trained model; its temperatures and thresholds are those it came with, nothing is fitted here.
@@ -58,6 +66,7 @@ def evaluate(
         batch_size: items at once.
         target: which labels or scales of the store are meant, see `StoreDataset`; its labels as they are when None.
         sessions: these instead of the part.
+        features: keep the model's features with the predictions.
         on_batch: called with the number of items of each batch that is done.
 
     Raises:
@@ -86,7 +95,7 @@ def evaluate(
         target=target,
         sessions=sessions,
     )
-    said = predict_pretrained(pretrained, dataset, batch_size=batch_size, on_batch=on_batch)
+    said = predict_pretrained(pretrained, dataset, batch_size=batch_size, features=features, on_batch=on_batch)
     manifest = corpus.manifest
     there = dataset.present()
     name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(there)}"
@@ -97,16 +106,15 @@ def evaluate(
         resamples=resamples,
         metrics=metrics,
         thresholds=pretrained.calibration.thresholds,
-        provenance=provenance(
-            pretrained, dataset, part, folder=None if isinstance(model, Pretrained) else _folder(model)
-        ),
+        provenance=provenance(pretrained, dataset, part, folder=_folder(model)),
     )
     report = replace(report, notes=(*report.notes, *decoding, *dataset.left_out_notes()))
-    return Evaluation(pretrained.name, str(manifest["name"]), part, there, report)
+    return Evaluation(pretrained.name, str(manifest["name"]), part, there, report, said, dataset.rows)
 
 
-def _folder(model: str | Path | None) -> Path | None:
-    return Path(model) if model is not None and Path(model).is_dir() else None
+def _folder(model: str | Path | Pretrained | None) -> Path | None:
+    """Where the model lies, if it was given by its folder."""
+    return Path(model) if isinstance(model, str | Path) and Path(model).is_dir() else None
 
 
 def evaluate_subsets(

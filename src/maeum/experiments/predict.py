@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ def predict_items(
     batch_size: int = 64,
     device: torch.device | str = "cpu",
     logits: Callable[[ModelOutput], Tensor] = lambda output: output.logits,
+    features: bool = False,
     on_batch: Callable[[int], None] | None = None,
 ) -> PredictionSet:
     """Predictions in the dataset's order; every item is answered.
@@ -36,6 +37,8 @@ def predict_items(
         batch_size: items at once.
         device: where the model is.
         logits: what of an output is kept, ``(batch, labels)``.
+        features: keep the model's named features too, side by side in the order of their names; zeros where an item
+            lacks one.
         on_batch: called with the number of items of each batch that is done.
 
     Raises:
@@ -47,12 +50,16 @@ def predict_items(
         raise EvaluationError("an item has no label", item=dataset.ids[unlabelled])
     cost = [n.frames + n.pieces + n.text_chars / 50 for n in dataset.lengths]
     said: dict[int, Tensor] = {}
+    made: dict[str, dict[int, Tensor]] = {}
     was_training = model.training
     model.eval()
     with torch.inference_mode():
         for indices in BucketSampler(cost, batch_size, shuffle=False).batches(0):
-            batch = collate([dataset[i] for i in indices]).to(device)
-            said.update(zip(indices, logits(model(batch)).float().cpu(), strict=True))
+            output = model(collate([dataset[i] for i in indices]).to(device))
+            said.update(zip(indices, logits(output).float().cpu(), strict=True))
+            if features:
+                for name, values in output.features.items():
+                    made.setdefault(name, {}).update(zip(indices, values.flatten(1).float().cpu(), strict=True))
             if on_batch is not None:
                 on_batch(len(indices))
     model.train(was_training)
@@ -61,11 +68,26 @@ def predict_items(
         logits=torch.stack([said[i] for i in range(len(dataset))]),
         target=torch.stack([t for t in targets if t is not None]),
         groups=dataset.item_speakers(),
+        features=_side_by_side(made, len(dataset)),
     )
 
 
+def _side_by_side(made: Mapping[str, Mapping[int, Tensor]], items: int) -> Tensor | None:
+    """Features by name and item as rows ``(items, d)``."""
+    columns = []
+    for name in sorted(made):
+        empty = torch.zeros_like(next(iter(made[name].values())))
+        columns.append(torch.stack([made[name].get(i, empty) for i in range(items)]))
+    return torch.cat(columns, 1) if columns else None
+
+
 def predict_pretrained(
-    pretrained: Pretrained, dataset: ClipDataset, *, batch_size: int = 64, on_batch: Callable[[int], None] | None = None
+    pretrained: Pretrained,
+    dataset: ClipDataset,
+    *,
+    batch_size: int = 64,
+    features: bool = False,
+    on_batch: Callable[[int], None] | None = None,
 ) -> PredictionSet:
     """Calibrated predictions of a trained model, as logits (the inverse of `LabelSet.activate`)."""
 
@@ -83,6 +105,7 @@ def predict_pretrained(
         batch_size=batch_size,
         device=device,
         logits=calibrated,
+        features=features,
         on_batch=on_batch,
     )
 
