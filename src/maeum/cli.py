@@ -310,6 +310,37 @@ def evaluate(
 
 
 @app.command()
+def report(
+    store: Annotated[Path, typer.Argument(help="A prepared corpus.", readable=False)],
+    model: Annotated[list[str] | None, typer.Option(help="A model's name or folder; give it again for others.")] = None,
+    part: Annotated[str, typer.Option(help="Which part of the corpus.")] = "dev",
+    modalities: Annotated[str | None, typer.Option(help="Give the models only these, such as faces,speech.")] = None,
+    target: Annotated[str | None, typer.Option(help="Which of the corpus' targets, such as four-class.")] = None,
+    sessions: Annotated[str | None, typer.Option(help="Only these instead of a part, such as Session5.")] = None,
+    title: Annotated[str, typer.Option(help="Of the page.")] = "",
+    out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
+) -> None:
+    """Compare models on a prepared corpus: a page with figures, tables, every score's passport and every answer."""
+    from maeum.analysis.writers import write_whole
+    from maeum.experiments.evaluate import evaluate as run
+    from maeum.experiments.report import compare
+    from maeum.experiments.show import show_report
+
+    chosen = None if sessions is None else [name.strip() for name in sessions.split(",")]
+    console = _console()
+    done = []
+    for name in model or (None,):
+        done.append(run(name, store, part, _modalities(modalities), target=target, sessions=chosen, features=True))
+        show_report(done[-1].report, console)
+        console.print()
+    files = compare(done, title).files()
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        write_whole(out / name, text)
+    console.print(f"written: {out / 'report.html'} and {len(files) - 1} other files", soft_wrap=True)
+
+
+@app.command()
 def calibrate(
     config: Annotated[
         Path, typer.Argument(help="Which model, on which dev items, with which card; YAML or JSON.", readable=False)

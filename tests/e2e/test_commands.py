@@ -116,7 +116,7 @@ def test_models_with_a_wrong_name_is_one_line(maeum: Maeum):
 
 def test_version_and_help_are_quick(maeum: Maeum):
     assert maeum("--version").out.strip() == f"maeum {package.__version__}"
-    for command in ("analyse", "prepare", "train", "evaluate", "models", "doctor"):
+    for command in ("analyse", "prepare", "train", "evaluate", "report", "models", "doctor"):
         assert command in maeum("--help").out
     code = "import sys; import maeum.cli; assert not {'torch', 'av', 'numpy'} & set(sys.modules), 'heavy'"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -158,6 +158,10 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
     assert trained.code == 0, trained.err
     assert (run / "model" / "card.json").is_file()
     report = tmp_path / "report.json"
+    compared = maeum("report", store, "--model", run / "model", "--out", tmp_path / "page")
+    assert compared.code == 0, compared.err
+    assert {p.suffix for p in (tmp_path / "page").iterdir()} == {".html", ".md", ".json", ".csv"}
+    assert '"seeds": [' in (tmp_path / "page" / "scores.json").read_text()
     scored = maeum("evaluate", store, "--model", run / "model", "--out", report)
     assert scored.code == 0, scored.err
     assert json.loads(report.read_text())["scores"]["accuracy"]["value"] > 0.9, "three sentences are easy to tell apart"

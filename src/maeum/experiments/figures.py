@@ -1,0 +1,99 @@
+"""Figures of a report, as SVG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from maeum.evaluation.base import Floats, Ints
+from maeum.evaluation.calibration import ReliabilityBin
+from maeum.evaluation.features import Projection
+from maeum.evaluation.selective import RiskPoint
+
+#: Colours that people with any colour vision can tell apart (Okabe and Ito 2008), then a second round of them.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#B8A400")
+_MARKS = "osD^vPX*"
+_INK, _SOFT = "#1d2126", "#8a919b"
+_STYLE: Any = {"font.family": "DejaVu Sans", "font.size": 9, "svg.fonttype": "path", "svg.hashsalt": "maeum",
+          "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": _SOFT}  # fmt: skip
+
+
+def confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
+    """Shares of each true class (rows) that are answered as each class (columns), with counts."""
+    table = np.asarray(counts, np.float64)
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    figure, axes = _figure(4.6, 4.1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*table.shape):
+        colour = "white" if shares[row, column] > 0.55 else _INK
+        axes.text(column, row, f"{table[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("true")
+    axes.spines[:].set_visible(False)
+    return _svg(figure)
+
+
+def reliability(bins: Sequence[ReliabilityBin]) -> str:
+    """Accuracy against confidence; the size of a point says how many items."""
+    figure, axes = _figure(3.6, 3.3)
+    axes.plot([0, 1], [0, 1], color=_SOFT, linewidth=1, linestyle="--")
+    filled = [(b.confidence, b.accuracy, b.count) for b in bins if b.confidence is not None and b.accuracy is not None]
+    x, y, counts = (np.asarray(column, np.float64) for column in zip(*filled, strict=True))
+    axes.plot(x, y, color=COLOURS[0], linewidth=1.2)
+    axes.scatter(x, y, s=12 + 180 * counts / counts.sum(), color=COLOURS[0], zorder=3)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share of right answers")
+    return _svg(figure)
+
+
+def risk_coverage(points: Sequence[RiskPoint]) -> str:
+    """Error rate among the answers that are given, against the share of items that get one."""
+    figure, axes = _figure(3.6, 3.3)
+    axes.plot([p.coverage for p in points], [p.risk for p in points], color=COLOURS[0], linewidth=1.4)
+    axes.set(xlim=(0, 1.02), ylim=(0, None), xlabel="share of items answered", ylabel="share of wrong answers")
+    return _svg(figure)
+
+
+def projection(projected: Projection, target: Ints, names: Sequence[str]) -> str:
+    """Items in the plane of largest variance, one colour and mark a class."""
+    figure, axes = _figure(5.2, 3.9)
+    for number, name in enumerate(names):
+        mine: Floats = projected.points[target == number]
+        axes.scatter(mine[:, 0], mine[:, 1], s=11, alpha=0.65, linewidths=0, label=name,
+                     color=COLOURS[number % len(COLOURS)], marker=_MARKS[number % len(_MARKS)])  # fmt: skip
+    along = [f"axis {i + 1}: {share:.0%} of the variance" for i, share in enumerate(projected.explained)]
+    axes.set(xlabel=along[0], ylabel=along[1])
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def agreement(said: Floats, true: Floats, name: str) -> str:
+    """Predicted against true values of a scale."""
+    figure, axes = _figure(3.6, 3.3)
+    low, high = float(min(said.min(), true.min())), float(max(said.max(), true.max()))
+    axes.plot([low, high], [low, high], color=_SOFT, linewidth=1, linestyle="--")
+    axes.scatter(true, said, s=9, alpha=0.5, linewidths=0, color=COLOURS[0])
+    axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
+    return _svg(figure)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots()
+
+
+def _svg(figure: Figure) -> str:
+    """The figure's XML without a date, so that equal results give equal files."""
+    written = io.StringIO()
+    with rc_context(_STYLE):
+        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    text = written.getvalue()
+    return text[text.index("<svg") :]
