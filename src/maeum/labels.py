@@ -43,8 +43,8 @@ class LabelSet:
 
     - ``single-label``: exactly one name applies; the target is its index, int64, shape ``()``.
     - ``multi-label``: any number applies; the target is 0/1 per name, float32, shape ``(labels,)``.
-    - ``dimensional``: each name is a scale with a real value; float32, shape ``(labels,)``; ``ranges`` gives
-      each scale's lowest and highest value in the units of its corpus.
+    - ``dimensional``: each name is a scale with a real value; float32, shape ``(labels,)``, NaN where an item has no
+      value; ``ranges`` gives each scale's lowest and highest value in the units of its corpus.
     """
 
     names: tuple[str, ...]
@@ -64,6 +64,11 @@ class LabelSet:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each scale; nothing where labels are no scales."""
+        return dict(zip(self.names, self.ranges or (), strict=True)) if self.task == "dimensional" else {}
+
     def index(self, name: str) -> int:
         """Position of a name or of one of its aliases; raises ConfigError on an unknown one."""
         for word in (name, canonical(name)):
@@ -75,10 +80,10 @@ class LabelSet:
         """Target tensor of a label.
 
         Args:
-            value: a name (single-label), names (multi-label), or name -> value (dimensional).
+            value: a name (single-label), names (multi-label), or name -> value of some of the scales (dimensional).
 
         Raises:
-            ConfigError: on an unknown or missing name, or a value outside its range.
+            ConfigError: on an unknown name, no value at all, or a value outside its range.
         """
         if self.task == "single-label":
             if not isinstance(value, str):
@@ -90,10 +95,12 @@ class LabelSet:
             for name in names:
                 target[self.index(name)] = 1.0
             return target
-        if not isinstance(value, Mapping) or set(value) != set(self.names):
-            raise ConfigError(f"a dimensional target needs a value for each of {', '.join(self.names)}, not {value!r}")
-        assert self.ranges is not None
-        for i, (name, (low, high)) in enumerate(zip(self.names, self.ranges, strict=True)):
+        if not isinstance(value, Mapping) or not value or set(value) - set(self.names):
+            raise ConfigError(f"a dimensional target has values of {', '.join(self.names)}, not {value!r}")
+        target.fill_(math.nan)
+        for i, (name, (low, high)) in enumerate(self.scales.items()):
+            if name not in value:
+                continue
             number = float(value[name])
             if not (math.isfinite(number) and low <= number <= high):
                 raise ConfigError(f"{name} = {number} is outside {low}..{high}")
@@ -106,7 +113,8 @@ class LabelSet:
             return self.names[int(target)]
         if self.task == "multi-label":
             return [name for name, on in zip(self.names, target.tolist(), strict=True) if on > 0.5]
-        return dict(zip(self.names, target.tolist(), strict=True))
+        pairs = zip(self.names, target.tolist(), strict=True)
+        return {name: number for name, number in pairs if not math.isnan(number)}
 
     def activate(self, logits: Tensor) -> Tensor:
         """Model outputs ``(..., labels)`` as probabilities, or as values in range for dimensional targets."""

@@ -18,6 +18,7 @@ SCALES = LabelSet(("valence", "arousal"), "dimensional", ((1.0, 5.0), (-1.0, 1.0
         (MULTI, ("sad", "anger"), ["anger", "sadness"]),
         (MULTI, (), []),
         (SCALES, {"valence": 2.5, "arousal": -0.5}, {"valence": 2.5, "arousal": -0.5}),
+        (SCALES, {"arousal": -0.5}, {"arousal": -0.5}),
     ],
 )
 def test_a_label_survives_being_a_target(labels: LabelSet, value: object, decoded: object) -> None:
@@ -37,7 +38,8 @@ def test_outputs_become_probabilities_or_values_in_range() -> None:
     [
         (EKMAN, "joyful", "unknown label 'joyful'"),
         (EKMAN, ("anger",), "one name"),
-        (SCALES, {"valence": 3.0}, "a value for each of valence, arousal"),
+        (SCALES, {}, "has values of valence, arousal"),
+        (SCALES, {"valence": 3.0, "joy": 0.0}, "has values of valence, arousal"),
         (SCALES, {"valence": 9.0, "arousal": 0.0}, r"valence = 9.0 is outside 1.0..5.0"),
         (SCALES, {"valence": float("nan"), "arousal": 0.0}, "valence = nan"),
     ],

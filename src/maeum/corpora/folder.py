@@ -22,9 +22,10 @@ class FolderOptions(Config):
     """How a user's folder is read.
 
     table: the CSV or TSV in it (the one that is there, when None). labels, task: the label set; several labels of a row
-    are separated by ``|``; for dimensional targets each name is a column. parts: ``given`` takes the column ``part``,
-    ``by-speaker`` divides speakers at random (dev_share, test_share, seed). shared_speakers: allow a speaker in
-    two parts. licence: of the recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them.
+    are separated by ``|``; for dimensional targets each name is a column, empty where a row has no value, and ranges
+    gives each one's lowest and highest value. parts: ``given`` takes the column ``part``, ``by-speaker`` divides
+    speakers at random (dev_share, test_share, seed). shared_speakers: allow a speaker in two parts. licence: of the
+    recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them.
     """
 
     table: str | None = None
@@ -79,7 +80,9 @@ class Folder(Corpus):
     def items(self, source: Path) -> Iterator[Utterance | LeftOut]:
         """See `Corpus.items`; a row whose file is missing is left out, one that contradicts itself is an error."""
         table = self._find_table(Path(source))
-        items = [self._item(table, line, row) for line, row in read_table(table, ("path",))]
+        options = self._options
+        scales = options.labels if options.task == "dimensional" else ()
+        items = [self._item(table, line, row) for line, row in read_table(table, ("path", *scales))]
         if not items:
             raise CorpusError("has a header but no rows", item=table)
         seen: dict[str, int] = {}
@@ -89,7 +92,6 @@ class Folder(Corpus):
                     f"the id {item.id!r} is used twice (rows {seen[item.id] + 1} and {number + 1})", item=table
                 )
             seen[item.id] = number
-        options = self._options
         if options.parts == "by-speaker":
             used = [item for item in items if isinstance(item, Utterance)]
             parted = iter(by_speaker(used, options.dev_share, options.test_share, options.seed))
@@ -146,11 +148,11 @@ class Folder(Corpus):
         options = self._options
         if options.task == "dimensional":
             values = {name: _number(row.get(name.lower(), ""), name, where) for name in options.labels}
-            if all(value is None for value in values.values()):
-                return None
-            if missing := [name for name, value in values.items() if value is None]:
-                raise CorpusError(f"has no value for {missing[0]!r}", item=where)
-            return {name: value for name, value in values.items() if value is not None}
+            for scale, (low, high) in self.label_set.scales.items():
+                if (value := values[scale]) is not None and not low <= value <= high:
+                    raise CorpusError(f"{scale} = {value:g} is outside {low:g}..{high:g}", item=where,
+                                      remedy="Correct the row, or the option ranges.")  # fmt: skip
+            return {name: value for name, value in values.items() if value is not None} or None
         words = [word for word in row.get("label", "").split("|") if word.strip()]
         names = []
         for word in words:

@@ -130,6 +130,7 @@ class StoreDataset(ClipDataset):
             if label_set is not None:
                 _check_target(own, label_set, self.store)
         self.label_set = label_set or own
+        _check_scales(own, self.label_set, self.store)
         check_sessions(self.store, sessions or ())
         self.modalities: tuple[Modality, ...] = MODALITIES if modalities is None else tuple(modalities)
         if unknown := set(self.modalities) - set(MODALITIES):
@@ -162,6 +163,8 @@ class StoreDataset(ClipDataset):
             return self._scales(json.loads(row["scales"]) if row["scales"] is not None else label)
         if label is None:
             return None, None
+        if self.label_set.task == "dimensional" and isinstance(label, dict):
+            return self._scales(label)
         if self.target is not None:
             names = {word: self.target.name(word) for word in ([label] if isinstance(label, str) else label)}
             if isinstance(label, str) and names[label] is None:
@@ -183,13 +186,13 @@ class StoreDataset(ClipDataset):
             ) from error
 
     def _scales(self, values: Mapping[str, float] | None) -> tuple[Tensor | None, str | None]:
-        assert self.target is not None
         if values is None:
             return None, None
+        asked = {name: values[name] for name in self.label_set.names if name in values}
+        if not asked:
+            return None, f"has no value for {', '.join(self.label_set.names)}"
         try:
-            return self.label_set.encode({name: values[name] for name in self.target.scales}), None
-        except KeyError as error:
-            return None, f"has no value for {error}"
+            return self.label_set.encode(asked), None
         except ConfigError as error:
             return None, error.problem
 
@@ -359,6 +362,18 @@ def _check_target(own: LabelSet, asked: LabelSet, store: Store) -> None:
             item=store.folder,
             remedy="Choose a target whose classes or scales are the model's.",
         )
+
+
+def _check_scales(own: LabelSet, asked: LabelSet, store: Store) -> None:
+    """Raise ConfigError when a scale has another range in the store than in what is asked for."""
+    for name, (low, high) in own.scales.items():
+        if name in asked.scales and asked.scales[name] != (low, high):
+            here = "{:g} to {:g}".format(*asked.scales[name])
+            raise ConfigError(
+                f"{name} goes from {low:g} to {high:g} there, from {here} here",
+                item=store.folder,
+                remedy="Prepare the corpus with values on the model's scales.",
+            )
 
 
 def check_sessions(store: Store, sessions: Sequence[str]) -> None:

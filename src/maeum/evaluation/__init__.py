@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maeum.evaluation import calibration, dimensional, metrics, multilabel, ranking, selective, sentiment
-from maeum.evaluation.base import METRICS, Metric
+from maeum.evaluation.base import METRICS, Metric, metrics_of
 from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.evaluation.thresholds import Thresholds, choose_thresholds
 
@@ -18,6 +18,7 @@ __all__ = [
     "dimensional",
     "evaluate",
     "metrics",
+    "metrics_of",
     "multilabel",
     "ranking",
     "selective",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maeum.errors import EvaluationError
-from maeum.labels import Task
+from maeum.labels import LabelSet, Task
 from maeum.registry import Registry
 
 Floats = NDArray[np.float64]
@@ -22,8 +22,9 @@ ArrayLike = Any  # a Tensor, an array or nested sequences of numbers
 #: What to do about a class that has no item in the target: refuse the score, or leave the class out of the mean.
 Absent = Literal["error", "exclude"]
 
-#: What a metric is for. A report shows all metrics of its label set's task. ``ranking`` and ``sentiment`` are no tasks
-#: of label sets: the first needs probabilities where a multi-label report has decisions, the second one scale -3..3.
+#: What a metric is for. A report shows the metrics that `metrics_of` gives for its label set. ``ranking`` and
+#: ``sentiment`` are no tasks of label sets: the first needs probabilities where a multi-label report has decisions, the
+#: second one scale -3..3.
 Purpose = Task | Literal["ranking", "sentiment"]
 
 
@@ -63,14 +64,26 @@ def metric(
     return put
 
 
-def as_floats(values: ArrayLike, what: str, ndim: int) -> Floats:
-    """Numbers as a float64 array; raises EvaluationError on a wrong shape, nothing at all, NaN or infinity."""
+def metrics_of(label_set: LabelSet) -> list[str]:
+    """Names of the metrics for a label set: those of its task, and of sentiment for one scale from -3 to 3."""
+    purposes: set[Purpose] = {label_set.task}
+    if tuple(label_set.scales.values()) == ((-3.0, 3.0),):
+        purposes.add("sentiment")
+    return [name for name in METRICS if METRICS[name].task in purposes]
+
+
+def as_floats(values: ArrayLike, what: str, ndim: int, *, missing: bool = False) -> Floats:
+    """Numbers as a float64 array; raises EvaluationError on a wrong shape, nothing at all, infinity or NaN.
+
+    With ``missing``, NaN stands for a value that there is not, and is no error.
+    """
     array = np.asarray(values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values, np.float64)
     if array.ndim != ndim or not array.size:
         raise EvaluationError(f"{what} of shape {array.shape} cannot be scored",
                               remedy=f"Give {ndim} axes and at least one item.")  # fmt: skip
-    if not np.isfinite(array).all():
-        where = int(np.argwhere(~np.isfinite(array))[0][0])
+    finite = np.isfinite(array) | (np.isnan(array) if missing else False)
+    if not finite.all():
+        where = int(np.argwhere(~finite)[0][0])
         raise EvaluationError(f"{what} are not finite", item=f"item {where}",
                               remedy="Look for NaN or infinity in what the model gave.")  # fmt: skip
     return array

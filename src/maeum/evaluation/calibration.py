@@ -1,4 +1,4 @@
-"""Whether a probability means what it says, and the one number that makes it so."""
+"""Whether an answer means what it says: the temperature of probabilities, and how far values on scales are off."""
 
 from __future__ import annotations
 
@@ -19,11 +19,40 @@ from maeum.evaluation.base import (
     metric,
     same_length,
 )
+from maeum.evaluation.dimensional import labelled
 
+#: The share of dev items whose value is within the margin of a scale.
+INSIDE = 0.9
 #: Equal-width bins of top-label confidence in `expected_calibration_error`.
 BINS = 15
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.05, 20.0
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+
+
+def fit_margins(values: ArrayLike, target: ArrayLike) -> tuple[float | None, ...]:
+    """For each scale the distance from a predicted value within which the true one is for 90 % of new items.
+
+    Split conformal prediction (Lei et al. 2018, section 2.2): of n dev items the ``ceil(0.9 (n + 1))``-th smallest
+    absolute error. This holds whatever the errors' distribution is, for items that are drawn like the dev items; those
+    of speakers who are unlike the dev speakers may be further off.
+
+    Args:
+        values: predictions for dev items, ``(n, scales)``.
+        target: ``(n, scales)``, NaN where an item has no value.
+
+    Returns:
+        In the units of the scales; None for a scale with fewer than 9 items, of which no margin can be had.
+
+    Raises:
+        EvaluationError: when shapes differ, or a value is not finite.
+    """
+    said, true = as_floats(values, "values", 2), as_floats(target, "targets", 2, missing=True)
+    same_length(said, true)
+    margins: list[float | None] = []
+    for of, wanted in labelled(said, true):
+        rank = math.ceil(INSIDE * (len(wanted) + 1) - 1e-9)
+        margins.append(float(np.sort(np.abs(of - wanted))[rank - 1]) if rank <= len(wanted) else None)
+    return tuple(margins)
 
 
 @dataclass(frozen=True)

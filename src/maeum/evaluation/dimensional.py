@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.errors import EvaluationError
-from maeum.evaluation.base import Absent, ArrayLike, Floats, as_floats, metric, same_length
+from maeum.evaluation.base import Absent, ArrayLike, Floats, as_floats, mean_over_labels, metric, same_length
 
 #: Values beyond this are no emotion on a scale, and differences of the largest floats overflow.
 LARGEST = 1e100
@@ -101,34 +101,45 @@ def _deviations(values: Floats) -> Floats:
     return np.asarray(away - away.mean())
 
 
-def _mean_over_scales(score: Callable[[Floats, Floats], float], values: Floats, target: NDArray[Any]) -> float:
-    said, true = as_floats(values, "predictions", 2), as_floats(target, "targets", 2)
+def labelled(values: Floats, target: Floats) -> list[tuple[Floats, Floats]]:
+    """For each column its predictions and targets, ``(n,)``, without the items that have no target (NaN)."""
+    there = ~np.isnan(target)
+    return [(values[there[:, i], i], target[there[:, i], i]) for i in range(target.shape[1])]
+
+
+def _mean_over_scales(
+    score: Callable[[Floats, Floats], float], values: Floats, target: NDArray[Any], absent: Absent
+) -> float:
+    said, true = as_floats(values, "predictions", 2), as_floats(target, "targets", 2, missing=True)
     if said.shape != true.shape:
         raise EvaluationError(f"predictions {said.shape} and targets {true.shape} differ in shape",
                               remedy="Give one column for each scale and one row for each item.")  # fmt: skip
-    scores = []
-    for scale in range(said.shape[1]):
+    scores: list[float | None] = []
+    for scale, (of, wanted) in enumerate(labelled(said, true)):
+        if not len(wanted):
+            scores.append(None)
+            continue
         try:
-            scores.append(score(said[:, scale], true[:, scale]))
+            scores.append(score(of, wanted))
         except EvaluationError as error:
             item = f"scale {scale}" if error.item is None else f"scale {scale}, {error.item}"
             raise EvaluationError(error.problem, item=item, remedy=error.remedy) from error
-    return float(np.mean(scores))
+    return mean_over_labels(scores, absent, "have no value")
 
 
 @metric("mean_ccc", "dimensional", -1.0, 1.0)
 def _mean_ccc(values: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over scales of concordance."""
-    return _mean_over_scales(concordance, values, target)
+    return _mean_over_scales(concordance, values, target, absent)
 
 
 @metric("mean_pearson", "dimensional", -1.0, 1.0)
 def _mean_pearson(values: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over scales of Pearson correlation."""
-    return _mean_over_scales(pearson, values, target)
+    return _mean_over_scales(pearson, values, target, absent)
 
 
 @metric("mean_mae", "dimensional", 0.0, float("inf"), higher_is_better=False)
 def _mean_mae(values: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over scales of the mean absolute error, in the scales' units."""
-    return _mean_over_scales(mean_absolute_error, values, target)
+    return _mean_over_scales(mean_absolute_error, values, target, absent)

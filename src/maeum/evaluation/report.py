@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from maeum.errors import EvaluationError
-from maeum.evaluation.base import METRICS, Absent, Floats, Ints, Metric, as_floats
+from maeum.evaluation.base import METRICS, Absent, Floats, Ints, Metric, as_floats, metrics_of
 from maeum.evaluation.bootstrap import Interval, bootstrap_interval
-from maeum.evaluation.calibration import ReliabilityBin, fit_temperature, reliability
-from maeum.evaluation.dimensional import concordance, mean_absolute_error, pearson
+from maeum.evaluation.calibration import ReliabilityBin, fit_margins, fit_temperature, reliability
+from maeum.evaluation.dimensional import concordance, labelled, mean_absolute_error, pearson
 from maeum.evaluation.metrics import class_table, confusion_matrix
 from maeum.evaluation.multilabel import label_accuracy, label_f1, weighted_accuracy
 from maeum.evaluation.passport import Provenance
@@ -76,8 +76,9 @@ class Report:
 
     scores: metric -> value and interval. classes: a row per label. confusion: counts, rows true, columns predicted
     (single-label). majority, chance: metric -> what the same answer for every item gets on these items, and the model's
-    answers dealt out at random (`maeum.evaluation.trivial`); only where they are defined. temperature, thresholds:
-    fitted on dev; None without dev. provenance: where the predictions come from. notes: what the reader has to know.
+    answers dealt out at random (`maeum.evaluation.trivial`); only where they are defined. temperature, thresholds,
+    margins: fitted on dev; None without dev. provenance: where the predictions come from. notes: what the reader has to
+    know.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Report:
     chance: dict[str, float] = field(default_factory=dict)
     temperature: float | None = None
     thresholds: tuple[float, ...] | None = None
+    margins: tuple[float | None, ...] | None = None
     reliability: tuple[ReliabilityBin, ...] = ()
     provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
@@ -139,6 +141,7 @@ def evaluate(
     metrics: Sequence[str] | None = None,
     absent: Absent = "error",
     thresholds: Sequence[float] | None = None,
+    margins: Sequence[float | None] | None = None,
     provenance: Provenance | None = None,
 ) -> Report:
     """Score test predictions; everything that is tuned is tuned on dev predictions, given apart or before.
@@ -146,27 +149,31 @@ def evaluate(
     Args:
         test: what is scored.
         label_set: what the labels are; metrics are those of its task.
-        dev: what temperature (single-label) and thresholds (multi-label) are fitted on. None: neither is fitted here.
+        dev: what temperature (single-label), thresholds (multi-label) and margins (scales) are fitted on. None:
+            nothing is fitted here.
         name: of the run.
         resamples: of the bootstrap; 0 makes no intervals.
         seed: of the bootstrap.
-        metrics: names, all of the task when None.
+        metrics: names, all that `metrics_of` gives when None.
         absent: what to do about a class without test items: ``error``, or ``exclude`` it from means and say so.
         thresholds: that a multi-label model came with, one per label; instead of dev.
+        margins: that a model of scales came with, one per scale, see `calibration.fit_margins`; instead of dev.
         provenance: where the predictions come from; goes into the report as it is.
 
     Raises:
-        EvaluationError: when dev and test share an utterance, thresholds are given beside dev or do not fit, or a
-            score is undefined.
+        EvaluationError: when dev and test share an utterance, thresholds or margins are given beside dev or do not
+            fit, or a score is undefined.
         ConfigError: on an unknown metric.
     """
     if dev is not None:
-        if thresholds is not None:
-            raise EvaluationError("thresholds were given beside the dev predictions to fit them on")
+        if thresholds is not None or margins is not None:
+            what = "thresholds" if margins is None else "margins"
+            raise EvaluationError(f"{what} were given beside the dev predictions to fit them on")
         _check_apart(dev, test)
-    names = [n for n in METRICS if METRICS[n].task == label_set.task] if metrics is None else list(metrics)
+    fitting = metrics_of(label_set)
+    names = fitting if metrics is None else list(metrics)
     for metric in names:
-        if METRICS[metric].task != label_set.task:
+        if METRICS[metric].task != label_set.task and metric not in fitting:
             raise EvaluationError(f"the metric {metric} is for {METRICS[metric].task} targets, not {label_set.task}")
     notes: list[str] = []
     if dev is not None and (both := _speakers(dev) & _speakers(test)):
@@ -179,6 +186,10 @@ def evaluate(
     outputs = as_floats(label_set.activate(logits), "outputs", 2)
     target = test.target.detach().cpu().numpy()
     decided = outputs
+    if label_set.task == "dimensional" and dev is not None:
+        margins = fit_margins(label_set.activate(dev.logits.detach().cpu().double()), dev.target)
+    if margins is not None and len(margins) != len(label_set):
+        raise EvaluationError(f"{len(label_set)} labels for {len(margins)} margins")
     if label_set.task == "multi-label":
         if dev is not None:
             thresholds = choose_thresholds(label_set.activate(dev.logits.detach().cpu().double()), dev.target).values
@@ -207,6 +218,8 @@ def evaluate(
         counts = np.bincount(target, minlength=len(label_set)) if label_set.task == "single-label" else target.sum(0)
         if gone := [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if not count]:
             notes.append(f"no items of {', '.join(gone)}: left out of means over classes")
+    if label_set.task == "dimensional" and (without := int(np.isnan(target).any(1).sum())):
+        notes.append(f"{without} items have values of some scales only; each scale is scored on those that have one")
     groups = len(_speakers(test)) or None
     if groups is not None and groups < 10 and resamples:
         notes.append(f"intervals are drawn from {groups} speakers only and are rough")
@@ -218,11 +231,12 @@ def evaluate(
         scores=scores,
         temperature=temperature,
         thresholds=None if thresholds is None else tuple(thresholds),
+        margins=None if margins is None else tuple(margins),
         provenance=provenance,
         notes=tuple(notes),
         majority=majority,
         chance=chance,
-        **_details(label_set, outputs, decided, test.target),
+        **_details(label_set, outputs, decided, test.target, margins),
     )
 
 
@@ -247,7 +261,9 @@ def _check_apart(dev: PredictionSet, test: PredictionSet) -> None:
                               remedy="Fit thresholds and temperature on dev only.")  # fmt: skip
 
 
-def _details(label_set: LabelSet, outputs: Floats, decided: Floats, target: Tensor) -> dict[str, Any]:
+def _details(
+    label_set: LabelSet, outputs: Floats, decided: Floats, target: Tensor, margins: Sequence[float | None] | None
+) -> dict[str, Any]:
     """What a report of this task shows beside its scores."""
     if label_set.task == "single-label":
         preds, true = outputs.argmax(1), target.cpu().numpy()
@@ -265,19 +281,24 @@ def _details(label_set: LabelSet, outputs: Floats, decided: Floats, target: Tens
                    label_f1(said, true), label_accuracy(said, true), strict=True)  # fmt: skip
         keys = ("name", "support", "predicted", "wacc", "f1", "accuracy")
         return {"classes": tuple(dict(zip(keys, row, strict=True)) for row in rows)}
-    values = target.cpu().double().numpy()
-    return {"classes": tuple(_scale(n, decided[:, i], values[:, i]) for i, n in enumerate(label_set.names))}
+    true = target.cpu().double().numpy()
+    columns = zip(label_set.names, labelled(outputs, true), margins or (None,) * len(label_set), strict=True)
+    return {"classes": tuple(_scale(name, said, wanted, margin) for name, (said, wanted), margin in columns)}
 
 
-def _scale(name: str, said: Floats, true: Floats) -> dict[str, Any]:
-    """One scale's row; None where a score is undefined."""
-    row: dict[str, Any] = {"name": name, "mean": float(true.mean())}
+def _scale(name: str, said: Floats, true: Floats, margin: float | None) -> dict[str, Any]:
+    """One scale's row; None where a score is undefined. inside: the share of items within the margin."""
+    row: dict[str, Any] = {"name": name, "support": len(true), "mean": float(true.mean()) if len(true) else None}
     for key, score in (("ccc", concordance), ("pearson", pearson), ("mae", mean_absolute_error)):
-        try:
-            row[key] = score(said, true)
-        except EvaluationError:
-            row[key] = None
-    return row
+        row[key] = _score_or_none(score, said, true)
+    return row | {"inside": None if margin is None or not len(true) else float((np.abs(said - true) <= margin).mean())}
+
+
+def _score_or_none(score: Callable[..., float], *arguments: Any) -> float | None:
+    try:
+        return score(*arguments)
+    except EvaluationError:
+        return None
 
 
 def _first_repeat(ids: Sequence[str]) -> str:

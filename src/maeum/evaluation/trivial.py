@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maeum.errors import EvaluationError
 from maeum.evaluation.base import Floats, Metric
+from maeum.evaluation.dimensional import labelled
 
 #: Shuffles of which the score of chance is the mean.
 _SHUFFLES = 50
@@ -19,7 +20,7 @@ def majority_score(metric: Metric, target: NDArray[Any], labels: int) -> float |
 
     Args:
         metric: of the target's task.
-        target: classes ``(n,)``, 0/1 ``(n, labels)`` or values ``(n, labels)``.
+        target: classes ``(n,)``, 0/1 ``(n, labels)`` or values ``(n, labels)``, NaN where an item has none.
         labels: how many there are.
 
     Returns:
@@ -30,7 +31,7 @@ def majority_score(metric: Metric, target: NDArray[Any], labels: int) -> float |
     elif metric.task == "multi-label":
         answer = (target.mean(0) > 0.5).astype(np.float64)
     else:
-        answer = target.mean(0)
+        answer = np.array([true.mean() if len(true) else 0.0 for _, true in labelled(target, target)])
     return _score(metric, np.tile(answer, (len(target), 1)), target)
 
 

@@ -1,4 +1,4 @@
-"""Finish a trained model: fit its temperatures or thresholds on dev items of several corpora, and write its card."""
+"""Finish a trained model: fit its temperatures, thresholds or margins on dev items, and write its card."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from maeum.config import Config
 from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
-from maeum.errors import ConfigError
-from maeum.evaluation.calibration import fit_temperature
+from maeum.evaluation.calibration import fit_margins, fit_temperature
 from maeum.evaluation.report import PredictionSet
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.checks import check_decoding
@@ -40,8 +39,8 @@ class DevConfig(Config):
     """Dev items for some sets of modalities.
 
     store, part: where they are. subsets: the sets they stand for, such as ``["speech"]``; every set of the store's
-    when None. metrics: which scores the card lists; accuracy, UAR, macro F1 and ECE when None, of a multi-label model
-    all. target, sessions: see `maeum.experiments.evaluate`.
+    when None. metrics: which scores the card lists; when None accuracy, UAR, macro F1 and ECE, of several labels and of
+    scales all. target, sessions: see `maeum.experiments.evaluate`.
     """
 
     store: Path
@@ -55,9 +54,9 @@ class DevConfig(Config):
 class CalibrateConfig(Config):
     """How a model is finished.
 
-    model: the trained folder; the data and limits on its card go on to apply. dev: what temperatures and thresholds are
-    fitted on; of a set that is named twice the first counts. trained_on: stores whose licences the weights carry. half:
-    store weights as float16.
+    model: the trained folder; the data and limits on its card go on to apply. dev: what temperatures, thresholds and
+    margins are fitted on; of a set that is named twice the first counts. trained_on: stores whose licences the weights
+    carry. half: store weights as float16.
     """
 
     name: str
@@ -74,13 +73,10 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
     """Write the finished model folder and give it.
 
     Raises:
-        ConfigError: when the model answers with scales.
         StoreError, ModelError: when something cannot be read or written.
     """
     out = Path(out)
     source = load_pretrained(config.model)
-    if source.label_set.task == "dimensional":
-        raise ConfigError("answers with scales, for which nothing is fitted", item=source.name)
     said: dict[str, PredictionSet] = {}
     for dev in config.dev:
         for subset in _subsets(dev, source):
@@ -99,15 +95,16 @@ def fit(said: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibration:
 
     Args:
         said: predictions by the modalities that were present, such as ``faces+speech``.
-        label_set: for single-label ones each gets a temperature; multi-label ones get their thresholds from all
-            together, as there is one per label; scales get nothing.
+        label_set: for single-label ones each gets a temperature, for scales each gets margins; multi-label ones get
+            their thresholds from all together, as there is one per label.
     """
     if label_set.task == "single-label":
         return Calibration(temperatures={name: fit_temperature(s.logits, s.target) for name, s in said.items()})
     if label_set.task == "multi-label":
         probs = label_set.activate(torch.cat([s.logits for s in said.values()]).double())
         return Calibration(thresholds=choose_thresholds(probs, torch.cat([s.target for s in said.values()])).values)
-    return Calibration()
+    values = {name: label_set.activate(s.logits.double()) for name, s in said.items()}
+    return Calibration(margins={name: fit_margins(values[name], s.target) for name, s in said.items()})
 
 
 def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:

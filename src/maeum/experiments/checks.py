@@ -10,7 +10,7 @@ from torch import nn
 from maeum.data.dataset import ClipDataset, JointDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
-from maeum.evaluation.base import METRICS
+from maeum.evaluation.base import METRICS, metrics_of
 from maeum.experiments.recipe import DataConfig, Recipe
 from maeum.labels import LabelSet
 from maeum.media.crops import MARGIN_PX
@@ -29,9 +29,11 @@ def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
         raise ConfigError(
             f"the loss {recipe.training.loss!r} is not for {task} targets", remedy=f"Use {' or '.join(LOSSES[task])}."
         )
-    if METRICS[recipe.score].task != task:
-        fitting = ", ".join(name for name in METRICS if METRICS[name].task == task)
-        raise ConfigError(f"the score {recipe.score!r} is not for {task} targets", remedy=f"Use one of {fitting}.")
+    _ = METRICS[recipe.score]
+    if recipe.score not in (fitting := metrics_of(label_set)):
+        raise ConfigError(
+            f"the score {recipe.score!r} is not for {task} targets", remedy=f"Use one of {', '.join(fitting)}."
+        )
 
 
 def check_text(model: nn.Module, tokenizer: Tokenizer | None) -> None:

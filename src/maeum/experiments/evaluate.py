@@ -52,7 +52,7 @@ def evaluate(
     features: bool = False,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Scores of a trained model; its temperatures and thresholds are those it came with, nothing is fitted here.
+    """Scores of a trained model; its temperatures, thresholds and margins are its own, nothing is fitted here.
 
     Items without a label, or without any of the modalities, cannot be scored: the report's notes count them.
 
@@ -61,7 +61,7 @@ def evaluate(
         store: a prepared corpus; its labels are matched to the model's by name.
         part: of the store.
         modalities: which the model is given; all it reads when None.
-        metrics: which scores, all of the task when None.
+        metrics: which scores, all that fit the label set when None.
         resamples: of the bootstrap over speakers.
         batch_size: items at once.
         target: which labels or scales of the store are meant, see `StoreDataset`; its labels as they are when None.
@@ -106,6 +106,7 @@ def evaluate(
         resamples=resamples,
         metrics=metrics,
         thresholds=pretrained.calibration.thresholds,
+        margins=pretrained.calibration.margins.get(subset_name(there)),
         provenance=provenance(pretrained, dataset, part, folder=_folder(model)),
     )
     report = replace(report, notes=(*report.notes, *decoding, *dataset.left_out_notes()))

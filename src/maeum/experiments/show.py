@@ -26,6 +26,11 @@ def show_report(report: Report, console: Console) -> None:
     if report.thresholds is not None:
         fitted = ", ".join(f"{name} {t:.2f}" for name, t in zip(names, report.thresholds, strict=True))
         console.print(f"thresholds, chosen on dev: {fitted}")
+    if report.margins is not None:
+        fitted = ", ".join(
+            f"{name} {'unknown' if m is None else f'{m:.2f}'}" for name, m in zip(names, report.margins, strict=True)
+        )
+        console.print(f"margins that hold 90 % of dev items: {fitted}; inside: the share of these items that they hold")
     for note in report.notes:
         console.print(Text(f"note: {note}", "dim"))
 

@@ -6,7 +6,9 @@ import json
 import pickle
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,9 @@ from maeum.data.sampler import BucketSampler
 from maeum.data.shards import atomic_write
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError, StoreError
-from maeum.evaluation.base import METRICS
+from maeum.evaluation.base import METRICS, metrics_of
 from maeum.evaluation.report import PredictionSet, Report, evaluate
+from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.calibrate import fit
 from maeum.experiments.checks import check_apart, check_decoding, check_settings, check_text
 from maeum.experiments.curves import tensorboard
@@ -101,9 +104,8 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     )
     draw = tensorboard(out / "tensorboard") if recipe.tensorboard else None
 
-    def dev_scores(candidate: nn.Module) -> Mapping[str, float]:
-        said = predict_items(candidate, dev_set, collate, device=device)
-        return {"score": _score(said, label_set, recipe.score), **_all_scores(said, label_set)}
+    def judge(candidate: nn.Module) -> Mapping[str, float]:
+        return dev_scores(predict_items(candidate, dev_set, collate, device=device), label_set, recipe.score)
 
     def report_line(line: Mapping[str, Any]) -> None:
         console.print(_words(line))
@@ -117,7 +119,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
             recipe.training,
             batches=feed.batches,
             batches_per_epoch=len(feed),
-            evaluate=dev_scores,
+            evaluate=judge,
             folder=out,
             class_weight=_class_weight(recipe, train_set),
             ranges=None if label_set.ranges is None else torch.tensor(label_set.ranges),
@@ -138,8 +140,16 @@ def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:
     cost = [n.frames + n.pieces + n.text_chars / 50 for n in train_set.lengths]
     single = train_set.label_set.task == "single-label"
     classes = [int(t) for t in targets if t is not None] if single else None
+    # Concordance is of a batch as a whole: items of one length would be those of one kind of utterance.
+    pool = 1 if config.loss == "ccc" else 32
     sampler = BucketSampler(
-        cost, config.batch_size, config.seed, classes, recipe.balance, drop_last=len(cost) > config.batch_size
+        cost,
+        config.batch_size,
+        config.seed,
+        classes,
+        recipe.balance,
+        drop_last=len(cost) > config.batch_size,
+        pool=pool,
     )
     return Feed(train_set, sampler, collate, recipe.augment, config.seed)
 
@@ -178,7 +188,7 @@ def finish(
     there = tuple(m for m in dev_set.present() if m in getattr(model, "modalities", MODALITIES))
     calibration = fit({subset_name(there): said}, label_set)
     said = replace(said, logits=said.logits / calibration.temperature(there))
-    report = _whole_report(said, label_set, recipe.name, calibration.thresholds)
+    report = _whole_report(said, label_set, recipe.name, calibration)
     flattered = () if calibration == Calibration() else ("the model was calibrated on these same items",)
     report = replace(report, notes=(*report.notes, *flattered, *dev_set.left_out_notes()))
     report.save(out / "dev.json")
@@ -310,36 +320,51 @@ def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer |
     return tokenizer
 
 
-def _score(said: PredictionSet, label_set: LabelSet, metric: str) -> float:
-    outputs = label_set.activate(said.logits.double()).numpy()
-    value = METRICS[metric].function(outputs, said.target.numpy(), "exclude")
-    return value if METRICS[metric].higher_is_better else -value
+def dev_scores(said: PredictionSet, label_set: LabelSet, metric: str) -> dict[str, float]:
+    """What an epoch is judged by: ``score``, of which more is better, and every metric that is defined on dev.
+
+    Several labels an item are decided as the finished model will decide them, at the thresholds that are best on these
+    items: at 0.5 that epoch would win whose probabilities happen to lie well, not the one that tells labels apart best.
+
+    Args:
+        said: of the dev items.
+        label_set: what they mean.
+        metric: gives ``score``.
+
+    Raises:
+        EvaluationError: when that metric is undefined.
+    """
+    outputs = label_set.activate(said.logits.double())
+    if label_set.task == "multi-label":
+        outputs = torch.from_numpy(choose_thresholds(outputs, said.target).apply(outputs))
+    score = METRICS[metric].function(outputs.numpy(), said.target.numpy(), "exclude")
+    scores = {"score": score if METRICS[metric].higher_is_better else -score}
+    for name in metrics_of(label_set):
+        with suppress(EvaluationError):
+            scores[name] = METRICS[name].function(outputs.numpy(), said.target.numpy(), "exclude")
+    return scores
 
 
-def _all_scores(said: PredictionSet, label_set: LabelSet) -> dict[str, float]:
-    outputs, target = label_set.activate(said.logits.double()).numpy(), said.target.numpy()
-    names = (name for name in METRICS if METRICS[name].task == label_set.task)
-    return {name: METRICS[name].function(outputs, target, "exclude") for name in names}
-
-
-def _whole_report(said: PredictionSet, label_set: LabelSet, name: str, thresholds: tuple[float, ...] | None) -> Report:
+def _whole_report(said: PredictionSet, label_set: LabelSet, name: str, calibration: Calibration) -> Report:
     """All scores; without those that are undefined because dev lacks a class."""
+    margins = next(iter(calibration.margins.values()), None)
+    score = partial(evaluate, said, label_set, name=name, thresholds=calibration.thresholds, margins=margins)
     try:
-        return evaluate(said, label_set, name=name, thresholds=thresholds)
+        return score()
     except EvaluationError:
         outputs, target = label_set.activate(said.logits.double()).numpy(), said.target.numpy()
         defined = []
-        for metric in (m for m in METRICS if METRICS[m].task == label_set.task):
+        for metric in metrics_of(label_set):
             try:
                 METRICS[metric].function(outputs, target, "error")
             except EvaluationError:
                 continue
             defined.append(metric)
-        return evaluate(said, label_set, name=name, metrics=defined, thresholds=thresholds)
+        return score(metrics=defined)
 
 
 def _words(line: Mapping[str, Any]) -> str:
-    shown = ("loss", "score", "accuracy", "uar", "macro_f1")
+    shown = ("loss", "score", "accuracy", "uar", "macro_f1", "mean_f1", "mean_ccc", "mean_mae")
     numbers = "  ".join(f"{k} {line[k]:.3f}" for k in shown if k in line)
     return f"epoch {line['epoch'] + 1}: {numbers}" + ("  (best)" if line["best_epoch"] == line["epoch"] else "")
 

@@ -12,13 +12,16 @@ from maeum.errors import ConfigError
 from maeum.labels import Task
 from maeum.types import ModelOutput
 
-LossName = Literal["cross-entropy", "bce", "squared-error"]
+LossName = Literal["cross-entropy", "bce", "squared-error", "ccc"]
+
+#: Added to the denominator of the concordance, of values that count as 0..1: 1 / 10,000 of a range, squared.
+_TINY = 1e-8
 
 #: Which losses fit which kind of target.
 LOSSES: dict[Task, tuple[LossName, ...]] = {
     "single-label": ("cross-entropy", "bce"),
     "multi-label": ("bce",),
-    "dimensional": ("squared-error",),
+    "dimensional": ("ccc", "squared-error"),
 }
 
 
@@ -35,22 +38,51 @@ def class_loss(
     Args:
         logits: ``(n, labels)``.
         target: ``(n,)`` int64 or ``(n, labels)`` probabilities for cross-entropy and bce; ``(n, labels)`` 0/1 for bce;
-            ``(n, labels)`` values in the units of their scales for squared-error.
+            ``(n, labels)`` values in the units of their scales for squared-error and ccc, NaN where there is none.
         kind: ``cross-entropy`` over exclusive labels; ``bce`` per label (Dai et al. 2021); ``squared-error`` of
-            values on scales, each scale counted as 0..1.
+            values on scales, each scale counted as 0..1; ``ccc``: see `concordance_loss`.
         class_weight: cross-entropy: weight per class; bce: weight of the positives per class. ``(labels,)``.
         label_smoothing: mass spread evenly over all labels (cross-entropy only).
-        ranges: lowest and highest value of each scale, ``(labels, 2)``; needed by squared-error.
+        ranges: lowest and highest value of each scale, ``(labels, 2)``; needed by squared-error and ccc.
     """
-    if kind == "squared-error":
+    if kind in ("squared-error", "ccc"):
         assert ranges is not None
-        low, high = ranges.to(logits).unbind(-1)
-        return F.mse_loss(logits.sigmoid(), (target - low) / (high - low))
+        values = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
+        low, high = ranges.to(values).unbind(-1)
+        there = ~target.isnan()
+        wanted = torch.where(there, (target.to(values) - low) / (high - low), 0.0)
+        if kind == "ccc":
+            return concordance_loss(values, wanted, there)
+        return ((values - wanted).square() * there).sum() / there.sum().clamp(min=1)
     if kind == "cross-entropy":
         return F.cross_entropy(logits, target, weight=class_weight, label_smoothing=label_smoothing)
     if target.ndim == 1:
         target = F.one_hot(target, logits.shape[1])
     return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), pos_weight=class_weight)
+
+
+def concordance_loss(values: Tensor, target: Tensor, there: Tensor) -> Tensor:
+    """1 - CCC of a batch, the mean over scales; Lin's concordance with variances divided by n.
+
+    As a loss: Trigeorgis et al., "Adieu features?", ICASSP 2016. One item, or targets that are all the same, say
+    nothing about concordance: the loss of such a scale is 1 and its gradient 0. A scale without targets does not count;
+    without any target at all the loss is 0.
+
+    Args:
+        values: ``(n, scales)``, 0..1.
+        target: likewise; not read where there is none.
+        there: which targets there are, ``(n, scales)`` bool.
+    """
+    weight = there.to(values.dtype)
+    count = weight.sum(0).clamp(min=1)
+    target = torch.where(there, target, 0.0)
+    said_mean, true_mean = (values * weight).sum(0) / count, target.sum(0) / count
+    said, true = (values - said_mean) * weight, (target - true_mean) * weight
+    covariance = (said * true).sum(0) / count
+    spread = (said.square() + true.square()).sum(0) / count + (said_mean - true_mean).square()
+    loss = 1 - 2 * covariance / (spread + _TINY)
+    counts = there.any(0)
+    return (loss * counts).sum() / counts.sum().clamp(min=1)
 
 
 def emotion_loss(

@@ -49,11 +49,14 @@ class Calibration(Config):
     """What was fitted on dev predictions.
 
     temperatures: of a single-label model, by the modalities that were present, such as ``faces+speech``. thresholds: of
-    a multi-label model, one per label, above which it applies; 0.5 for all where none were fitted.
+    a multi-label model, one per label, above which it applies; 0.5 for all where none were fitted. margins: of a model
+    of scales, by the modalities that were present, for each scale the distance from its value within which the true one
+    is for 90 % of new items; None where there were too few items to tell.
     """
 
     temperatures: dict[str, float] = Field(default_factory=dict)
     thresholds: tuple[float, ...] | None = None
+    margins: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
 
     def temperature(self, present: tuple[Modality, ...]) -> float:
         """Temperature for a set of modalities; 1 where none was fitted."""
@@ -89,11 +92,12 @@ class Pretrained:
         return dict(zip(self.label_set.names, values, strict=True))
 
     def probabilities(self, output: ModelOutput) -> tuple[Tensor, dict[Modality, Tensor], dict[Modality, Tensor]]:
-        """Calibrated answers of a batch.
+        """Calibrated answers of a batch: probabilities, or values on scales.
 
         Returns:
-            Fused probabilities ``(batch, labels)``; each modality's own ``(batch, labels)``; each modality's share
-            ``(batch,)``: its part in the sum of absolute centred logits, so shares of the present ones sum to 1.
+            Fused answers ``(batch, labels)``; each modality's own ``(batch, labels)``; each modality's share
+            ``(batch,)``: its part in the sum of absolute logits, centred over labels (of scales 0 is the middle), so
+            shares of the present ones sum to 1.
         """
         sets = [
             tuple(m for m in MODALITIES if m in output.present and bool(output.present[m][i]))
@@ -107,7 +111,7 @@ class Pretrained:
         for modality, logits in output.modality_logits.items():
             weighted = weights.get(modality, 1.0) * logits
             own[modality] = self.label_set.activate(weighted / self.calibration.temperature((modality,)))
-            centred = weighted - weighted.mean(1, keepdim=True)
+            centred = weighted if self.label_set.scales else weighted - weighted.mean(1, keepdim=True)
             strength[modality] = centred.abs().sum(1) * output.present[modality]
         total = torch.stack(list(strength.values())).sum(0).clamp(min=1e-12)
         return fused, own, {m: s / total for m, s in strength.items()}
@@ -145,7 +149,7 @@ def save_pretrained(
         card: what users must know.
         tokenizer: of its text branch.
         settings: how recordings become its input.
-        calibration: its temperatures or thresholds.
+        calibration: its temperatures, thresholds or margins.
         half: store weights as float16 (half the size; computed in float32 all the same).
 
     Raises:
@@ -203,6 +207,12 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
     if thresholds is not None and len(thresholds) != len(label_set):
         raise ModelError(
             f"has {len(thresholds)} thresholds for {len(label_set)} labels",
+            item=folder / _CONFIG,
+            remedy="Calibrate the model again.",
+        )
+    if wrong := [m for m in stored.calibration.margins.values() if len(m) != len(label_set)]:
+        raise ModelError(
+            f"has {len(wrong[0])} margins for {len(label_set)} scales",
             item=folder / _CONFIG,
             remedy="Calibrate the model again.",
         )

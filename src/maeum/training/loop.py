@@ -30,7 +30,8 @@ class TrainConfig(Config):
 
     lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key
     counts), such as ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
-    loss: ``bce`` or ``cross-entropy``; ``squared-error`` for dimensional targets, which have no class_weights.
+    loss: ``bce`` or ``cross-entropy``; ``ccc`` or ``squared-error`` for dimensional targets, which have no
+    class_weights. The concordance of ``ccc`` is over a batch, so batches of 32 and more say more about it.
     schedule: ``constant``, or ``cosine`` to zero after ``warmup`` of all steps.
     patience: stop after so many epochs without a better dev score; None trains all epochs.
     ema: decay per step of the averaged weights that are evaluated and kept; 0 keeps the weights themselves.

@@ -81,6 +81,26 @@ def test_dimensional_labels_are_columns(tmp_path: Path):
     assert [u.label for u in corpus.utterances(source)] == [{"valence": 2.5}, None]
 
 
+def test_a_row_may_have_values_of_some_scales(tmp_path: Path):
+    options = {"labels": ["valence", "Arousal"], "task": "dimensional", "ranges": [[1, 5], [-1, 1]]}
+    source = write(tmp_path, "path,valence,arousal\na.mp4,2.5,\nb.mp4,,-1\n", "a.mp4", "b.mp4")
+    assert [u.label for u in make_corpus("folder", options).utterances(source)] == [{"valence": 2.5}, {"Arousal": -1.0}]
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ("path,valence\na.mp4,5.5\n", r"line 2: valence = 5.5 is outside 1..5"),
+        ("path,valence\na.mp4,high\n", "valence 'high' is not a number"),
+        ("path,valense\na.mp4,2\n", "has no column 'valence'"),
+    ],
+)
+def test_bad_values(tmp_path: Path, table: str, problem: str):
+    corpus = make_corpus("folder", {"labels": ["valence"], "task": "dimensional", "ranges": [[1, 5]]})
+    with pytest.raises(CorpusError, match=problem):
+        list(corpus.items(write(tmp_path, table, "a.mp4")))
+
+
 def test_parts_by_speaker(tmp_path: Path):
     rows = "".join(f"{i}.wav,s{i}\n" for i in range(9))
     source = write(tmp_path, f"path,speaker\n{rows}", *(f"{i}.wav" for i in range(9)))

@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="u
 SECTIONS = [part.split("\n", 1) for part in re.split(r"^##+ ", PAGE, flags=re.MULTILINE)[1:]]
 
 #: Helpers of scores, and what is fitted; no scores of their own.
-NOT_SCORES = {"binary_counts", "scale_pair", "reliability", "negative_log_likelihood", "fit_temperature"}
+NOT_SCORES = {"binary_counts", "scale_pair", "reliability", "negative_log_likelihood", "fit_temperature", "labelled"}
 
 
 def public_scores() -> list[str]:

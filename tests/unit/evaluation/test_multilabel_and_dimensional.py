@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
 from maeum.errors import EvaluationError
+from maeum.evaluation import METRICS
+from maeum.evaluation.calibration import fit_margins
 from maeum.evaluation.dimensional import concordance, mean_absolute_error, pearson
 from maeum.evaluation.multilabel import label_accuracy, label_f1, weighted_accuracy
 from maeum.evaluation.thresholds import GRID, choose_thresholds
@@ -85,3 +89,40 @@ def test_constants_have_no_correlation():
     assert concordance([1, 1], [1, 2]) == 0.0
     with pytest.raises(EvaluationError, match="2 predictions for 3 targets"):
         concordance([1, 2], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("name", "score"), [("mean_ccc", concordance), ("mean_pearson", pearson), ("mean_mae", mean_absolute_error)]
+)
+def test_each_scale_is_scored_on_the_items_that_have_a_value(name: str, score: Callable[..., float]):
+    rng = np.random.default_rng(3)
+    preds, target = rng.random((40, 2)), rng.random((40, 2))
+    target[:10, 0] = target[30:, 1] = np.nan
+    expected = (score(preds[10:, 0], target[10:, 0]) + score(preds[:30, 1], target[:30, 1])) / 2
+    assert METRICS[name].function(preds, target, "error") == pytest.approx(expected, abs=1e-12)
+    target[:, 1] = np.nan
+    with pytest.raises(EvaluationError, match="have no value"):
+        METRICS[name].function(preds, target, "error")
+    alone = score(preds[10:, 0], target[10:, 0])
+    assert METRICS[name].function(preds, target, "exclude") == pytest.approx(alone, abs=1e-12)
+
+
+def test_margins_hold_the_promised_share_of_new_items():
+    """Whatever the errors look like: over many fits the mean share is 90 %, and a little more for small dev sets."""
+    rng = np.random.default_rng(0)
+    for items in (9, 40, 200):
+        inside = []
+        for _ in range(2000 // items * 5 + 200):
+            errors = rng.standard_t(2, size=(items + 50, 1)) * 1.7
+            (margin,) = fit_margins(np.zeros((items, 1)), errors[:items])
+            inside.append((np.abs(errors[items:]) <= margin).mean())
+        promised = np.ceil(0.9 * (items + 1)) / (items + 1)
+        assert np.mean(inside) == pytest.approx(promised, abs=0.012), items
+
+
+def test_margins_of_each_scale_are_of_the_items_that_have_a_value():
+    target = np.full((20, 3), np.nan)
+    target[:9, 0], target[:, 1], target[:8, 2] = np.arange(9), 2.0, 1.0
+    assert fit_margins(np.zeros((20, 3)), target) == (8.0, 2.0, None)
+    with pytest.raises(EvaluationError, match="1 predictions for 2 targets"):
+        fit_margins([[0.0]], [[0.0], [1.0]])

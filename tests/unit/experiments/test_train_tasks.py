@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError, ModelError
+from maeum.evaluation.report import PredictionSet
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.calibrate import CalibrateConfig, calibrate
 from maeum.experiments.evaluate import evaluate
@@ -17,7 +19,8 @@ from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.terms import terms_of
-from maeum.experiments.train import train
+from maeum.experiments.train import dev_scores, train
+from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
 from maeum.models.pretrained import Calibration, load_pretrained, save_pretrained
 
@@ -64,6 +67,58 @@ def test_scales_are_learned_and_evaluated(scales: Path, tmp_path: Path) -> None:
     assert sum(row["ccc"] for row in again.report.classes) / 2 == pytest.approx(again.report["mean_ccc"])
 
 
+def test_the_loss_of_concordance_learns_and_margins_come_with_the_model(scales: Path, tmp_path: Path) -> None:
+    report = train(recipe(scales, "ccc", "mean_ccc"), tmp_path / "run")
+    assert report.report["mean_ccc"] > 0.6, "chance has 0"
+    trained = load_pretrained(report.model)
+    dev = StoreDataset(scales, "dev", trained.label_set, ("text",), labelled=True)
+    said = predict_items(trained.model, dev, collator(trained.tokenizer, trained.settings))
+    off = (trained.label_set.activate(said.logits.double()) - said.target).abs().sort(0).values
+    assert trained.calibration.margins["text"] == pytest.approx(off[11].tolist()), "of 12 items the 12th: 0.9 * 13"
+    assert report.report.margins == trained.calibration.margins["text"]
+    again = evaluate(trained, scales, "dev", resamples=20).report
+    assert [row["inside"] for row in again.classes] == [1.0, 1.0]
+    assert again.majority["mean_ccc"] == 0.0
+    assert again.majority["mean_mae"] > again["mean_mae"]
+    assert again.scores["mean_ccc"].interval is not None
+
+
+def test_items_may_lack_values_of_some_scales(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "x", "valence,arousal", ("4.5,0.5", "1.5,", "2,0.9"), SCALES)
+    report = train(recipe(store, "ccc", "mean_ccc"), tmp_path / "run").report
+    assert [row["support"] for row in report.classes] == [12, 8]
+    assert report.margins is not None
+    assert report.margins[1] is None, "8 items are too few for a margin"
+    assert "4 items have values of some scales only; each scale is scored on those that have one" in report.notes
+
+
+def test_sentiment_is_scored_as_such(tmp_path: Path) -> None:
+    options = {"labels": ["sentiment"], "task": "dimensional", "ranges": [[-3, 3]]}
+    store = make_store(tmp_path / "x", "sentiment", ("2.4", "-1.8", "-2.6"), options)
+    report = train(recipe(store, "ccc", "sentiment_accuracy_2_nonzero"), tmp_path / "run").report
+    assert report["sentiment_accuracy_2_nonzero"] == 1.0
+    assert report.majority["sentiment_accuracy_2_nonzero"] == pytest.approx(2 / 3)
+
+
+def test_a_store_on_another_scale_is_refused(scales: Path, tmp_path: Path) -> None:
+    options = {**SCALES, "ranges": [[1, 7], [-1, 1]]}
+    other = make_store(tmp_path / "x", "valence,arousal", VALUES, options)
+    model = train(recipe(scales, "squared-error", "mean_ccc"), tmp_path / "run").model
+    with pytest.raises(ConfigError, match="valence goes from 1 to 7 there, from 1 to 5 here"):
+        evaluate(model, other, "dev")
+
+
+def test_an_epoch_is_judged_at_the_thresholds_that_its_model_will_have() -> None:
+    """The better order of the items wins, though all its probabilities are below one half."""
+    label_set = LabelSet(("joy", "rage"), "multi-label")
+    target = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    low = torch.tensor([[0.2, 0.1], [0.2, 0.1], [0.1, 0.2], [0.1, 0.2]]).logit()
+    lucky = torch.tensor([[0.9, 0.1], [0.4, 0.1], [0.4, 0.9], [0.1, 0.9]]).logit()
+    scores = [dev_scores(PredictionSet(tuple("abcd"), said, target), label_set, "mean_f1") for said in (low, lucky)]
+    assert scores[0]["score"] == scores[0]["mean_f1"] == 1.0
+    assert scores[1]["score"] < 1.0
+
+
 def test_several_labels_are_learned_and_evaluated(tmp_path: Path) -> None:
     options = {"labels": ["joy", "calm", "sorrow", "rage"], "task": "multi-label"}
     store = make_store(tmp_path / "x", "label", LABELS, options)
@@ -105,7 +160,7 @@ def test_items_without_a_label_are_counted(scales: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"training": {"loss": "bce"}}, "the loss 'bce' is not for dimensional targets. Use squared-error"),
+        ({"training": {"loss": "bce"}}, "the loss 'bce' is not for dimensional targets. Use ccc or squared-error"),
         ({"score": "uar"}, "the score 'uar' is not for dimensional targets. Use one of mean_ccc"),
         ({"tokenizer": None}, "has a text branch, but the recipe has no tokenizer"),
         ({"network": {"dim": 8, "faces": None, "speech": None, "text": {**NETWORK, "vocabulary": 20}}},
