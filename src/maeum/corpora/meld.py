@@ -93,7 +93,8 @@ class Meld(Corpus):
         start_s, end_s = _seconds(row.get("starttime", "")), _seconds(row.get("endtime", ""))
         if start_s is None or end_s is None or end_s <= start_s:
             start_s, end_s = 0.0, None
-        recording, notes = None, ()
+        recording: Recording | None = None
+        notes: tuple[str, ...] = ()
         if clips is not None:
             clip = clips / f"dia{row['dialogue_id']}_utt{row['utterance_id']}.mp4"
             if problem := absence(clip):

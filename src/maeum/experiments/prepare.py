@@ -269,7 +269,8 @@ def _select(
     elif corpus.identity == "clip":
         utterances = _one_part_each(utterances, recordings)
         for utterance in utterances:
-            if utterance.recording is None and recordings.pop(utterance.id, None):
+            if utterance.recording is None and utterance.id in recordings:
+                del recordings[utterance.id]
                 content[utterance.id] = digest(" ".join((utterance.text or "").lower().split()))
     left_out += [LeftOut(u.id, gone[u.id], u.part) for u in utterances if u.id in gone]
     utterances = [u for u in utterances if u.id not in gone]
