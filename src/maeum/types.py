@@ -56,8 +56,9 @@ class Utterance:
 
     ``label`` is what `LabelSet.encode` takes: a name, several names, or name -> value. ``end_s`` None means the
     recording's end. ``part`` is the official part (train, dev, test) where the corpus has one. ``session``: the
-    recording day or room that dialogues share. ``scales``: values beside the label, such as valence -> 2.5. ``notes``:
-    what the corpus has to say about it (a file that is missing).
+    recording day or room that dialogues share. ``scales``: values beside the label, such as valence -> 2.5.
+    ``other_labels``: labels of other kinds, such as sentiment -> positive. ``notes``: what the corpus has to say about
+    it (a file that is missing).
     """
 
     id: str
@@ -71,6 +72,7 @@ class Utterance:
     part: str | None = None
     session: str | None = None
     scales: Mapping[str, float] | None = None
+    other_labels: Mapping[str, str] | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -144,3 +145,71 @@ def make_turn() -> type[Turn]:
 def iemocap_dialogues() -> Dialogues:
     """`DIALOGUES`."""
     return DIALOGUES
+
+
+#: Of a miniature MELD: part -> its lines as (dialogue, utterance, words, speaker, emotion, sentiment, start, end).
+MELD_LINES: Mapping[str, Sequence[tuple[int, int, str, str, str, str, str, str]]] = {
+    "train": (
+        (0, 0, "Oh my God, he\u2019s lost it.", "Phoebe", "sadness", "negative", "00:20:57,256", "00:21:00,049"),
+        (0, 1, "What?", "Monica", "surprise", "negative", "00:21:01,927", "00:21:03,261"),
+        (53, 0, "Hi!", "Joey", "joy", "positive", "00:20:42,741", "00:20:45,159"),
+        (125, 3, "Oh, no-no-no, see, \u201c17\u201d minutes.", "Ross", "neutral", "neutral", "00:02:42,287", "00:02:48,021"),
+    ),
+    "dev": (
+        (52, 2, "Come on in.", "Chandler", "neutral", "neutral", "00:20:42,741", "00:20:45,159"),
+        (110, 7, "Did they tell you anything?", "Phoebe", "neutral", "neutral", "00:07:11,764", "00:07:13,890"),
+    ),
+    "test": (
+        (0, 0, "Why do all you\u2019re coffee mugs have numbers?", "Mark", "surprise", "positive", "0:18:05,209", "0:18:09,1"),
+        (0, 1, "Oh. That\u2019s so Monica can keep track.", "Rachel", "disgust", "negative", "00:19:27,999", "00:19:10,1"),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_meld(make_media: Callable[..., Path], make_sine: Callable[..., Any]) -> Callable[..., Path]:
+    """A miniature MELD, made at a given folder as its authors distribute it, with the damage that they distribute.
+
+    The clip of train's dialogue 125 is cut short, dev's dialogue 110 lacks one, train's dialogue 53 and dev's dialogue
+    52 have the same, dev and test hold clips without a line; tables are in Windows-1252, as copies through Excel are.
+    """
+
+    def clip(path: Path, number: int, length_s: float) -> None:
+        level = 60 + 20 * number
+        frames = [np.full((64, 96, 3), level, np.uint8)] * round(10 * length_s)
+        sound = np.stack([make_sine(300 + 200 * number, length_s, 44_100)] * 2)
+        make_media(path, frames, codec="libx264", pix_fmt="yuv420p", sound=sound, rate_hz=44_100, audio_codec="aac",
+                   audio_format="fltp", layout="stereo")  # fmt: skip
+
+    def make(folder: Path, *, clips: bool = True) -> Path:
+        folder.mkdir(parents=True)
+        for part, lines in MELD_LINES.items():
+            header = (
+                "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+            )
+            rows = [
+                f'{number},"{words}",{who},{emotion},{sentiment},{dialogue},{utterance},6,24,"{start}","{end}"'
+                for number, (dialogue, utterance, words, who, emotion, sentiment, start, end) in enumerate(lines, 1)
+            ]
+            (folder / f"{part}_sent_emo.csv").write_bytes("\r\n".join([header, *rows, ""]).encode("cp1252"))
+        if not clips:
+            return folder
+        numbers = itertools.count()
+        places = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+        for part, place in places.items():
+            (folder / place).mkdir()
+            for dialogue, utterance, *_ in MELD_LINES[part]:
+                number = next(numbers)
+                clip(folder / place / f"dia{dialogue}_utt{utterance}.mp4", number, 1.0 + 0.5 * (number % 3))
+        train, dev, test = (folder / place for place in places.values())
+        broken = train / "dia125_utt3.mp4"
+        broken.write_bytes(broken.read_bytes()[:4000])
+        (dev / "dia110_utt7.mp4").unlink()
+        (dev / "dia52_utt2.mp4").write_bytes((train / "dia53_utt0.mp4").read_bytes())
+        clip(dev / "dia66_utt9.mp4", next(numbers), 1.0)
+        clip(test / "final_videos_testdia101_utt0.mp4", next(numbers), 1.0)
+        for place in (train, dev, test):
+            (place / "._dia0_utt0.mp4").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+        return folder
+
+    return make

@@ -15,6 +15,9 @@ from maeum.labels import EKMAN, LabelSet
 from maeum.registry import Registry
 from maeum.types import Modality, Utterance
 
+#: The beginning of what a checkout without Git LFS has in place of large files.
+_POINTER = b"version https://git-lfs.github.com/"
+
 #: The three parts of a corpus. Models are fitted on train, chosen and calibrated on dev, scored on test.
 PARTS = ("train", "dev", "test")
 
@@ -42,10 +45,12 @@ class Corpus(ABC):
     - ``speakers_disjoint``: no speaker may be in two parts; `maeum.corpora.splits.check_parts` holds it to that.
     - ``identity``: what makes two items the same: the ``media`` file, or the ``text``. Items that are in two parts are
       left out of the earlier one (train before dev before test), repeats inside train are left out. ``none`` where
-      equal content is not the same event, as with short lines of a dialogue.
+      equal content is not the same event, as with short lines of a dialogue. ``clip`` where lines are events, each
+      with a file of its own: of a file that is in two parts, the lines of the earlier one keep their words alone.
     - ``counts``: the official number of items of each part (``all`` where there are no parts).
     - ``label_counts``: the published number of items of each label.
     - ``scales``: what its items have beside their label.
+    - ``other_labels``: labels of other kinds that its items have, by kind; ``other_label_counts``: as published.
     - ``targets``: what is usually learned from it, by name; recipes may ask for one of them, or for another.
     """
 
@@ -56,10 +61,12 @@ class Corpus(ABC):
     modalities: ClassVar[tuple[Modality, ...]]
     faces: ClassVar[Literal["detect", "crops", "none"]] = "none"
     speakers_disjoint: ClassVar[bool] = False
-    identity: ClassVar[Literal["media", "text", "none"]] = "media"
+    identity: ClassVar[Literal["media", "text", "clip", "none"]] = "media"
     counts: ClassVar[Mapping[str, int]] = {}
     label_counts: ClassVar[Mapping[str, int]] = {}
     scales: ClassVar[LabelSet | None] = None
+    other_labels: ClassVar[Mapping[str, LabelSet]] = {}
+    other_label_counts: ClassVar[Mapping[str, Mapping[str, int]]] = {}
     targets: ClassVar[Mapping[str, Target]] = {}
     Options: ClassVar[type[Config]] = NoOptions
 
@@ -100,6 +107,21 @@ def make_corpus(name: str, options: Config | Mapping[str, Any] | None = None) ->
     return CORPORA[name](options)
 
 
+def hidden(path: Path) -> bool:
+    """Whether a file is one of those in which macOS keeps its own notes (``._name``, ``.DS_Store``)."""
+    return path.name.startswith(".")
+
+
+def absence(path: Path) -> str | None:
+    """Why there is nothing in a file, as happens to copies: it is missing, empty or a Git LFS pointer; None if not."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_POINTER))
+    except OSError:
+        return "is missing"
+    return "is empty" if not start else "is a Git LFS pointer, not the file" if start == _POINTER else None
+
+
 def named_files(source: Path, pattern: str, what: str, suffixes: tuple[str, ...]) -> list[Path]:
     """Files below a folder, sorted by name, so that the order does not depend on the disk.
 
@@ -114,7 +136,7 @@ def named_files(source: Path, pattern: str, what: str, suffixes: tuple[str, ...]
     """
     if not source.is_dir():
         raise CorpusError("no such folder", item=source, remedy=f"Give the folder that holds {what}.")
-    found = [p for p in source.rglob(pattern) if p.suffix.lower() in suffixes and p.is_file()]
+    found = [p for p in source.rglob(pattern) if p.suffix.lower() in suffixes and p.is_file() and not hidden(p)]
     if not found:
         raise CorpusError(f"holds no file like {what}", item=source, remedy="Give the folder of the unpacked corpus.")
     return sorted(found, key=lambda p: (p.name, str(p)))

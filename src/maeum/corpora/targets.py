@@ -15,20 +15,25 @@ class Target(Config):
     """Classes or scales made from what a store keeps of each item.
 
     labels: names of the classes, in their order. merge: label of the store -> the class it counts as, such as
-    ``{excitement: happiness}``. Labels that are neither are not part of the target. scales: instead of classes, values
-    such as valence.
+    ``{excitement: happiness}``. Labels that are neither are not part of the target. of: which of an item's labels are
+    meant: the one it goes by when None, or one of another kind, such as ``sentiment``. scales: instead of classes,
+    values such as valence.
     """
 
     labels: tuple[str, ...] = ()
     merge: dict[str, str] = Field(default_factory=dict)
+    of: str | None = Field(default=None, exclude_if=lambda of: of is None)
     scales: tuple[str, ...] = ()
 
-    def label_set(self, labels: LabelSet, scales: LabelSet | None) -> LabelSet:
+    def label_set(
+        self, labels: LabelSet, scales: LabelSet | None, others: Mapping[str, LabelSet] | None = None
+    ) -> LabelSet:
         """The label set of what is learned.
 
         Args:
             labels: what the store's labels are.
             scales: its scales; None where it has none.
+            others: its labels of other kinds, by kind.
 
         Raises:
             ConfigError: when classes and scales are asked for at once, or neither, or something that is not there.
@@ -43,6 +48,12 @@ class Target(Config):
                 raise ConfigError(f"the store has no scale {missing[0]!r}",
                                   remedy=f"Its scales: {', '.join(known) or 'none'}.")  # fmt: skip
             return LabelSet(self.scales, "dimensional", tuple(known[name] for name in self.scales))
+        if self.of is not None:
+            if self.of not in (others or {}):
+                raise ConfigError(f"the store has no labels of the kind {self.of!r}",
+                                  remedy=f"Its other kinds: {', '.join(others or {}) or 'none'}.")  # fmt: skip
+            assert others is not None
+            labels = others[self.of]
         if labels.task == "dimensional":
             raise ConfigError("the store has scales, not labels", remedy=f"Its scales: {', '.join(labels.names)}.")
         for name in (*self.merge, *(n for n in self.labels if n not in self.merge.values())):

@@ -126,7 +126,7 @@ class StoreDataset(ClipDataset):
         self.target = None if target is None else self.store.target(target)
         own = self.store.label_set
         if self.target is not None:
-            own = self.target.label_set(own, self.store.scales)
+            own = self.target.label_set(own, self.store.scales, self.store.other_labels)
             if label_set is not None:
                 _check_target(own, label_set, self.store)
         self.label_set = label_set or own
@@ -144,7 +144,8 @@ class StoreDataset(ClipDataset):
                 continue
             wanted, reason = self._target(row)
             if labelled and wanted is None and reason is None:
-                reason = "has no label"
+                kind = None if self.target is None else self.target.of
+                reason = "has no label" if kind is None else f"has no label of the kind {kind}"
             if reason is not None:
                 left_out.append(LeftOut(row["id"], reason))
                 continue
@@ -159,6 +160,8 @@ class StoreDataset(ClipDataset):
 
     def _target(self, row: dict[str, Any]) -> tuple[Tensor | None, str | None]:
         label = None if row["label"] is None else json.loads(row["label"])
+        if self.target is not None and self.target.of is not None:
+            label = json.loads(row["other_labels"] or "{}").get(self.target.of)
         if self.target is not None and self.target.scales:
             return self._scales(json.loads(row["scales"]) if row["scales"] is not None else label)
         if label is None:

@@ -114,6 +114,7 @@ class ShardWriter:
             "session": utterance.session,
             "scales": None if utterance.scales is None else json.dumps(dict(utterance.scales)),
             "media": _media(utterance),
+            "other_labels": None if utterance.other_labels is None else json.dumps(dict(utterance.other_labels)),
             "content": item.content,
             "notes": list(item.notes),
             "provenance": json.dumps(dict(item.provenance), sort_keys=True) if item.provenance else None,

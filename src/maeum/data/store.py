@@ -53,10 +53,11 @@ _SCHEMA = pa.schema(
         ("pieces_offset", pa.int64()), ("pieces_count", pa.int32()), ("pieces_crc", pa.uint32()),
         ("pieces_dtype", pa.string()),
         ("session", pa.string()), ("scales", pa.string()), ("media", pa.string()),
+        ("other_labels", pa.string()),
     ]
 )  # fmt: skip
 #: Columns that stores of earlier versions lack; nothing is known of them there.
-_LATER = ("session", "scales", "media")
+_LATER = ("session", "scales", "media", "other_labels")
 
 
 def digest(*parts: object) -> str:
@@ -253,6 +254,12 @@ class Store:
         """What its items have beside their label; None where there is nothing."""
         scales = self.manifest.get("scales")
         return None if scales is None else LabelSet.from_dict(scales)
+
+    @property
+    def other_labels(self) -> dict[str, LabelSet]:
+        """The labels of other kinds that its items have, by kind."""
+        kinds: Mapping[str, Any] = self.manifest.get("other_labels", {})
+        return {kind: LabelSet.from_dict(labels) for kind, labels in kinds.items()}
 
     def target(self, target: str | Target) -> Target:
         """One of its targets by name (a target is given back as it is); raises ConfigError on an unknown one."""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -23,15 +23,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from maeum import __version__
 from maeum.config import Config
 from maeum.corpora import make_corpus
-from maeum.corpora.base import Corpus, LeftOut
+from maeum.corpora.base import PARTS, Corpus, LeftOut
 from maeum.corpora.splits import check_parts, repeats
 from maeum.corpora.targets import Target
 from maeum.data.decode import DecodeConfig, Decoder, content_hash
-from maeum.data.store import StoreWriter, digest, write_shard
+from maeum.data.store import Store, StoreWriter, digest, write_shard
 from maeum.errors import CorpusError, StoreError
 from maeum.experiments.collage import CollageOptions, prepare_collage
 from maeum.types import Modality, Recording, Utterance
 
+#: How many of a kind a report names.
+_EXAMPLES = 3
 _ITEMS_PER_SHARD = {"text": 4096, "crops": 2048, "media": 64}
 
 
@@ -52,7 +54,9 @@ class PrepareReport:
     """What `prepare` did.
 
     account: the manifest's counts. reused: shards that were there already. reasons: why items are left out, and how
-    many. label_counts: of a corpus with published counts, label -> ``found`` in the source and ``published``.
+    many. label_counts: of a corpus with published counts, label -> ``found`` in the source and ``published``;
+    other_label_counts: the same of labels of other kinds, by kind. words_only: of a corpus with media, items that have
+    none that can be used, and their notes.
     """
 
     store: Path
@@ -66,6 +70,8 @@ class PrepareReport:
     modalities: tuple[Modality, ...] = ()
     targets: Mapping[str, Target] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    other_label_counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
+    words_only: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The report in words, a line each."""
@@ -80,6 +86,9 @@ class PrepareReport:
         out += [f"  left out: {count} x {reason}" for reason, count in self.reasons.items()]
         if account["with_notes"]:
             out.append(f"  {account['with_notes']} items carry notes (missing modality, damaged file); see the index")
+        if self.words_only:
+            first = [f"{id} ({notes})" for id, notes in list(self.words_only.items())[:_EXAMPLES]]
+            out.append(f"  {len(self.words_only)} items have words only, such as {', '.join(first)}")
         out += [f"  note: {note}" for note in self.notes]
         if self.shards:
             out.append(f"  {self.shards} shards, {self.reused} of them were there already")
@@ -90,9 +99,10 @@ class PrepareReport:
         """Of each target with classes, how many items the source has of how many were published."""
         out = []
         for name, target in self.targets.items():
-            if self.label_counts and target.labels:
+            known = self.label_counts if target.of is None else self.other_label_counts.get(target.of, {})
+            if known and target.labels:
                 found, published = (
-                    target.counts({label: counts[what] for label, counts in self.label_counts.items()})
+                    target.counts({label: counts[what] for label, counts in known.items()})
                     for what in ("found", "published")
                 )
                 each = ", ".join(f"{label} {found[label]} / {published[label]}" for label in target.labels)
@@ -149,9 +159,10 @@ def prepare(
     with StoreWriter(folder, made_from, restart=restart) as writer:
         with _bar(console) as bar:
             utterances, content, left_out = _select(corpus, source, settings.limit, bar)
-            plan = _plan(corpus, utterances, content, writer)
+            modalities = _modalities(corpus, utterances)
+            plan = _plan(corpus, modalities, utterances, content, writer)
             missing = [(path, items) for path, items in plan if not writer.has(path)]
-            decoder = Decoder(settings.decode, corpus.faces, corpus.modalities)
+            decoder = Decoder(settings.decode, corpus.faces, modalities)
             task = bar.add_task("decode", total=len(utterances))
             bar.advance(task, len(utterances) - sum(len(items) for _, items in missing))
             _make(missing, decoder, content, workers, lambda count: bar.advance(task, count))
@@ -163,13 +174,18 @@ def prepare(
                 "title": corpus.title,
                 "licence": corpus.licence,
                 "citation": corpus.citation,
-                "modalities": list(corpus.modalities),
-                "faces": corpus.faces,
+                "modalities": list(modalities),
+                "faces": corpus.faces if "faces" in modalities else "none",
                 "shared_speakers": not corpus.speakers_disjoint,
                 "label_set": corpus.label_set.to_dict(),
                 "scales": None if corpus.scales is None else corpus.scales.to_dict(),
                 "targets": {name: target.model_dump(mode="json") for name, target in corpus.targets.items()},
-                "label_counts": _label_counts(corpus, utterances),
+                "other_labels": {kind: labels.to_dict() for kind, labels in corpus.other_labels.items()},
+                "label_counts": _label_counts(corpus.label_counts, [u.label for u in utterances]),
+                "other_label_counts": {
+                    kind: _label_counts(counts, [(u.other_labels or {}).get(kind) for u in utterances])
+                    for kind, counts in corpus.other_label_counts.items()
+                },
                 "source": str(source),
                 "versions": _versions(),
                 "notes": notes,
@@ -196,7 +212,19 @@ def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: 
         modalities=tuple(manifest["modalities"]),
         targets={name: Target.parse(target) for name, target in manifest.get("targets", {}).items()},
         label_counts=manifest.get("label_counts", {}),
+        other_label_counts=manifest.get("other_label_counts", {}),
+        words_only=_words_only(folder, manifest),
     )
+
+
+def _words_only(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
+    if tuple(manifest["modalities"]) == ("text",):
+        return {}
+    return {
+        row["id"]: "; ".join(row["notes"])
+        for row in Store(folder).rows
+        if row["notes"] and not row["faces_count"] and not row["pieces_count"]
+    }
 
 
 def _select(
@@ -238,6 +266,12 @@ def _select(
         gone = repeats(utterances, recordings)
     elif corpus.identity == "text":
         gone = repeats(utterances, content)
+    elif corpus.identity == "clip":
+        utterances = _one_part_each(utterances, recordings)
+        for utterance in utterances:
+            if utterance.recording is None and utterance.id in recordings:
+                del recordings[utterance.id]
+                content[utterance.id] = digest(" ".join((utterance.text or "").lower().split()))
     left_out += [LeftOut(u.id, gone[u.id], u.part) for u in utterances if u.id in gone]
     utterances = [u for u in utterances if u.id not in gone]
     if not utterances:
@@ -245,6 +279,31 @@ def _select(
         raise CorpusError(f"holds nothing that can be used{why}", item=source)
     check_parts(utterances, recordings, speakers=corpus.speakers_disjoint)
     return utterances, content, left_out
+
+
+def _one_part_each(utterances: Sequence[Utterance], recordings: Mapping[str, str]) -> list[Utterance]:
+    """The utterances, without the files that a later part has too."""
+    last: dict[str, Utterance] = {}
+    for utterance in utterances:
+        if (key := recordings.get(utterance.id)) is not None:
+            known = last.setdefault(key, utterance)
+            if PARTS.index(utterance.part or "train") > PARTS.index(known.part or "train"):
+                last[key] = utterance
+    kept = []
+    for utterance in utterances:
+        other = last.get(recordings.get(utterance.id, ""), utterance)
+        if other.part != utterance.part:
+            note = f"no clip: its file is the same as that of {other.id}"
+            utterance = replace(utterance, recording=None, start_s=0.0, end_s=None, notes=(*utterance.notes, note))
+        kept.append(utterance)
+    return kept
+
+
+def _modalities(corpus: Corpus, utterances: Sequence[Utterance]) -> tuple[Modality, ...]:
+    """What the store may hold: of a source without media, the words alone."""
+    if any(u.recording is not None for u in utterances):
+        return corpus.modalities
+    return tuple(m for m in corpus.modalities if m == "text")
 
 
 def _which(recording: Recording | None) -> list[object]:
@@ -256,10 +315,14 @@ def _which(recording: Recording | None) -> list[object]:
 
 
 def _plan(
-    corpus: Corpus, utterances: Sequence[Utterance], content: Mapping[str, str], writer: StoreWriter
+    corpus: Corpus,
+    modalities: tuple[Modality, ...],
+    utterances: Sequence[Utterance],
+    content: Mapping[str, str],
+    writer: StoreWriter,
 ) -> list[tuple[Path, list[Utterance]]]:
     """Which shard holds which utterances. A shard is named by everything that its bytes depend on."""
-    kind = "text" if corpus.modalities == ("text",) else "crops" if corpus.faces == "crops" else "media"
+    kind = "text" if modalities == ("text",) else "crops" if corpus.faces == "crops" else "media"
     size = _ITEMS_PER_SHARD[kind]
     plan = []
     for first in range(0, len(utterances), size):
@@ -272,7 +335,7 @@ def _key(u: Utterance) -> str:
     """What an item's bytes depend on besides the content of its files."""
     known = (u.id, u.part, u.label, u.text, u.speaker, u.dialogue, u.start_s, u.end_s)
     # Only where it is there: shards of earlier versions keep their names.
-    later = {"session": u.session, "scales": u.scales, "notes": u.notes or None}
+    later = {"session": u.session, "scales": u.scales, "other_labels": u.other_labels, "notes": u.notes or None}
     given = {name: value for name, value in later.items() if value is not None}
     return digest(*known, given) if given else digest(*known)
 
@@ -321,17 +384,27 @@ def _remarks(corpus: Corpus, utterances: Sequence[Utterance], left_out: Sequence
     items: list[Utterance | LeftOut] = [*utterances, *left_out]
     counts = Counter(item.part or "none" for item in items)
     counts["all"] = len(items)
-    return [
+    short = [
         f"{'the source' if part == 'all' else part} has {counts[part]} items; the corpus is distributed with {official}"
         for part, official in corpus.counts.items()
         if counts[part] != official
     ]
+    parts: dict[str, set[str | None]] = {}
+    for utterance in utterances:
+        if utterance.speaker is not None:
+            parts.setdefault(utterance.speaker, set()).add(utterance.part)
+    shared = sorted(speaker for speaker, where in parts.items() if len(where) > 1)
+    if shared:
+        named = ", ".join(shared[:_EXAMPLES])
+        short.append(f"{len(shared)} speakers are in more than one part, such as {named}; scores do not show how well "
+                     "a model does on people it has not met")  # fmt: skip
+    return short
 
 
-def _label_counts(corpus: Corpus, utterances: Sequence[Utterance]) -> dict[str, dict[str, int]]:
+def _label_counts(published: Mapping[str, int], labels: Sequence[object]) -> dict[str, dict[str, int]]:
     """Label -> how many items the source has, and how many were published."""
-    found = Counter(u.label for u in utterances if isinstance(u.label, str))
-    return {label: {"found": found[label], "published": count} for label, count in corpus.label_counts.items()}
+    found = Counter(label for label in labels if isinstance(label, str))
+    return {label: {"found": found[label], "published": count} for label, count in published.items()}
 
 
 #: Beginnings of reasons that go on with what is particular to one item.

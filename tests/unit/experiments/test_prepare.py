@@ -251,11 +251,12 @@ KILLS = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("corpus", ["folder", "iemocap"])
+@pytest.mark.parametrize("corpus", ["folder", "iemocap", "meld"])
 def test_killed_at_every_point_and_resumed(
-    corpus: str, recordings: Path, tmp_path: Path, make_iemocap: Callable[..., Path]
+    corpus: str, recordings: Path, tmp_path: Path, request: pytest.FixtureRequest
 ):
-    source = recordings if corpus == "folder" else make_iemocap(tmp_path / "iemocap")
+    makers = {"iemocap": "make_iemocap", "meld": "make_meld"}
+    source = recordings if corpus == "folder" else request.getfixturevalue(makers[corpus])(tmp_path / corpus)
     done = subprocess.run(
         [sys.executable, "-c", KILLS, corpus, str(source), str(tmp_path)], capture_output=True, text=True, check=False
     )
