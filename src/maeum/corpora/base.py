@@ -35,7 +35,7 @@ class NoOptions(Config):
 class Corpus(ABC):
     """One corpus: where its files are, what its labels mean, which part each utterance belongs to.
 
-    A subclass says what it is in class variables and yields its items in `items`; it opens no media.
+    A subclass says what it is in class variables and yields its items in `items`; it decodes no media.
 
     - ``faces``: ``detect`` where faces have to be found in pictures, ``crops`` where the images are faces already,
       ``none`` without pictures.
@@ -45,6 +45,7 @@ class Corpus(ABC):
       equal content is not the same event, as with short lines of a dialogue.
     - ``counts``: the official number of items of each part (``all`` where there are no parts).
     - ``label_counts``: the published number of items of each label.
+    - ``used_counts``: the published number of items of each part that can be used.
     - ``scales``: what its items have beside their label.
     - ``targets``: what is usually learned from it, by name; recipes may ask for one of them, or for another.
     """
@@ -59,6 +60,7 @@ class Corpus(ABC):
     identity: ClassVar[Literal["media", "text", "none"]] = "media"
     counts: ClassVar[Mapping[str, int]] = {}
     label_counts: ClassVar[Mapping[str, int]] = {}
+    used_counts: ClassVar[Mapping[str, int]] = {}
     scales: ClassVar[LabelSet | None] = None
     targets: ClassVar[Mapping[str, Target]] = {}
     Options: ClassVar[type[Config]] = NoOptions

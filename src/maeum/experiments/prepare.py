@@ -53,6 +53,7 @@ class PrepareReport:
 
     account: the manifest's counts. reused: shards that were there already. reasons: why items are left out, and how
     many. label_counts: of a corpus with published counts, label -> ``found`` in the source and ``published``.
+    used_counts: part -> published number of usable items.
     """
 
     store: Path
@@ -66,6 +67,7 @@ class PrepareReport:
     modalities: tuple[Modality, ...] = ()
     targets: Mapping[str, Target] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    used_counts: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The report in words, a line each."""
@@ -87,8 +89,12 @@ class PrepareReport:
         return out
 
     def _published(self) -> list[str]:
-        """Of each target with classes, how many items the source has of how many were published."""
+        """How many items there are of how many were published: of each part, and of each target with classes."""
         out = []
+        if self.used_counts:
+            used = self.account["parts"]
+            each = ", ".join(f"{part} {used.get(part, 0)} / {count}" for part, count in self.used_counts.items())
+            out.append(f"  used / published: {each}; in all {self.account['used']} / {sum(self.used_counts.values())}")
         for name, target in self.targets.items():
             if self.label_counts and target.labels:
                 found, published = (
@@ -170,6 +176,7 @@ def prepare(
                 "scales": None if corpus.scales is None else corpus.scales.to_dict(),
                 "targets": {name: target.model_dump(mode="json") for name, target in corpus.targets.items()},
                 "label_counts": _label_counts(corpus, utterances),
+                "used_counts": dict(corpus.used_counts),
                 "source": str(source),
                 "versions": _versions(),
                 "notes": notes,
@@ -196,6 +203,7 @@ def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: 
         modalities=tuple(manifest["modalities"]),
         targets={name: Target.parse(target) for name, target in manifest.get("targets", {}).items()},
         label_counts=manifest.get("label_counts", {}),
+        used_counts=manifest.get("used_counts", {}),
     )
 
 
@@ -335,7 +343,8 @@ def _label_counts(corpus: Corpus, utterances: Sequence[Utterance]) -> dict[str, 
 
 
 #: Beginnings of reasons that go on with what is particular to one item.
-_KINDS = ("the same as", "copies of the same item carry different labels", "several labels", "no such file")
+_KINDS = ("the same as", "copies of the same item carry different labels", "several labels", "no such file",
+          "misaligned times", "missing video", "missing sound")  # fmt: skip
 
 
 def _reasons(left_out: Sequence[LeftOut]) -> dict[str, int]:

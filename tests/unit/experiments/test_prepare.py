@@ -251,11 +251,12 @@ KILLS = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("corpus", ["folder", "iemocap"])
+@pytest.mark.parametrize("corpus", ["folder", "iemocap", "mosei"])
 def test_killed_at_every_point_and_resumed(
-    corpus: str, recordings: Path, tmp_path: Path, make_iemocap: Callable[..., Path]
+    corpus: str, recordings: Path, tmp_path: Path, make_iemocap: Callable[..., Path], make_mosei: Callable[..., Path]
 ):
-    source = recordings if corpus == "folder" else make_iemocap(tmp_path / "iemocap")
+    made = {"folder": lambda _: recordings, "iemocap": make_iemocap, "mosei": make_mosei}
+    source = made[corpus](tmp_path / corpus)
     done = subprocess.run(
         [sys.executable, "-c", KILLS, corpus, str(source), str(tmp_path)], capture_output=True, text=True, check=False
     )
