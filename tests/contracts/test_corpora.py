@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import av
 import pytest
 
 from maeum.corpora import CORPORA, LeftOut, make_corpus
@@ -62,6 +65,24 @@ def _iemocap(folder: Path) -> Path:
     return folder
 
 
+def _mosei(folder: Path) -> Path:
+    columns = "Input.VIDEO_ID,Input.CLIP,Answer.anger,Answer.disgust,Answer.fear,Answer.happiness,Answer.sadness"
+    rows = [f"{columns},Answer.surprise,Answer.sentiment"]
+    for part in PARTS:
+        with av.open(str(folder / f"-{part}.mp4"), "w") as out:
+            stream: Any = out.add_stream("mpeg4", rate=10)
+            stream.width = stream.height = 16
+            for _ in range(20):
+                out.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
+            out.mux(stream.encode(None))
+        shutil.copy(folder / f"-{part}.mp4", folder / f"-{part}.wav")
+        (folder / f"-{part}_0.txt").write_text(f"-{part}___0___0.0___1.5___No.\n-{part}___1___3.0___1.0___Yes.\n")
+        (folder / f"{part}.txt").write_text(f"-{part}\n")
+        rows.append(f"-{part},0,0,0,0,1,0,0,2")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return folder
+
+
 def _folder(folder: Path) -> Path:
     rows = "".join(f",some words {i},{'happy' if i else 'sad'},s{i},{part}\n" for i, part in enumerate(PARTS))
     (folder / "items.csv").write_text("path,text,label,speaker,part\n" + rows)
@@ -70,7 +91,7 @@ def _folder(folder: Path) -> Path:
 
 MADE: dict[str, Callable[[Path], Path]] = {
     "ravdess": _ravdess, "emodb": _emodb, "fer2013": _fer2013, "goemotions": _goemotions, "meld": _meld,
-    "iemocap": _iemocap, "folder": _folder,
+    "iemocap": _iemocap, "mosei": _mosei, "folder": _folder,
 }  # fmt: skip
 
 

@@ -153,15 +153,18 @@ MELD_LINES: Mapping[str, Sequence[tuple[int, int, str, str, str, str, str, str]]
         (0, 0, "Oh my God, he\u2019s lost it.", "Phoebe", "sadness", "negative", "00:20:57,256", "00:21:00,049"),
         (0, 1, "What?", "Monica", "surprise", "negative", "00:21:01,927", "00:21:03,261"),
         (53, 0, "Hi!", "Joey", "joy", "positive", "00:20:42,741", "00:20:45,159"),
-        (125, 3, "Oh, no-no-no, see, \u201c17\u201d minutes.", "Ross", "neutral", "neutral", "00:02:42,287", "00:02:48,021"),
+        (125, 3, "Oh, no-no-no, see, \u201c17\u201d minutes.",
+         "Ross", "neutral", "neutral", "00:02:42,287", "00:02:48,021"),
     ),
     "dev": (
         (52, 2, "Come on in.", "Chandler", "neutral", "neutral", "00:20:42,741", "00:20:45,159"),
         (110, 7, "Did they tell you anything?", "Phoebe", "neutral", "neutral", "00:07:11,764", "00:07:13,890"),
     ),
     "test": (
-        (0, 0, "Why do all you\u2019re coffee mugs have numbers?", "Mark", "surprise", "positive", "0:18:05,209", "0:18:09,1"),
-        (0, 1, "Oh. That\u2019s so Monica can keep track.", "Rachel", "disgust", "negative", "00:19:27,999", "00:19:10,1"),
+        (0, 0, "Why do all you\u2019re coffee mugs have numbers?",
+         "Mark", "surprise", "positive", "0:18:05,209", "0:18:09,1"),
+        (0, 1, "Oh. That\u2019s so Monica can keep track.",
+         "Rachel", "disgust", "negative", "00:19:27,999", "00:19:10,1"),
     ),
 }  # fmt: skip
 
@@ -213,3 +216,97 @@ def make_meld(make_media: Callable[..., Path], make_sine: Callable[..., Any]) ->
         return folder
 
     return make
+
+
+#: video -> length in seconds, and the lines of its transcript to the letter.
+MOSEI_VIDEOS: Mapping[str, tuple[float, str]] = {
+    "-3g5yACwYnA": (
+        9.0,
+        "-3g5yACwYnA___10___6.5___8.25___He said ___nothing___ of it: \"Why?\"\n"
+        "-3g5yACwYnA___2___-0.457596371882___2.25___Key Polymer, I love it.\n"
+        "-3g5yACwYnA___3___2.0___3.5___We are huge\n"
+        "-3g5yACwYnA___4___3.5___5.0___\n"
+        "-3g5yACwYnA___5___5.0___6.5___Nobody rated this.\n",
+    ),
+    "100178": (
+        6.0,
+        "100178___0___0.0124716553288___1.5___What a mess.\r\n"
+        "100178___1___3.0___1.5___It runs backwards.\r\n"
+        "100178___2___4.0___6.3___It ends a little late.\r\n"
+        "100178___3___40.0___42.0___It is somewhere else.\r\n"
+        "this line lost its times\r\n",
+    ),
+    "a___bC-d_12": (4.0, "a___bC-d_12___0___0.5___2.0___Oh.\na___bC-d_12___1___nan___2.0___Hm.\n"),
+    "zzMissing00": (0.0, "zzMissing00___0___0.5___2.0___The video was taken down.\n"),
+}  # fmt: skip
+#: Table -> its rows: annotator, video, clip, then anger, disgust, fear, happiness, sadness, surprise, sentiment.
+MOSEI_TABLES: Mapping[str, Sequence[str]] = {
+    "5000_batch_raw.csv": (
+        "A1,-3g5yACwYnA,2,0,0,0,2,0,0,2",
+        "A2,-3g5yACwYnA,2,0,0,0,1,0,1,1",
+        "A3,-3g5yACwYnA,2,0,0,0,0,0,0,0",
+        "A1,-3g5yACwYnA,3,0,0,0,0,0,0,0",
+        "A2,-3g5yACwYnA,3,0,,0,0,0,0,",
+        "A3,-3g5yACwYnA,3,,,,,,,-1",
+        "A1,-3g5yACwYnA,4,1,0,0,0,0,0,-1",
+        "A1,videos/set1/-3g5yACwYnA,10,1,0,0,1,0,0,-3",
+        "A2,videos/set1/-3g5yACwYnA,10,2,3,0,0,0,0,-2",
+        "A3,videos/set1/-3g5yACwYnA,10,1,0,0,0,0,0,-3",
+        "A1,-3g5yACwYnA,77,0,0,0,3,0,0,3",
+        "A1,a___bC-d_12,0,,,,,,,",
+        "A2,a___bC-d_12,0,0,0,0,0,0,3,1",
+        "A1,a___bC-d_12,1,0,0,0,0,0,3,1",
+        "A1,zzMissing00,0,0,0,1,0,0,0,0",
+        "A4,,0,0,0,1,0,0,0,0",
+    ),
+    "pom_extra_sqa_mono_results.csv": (
+        "B1,100178.0,0.0,0,0,1,0,2,0,-1",
+        "B2,100178.0,0.0,0,0,0,0,1,0,-2",
+        "B1,100178.0,1.0,0,0,0,0,1,0,0",
+        "B1,100178.0,2.0,0,0,0,0,0,0,0",
+        "B1,100178.0,3.0,0,0,0,0,0,0,0",
+    ),
+    # A batch that is distributed twice.
+    "saved_5000_batch_raw.csv": ("A1,-3g5yACwYnA,2,0,0,0,2,0,0,2", "A3,-3g5yACwYnA,2,0,0,0,0,0,0,0"),
+}
+MOSEI_LISTS = {"train": "-3g5yACwYnA\n", "valid": "100178\n", "test": "a___bC-d_12\nzzMissing00\n"}
+
+
+@pytest.fixture(scope="session")
+def make_mosei(make_media: Callable[..., Path], make_grey_frames: Callable[..., Any]) -> Callable[..., Path]:
+    """Writes a source for `maeum prepare mosei`, with the damage that copies of it have.
+
+    A video's grey is 40, and 20 levels more each second; its sound is a sine of 400 Hz.
+    """
+
+    def write(folder: Path, *, media: bool = True, annotators: bool = True, lists: bool = True) -> Path:
+        def text(place: str, content: str) -> None:
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_bytes(content.encode())
+
+        emotions = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+        answers = [f"Answer.{name}" for name in (*emotions, "sentiment")]
+        for name, rows in MOSEI_TABLES.items():
+            table = [["HITId", "AssignmentId", "Input.VIDEO_ID", "Input.CLIP", *answers]]
+            for row in rows:
+                annotator, video, clip, *values = row.split(",")
+                table.append(["H", f"{annotator} {video} {clip}", video, clip, *values])
+            cells = [line if annotators else [line[0], *line[2:]] for line in table]
+            text(f"Raw/Labels/{name}", "\ufeff" + "".join(",".join(line) + "\r\n" for line in cells))
+        for video, (length_s, lines) in MOSEI_VIDEOS.items():
+            text(f"Raw/Transcript/Segmented/Combined/{video}.txt", lines)
+            text(f"Raw/Transcript/Full/Combined/{video}.txt", "All that was said.\n")
+            if media and length_s:
+                place = folder / "Raw/Videos/Full/Combined"
+                place.mkdir(parents=True, exist_ok=True)
+                levels = [40 + 2 * i for i in range(round(10 * length_s))]
+                pictures = make_grey_frames(levels, 64, 64)
+                make_media(place / f"{video}.mp4", pictures, codec="mpeg4", pix_fmt="yuv420p")
+                write_wav(folder / f"Raw/Audio/Full/WAV_16000/{video}.wav", length_s, 400)
+        # A clip that was cut out, under the name of a video that is not there.
+        text("Raw/Videos/Segmented/Combined/zzMissing00.mp4", "a clip")
+        for part, ids in MOSEI_LISTS.items() if lists else ():
+            text(f"folds/{part}.txt", ids)
+        return folder
+
+    return write

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maeum.corpora import emodb, fer2013, folder, goemotions, iemocap, meld, ravdess
+from maeum.corpora import emodb, fer2013, folder, goemotions, iemocap, meld, mosei, ravdess
 from maeum.corpora.base import CORPORA, Corpus, LeftOut, make_corpus
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "iemocap",
     "make_corpus",
     "meld",
+    "mosei",
     "ravdess",
 ]

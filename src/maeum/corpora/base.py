@@ -38,7 +38,7 @@ class NoOptions(Config):
 class Corpus(ABC):
     """One corpus: where its files are, what its labels mean, which part each utterance belongs to.
 
-    A subclass says what it is in class variables and yields its items in `items`; it opens no media.
+    A subclass says what it is in class variables and yields its items in `items`; it decodes no media.
 
     - ``faces``: ``detect`` where faces have to be found in pictures, ``crops`` where the images are faces already,
       ``none`` without pictures.
@@ -49,6 +49,7 @@ class Corpus(ABC):
       with a file of its own: of a file that is in two parts, the lines of the earlier one keep their words alone.
     - ``counts``: the official number of items of each part (``all`` where there are no parts).
     - ``label_counts``: the published number of items of each label.
+    - ``used_counts``: the published number of items of each part that can be used.
     - ``scales``: what its items have beside their label.
     - ``other_labels``: labels of other kinds that its items have, by kind; ``other_label_counts``: as published.
     - ``targets``: what is usually learned from it, by name; recipes may ask for one of them, or for another.
@@ -64,6 +65,7 @@ class Corpus(ABC):
     identity: ClassVar[Literal["media", "text", "clip", "none"]] = "media"
     counts: ClassVar[Mapping[str, int]] = {}
     label_counts: ClassVar[Mapping[str, int]] = {}
+    used_counts: ClassVar[Mapping[str, int]] = {}
     scales: ClassVar[LabelSet | None] = None
     other_labels: ClassVar[Mapping[str, LabelSet]] = {}
     other_label_counts: ClassVar[Mapping[str, Mapping[str, int]]] = {}

@@ -56,7 +56,7 @@ class PrepareReport:
     account: the manifest's counts. reused: shards that were there already. reasons: why items are left out, and how
     many. label_counts: of a corpus with published counts, label -> ``found`` in the source and ``published``;
     other_label_counts: the same of labels of other kinds, by kind. words_only: of a corpus with media, items that have
-    none that can be used, and their notes.
+    none that can be used, and their notes. used_counts: part -> published number of usable items.
     """
 
     store: Path
@@ -72,6 +72,7 @@ class PrepareReport:
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     other_label_counts: Mapping[str, Mapping[str, Mapping[str, int]]] = field(default_factory=dict)
     words_only: Mapping[str, str] = field(default_factory=dict)
+    used_counts: Mapping[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The report in words, a line each."""
@@ -96,8 +97,12 @@ class PrepareReport:
         return out
 
     def _published(self) -> list[str]:
-        """Of each target with classes, how many items the source has of how many were published."""
+        """How many items there are of how many were published: of each part, and of each target with classes."""
         out = []
+        if self.used_counts:
+            used = self.account["parts"]
+            each = ", ".join(f"{part} {used.get(part, 0)} / {count}" for part, count in self.used_counts.items())
+            out.append(f"  used / published: {each}; in all {self.account['used']} / {sum(self.used_counts.values())}")
         for name, target in self.targets.items():
             known = self.label_counts if target.of is None else self.other_label_counts.get(target.of, {})
             if known and target.labels:
@@ -186,6 +191,7 @@ def prepare(
                     kind: _label_counts(counts, [(u.other_labels or {}).get(kind) for u in utterances])
                     for kind, counts in corpus.other_label_counts.items()
                 },
+                "used_counts": dict(corpus.used_counts),
                 "source": str(source),
                 "versions": _versions(),
                 "notes": notes,
@@ -214,6 +220,7 @@ def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: 
         label_counts=manifest.get("label_counts", {}),
         other_label_counts=manifest.get("other_label_counts", {}),
         words_only=_words_only(folder, manifest),
+        used_counts=manifest.get("used_counts", {}),
     )
 
 
@@ -408,7 +415,8 @@ def _label_counts(published: Mapping[str, int], labels: Sequence[object]) -> dic
 
 
 #: Beginnings of reasons that go on with what is particular to one item.
-_KINDS = ("the same as", "copies of the same item carry different labels", "several labels", "no such file")
+_KINDS = ("the same as", "copies of the same item carry different labels", "several labels", "no such file",
+          "misaligned times", "missing video", "missing sound")  # fmt: skip
 
 
 def _reasons(left_out: Sequence[LeftOut]) -> dict[str, int]:
