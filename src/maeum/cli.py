@@ -277,6 +277,33 @@ def train(
 
 
 @app.command()
+def compare(
+    comparisons: Annotated[
+        list[Path], typer.Argument(help="Networks to compare on a corpus, YAML or JSON.", readable=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the runs.")],
+    page: Annotated[Path | None, typer.Option(help="Write the table, Markdown, to this file.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+) -> None:
+    """Train several networks on the same items and put their scores in one table. The same command goes on."""
+    from maeum.analysis.writers import write_whole
+    from maeum.experiments.compare import Comparison, markdown_page
+    from maeum.experiments.compare import compare as run
+
+    console = _console()
+    chosen = [Comparison.load(path) for path in comparisons]
+    try:
+        done = [run(one, out, device=device, console=console) for one in chosen]
+    except KeyboardInterrupt as stop:
+        raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
+    text = markdown_page(done)
+    console.print(text, soft_wrap=True)
+    if page is not None:
+        write_whole(page, text)
+        console.print(f"written: {page}", soft_wrap=True)
+
+
+@app.command()
 def evaluate(
     store: Annotated[Path, typer.Argument(help="A prepared corpus.", readable=False)],
     model: Annotated[str | None, typer.Option(help="A model's name or folder; the one that ships by default.")] = None,

@@ -14,10 +14,9 @@ from maeum.evaluation.base import METRICS, metrics_of
 from maeum.experiments.recipe import DataConfig, Recipe
 from maeum.labels import LabelSet
 from maeum.media.crops import MARGIN_PX
-from maeum.models.fe2e import FE2E
 from maeum.models.losses import LOSSES
 from maeum.models.pretrained import InputSettings
-from maeum.models.text import SmallTextConfig
+from maeum.models.text import HubTextConfig
 from maeum.models.tokenizer import Tokenizer
 from maeum.types import Modality
 
@@ -38,12 +37,15 @@ def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
 
 def check_text(model: nn.Module, tokenizer: Tokenizer | None) -> None:
     """Raise ConfigError when a text branch would get no tokens, or tokens that it does not know."""
-    if not isinstance(model, FE2E) or model.config.text is None:
+    config = getattr(model.config, "text", None)
+    if config is None:
         return
     if tokenizer is None:
         raise ConfigError("the network has a text branch, but the recipe has no tokenizer")
-    config = model.config.text
-    known = config.vocabulary if isinstance(config, SmallTextConfig) else (config.architecture or {}).get("vocab_size")
+    if isinstance(config, HubTextConfig):
+        known = (config.architecture or {}).get("vocab_size")
+    else:
+        known = getattr(config, "vocabulary", None)
     if known is not None and tokenizer.vocabulary_size > known:
         raise ConfigError(
             f"the tokenizer has {tokenizer.vocabulary_size} pieces, the text branch knows {known}",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
-from maeum.models.layers import SequenceEncoder, Stem, VGGBlock, scatter_valid
+from maeum.models.layers import SequenceEncoder, Stem, VGGBlock, fuse_late, scatter_valid
 from maeum.models.registry import MODELS, ModelKind
 from maeum.models.text import TextConfig, build_text_encoder
 from maeum.types import MODALITIES, Batch, Modality, ModelOutput
@@ -346,13 +346,7 @@ class FE2E(nn.Module):
 
     def fuse(self, logits: dict[Modality, Tensor], present: dict[Modality, Tensor]) -> Tensor:
         """Weighted sum over the modalities that each clip has, ``(batch, labels)``."""
-        weight = self.fusion.weight[0]
-        terms = [
-            weight[i] * logits[m] * present[m].unsqueeze(1).to(logits[m].dtype)
-            for i, m in enumerate(self.modalities)
-            if m in logits
-        ]
-        return torch.stack(terms).sum(0)
+        return fuse_late(self.fusion.weight[0], self.modalities, logits, present)
 
 
 MODELS.register("fe2e")(ModelKind(FE2EConfig, FE2E, "FE2E: dense end-to-end network (Dai et al. 2021)"))

@@ -17,6 +17,7 @@ from maeum.models.fe2e import (
     audible_pieces,
     normalise_pieces,
 )
+from maeum.models.networks import MODELS
 from maeum.types import Batch
 
 SMALL = TransformerConfig(layers=1, heads=2, feedforward=16)
@@ -118,3 +119,11 @@ def test_digital_silence_and_a_tone_are_finite(norm: str) -> None:
     pieces[1, :, :, 40:43] = 6.0
     output = model(Batch(ids=("silence", "tone"), pieces=pieces, pieces_mask=torch.ones(2, 2, dtype=torch.bool)))
     assert bool(torch.isfinite(output.logits).all())
+
+
+@pytest.mark.parametrize("name", ["fe2e", "mesm"])
+def test_both_normalisations_of_shrunk_pieces_are_read(name: str) -> None:
+    speech = branch(norm="both", shrink=(2, 2)).model_dump()
+    model = MODELS[name].build({"labels": 5, "dim": 8, "faces": None, "speech": speech}).eval()
+    batch = Batch(ids=("a",), pieces=utterance(0, 2).unsqueeze(0), pieces_mask=torch.ones(1, 2, dtype=torch.bool))
+    assert model(batch).logits.isfinite().all()

@@ -1,0 +1,250 @@
+"""Several networks on the same items: trained from one set of settings, scored alike, and put in one table."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from rich.console import Console
+
+from maeum.config import Config
+from maeum.data.shards import atomic_write
+from maeum.errors import ConfigError
+from maeum.evaluation.base import METRICS, Floats
+from maeum.evaluation.bootstrap import Interval, bootstrap_interval
+from maeum.evaluation.report import PredictionSet, Report, Score
+from maeum.evaluation.report import evaluate as score_predictions
+from maeum.evaluation.thresholds import Thresholds
+from maeum.experiments.predict import predict_pretrained
+from maeum.experiments.recipe import Recipe
+from maeum.experiments.train import load_parts, read_log, train
+from maeum.models.pretrained import Pretrained, load_pretrained
+
+_COST = "cost.json"
+_ABOUT = """# Networks compared
+
+Written by `maeum compare`; all settings are in its recipes. The networks of a block were trained on the same items with
+the same variation, one seed each. Of each the epoch that was best on dev in the first score was kept, and dev is what
+is scored, so scores are somewhat flattered. In brackets: 95 % intervals of a bootstrap over speakers where they are
+known, else over items. The difference to the block's first network is taken on the same items and in the same draws; where its
+interval holds 0, no difference is shown.
+"""
+
+
+class Contestant(Config):
+    """One network of a comparison: what it has for itself, beside what all share.
+
+    title: in the table. model: a registered network. network, training: settings of a `Recipe` that are its own.
+    """
+
+    title: str
+    model: str
+    network: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class Comparison(Config):
+    """Networks that are trained and scored on the same items.
+
+    name: folder of its runs. title: of the data, in the table. shared: settings of a `Recipe` that hold for all.
+    contestants: name -> network; the first is what the others are compared with. metrics: which are shown; the first
+    one decides which epoch is kept.
+    """
+
+    name: str
+    title: str
+    shared: dict[str, Any]
+    contestants: dict[str, Contestant] = Field(min_length=1)
+    metrics: tuple[str, ...] = Field(default=("macro_f1", "uar", "accuracy"), min_length=1)
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of one contestant; raises ConfigError on settings that no recipe has."""
+        contestant = self.contestants[name]
+        own = {"network": contestant.network, "training": contestant.training}
+        merged = {part: {**(self.shared.get(part) or {}), **settings} for part, settings in own.items()}
+        settings = {"score": self.metrics[0], **self.shared, **merged}
+        return Recipe.parse({**settings, "name": f"{self.name}-{name}", "model": contestant.model}, item=self.name)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network's line.
+
+    scores: of the comparison's metrics. difference: of the first metric, this network minus the first one, on the same
+    items; None for the first one itself. cpu_minutes: of all processes that trained it, except those that were killed.
+    """
+
+    title: str
+    scores: dict[str, Score]
+    difference: Score | None
+    parameters: int
+    epochs: int
+    best_epoch: int
+    cpu_minutes: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Outcome of a comparison.
+
+    rows: in the order of the contestants. baseline: metric -> what always saying the most frequent label gets.
+    """
+
+    comparison: Comparison
+    items: int
+    speakers: int | None
+    rows: tuple[Row, ...]
+    baseline: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def compare(
+    comparison: Comparison,
+    out: Path | str,
+    *,
+    device: str = "cpu",
+    resamples: int = 1000,
+    console: Console | None = None,
+) -> Compared:
+    """Train every network of a comparison where that is not done yet, and score all on dev.
+
+    Args:
+        comparison: what is compared.
+        out: folder of the runs; each is ``out/<comparison>/<contestant>``, as `train` makes it.
+        device: where to train.
+        resamples: of the intervals, drawn over speakers where they are known.
+        console: where progress is told; None tells none.
+
+    Raises:
+        ConfigError: on a contestant's unknown settings, before anything is trained.
+        StoreError, ModelError, CorpusError: see `train`.
+    """
+    recipes = {name: comparison.recipe(name) for name in comparison.contestants}
+    rows: list[Row] = []
+    first: tuple[PredictionSet, Floats] | None = None
+    for name, recipe in recipes.items():
+        folder = Path(out) / comparison.name / name
+        _train(recipe, folder, device, console)
+        pretrained = load_pretrained(folder / "model", device)
+        said = predict_pretrained(pretrained, load_parts(recipe.dev, "dev", recipe.target))
+        report = score_predictions(
+            said,
+            pretrained.label_set,
+            metrics=comparison.metrics,
+            resamples=resamples,
+            thresholds=pretrained.calibration.thresholds,
+        )
+        outputs = _decided(said, pretrained)
+        difference = None
+        if first is None:
+            first, reported = (said, outputs), report
+        else:
+            difference = _difference(comparison.metrics[0], outputs, *first, resamples)
+        rows.append(_row(comparison.contestants[name].title, report, difference, pretrained, folder))
+    return Compared(comparison, reported.items, reported.groups, tuple(rows), reported.baseline, reported.notes)
+
+
+def _train(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
+    """Train to the end where that is not done yet, and add up what it cost in ``cost.json``."""
+    if (folder / "model" / "README.md").exists() and Recipe.load(folder / "recipe.json") == recipe:
+        return
+    before, began = _epochs(folder), time.process_time()
+    try:
+        train(recipe, folder, device=device, console=console)
+    finally:
+        if _epochs(folder) > before:
+            spent = _cpu_minutes(folder) + (time.process_time() - began) / 60
+            with atomic_write(folder / _COST) as file:
+                file.write(json.dumps({"cpu_minutes": spent}).encode())
+
+
+def _epochs(folder: Path) -> int:
+    return len({line["epoch"] for line in read_log(folder)}) if (folder / "log.jsonl").exists() else 0
+
+
+def _cpu_minutes(folder: Path) -> float:
+    path = folder / _COST
+    return float(json.loads(path.read_text(encoding="utf-8"))["cpu_minutes"]) if path.exists() else 0.0
+
+
+def _row(title: str, report: Report, difference: Score | None, pretrained: Pretrained, folder: Path) -> Row:
+    last = read_log(folder)[-1]
+    return Row(
+        title=title,
+        scores=report.scores,
+        difference=difference,
+        parameters=pretrained.card.parameters,
+        epochs=last["epoch"] + 1,
+        best_epoch=last["best_epoch"] + 1,
+        cpu_minutes=_cpu_minutes(folder),
+    )
+
+
+def _decided(said: PredictionSet, pretrained: Pretrained) -> Floats:
+    """What a metric takes, ``(n, labels)``."""
+    outputs: Floats = pretrained.label_set.activate(said.logits.double()).numpy()
+    thresholds = pretrained.calibration.thresholds
+    return outputs if thresholds is None else Thresholds(tuple(thresholds)).apply(outputs)
+
+
+def _difference(metric: str, outputs: Floats, said: PredictionSet, theirs: Floats, resamples: int) -> Score:
+    """Of a metric, on the same items and in the same resamples: these outputs minus theirs."""
+    function, target = METRICS[metric].function, said.target.numpy()
+
+    def of(drawn: Any) -> float:
+        true = target[drawn]
+        return function(outputs[drawn], true, "exclude") - function(theirs[drawn], true, "exclude")
+
+    value = function(outputs, target, "error") - function(theirs, target, "error")
+    return Score(value, bootstrap_interval(of, len(target), said.groups, resamples=resamples) if resamples else None)
+
+
+def markdown_table(compared: Sequence[Compared]) -> str:
+    """All comparisons in one table, Markdown.
+
+    Raises:
+        ConfigError: when they show different metrics.
+    """
+    metrics = compared[0].comparison.metrics
+    if other := next((c for c in compared if c.comparison.metrics != metrics), None):
+        raise ConfigError(
+            f"shows {', '.join(other.comparison.metrics)}, the others {', '.join(metrics)}",
+            item=other.comparison.name,
+            remedy="Make a table of its own for it.",
+        )
+    names = [m.replace("_", " ") for m in metrics]
+    header = ["data", "network", *names, f"{names[0]}, minus the first", "parameters", "epochs (best)", "core minutes"]
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for one in compared:
+        speakers = f" of {one.speakers} speakers" if one.speakers else ""
+        data = f"{one.comparison.title}, {one.items:,} items{speakers}"
+        for row in one.rows:
+            cells = [data, row.title, *(_cell(row.scores[m]) for m in metrics)]
+            cells += ["" if row.difference is None else _cell(row.difference, "+.3f")]
+            cells += [f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+            data = ""
+        if one.baseline:
+            cells = [f"{one.baseline[m]:.3f}" if m in one.baseline else "" for m in metrics]
+            lines.append("| " + " | ".join(["", "always the most frequent", *cells, "", "", "", ""]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def markdown_page(compared: Sequence[Compared]) -> str:
+    """The table, what it means, and what the reader has to know of each comparison."""
+    lines = [_ABOUT, markdown_table(compared)]
+    for one in compared:
+        lines += [f"- {one.comparison.title}: {note}" for note in one.notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cell(score: Score, form: str = ".3f") -> str:
+    interval: Interval | None = score.interval
+    if interval is None:
+        return f"{score.value:{form}}"
+    return f"{score.value:{form}} ({interval.low:{form}} to {interval.high:{form}})"
