@@ -31,8 +31,8 @@ _ABOUT = """# Networks compared
 Written by `maeum compare`; all settings are in its recipes. The networks of a block were trained on the same items with
 the same variation, one seed each. Of each the epoch that was best on dev in the first score was kept, and dev is what
 is scored, so scores are somewhat flattered. In brackets: 95 % intervals of a bootstrap over speakers where they are
-known, else over items. The difference to the block's first network is taken on the same items and in the same draws; where its
-interval holds 0, no difference is shown.
+known, else over items. The difference to the block's first network is taken on the same items and in the same draws;
+where its interval holds 0, no difference is shown.
 """
 
 
