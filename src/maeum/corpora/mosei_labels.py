@@ -203,7 +203,7 @@ def _segments(path: Path) -> Iterator[tuple[str, int, tuple[float, float], dict[
             remedy="Run `pip install 'maeum[mosei]'`, or copy Labels/*.csv, which need nothing.",
         ) from error
     try:
-        with h5py.File(path, "r") as file:  # type: ignore[no-untyped-call,unused-ignore]
+        with h5py.File(path, "r") as file:  # type: ignore[no-untyped-call,attr-defined,unused-ignore]
             (root,) = file.values()
             columns = _csd_columns(root)
             for video in sorted(root["data"]):

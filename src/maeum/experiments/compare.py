@@ -146,7 +146,7 @@ def compare(
         else:
             difference = _difference(comparison.metrics[0], outputs, *first, resamples)
         rows.append(_row(comparison.contestants[name].title, report, difference, pretrained, folder))
-    return Compared(comparison, reported.items, reported.groups, tuple(rows), reported.baseline, reported.notes)
+    return Compared(comparison, reported.items, reported.groups, tuple(rows), reported.majority, reported.notes)
 
 
 def _train(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
