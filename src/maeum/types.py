@@ -143,15 +143,19 @@ class ModelOutput:
 
 @dataclass(frozen=True)
 class ModalityOpinion:
-    """What one modality alone says. ``share``: its part, 0..1, in the fused answer; shares of an answer sum to 1."""
+    """What one modality alone says: probabilities of labels, or values on scales.
+
+    share: its part, 0..1, in the fused answer; shares of an answer sum to 1.
+    """
 
     probs: Mapping[str, float]
     share: float
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def label(self) -> str:
-        """Its most probable label."""
-        return max(self.probs, key=lambda name: self.probs[name])
+    def label(self) -> str | None:
+        """Its most probable label; None of values on scales."""
+        return max(self.probs, key=lambda name: self.probs[name], default=None)
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,11 @@ class Prediction:
     was nothing to go on. reason: why it abstains (label None), else None. notes: what to know about an answer that was
     given (a modality that could not be used, and why). above: for multi-label models, the labels above their
     thresholds.
+
+    Of a model that answers with scales instead of labels: values: scale -> value in the units of its corpus, nothing
+    where it abstains. intervals: scale -> lowest and highest value between which the true one is in 90 % of cases, as
+    far as its dev items can tell; without the scales for which that was not measured. probs is then empty, label None,
+    confidence 0.
     """
 
     probs: Mapping[str, float]
@@ -172,6 +181,13 @@ class Prediction:
     notes: tuple[str, ...] = ()
     id: str | None = None
     above: tuple[str, ...] | None = None
+    values: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer: a label, or values; ``reason`` says why not."""
+        return self.label is not None or bool(self.values)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -206,6 +222,7 @@ class Segment:
 class Timeline:
     """Who felt what, when, and how sure we are. What writers and pages consume.
 
+    labels: names of what its model answers with. scales: lowest and highest value of each, where these are scales.
     notes: what the user should know about the recording as a whole (no audio track, truncated at 3.2 s ...).
     """
 
@@ -216,3 +233,4 @@ class Timeline:
     labels: tuple[str, ...] = ()
     model: str = ""
     notes: tuple[str, ...] = ()
+    scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)

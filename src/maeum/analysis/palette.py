@@ -17,6 +17,8 @@ _OF_EMOTION = {
 }
 #: For labels that are not among the seven.
 _SPARE = ("#CC79A7", "#F0E442", "#117733", "#882255", "#44AA99", "#DDCC77", "#332288", "#999933")
+#: Lines of scales.
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#AA6FC0", "#8A9099")
 #: Where a prediction abstains.
 NO_ANSWER = "#C9CDD3"
 
@@ -26,6 +28,11 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
     spare = [c for label, c in _OF_EMOTION.items() if label not in {canonical(name) for name in labels}]
     others = iter([*_SPARE, *spare] * (1 + len(labels) // len(_SPARE)))
     return {label: _OF_EMOTION.get(canonical(label)) or next(others) for label in labels}
+
+
+def line_colours(scales: Sequence[str]) -> dict[str, str]:
+    """A colour for the line of each scale, dark enough on white and light enough on black."""
+    return {scale: _LINES[i % len(_LINES)] for i, scale in enumerate(scales)}
 
 
 def ink_on(colour: str) -> str:

@@ -25,16 +25,16 @@ from maeum.analysis.evidence import (
 )
 from maeum.analysis.observe import Heard, Progress, Watched, listen, watch, wave_of
 from maeum.analysis.segments import Plan, Planned, plan
-from maeum.analysis.words import percent
+from maeum.analysis.words import MODALITY_NAMES, percent
 from maeum.data.collate import Collator
-from maeum.errors import InputError, MediaError, ModelError
+from maeum.errors import InputError, MediaError
 from maeum.media.activity import speech_regions
 from maeum.media.audio import SAMPLE_RATE_HZ
 from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
 from maeum.media.text import TranscriptLine, read_transcript
 from maeum.models.card import ModelCard
-from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained
+from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
 
 _CLIPS_AT_ONCE = 8
@@ -43,24 +43,15 @@ _MOST_UNREAD = 0.5
 
 
 class Recognizer:
-    """Says which emotion faces, a voice and words express, as far as its model can tell.
+    """Says which emotion faces, a voice and words express, as far as its model can tell: with labels, or on scales.
 
     It holds no state between calls, so threads may share one. Equal input gives equal answers.
 
     Args:
         pretrained: the trained model; see `load`.
-
-    Raises:
-        ModelError: when the model does not answer with probabilities of labels.
     """
 
     def __init__(self, pretrained: Pretrained) -> None:
-        if pretrained.label_set.task == "dimensional":
-            raise ModelError(
-                "answers with scales, not with labels",
-                item=pretrained.name,
-                remedy="Use a single- or multi-label model.",
-            )
         self.pretrained = pretrained
         settings = pretrained.settings
         self.modalities: tuple[Modality, ...] = getattr(pretrained.model, "modalities", MODALITIES)
@@ -80,8 +71,13 @@ class Recognizer:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The names it answers with."""
+        """The names it answers with: of labels, or of scales."""
         return self.pretrained.label_set.names
+
+    @property
+    def scales(self) -> dict[str, tuple[float, float]]:
+        """Lowest and highest value of each scale it answers with; nothing of a model that answers with labels."""
+        return self.pretrained.label_set.scales
 
     @property
     def card(self) -> ModelCard:
@@ -105,16 +101,16 @@ class Recognizer:
             faces: pictures of one person's face in the order of time, each uint8 RGB ``(height, width, 3)`` of any
                 size, about one every half second.
             text: the words that were said.
-            min_confidence: below this confidence it abstains.
+            min_confidence: below this confidence it abstains; of a model of labels.
 
         Returns:
             `Prediction`. Where nothing given can be used (no voice, no face, no word), its label is None, ``reason``
-            says why, and its probabilities are equal.
+            says why, and its probabilities are equal; of a model of scales there are no values then.
 
         Raises:
             InputError: when an argument is not what it should be; names the argument and what to do.
         """
-        _check_share(min_confidence)
+        self._check_confidence(min_confidence)
         if audio is None and faces is None and text is None:
             raise InputError("nothing was given", item="predict", remedy="Give at least one of audio=, faces=, text=.")
         if audio is None and sample_rate_hz is not None:
@@ -146,7 +142,7 @@ class Recognizer:
         Args:
             path: video or sound; anything that FFmpeg's libraries decode.
             transcript: its words: .srt, .vtt, .json (with times) or .txt.
-            min_confidence: segments below this confidence abstain.
+            min_confidence: segments below this confidence abstain; of a model of labels.
             progress: told ``(what, seconds done, seconds in all)`` now and then.
 
         Returns:
@@ -154,10 +150,11 @@ class Recognizer:
             which nobody speaks has one segment, which abstains and says why.
 
         Raises:
+            InputError: when a confidence is asked for that there cannot be.
             MediaError: when the file cannot be used at all.
             TranscriptError: when the transcript cannot be read.
         """
-        _check_share(min_confidence)
+        self._check_confidence(min_confidence)
         tell = progress or _silent
         lines = read_transcript(transcript) if transcript is not None else []
         info = probe(path)
@@ -177,7 +174,9 @@ class Recognizer:
         tell("emotions", 0.0, duration_s)
         segments = self._segments(planned.segments, watched, heard, min_confidence)
         if not segments:
-            segments = [_nothing(duration_s, self.labels, [*no_face, *sound_notes, *watched.notes], bool(lines))]
+            segments = [
+                _nothing(duration_s, self._abstention(None), [*no_face, *sound_notes, *watched.notes], bool(lines))
+            ]
         tell("emotions", duration_s, duration_s)
         return Timeline(
             source=str(path),
@@ -187,6 +186,7 @@ class Recognizer:
             labels=self.labels,
             model=self.card.name,
             notes=tuple(dict.fromkeys([*heard.notes, *sound_notes, *no_face, *watched.notes, *planned.notes])),
+            scales=self.scales,
         )
 
     def _faces(self) -> FaceDetector:
@@ -218,7 +218,7 @@ class Recognizer:
     def _answer(self, evidence: Sequence[Evidence], min_confidence: float) -> list[Prediction]:
         """A prediction for each, in their order."""
         evidence = [self._readable(e) for e in evidence]
-        answers = {e.clip.id: _abstention(self.labels, e) for e in evidence if not e.clip.modalities}
+        answers = {e.clip.id: self._abstention(e) for e in evidence if not e.clip.modalities}
         usable = [e for e in evidence if e.clip.modalities]
         for first in range(0, len(usable), _CLIPS_AT_ONCE):
             some = usable[first : first + _CLIPS_AT_ONCE]
@@ -227,11 +227,15 @@ class Recognizer:
                 fused, own, shares = self.pretrained.probabilities(output)
             for i, e in enumerate(some):
                 opinions = {
-                    m: ModalityOpinion(self._named(own[m][i]), float(shares[m][i]))
+                    m: self._opinion(self._named(own[m][i]), float(shares[m][i]))
                     for m in MODALITIES
                     if m in own and m in e.clip.modalities
                 }
-                answers[e.clip.id] = self._prediction(self._named(fused[i]), opinions, e, min_confidence)
+                named = self._named(fused[i])
+                if self.scales:
+                    answers[e.clip.id] = self._values(named, opinions, e)
+                else:
+                    answers[e.clip.id] = self._prediction(named, opinions, e, min_confidence)
         return [answers[e.clip.id] for e in evidence]
 
     def _readable(self, evidence: Evidence) -> Evidence:
@@ -250,11 +254,59 @@ class Recognizer:
         return replace(evidence, clip=replace(evidence.clip, text=None), problems=problems)
 
     def _named(self, values: Tensor) -> dict[str, float]:
-        """Probabilities by label; for single-label models they sum to 1 in double precision."""
+        """Probabilities or values by name; for single-label models they sum to 1 in double precision."""
         row = values.double().cpu()
         if self.pretrained.label_set.task == "single-label":
             row = row / row.sum()
         return dict(zip(self.labels, row.tolist(), strict=True))
+
+    def _opinion(self, named: dict[str, float], share: float) -> ModalityOpinion:
+        return ModalityOpinion({}, share, named) if self.scales else ModalityOpinion(named, share)
+
+    def _values(
+        self, values: dict[str, float], opinions: dict[Modality, ModalityOpinion], evidence: Evidence
+    ) -> Prediction:
+        """An answer on scales, with the intervals that dev items of the same modalities allow to give."""
+        present = evidence.clip.modalities
+        margins = self.pretrained.calibration.margins.get(subset_name(present), (None,) * len(values))
+        intervals = {
+            name: (max(low, values[name] - margin), min(high, values[name] + margin))
+            for (name, (low, high)), margin in zip(self.scales.items(), margins, strict=True)
+            if margin is not None
+        }
+        notes = [*evidence.notes, *evidence.explain()]
+        if unmeasured := [name for name in values if name not in intervals]:
+            sources = " and ".join(MODALITY_NAMES[m] for m in present)
+            notes.append(f"how far off {', '.join(unmeasured)} from {sources} may be was not measured")
+        return Prediction(
+            probs={},
+            label=None,
+            confidence=0.0,
+            modalities=opinions,
+            notes=tuple(notes),
+            id=evidence.clip.id,
+            values=values,
+            intervals=intervals,
+        )
+
+    def _abstention(self, evidence: Evidence | None) -> Prediction:
+        reasons = evidence.explain() if evidence else ()
+        return Prediction(
+            probs={} if self.scales else dict.fromkeys(self.labels, 1 / len(self.labels)),
+            label=None,
+            confidence=0.0,
+            reason="; ".join(reasons) or "nothing to go on",
+            id=evidence.clip.id if evidence else None,
+        )
+
+    def _check_confidence(self, least: float) -> None:
+        _check_share(least)
+        if least and self.scales:
+            raise InputError(
+                "values on scales have no confidence",
+                item="min_confidence",
+                remedy="Leave it out; the intervals of the values say how sure they are.",
+            )
 
     def _prediction(
         self, probs: dict[str, float], opinions: dict[Modality, ModalityOpinion], evidence: Evidence, least: float
@@ -335,24 +387,12 @@ def _no_face(watched: Watched) -> list[str]:
     return [f"no face in {watched.frames} picture{'s' * (watched.frames != 1)}"]
 
 
-def _nothing(duration_s: float, labels: Sequence[str], reasons: Sequence[str], transcript: bool) -> Segment:
+def _nothing(duration_s: float, answer: Prediction, reasons: Sequence[str], transcript: bool) -> Segment:
     """The one segment of a recording in which nobody is seen or heard."""
     why = list(dict.fromkeys(reasons))
     if transcript:
         why.append("the transcript has no words")
-    answer = _abstention(labels, None)
     return Segment(0.0, duration_s, replace(answer, reason="; ".join(why), id="1"))
-
-
-def _abstention(labels: Sequence[str], evidence: Evidence | None) -> Prediction:
-    reasons = evidence.explain() if evidence else ()
-    return Prediction(
-        probs=dict.fromkeys(labels, 1 / len(labels)),
-        label=None,
-        confidence=0.0,
-        reason="; ".join(reasons) or "nothing to go on",
-        id=evidence.clip.id if evidence else None,
-    )
 
 
 def _check_share(value: float) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from maeum import __version__
+from maeum.analysis.curves import CurveLane, Reading, bottom_of, curve_lanes, own_values, readings
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
 from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face, percent, shortened
@@ -75,6 +76,8 @@ class Card:
     colour: str
     ink: str
     bars: tuple[Bar, ...]
+    readings: tuple[Reading, ...]
+    own: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -88,15 +91,21 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
     Returns:
         A whole HTML document. All words that come from outside are escaped.
     """
-    tones = colours(timeline.labels)
+    tones = {} if timeline.scales else colours(timeline.labels)
     portraits = {t.id: _data_uri(t.thumbnail_png) for t in timeline.tracks}
     width = max(float(_WIDTH), _LEFT + timeline.duration_s * _PER_SECOND)
     numbers = {id(s): i for i, s in enumerate(timeline.segments, start=1)}
-    lanes = [
-        _lane(i, name, segments, timeline.duration_s, width, tones, portraits, numbers)
-        for i, (name, segments) in enumerate(lanes_of(timeline))
-    ]
-    bottom = _TOP + len(lanes) * _LANE
+    of_each = lanes_of(timeline)
+    lanes: Sequence[Lane | CurveLane]
+    if timeline.scales:
+        lanes = curves = curve_lanes(timeline, of_each, portraits, numbers, _LEFT, width)
+        bottom = bottom_of(curves)
+    else:
+        lanes = [
+            _lane(i, name, segments, timeline.duration_s, width, tones, portraits, numbers)
+            for i, (name, segments) in enumerate(of_each)
+        ]
+        bottom = _TOP + len(lanes) * _LANE
     return _template().render(
         title=Path(timeline.source).name,
         timeline=timeline,
@@ -108,10 +117,12 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
         height=bottom + 28,
         lanes=lanes,
         ticks=_ticks(timeline.duration_s, width),
-        legend=[(label, tones[label], ink_on(tones[label])) for label in timeline.labels],
+        legend=[(label, tones[label], ink_on(tones[label])) for label in tones],
+        no_answer=NO_ANSWER,
+        measured_spread=any(s.prediction.intervals for s in timeline.segments),
         spent=_time_spent(timeline, tones),
         portraits=portraits,
-        cards=[_card(i, s, tones) for i, s in enumerate(timeline.segments, start=1)],
+        cards=[_card(i, s, tones, timeline.scales) for i, s in enumerate(timeline.segments, start=1)],
         duration=clock(timeline.duration_s),
         meaning=MEANING,
         model=card,
@@ -182,7 +193,7 @@ def _ticks(duration_s: float, width: float) -> list[tuple[float, str]]:
 
 def _time_spent(timeline: Timeline, tones: dict[str, str]) -> list[tuple[str, float, str, str]]:
     """How much of the answered time each label has, largest first: label, percent, colour, ink."""
-    seconds = dict.fromkeys(timeline.labels, 0.0)
+    seconds = dict.fromkeys(tones, 0.0)
     for segment in timeline.segments:
         if segment.prediction.label:
             seconds[segment.prediction.label] += segment.end_s - segment.start_s
@@ -191,7 +202,7 @@ def _time_spent(timeline: Timeline, tones: dict[str, str]) -> list[tuple[str, fl
     return [(label, 100 * s / total, tones[label], ink_on(tones[label])) for s, label in ranked]
 
 
-def _card(number: int, segment: Segment, tones: dict[str, str]) -> Card:
+def _card(number: int, segment: Segment, tones: dict[str, str], scales: Mapping[str, tuple[float, float]]) -> Card:
     answer = segment.prediction
     who = [segment.speaker] if segment.speaker else []
     who += [describe_face(segment.face)] if segment.face else []
@@ -199,10 +210,10 @@ def _card(number: int, segment: Segment, tones: dict[str, str]) -> Card:
     modalities = [MODALITY_NAMES[m] for m in MODALITIES if m in answer.modalities]
     bars = (
         [_bar(f"{modalities[0]} alone" if len(modalities) == 1 else "together", "", answer.probs, tones)]
-        if modalities
+        if modalities and not scales
         else []
     )
-    if len(modalities) > 1:
+    if len(modalities) > 1 and not scales:
         bars += [
             _bar(MODALITY_NAMES[m], percent(answer.modalities[m].share), answer.modalities[m].probs, tones)
             for m in MODALITIES
@@ -219,6 +230,8 @@ def _card(number: int, segment: Segment, tones: dict[str, str]) -> Card:
         colour=colour,
         ink=ink_on(colour),
         bars=tuple(bars),
+        readings=readings(answer, scales),
+        own=own_values(answer, scales) if scales else (),
         notes=tuple(n for n in (answer.reason, *answer.notes) if n),
     )
 

@@ -23,6 +23,7 @@ def to_dict(timeline: Timeline, card: ModelCard | None = None) -> dict[str, Any]
         "source": timeline.source,
         "duration_s": timeline.duration_s,
         "labels": list(timeline.labels),
+        "scales": {name: list(ends) for name, ends in timeline.scales.items()},
         "model": timeline.model,
         "model_card": card.model_dump(mode="json") if card else None,
         "notes": list(timeline.notes),
@@ -64,6 +65,7 @@ def from_dict(data: Mapping[str, Any]) -> Timeline:
             for t in data["tracks"]
         ),
         labels=tuple(data["labels"]),
+        scales=_pairs(data.get("scales", {})),
         model=data["model"],
         notes=tuple(data["notes"]),
     )
@@ -84,8 +86,12 @@ def _segment(segment: Segment) -> dict[str, Any]:
             "reason": answer.reason,
             "notes": list(answer.notes),
             "probs": dict(answer.probs),
+            "above": None if answer.above is None else list(answer.above),
+            "values": dict(answer.values),
+            "intervals": {name: list(ends) for name, ends in answer.intervals.items()},
             "modalities": {
-                m: {"label": o.label, "share": o.share, "probs": dict(o.probs)} for m, o in answer.modalities.items()
+                m: {"label": o.label, "share": o.share, "probs": dict(o.probs), "values": dict(o.values)}
+                for m, o in answer.modalities.items()
             },
         },
     }
@@ -99,10 +105,19 @@ def _read_segment(data: Mapping[str, Any]) -> Segment:
         label=answer["label"],
         confidence=answer["confidence"],
         modalities={
-            m: ModalityOpinion(opinions[m]["probs"], opinions[m]["share"]) for m in MODALITIES if m in opinions
+            m: ModalityOpinion(o["probs"], o["share"], o.get("values", {}))
+            for m in MODALITIES
+            if (o := opinions.get(m)) is not None
         },
         reason=answer["reason"],
         notes=tuple(answer["notes"]),
         id=answer["id"],
+        above=None if answer.get("above") is None else tuple(answer["above"]),
+        values=answer.get("values", {}),
+        intervals=_pairs(answer.get("intervals", {})),
     )
     return Segment(data["start_s"], data["end_s"], prediction, data["text"], data["face"], data["speaker"])
+
+
+def _pairs(data: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    return {name: (low, high) for name, (low, high) in data.items()}

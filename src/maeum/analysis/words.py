@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from maeum.types import Modality
+import math
+from collections.abc import Mapping
+
+from maeum.types import Modality, Prediction
 
 MODALITY_NAMES: dict[Modality, str] = {"faces": "face", "speech": "voice", "text": "words"}
 
@@ -10,9 +13,9 @@ MODALITY_NAMES: dict[Modality, str] = {"faces": "face", "speech": "voice", "text
 MEANING = (
     "These are estimates of the emotion that a face, a voice and words seem to express to others. They do not tell "
     "what a person feels, thinks or intends: people hide, act and differ, between cultures too, and one moment is not "
-    "a character. The model learned from acted voices, web pictures and written comments, and is often wrong. Do not "
-    "use it to judge people: not for hiring, schooling, policing, insurance or health, and not without the consent of "
-    "those who are shown."
+    "a character. A model knows no more than the examples that it learned from, and is often wrong. Do not use it to "
+    "judge people: not for hiring, schooling, policing, insurance or health, and not without the consent of those who "
+    "are shown."
 )
 
 
@@ -45,6 +48,30 @@ def shortened(text: str, width: int) -> str:
         return text
     end = (width - 1) // 2
     return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
+def on_scale(value: float, scale: tuple[float, float]) -> str:
+    """A value with as many digits as a scale deserves: tenths from 1 to 5, none from 0 to 100.
+
+    >>> on_scale(3.87, (1, 5)), on_scale(-0.04, (-1, 1)), on_scale(42.4, (0, 100)), on_scale(0.123, (0, 0.2))
+    ('3.9', '0.0', '42', '0.12')
+    """
+    digits = max(0, 1 - math.floor(math.log10(scale[1] - scale[0])))
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def with_interval(name: str, answer: Prediction, scale: tuple[float, float]) -> str:
+    """A value and where the true one may be: ``3.9 (2.7 to 5.0)``; the value alone where that was not measured."""
+    shown = on_scale(answer.values[name], scale)
+    if name not in answer.intervals:
+        return shown
+    low, high = (on_scale(end, scale) for end in answer.intervals[name])
+    return f"{shown} ({low} to {high})"
+
+
+def in_a_row(values: Mapping[str, float], scales: Mapping[str, tuple[float, float]]) -> str:
+    """``valence 3.9, arousal 2.1``."""
+    return ", ".join(f"{name} {on_scale(value, scales[name])}" for name, value in values.items())
 
 
 def percent(share: float) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from maeum.analysis.report import render_html
 from maeum.analysis.schema import to_dict
-from maeum.analysis.words import clock, describe_face, percent
+from maeum.analysis.words import clock, describe_face, in_a_row, percent
 from maeum.errors import MaeumError
 from maeum.models.card import ModelCard
 from maeum.registry import Registry
@@ -131,29 +131,39 @@ def _json(timeline: Timeline, card: ModelCard | None) -> str:
 def _csv(timeline: Timeline, card: ModelCard | None) -> str:
     """A row for each segment: times, who, words, the answer, and each modality's own."""
     table = io.StringIO()
-    columns = ["source", "start_s", "end_s", "speaker", "face", "text", "label", "confidence", "reason", "notes"]
-    columns += [f"p_{label}" for label in timeline.labels]
-    for m in MODALITIES:
-        columns += [f"{m}_label", f"{m}_share", *(f"{m}_p_{label}" for label in timeline.labels)]
+    columns = ["source", "start_s", "end_s", "speaker", "face", "text"]
+    if timeline.scales:
+        columns += ["reason", "notes", *(f"v_{name}{end}" for name in timeline.scales for end in ("", "_low", "_high"))]
+        for m in MODALITIES:
+            columns += [f"{m}_share", *(f"{m}_v_{name}" for name in timeline.scales)]
+    else:
+        columns += ["label", "confidence", "reason", "notes", *(f"p_{label}" for label in timeline.labels)]
+        for m in MODALITIES:
+            columns += [f"{m}_label", f"{m}_share", *(f"{m}_p_{label}" for label in timeline.labels)]
     rows = csv.DictWriter(table, columns, lineterminator="\n")
     rows.writeheader()
     for s in timeline.segments:
         answer = s.prediction
         row: dict[str, object] = {
             "source": timeline.source, "start_s": f"{s.start_s:.3f}", "end_s": f"{s.end_s:.3f}", "speaker": s.speaker,
-            "face": s.face, "text": s.text, "label": answer.label, "confidence": f"{answer.confidence:.4f}",
-            "reason": answer.reason, "notes": "; ".join(answer.notes),
+            "face": s.face, "text": s.text, "reason": answer.reason, "notes": "; ".join(answer.notes),
         }  # fmt: skip
+        if not timeline.scales:
+            row |= {"label": answer.label, "confidence": f"{answer.confidence:.4f}"}
         row |= {f"p_{label}": f"{p:.4f}" for label, p in answer.probs.items()}
+        row |= {f"v_{name}": f"{value:.4f}" for name, value in answer.values.items()}
+        for name, (low, high) in answer.intervals.items():
+            row |= {f"v_{name}_low": f"{low:.4f}", f"v_{name}_high": f"{high:.4f}"}
         for m, opinion in answer.modalities.items():
-            row |= {f"{m}_label": opinion.label, f"{m}_share": f"{opinion.share:.4f}"}
+            row |= {f"{m}_share": f"{opinion.share:.4f}"} | ({f"{m}_label": opinion.label} if opinion.label else {})
             row |= {f"{m}_p_{label}": f"{p:.4f}" for label, p in opinion.probs.items()}
+            row |= {f"{m}_v_{name}": f"{value:.4f}" for name, value in opinion.values.items()}
         rows.writerow(row)
     return table.getvalue()
 
 
 def _srt(timeline: Timeline, card: ModelCard | None) -> str:
-    """Subtitles: what is expressed and how sure that is, with several faces one line each."""
+    """Subtitles: what is expressed and how sure that is, or values on scales; with several faces one line each."""
     cues = []
     ordered = sorted(timeline.segments, key=lambda s: (s.start_s, s.end_s))
     for number, ((start, end), group) in enumerate(groupby(ordered, key=lambda s: (s.start_s, s.end_s)), start=1):
@@ -164,7 +174,10 @@ def _srt(timeline: Timeline, card: ModelCard | None) -> str:
 
 def _subtitle(segment: Segment, timeline: Timeline) -> str:
     answer = segment.prediction
-    says = f"{answer.label} {percent(answer.confidence)}" if answer.label else f"no answer ({answer.reason})"
+    if answer.label:
+        says = f"{answer.label} {percent(answer.confidence)}"
+    else:
+        says = in_a_row(answer.values, timeline.scales) if answer.answered else f"no answer ({answer.reason})"
     who = segment.speaker or (describe_face(segment.face) if segment.face and len(timeline.tracks) > 1 else None)
     return " ".join(f"{who}: {says}".split()) if who else says
 

@@ -219,7 +219,8 @@ def evaluate(
         if gone := [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if not count]:
             notes.append(f"no items of {', '.join(gone)}: left out of means over classes")
     if label_set.task == "dimensional" and (without := int(np.isnan(target).any(1).sum())):
-        notes.append(f"{without} items have values of some scales only; each scale is scored on those that have one")
+        items = "1 item has" if without == 1 else f"{without} items have"
+        notes.append(f"{items} values of some scales only; each scale is scored on the items that have one")
     groups = len(_speakers(test)) or None
     if groups is not None and groups < 10 and resamples:
         notes.append(f"intervals are drawn from {groups} speakers only and are rough")

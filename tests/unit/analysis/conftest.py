@@ -40,3 +40,34 @@ def timeline() -> Timeline:
         model="small",
         notes=("truncated: can be read to 12.5 s <i>",),
     )
+
+
+@pytest.fixture
+def scales() -> Timeline:
+    """A timeline of values on scales: two faces, one of them with a gap; an abstention; one value without interval."""
+    first = Prediction(
+        {}, None, 0.0,
+        {"faces": ModalityOpinion({}, 0.6, {"valence": 3.5, "arousal": -0.2}),
+         "speech": ModalityOpinion({}, 0.4, {"valence": 4.5, "arousal": 0.8})},
+        notes=("no words: the text is empty",), id="1", values={"valence": 4.0, "arousal": 0.25},
+        intervals={"valence": (3.0, 5.0), "arousal": (-0.25, 0.75)},
+    )  # fmt: skip
+    alone = {"faces": ModalityOpinion({}, 1.0, {"valence": 1.0, "arousal": -1.0})}
+    second = Prediction({}, None, 0.0, alone, id="2", values={"valence": 1.0, "arousal": -1.0},
+                        intervals={"valence": (1.0, 2.0)})  # fmt: skip
+    nothing = Prediction({}, None, 0.0, reason="no speech: the sound is silent", id="3")
+    return Timeline(
+        source="/films/holiday clip.mp4",
+        duration_s=10.0,
+        segments=(
+            Segment(0.0, 2.0, first, EVIL, 1, "Ann <b>"),
+            Segment(2.0, 4.0, second, None, 1),
+            Segment(0.0, 2.0, second, None, 2),
+            Segment(8.0, 10.0, first, None, 1),
+            Segment(5.0, 7.5, nothing),
+        ),
+        tracks=(FaceTrack(1, ((0.5, 1.0, 2.0, 30.5, 40.25),), PNG), FaceTrack(2, ((0.5, 100.0, 2.0, 130.0, 40.0),))),
+        labels=("valence", "arousal"),
+        model="small",
+        scales={"valence": (1.0, 5.0), "arousal": (-1.0, 1.0)},
+    )

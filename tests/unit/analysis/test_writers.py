@@ -17,7 +17,7 @@ from maeum.analysis.palette import colours, ink_on
 from maeum.analysis.report import render_html
 from maeum.analysis.schema import SCHEMA, from_dict, to_dict
 from maeum.analysis.terminal import show_timeline
-from maeum.analysis.words import clock, percent, shortened
+from maeum.analysis.words import clock, on_scale, percent, shortened
 from maeum.analysis.writers import WRITERS, OutputError, write_timeline, write_whole
 from maeum.errors import ConfigError
 from maeum.labels import EMOTIONS
@@ -44,6 +44,87 @@ def test_json_holds_everything(timeline: Timeline, card: ModelCard, tmp_path: Pa
     data = json.loads(path.read_text(encoding="utf-8"))
     assert (data["schema"], data["model_card"]["non_commercial"]) == (SCHEMA, True)
     assert from_dict(data) == timeline
+
+
+def test_json_keeps_values_and_all_labels_that_apply(timeline: Timeline, scales: Timeline):
+    several = replace(timeline.segments[0].prediction, above=("happiness", "fear"))
+    none = replace(several, above=())
+    segments = tuple(replace(timeline.segments[0], prediction=answer) for answer in (several, none))
+    for kept in (scales, replace(timeline, segments=segments)):
+        assert from_dict(json.loads(json.dumps(to_dict(kept)))) == kept
+
+
+def test_json_of_before_there_were_scales_can_be_read(timeline: Timeline):
+    data = to_dict(timeline)
+    del data["scales"]
+    for segment in data["segments"]:
+        for name in ("above", "values", "intervals"):
+            del segment["prediction"][name]
+        for opinion in segment["prediction"]["modalities"].values():
+            del opinion["values"]
+    assert from_dict(data) == timeline
+
+
+def test_values_in_a_spreadsheet(scales: Timeline, tmp_path: Path):
+    (path,) = write_timeline(scales, tmp_path, ["csv"])
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    shown = ("v_valence", "v_valence_low", "v_valence_high", "v_arousal_low", "speech_v_arousal", "faces_share")
+    assert [rows[0][name] for name in shown] == ["4.0000", "3.0000", "5.0000", "-0.2500", "0.8000", "0.6000"]
+    assert [rows[1][name] for name in shown] == ["1.0000", "1.0000", "2.0000", "", "", "1.0000"]
+    assert (rows[4]["v_valence"], rows[4]["reason"]) == ("", "no speech: the sound is silent")
+    assert not {"label", "confidence"} & set(rows[0])
+
+
+def test_values_as_subtitles(scales: Timeline, tmp_path: Path):
+    (path,) = write_timeline(scales, tmp_path, ["srt"])
+    first, second, third, _ = read_transcript(path)
+    assert "valence 4.0, arousal 0.2" in first.text
+    assert "face 2: valence 1.0, arousal -1.0" in first.text
+    assert "valence 1.0, arousal -1.0" in second.text
+    assert third.text == "no answer (no speech: the sound is silent)"
+
+
+def test_the_report_draws_each_value_where_it_is_on_its_scale(scales: Timeline, card: ModelCard):
+    page = render_html(scales, card)
+    reader = read_page(page)
+    assert len(reader.ids) == len(set(reader.ids))
+    assert {link[1:] for link in reader.links if link.startswith("#")} <= set(reader.ids)
+    paths = re.findall(r'<path d="([^"]*)"', page)
+    fields = [
+        (float(y), float(h))
+        for y, h in re.findall(r'class="field" x="132" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', page)
+    ]
+    assert len(paths) == len(fields) == 6, "two scales of two faces and of the voice"
+    (y, height), path = fields[0], paths[0]
+    at = [float(v) for v in re.findall(r"[ML][\d.]+ ([\d.]+)", path)]
+    assert at == pytest.approx([y + height * 0.25, y + height, y + height * 0.25]), "4, 1 and 4 from 1 to 5"
+    assert [sign for sign in path if sign in "ML"] == ["M", "L", "M"], "neighbours are joined, not over a gap"
+    edges = [float(v) for v in re.findall(r"H([\d.]+)", path)]
+    assert edges == pytest.approx([132 + 948 * share for share in (0.2, 0.4, 1.0)], abs=0.06)
+    assert paths[4:] == ["", ""], "no line where there is no answer"
+    for said in ("4.0 (3.0 to 5.0)", "0.2 (-0.2 to 0.8)", "-1.0", "face 60%: valence 3.5, arousal -0.2", "no answer"):
+        assert said in reader.text
+    assert "Time by emotion" not in reader.text
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_the_terminal_shows_values_within_the_width(scales: Timeline, width: int):
+    shown = show(scales, width)
+    assert all(len(line) <= width for line in shown.splitlines() if "/films" not in line)
+    flat = " ".join(shown.split())
+    for said in ("valence 4.0 (3.0 to 5.0)", "valence 1.0 (1.0 to 2.0)", "arousal -1.0", "no answer", "face 2"):
+        assert said in flat
+    strip = next(line for line in shown.splitlines() if line.startswith("  valence"))
+    marks = strip.split("valence")[1].strip()
+    cells = len(marks)
+    assert marks[0] == "▇", "4 is in the seventh of eight parts of 1 to 5"
+    assert marks[round(cells * 0.3)] == "▁"
+    assert marks[round(cells * 0.6)] == "·"
+
+
+def test_a_value_has_the_digits_that_its_scale_deserves():
+    shown = [on_scale(value, ends) for value, ends in ((3.87, (1, 7)), (-0.04, (-1, 1)), (42.4, (0, 100)), (2, (0, 3)))]
+    assert shown == ["3.9", "0.0", "42", "2.0"]
 
 
 def test_json_of_another_layout_is_an_error(timeline: Timeline):
@@ -287,6 +368,7 @@ def test_a_very_sure_answer_does_not_read_as_certain(timeline: Timeline, tmp_pat
     for where, text in shown.items():
         assert "sadness>99%" in "".join(text.split()), where
     assert "Time by emotion" in shown["report"]
+    assert not re.search(r"\d %", shown["report"].split("Segments")[0]), "a share is written in one way"
     assert "100%" not in shown["terminal"] + shown["subtitles"]
 
 

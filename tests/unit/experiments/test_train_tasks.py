@@ -89,7 +89,7 @@ def test_items_may_lack_values_of_some_scales(tmp_path: Path) -> None:
     assert [row["support"] for row in report.classes] == [12, 8]
     assert report.margins is not None
     assert report.margins[1] is None, "8 items are too few for a margin"
-    assert "4 items have values of some scales only; each scale is scored on those that have one" in report.notes
+    assert "4 items have values of some scales only; each scale is scored on the items that have one" in report.notes
 
 
 def test_sentiment_is_scored_as_such(tmp_path: Path) -> None:
