@@ -278,7 +278,7 @@ def train(
 
 @app.command()
 def compare(
-    comparisons: Annotated[
+    contests: Annotated[
         list[Path], typer.Argument(help="Networks to compare on a corpus, YAML or JSON.", readable=False)
     ],
     out: Annotated[Path, typer.Option(help="The folder of the runs.")],
@@ -287,11 +287,11 @@ def compare(
 ) -> None:
     """Train several networks on the same items and put their scores in one table. The same command goes on."""
     from maeum.analysis.writers import write_whole
-    from maeum.experiments.compare import Comparison, markdown_page
+    from maeum.experiments.compare import Contest, markdown_page
     from maeum.experiments.compare import compare as run
 
     console = _console()
-    chosen = [Comparison.load(path) for path in comparisons]
+    chosen = [Contest.load(path) for path in contests]
     try:
         done = [run(one, out, device=device, console=console) for one in chosen]
     except KeyboardInterrupt as stop:

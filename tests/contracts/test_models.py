@@ -100,6 +100,18 @@ def test_saved_and_loaded_it_says_the_same(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(again.model(batch).logits, model(batch).logits, rtol=1e-5, atol=1e-6)
 
 
+def test_shares_of_the_modalities_that_a_clip_has_sum_to_one(name: str, tmp_path: Path) -> None:
+    card = ModelCard(name="x", title="x", licence="none", non_commercial=True, parameters=0)
+    labels = LabelSet(("a", "b", "c", "d", "e"))
+    save_pretrained(tmp_path / "model", kind=name, model=build(name), label_set=labels, card=card)
+    pretrained = load_pretrained(tmp_path / "model")
+    fused, own, shares = pretrained.probabilities(pretrained.model(make_batch()))
+    assert set(own) == set(shares) == {"faces", "speech", "text"}
+    torch.testing.assert_close(fused.sum(1), torch.ones(3))
+    torch.testing.assert_close(torch.stack(list(shares.values())).sum(0), torch.ones(3))
+    assert [shares[m][1].item() > 0 for m in ("faces", "speech", "text")] == [False, True, False]
+
+
 @pytest.mark.parametrize("left", ["faces", "speech", "text"])
 def test_one_modality_is_enough(name: str, left: str) -> None:
     settings = {m: None for m in ("faces", "speech", "text") if m != left}

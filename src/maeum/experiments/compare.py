@@ -37,7 +37,7 @@ where its interval holds 0, no difference is shown.
 
 
 class Contestant(Config):
-    """One network of a comparison: what it has for itself, beside what all share.
+    """One network of a contest: what it has for itself, beside what all share.
 
     title: in the table. model: a registered network. network, training: settings of a `Recipe` that are its own.
     """
@@ -48,7 +48,7 @@ class Contestant(Config):
     training: dict[str, Any] = Field(default_factory=dict)
 
 
-class Comparison(Config):
+class Contest(Config):
     """Networks that are trained and scored on the same items.
 
     name: folder of its runs. title: of the data, in the table. shared: settings of a `Recipe` that hold for all.
@@ -67,15 +67,15 @@ class Comparison(Config):
         contestant = self.contestants[name]
         own = {"network": contestant.network, "training": contestant.training}
         merged = {part: {**(self.shared.get(part) or {}), **settings} for part, settings in own.items()}
-        settings = {"score": self.metrics[0], **self.shared, **merged}
-        return Recipe.parse({**settings, "name": f"{self.name}-{name}", "model": contestant.model}, item=self.name)
+        named = {"name": f"{self.name}-{name}", "model": contestant.model, "score": self.metrics[0]}
+        return Recipe.parse({**self.shared, **merged, **named}, item=self.name)
 
 
 @dataclass(frozen=True)
 class Row:
     """One network's line.
 
-    scores: of the comparison's metrics. difference: of the first metric, this network minus the first one, on the same
+    scores: of the contest's metrics. difference: of the first metric, this network minus the first one, on the same
     items; None for the first one itself. cpu_minutes: of all processes that trained it, except those that were killed.
     """
 
@@ -89,33 +89,33 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """Outcome of a comparison.
+class Outcome:
+    """Outcome of a contest.
 
-    rows: in the order of the contestants. baseline: metric -> what always saying the most frequent label gets.
+    rows: in the order of the contestants. majority: metric -> what the same answer for every item gets.
     """
 
-    comparison: Comparison
+    contest: Contest
     items: int
     speakers: int | None
     rows: tuple[Row, ...]
-    baseline: dict[str, float]
+    majority: dict[str, float]
     notes: tuple[str, ...]
 
 
 def compare(
-    comparison: Comparison,
+    contest: Contest,
     out: Path | str,
     *,
     device: str = "cpu",
     resamples: int = 1000,
     console: Console | None = None,
-) -> Compared:
-    """Train every network of a comparison where that is not done yet, and score all on dev.
+) -> Outcome:
+    """Train every network of a contest where that is not done yet, and score all on dev.
 
     Args:
-        comparison: what is compared.
-        out: folder of the runs; each is ``out/<comparison>/<contestant>``, as `train` makes it.
+        contest: what is compared.
+        out: folder of the runs; each is ``out/<contest>/<contestant>``, as `train` makes it.
         device: where to train.
         resamples: of the intervals, drawn over speakers where they are known.
         console: where progress is told; None tells none.
@@ -124,18 +124,18 @@ def compare(
         ConfigError: on a contestant's unknown settings, before anything is trained.
         StoreError, ModelError, CorpusError: see `train`.
     """
-    recipes = {name: comparison.recipe(name) for name in comparison.contestants}
+    recipes = {name: contest.recipe(name) for name in contest.contestants}
     rows: list[Row] = []
     first: tuple[PredictionSet, Floats] | None = None
     for name, recipe in recipes.items():
-        folder = Path(out) / comparison.name / name
+        folder = Path(out) / contest.name / name
         _train(recipe, folder, device, console)
         pretrained = load_pretrained(folder / "model", device)
         said = predict_pretrained(pretrained, load_parts(recipe.dev, "dev", recipe.target))
         report = score_predictions(
             said,
             pretrained.label_set,
-            metrics=comparison.metrics,
+            metrics=contest.metrics,
             resamples=resamples,
             thresholds=pretrained.calibration.thresholds,
         )
@@ -144,9 +144,9 @@ def compare(
         if first is None:
             first, reported = (said, outputs), report
         else:
-            difference = _difference(comparison.metrics[0], outputs, *first, resamples)
-        rows.append(_row(comparison.contestants[name].title, report, difference, pretrained, folder))
-    return Compared(comparison, reported.items, reported.groups, tuple(rows), reported.majority, reported.notes)
+            difference = _difference(contest.metrics[0], outputs, *first, resamples)
+        rows.append(_row(contest.contestants[name].title, report, difference, pretrained, folder))
+    return Outcome(contest, reported.items, reported.groups, tuple(rows), reported.majority, reported.notes)
 
 
 def _train(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
@@ -204,17 +204,17 @@ def _difference(metric: str, outputs: Floats, said: PredictionSet, theirs: Float
     return Score(value, bootstrap_interval(of, len(target), said.groups, resamples=resamples) if resamples else None)
 
 
-def markdown_table(compared: Sequence[Compared]) -> str:
-    """All comparisons in one table, Markdown.
+def markdown_table(compared: Sequence[Outcome]) -> str:
+    """All contests in one table, Markdown.
 
     Raises:
         ConfigError: when they show different metrics.
     """
-    metrics = compared[0].comparison.metrics
-    if other := next((c for c in compared if c.comparison.metrics != metrics), None):
+    metrics = compared[0].contest.metrics
+    if other := next((c for c in compared if c.contest.metrics != metrics), None):
         raise ConfigError(
-            f"shows {', '.join(other.comparison.metrics)}, the others {', '.join(metrics)}",
-            item=other.comparison.name,
+            f"shows {', '.join(other.contest.metrics)}, the others {', '.join(metrics)}",
+            item=other.contest.name,
             remedy="Make a table of its own for it.",
         )
     names = [m.replace("_", " ") for m in metrics]
@@ -222,24 +222,24 @@ def markdown_table(compared: Sequence[Compared]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for one in compared:
         speakers = f" of {one.speakers} speakers" if one.speakers else ""
-        data = f"{one.comparison.title}, {one.items:,} items{speakers}"
+        data = f"{one.contest.title}, {one.items:,} items{speakers}"
         for row in one.rows:
             cells = [data, row.title, *(_cell(row.scores[m]) for m in metrics)]
             cells += ["" if row.difference is None else _cell(row.difference, "+.3f")]
             cells += [f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}"]
             lines.append("| " + " | ".join(cells) + " |")
             data = ""
-        if one.baseline:
-            cells = [f"{one.baseline[m]:.3f}" if m in one.baseline else "" for m in metrics]
+        if one.majority:
+            cells = [f"{one.majority[m]:.3f}" if m in one.majority else "" for m in metrics]
             lines.append("| " + " | ".join(["", "always the most frequent", *cells, "", "", "", ""]) + " |")
     return "\n".join(lines) + "\n"
 
 
-def markdown_page(compared: Sequence[Compared]) -> str:
-    """The table, what it means, and what the reader has to know of each comparison."""
+def markdown_page(compared: Sequence[Outcome]) -> str:
+    """The table, what it means, and what the reader has to know of each contest."""
     lines = [_ABOUT, markdown_table(compared)]
     for one in compared:
-        lines += [f"- {one.comparison.title}: {note}" for note in one.notes]
+        lines += [f"- {one.contest.title}: {note}" for note in one.notes]
     return "\n".join(lines).rstrip() + "\n"
 
 

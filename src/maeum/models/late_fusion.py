@@ -1,6 +1,6 @@
 """LF-LSTM and LF-Transformer: a sequence model for each modality over fixed features, answers added up.
 
-The late-fusion baselines of Dai et al. 2021, tables 2 and 3. They read what `maeum.models.twophase` describes.
+The late-fusion baselines of Dai et al. 2021. They read what `maeum.models.twophase` describes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the baselines read: sequences of fixed features of faces and speech, and vectors of words.
 
-"Two-phase" (Dai et al. 2021, section 4): features are computed first, by rules that do not learn, and a network is
-trained on their sequences. The papers' own features (FACET or OpenFace, COVAREP, GloVe) come from programs and
-vectors that are not free or not at hand; these stand in for them:
+"Two-phase" (Dai et al. 2021): features are computed first, by rules that do not learn, and a network is
+trained on their sequences. Published systems take them from programs and word vectors that are not free or not at hand
+(Facet, COVAREP, GloVe in Tsai et al. 2019); these stand in for them:
 
 - a face: its histograms of oriented gradients, `hog`, because they need nothing but the crop, do not mind the light,
   and were what expressions were read from before networks; 900 values;

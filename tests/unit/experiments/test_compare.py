@@ -11,7 +11,7 @@ import pytest
 from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.metrics import accuracy
 from maeum.experiments import compare as module
-from maeum.experiments.compare import Comparison, compare, markdown_page, markdown_table
+from maeum.experiments.compare import Contest, compare, markdown_page, markdown_table
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import predict_pretrained
 from maeum.experiments.prepare import PrepareConfig, prepare
@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "store"
 
 
-def comparison(store: Path, **changes: Any) -> Comparison:
+def contest(store: Path, **changes: Any) -> Contest:
     text = {"vocabulary": 60, "width": 8}
     settings = {
         "name": "words",
@@ -51,16 +51,16 @@ def comparison(store: Path, **changes: Any) -> Comparison:
                      "training": {"epochs": 3}},
         },
     }  # fmt: skip
-    return Comparison.parse({**settings, **changes})
+    return Contest.parse({**settings, **changes})
 
 
 def test_a_contestant_has_the_shared_settings_and_its_own(store: Path) -> None:
-    recipe = comparison(store).recipe("mult")
+    recipe = contest(store).recipe("mult")
     assert (recipe.name, recipe.model, recipe.score) == ("words-mult", "mult", "macro_f1")
     assert (recipe.training.epochs, recipe.training.lr) == (3, 0.02)
     assert recipe.network["dim"] == 8
     assert recipe.network["faces"] is None
-    assert comparison(store).recipe("lstm").training.epochs == 2
+    assert contest(store).recipe("lstm").training.epochs == 2
 
 
 def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
@@ -69,12 +69,12 @@ def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
         "b": {"title": "x", "model": "lf-lstm", "training": {"epoch": 1}},
     }
     with pytest.raises(ConfigError, match=r"words: unknown setting 'training\.epoch'"):
-        compare(comparison(store, contestants=wrong), tmp_path)
+        compare(contest(store, contestants=wrong), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path) -> None:
-    asked = comparison(store, metrics=["accuracy", "macro_f1"])
+    asked = contest(store, metrics=["accuracy", "macro_f1"])
     done = compare(asked, tmp_path, resamples=50)
     assert done.items == 24
     runs = [tmp_path / "words" / name / "model" for name in ("lstm", "mult")]
@@ -97,30 +97,28 @@ def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path) -> Non
     assert (difference.interval.high - difference.interval.low) == pytest.approx(3.92 * spread, rel=0.5, abs=1e-9)
     target = said[0].target.numpy()
     most = np.bincount(target).argmax()
-    assert done.baseline["accuracy"] == accuracy(np.full_like(target, most), target)
+    assert done.majority["accuracy"] == accuracy(np.full_like(target, most), target)
 
 
 def test_what_is_trained_is_not_trained_again(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = compare(comparison(store), tmp_path, resamples=10)
+    first = compare(contest(store), tmp_path, resamples=10)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(module, "train", refuse)
-    assert compare(comparison(store), tmp_path, resamples=10) == first
+    assert compare(contest(store), tmp_path, resamples=10) == first
 
 
 def test_a_run_of_other_settings_is_not_taken_for_this_one(store: Path, tmp_path: Path) -> None:
-    compare(comparison(store), tmp_path, resamples=0)
-    changed = comparison(
-        store, contestants={"lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 5}}}
-    )
+    compare(contest(store), tmp_path, resamples=0)
+    changed = contest(store, contestants={"lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 5}}})
     with pytest.raises(StoreError, match="another recipe"):
         compare(changed, tmp_path, resamples=0)
 
 
 def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_path: Path) -> None:
-    done = compare(comparison(store), tmp_path, resamples=20)
+    done = compare(contest(store), tmp_path, resamples=20)
     rows = [line.strip("| ").split(" | ") for line in markdown_table([done]).splitlines()]
     assert rows[0][:3] == ["data", "network", "macro f1"]
     assert [row[0] for row in rows[2:3]] == ["Some words, 24 items of 24 speakers"]
@@ -128,12 +126,12 @@ def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_
     value = done.rows[0].scores["macro_f1"].value
     assert rows[2][2].startswith(f"{value:.3f} (")
     assert rows[4][0] == "always the most frequent"
-    assert rows[4][1] == f"{done.baseline['macro_f1']:.3f}"
+    assert rows[4][1] == f"{done.majority['macro_f1']:.3f}"
     assert markdown_table([done]) in markdown_page([done])
 
 
 def test_tables_of_different_metrics_are_refused(store: Path, tmp_path: Path) -> None:
-    one = compare(comparison(store), tmp_path, resamples=0)
-    other = compare(comparison(store, name="b", metrics=["uar"]), tmp_path, resamples=0)
+    one = compare(contest(store), tmp_path, resamples=0)
+    other = compare(contest(store, name="b", metrics=["uar"]), tmp_path, resamples=0)
     with pytest.raises(ConfigError, match="b: shows uar"):
         markdown_table([one, other])

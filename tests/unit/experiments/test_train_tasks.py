@@ -165,6 +165,8 @@ def test_items_without_a_label_are_counted(scales: Path, tmp_path: Path) -> None
         ({"tokenizer": None}, "has a text branch, but the recipe has no tokenizer"),
         ({"network": {"dim": 8, "faces": None, "speech": None, "text": {**NETWORK, "vocabulary": 20}}},
          r"the text branch knows 20. Give"),
+        ({"model": "mult", "network": {"faces": None, "speech": None, "text": {"vocabulary": 20}}},
+         r"the text branch knows 20. Give"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit_are_refused_at_once(
