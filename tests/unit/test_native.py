@@ -58,6 +58,16 @@ def test_a_place_where_nothing_can_be_kept_is_named(tmp_path):
     assert "cannot be made or loaded" in answer(ask(tmp_path / "file"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no kernels there")
+def test_a_user_without_a_home_is_told():
+    unknown = "import pwd\ndef getpwuid(uid): raise KeyError(uid)\npwd.getpwuid = getpwuid\n"  # as in containers
+    settings = {k: v for k, v in os.environ.items() if k not in {"HOME", "XDG_CACHE_HOME", "MAEUM_NATIVE"}}
+    done = subprocess.run(
+        [sys.executable, "-c", unknown + ASK], env=settings, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False no home folder to keep them in: set HOME or XDG_CACHE_HOME"
+
+
 @needs_compiler
 def test_a_damaged_file_is_named(tmp_path):
     answer(ask(tmp_path))

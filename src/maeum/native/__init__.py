@@ -57,9 +57,11 @@ def _instructions() -> str:
 def _load(name: str) -> ctypes.CDLL:
     if os.environ.get("MAEUM_NATIVE", "1") == "0":
         raise Unavailable("turned off by MAEUM_NATIVE=0")
+    if os.name == "nt":  # functions would have to be exported, and GCC there does not align the stack for vectors
+        raise Unavailable("not made for Windows")
     source = Path(__file__).with_name(f"{name}.cpp")
     key = "\n".join((source.read_text(encoding="utf-8"), *_FLAGS, platform.machine(), _instructions()))
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maeum"
+    folder = _folder()
     compiled = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     try:
         if not compiled.exists():
@@ -68,6 +70,14 @@ def _load(name: str) -> ctypes.CDLL:
         return ctypes.CDLL(str(compiled))
     except OSError as error:
         raise Unavailable(f"{compiled} cannot be made or loaded: {error}") from error
+
+
+def _folder() -> Path:
+    """Where compiled files are kept."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maeum"
+    except RuntimeError as error:
+        raise Unavailable("no home folder to keep them in: set HOME or XDG_CACHE_HOME") from error
 
 
 def _compile(source: Path, compiled: Path) -> None:

@@ -13,7 +13,7 @@
 namespace {
 
 constexpr int kLanes = 16;
-typedef float Vector __attribute__((vector_size(kLanes * 4), aligned(4)));
+typedef float Vector __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 inline Vector load(const float* at) { return *reinterpret_cast<const Vector*>(at); }
 
