@@ -69,8 +69,8 @@ def test_a_user_without_a_home_is_told():
 
 
 @needs_compiler
-def test_a_damaged_file_is_named(tmp_path):
+def test_a_damaged_file_is_made_anew(tmp_path):
     answer(ask(tmp_path))
     (compiled,) = (tmp_path / "maeum").iterdir()
     compiled.write_bytes(b"no code")
-    assert str(compiled) in answer(ask(tmp_path))
+    assert answer(ask(tmp_path)) == "True None"

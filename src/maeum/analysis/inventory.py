@@ -208,7 +208,7 @@ def _kernels() -> Finding:
 
     why = missing("cascade")
     if why is None:
-        return Finding("kernels", "good", "compiled for this processor")
+        return Finding("kernels", "good", "the face detector's arithmetic in C++, compiled for this processor")
     return Finding("kernels", "optional", f"{why}; faces are found as well without them, at about half the speed")
 
 

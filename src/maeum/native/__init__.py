@@ -63,10 +63,14 @@ def _load(name: str) -> ctypes.CDLL:
     key = "\n".join((source.read_text(encoding="utf-8"), *_FLAGS, platform.machine(), _instructions()))
     folder = _folder()
     compiled = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    if compiled.exists():
+        try:
+            return ctypes.CDLL(str(compiled))
+        except OSError:  # damaged: made anew
+            pass
     try:
-        if not compiled.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            _compile(source, compiled)
+        folder.mkdir(parents=True, exist_ok=True)
+        _compile(source, compiled)
         return ctypes.CDLL(str(compiled))
     except OSError as error:
         raise Unavailable(f"{compiled} cannot be made or loaded: {error}") from error
