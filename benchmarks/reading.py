@@ -2,8 +2,8 @@
 
     python benchmarks/reading.py STORE [--part train] [--items 512] [--batch 16] [--rounds 3]
 
-Both make the same batches and take the same steps of FE2E at the shipped model's size; processor time on one thread,
-minima over rounds, in turns. Printed: seconds of either, their ratio (the goal is 0.9: memory / store), and what reading
+Both make the same batches and take the same steps of FE2E at the shipped size; processor time on one thread,
+minima over rounds. Printed: seconds of either, their ratio (the goal is 0.9: memory / store), and what reading
 and collating alone cost.
 """
 
@@ -60,7 +60,7 @@ def epoch(source: ClipDataset, items: int, batch_size: int, learns: bool) -> flo
     for indices in BucketSampler(cost, batch_size).batches(0):
         batch = collate([clips[i] for i in indices])
         if learns:
-            loss = functional.cross_entropy(model(batch).logits, batch.targets.long())
+            loss = functional.cross_entropy(model(batch).logits, batch.target.long())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
