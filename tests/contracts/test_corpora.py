@@ -83,6 +83,14 @@ def _mosei(folder: Path) -> Path:
     return folder
 
 
+def _crema_d(folder: Path) -> Path:
+    (folder / "AudioWAV").mkdir()
+    for actor in (1001, 1064, 1078):
+        for code in ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD"):
+            (folder / f"AudioWAV/{actor}_DFA_{code}_XX.wav").write_bytes(f"{actor} {code}".encode())
+    return folder
+
+
 def _folder(folder: Path) -> Path:
     rows = "".join(f",some words {i},{'happy' if i else 'sad'},s{i},{part}\n" for i, part in enumerate(PARTS))
     (folder / "items.csv").write_text("path,text,label,speaker,part\n" + rows)
@@ -91,7 +99,7 @@ def _folder(folder: Path) -> Path:
 
 MADE: dict[str, Callable[[Path], Path]] = {
     "ravdess": _ravdess, "emodb": _emodb, "fer2013": _fer2013, "goemotions": _goemotions, "meld": _meld,
-    "iemocap": _iemocap, "mosei": _mosei, "folder": _folder,
+    "iemocap": _iemocap, "mosei": _mosei, "crema-d": _crema_d, "folder": _folder,
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -310,3 +311,95 @@ def make_mosei(make_media: Callable[..., Path], make_grey_frames: Callable[..., 
         return folder
 
     return write
+
+
+#: Of a miniature CREMA-D: the clips that its tables list, and their rows of the summary table (of a real one, some).
+CREMA_D_VOTES: Mapping[str, tuple[str, str, str, str, str, str]] = {
+    "1001_IEO_NEU_XX": ("N", "69.1", "N", "92.22", "N", "64.78"),
+    "1001_IEO_HAP_LO": ("N", "71.67", "H", "57", "H", "57.38"),
+    "1001_IEO_ANG_HI": ("A:D", "60:40.5", "A", "50", "A", "70"),
+    "1001_TSI_FEA_XX": ("F", "55", "F:N", "50:60", "F:S", "40:41"),
+    "1040_ITH_SAD_XX": ("S:N", " 29:100", "S", "51.667", "N", "44"),
+    "1064_DFA_DIS_XX": ("D", "10", "D", "20", "D", "30"),
+    "1076_MTI_SAD_XX": ("N", "80", "S", "60", "S", "61"),
+    "1091_WSI_HAP_MD": ("H", "33.5", "H", "66.5", "H", "50.5"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def make_crema_d(make_media: Callable[..., Path], make_sine: Callable[..., Any]) -> Callable[..., Path]:
+    """A miniature CREMA-D, made at a given folder as its authors distribute it, with what copies of it have.
+
+    ``1040_ITH_SAD_X.wav`` lacks its last letter, 1064's wav is a Git LFS pointer, 1076's video is cut short, and of
+    1091 there is an mp4 instead of the flv.
+    """
+
+    def make(folder: Path) -> Path:
+        for place in ("AudioWAV", "AudioMP3", "VideoFlash", "processedResults"):
+            (folder / place).mkdir(parents=True)
+        kinds = ("Voice", "Face", "MultiModal")
+        summary = [["FileName", *(f"{kind}{what}" for kind in kinds for what in ("Vote", "Level"))]]
+        summary += [[name, *row] for name, row in CREMA_D_VOTES.items()]
+        lines = [",".join(f'"{field}"' for field in (str(n or ""), *row)) for n, row in enumerate(summary)]
+        (folder / "processedResults/summaryTable.csv").write_text("\n".join([*lines, ""]))
+        names = "".join(f'{number},"{name}"\n' for number, name in enumerate(CREMA_D_VOTES, 1))
+        (folder / "SentenceFilenames.csv").write_text('"Stimulus_Number","Filename"\n' + names)
+        people = dict.fromkeys(name[:4] for name in CREMA_D_VOTES)
+        rows = "".join(f'{actor},51,"Male","Caucasian","Not Hispanic"\n' for actor in people)
+        (folder / "VideoDemographics.csv").write_text('"ActorID","Age","Sex","Race","Ethnicity"\n' + rows)
+        for number, name in enumerate(CREMA_D_VOTES):
+            length_s = 0.8 + 0.5 * (number % 3)
+            make_media(folder / f"AudioWAV/{name}.wav", sound=make_sine(300 + 200 * number, length_s, 16_000))
+            frames = [np.full((72, 96, 3), 60 + 20 * number, np.uint8)] * round(10 * length_s)
+            kind, codec = (".mp4", "libx264") if name.startswith("1091") else (".flv", "flv")
+            make_media(folder / f"VideoFlash/{name}{kind}", frames, codec=codec, pix_fmt="yuv420p", rate_hz=44_100,
+                       sound=make_sine(6000, length_s, 44_100), audio_codec="libmp3lame",
+                       audio_format="s16p")  # fmt: skip
+        wav = folder / "AudioWAV"
+        (wav / "1040_ITH_SAD_XX.wav").rename(wav / "1040_ITH_SAD_X.wav")
+        (wav / "1064_DFA_DIS_XX.wav").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+        (wav / "._1001_IEO_NEU_XX.wav").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+        cut = folder / "VideoFlash/1076_MTI_SAD_XX.flv"
+        cut.write_bytes(cut.read_bytes()[:10])
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_ravdess(make_media: Callable[..., Path], make_sine: Callable[..., Any]) -> Callable[..., Path]:
+    """A miniature RAVDESS, made at a given folder as its archives unpack, with what copies of it have.
+
+    Five performances, one of them sung, each with sound, with picture and with both; all sounds of speech are there
+    twice, one video is cut short, and macOS has left its notes. The sound of a performance is 300 Hz and 200 Hz more
+    for each before it, its picture of brightness 60 and 20 more for each.
+    """
+    performances = (
+        "01-05-02-01-01-02",
+        "01-02-01-02-01-17",
+        "01-08-01-01-02-24",
+        "02-04-01-02-01-02",
+        "01-07-02-02-02-02",
+    )
+
+    def make(folder: Path) -> Path:
+        for number, codes in enumerate(performances):
+            actor, voice = codes[-2:], "Speech" if codes.startswith("01") else "Song"
+            sounds = folder / f"Audio_{voice}_Actors_01-24/Actor_{actor}"
+            videos = folder / f"Video_{voice}_Actor_{actor}/Actor_{actor}"
+            for place in (sounds, videos):
+                place.mkdir(parents=True, exist_ok=True)
+            length_s = 1.0 + 0.5 * (number % 3)
+            sound = make_sine(300 + 200 * number, length_s, 48_000)
+            frames = [np.full((72, 128, 3), 60 + 20 * number, np.uint8)] * round(10 * length_s)
+            make_media(sounds / f"03-{codes}.wav", sound=sound, rate_hz=48_000)
+            make_media(videos / f"02-{codes}.mp4", frames, codec="libx264", pix_fmt="yuv420p")
+            make_media(videos / f"01-{codes}.mp4", frames, codec="libx264", pix_fmt="yuv420p", sound=sound,
+                       rate_hz=48_000, audio_codec="aac", audio_format="fltp")  # fmt: skip
+            (sounds / f"._03-{codes}.wav").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+        shutil.copytree(folder / "Audio_Speech_Actors_01-24", folder / "audio_speech_actors_again")
+        broken = folder / "Video_Speech_Actor_24/Actor_24/01-01-08-01-01-02-24.mp4"
+        broken.write_bytes(broken.read_bytes()[:3000])
+        return folder
+
+    return make

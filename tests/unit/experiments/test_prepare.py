@@ -251,11 +251,17 @@ KILLS = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("corpus", ["folder", "iemocap", "meld", "mosei"])
+@pytest.mark.parametrize("corpus", ["folder", "iemocap", "meld", "mosei", "crema-d", "ravdess"])
 def test_killed_at_every_point_and_resumed(
     corpus: str, recordings: Path, tmp_path: Path, request: pytest.FixtureRequest
 ):
-    makers = {"iemocap": "make_iemocap", "meld": "make_meld", "mosei": "make_mosei"}
+    makers = {
+        "iemocap": "make_iemocap",
+        "meld": "make_meld",
+        "mosei": "make_mosei",
+        "crema-d": "make_crema_d",
+        "ravdess": "make_ravdess",
+    }
     source = recordings if corpus == "folder" else request.getfixturevalue(makers[corpus])(tmp_path / corpus)
     done = subprocess.run(
         [sys.executable, "-c", KILLS, corpus, str(source), str(tmp_path)], capture_output=True, text=True, check=False
