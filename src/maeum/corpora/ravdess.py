@@ -47,7 +47,6 @@ class Ravdess(Corpus):
         "(RAVDESS). PLoS ONE 13(5): e0196391."
     )
     modalities = ("speech",)
-    speakers_disjoint = True
     counts: ClassVar[Mapping[str, int]] = {"all": 1440}
     Options = RavdessOptions
 
