@@ -358,21 +358,34 @@ def report(
     part: Annotated[str, typer.Option(help="Which part of the corpus.")] = "dev",
     modalities: Annotated[str | None, typer.Option(help="Give the models only these, such as faces,speech.")] = None,
     target: Annotated[str | None, typer.Option(help="Which of the corpus' targets, such as four-class.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which items are in which part, see `maeum splits`; by default as each model was trained."),
+    ] = None,
     sessions: Annotated[str | None, typer.Option(help="Only these instead of a part, such as Session5.")] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Score items that overlap with what a model was trained on.")
+    ] = False,
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
     out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
 ) -> None:
     """Compare models on a prepared corpus: a page with figures, tables, every score's passport and every answer."""
     from maeum.analysis.writers import write_whole
+    from maeum.corpora.splits import read_split
     from maeum.experiments.evaluate import evaluate as run
     from maeum.experiments.report import compare
     from maeum.experiments.show import show_report
 
-    chosen = None if sessions is None else [name.strip() for name in sessions.split(",")]
+    options: dict[str, Any] = {
+        "target": target,
+        "split": None if split is None else read_split(split),
+        "sessions": None if sessions is None else [name.strip() for name in sessions.split(",")],
+        "allow_overlap": allow_overlap,
+    }
     console = _console()
     done = []
     for name in model or (None,):
-        done.append(run(name, store, part, _modalities(modalities), target=target, sessions=chosen, features=True))
+        done.append(run(name, store, part, _modalities(modalities), features=True, **options))
         show_report(done[-1].report, console)
         console.print()
     files = compare(done, title).files()

@@ -22,6 +22,10 @@ from maeum.types import Utterance
 _WHOLE: tuple[Kind, ...] = ("speaker", "dialogue", "recording", "content", "utterance")
 
 
+#: Names of lists.
+_LISTS = {**{part: part for part in PARTS}, "valid": "dev", "val": "dev"}
+
+
 @dataclass(frozen=True)
 class Split:
     """Which utterance is in which part.
@@ -81,7 +85,7 @@ class OfficialSplit(_SplitConfig):
 
 
 class ListsSplit(_SplitConfig):
-    """Published lists: a folder with ``train.txt``, ``dev.txt``, ``test.txt``, an id a line.
+    """Published lists: a folder with ``train.txt``, ``dev.txt`` (or ``valid.txt``), ``test.txt``, an id a line.
 
     An id is that of an utterance, else of a dialogue, else of a recording, all of whose utterances are meant.
     """
@@ -126,16 +130,19 @@ class ListsSplit(_SplitConfig):
 
     def _lists(self) -> dict[str, list[str]]:
         files = sorted(self.folder.glob("*.txt")) if self.folder.is_dir() else []
-        if strange := [path.name for path in files if path.stem not in PARTS]:
-            raise CorpusError(f"{strange[0]} is the list of no part", item=self.folder,
-                              remedy=f"Name the lists {', '.join(f'{part}.txt' for part in PARTS)}.")  # fmt: skip
+        remedy = f"Name the lists {', '.join(f'{part}.txt' for part in PARTS)}."
         if not files:
-            raise CorpusError("holds no lists", item=self.folder,
-                              remedy=f"Give a folder with {', '.join(f'{part}.txt' for part in PARTS)}.")  # fmt: skip
-        try:
-            texts = {path.stem: path.read_text(encoding="utf-8-sig") for path in files}
-        except (OSError, UnicodeDecodeError) as error:
-            raise CorpusError(f"cannot be read: {error}", item=self.folder) from error
+            raise CorpusError("holds no lists", item=self.folder, remedy=remedy)
+        texts: dict[str, str] = {}
+        for path in files:
+            part = _LISTS.get(path.stem)
+            if part is None or part in texts:
+                what = "is the list of no part" if part is None else f"is a second list of {part}"
+                raise CorpusError(f"{path.name} {what}", item=self.folder, remedy=remedy)
+            try:
+                texts[part] = path.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                raise CorpusError(f"cannot be read: {error}", item=path) from error
         return {part: list(dict.fromkeys(filter(None, map(str.strip, texts[part].splitlines()))))
                 for part in PARTS if part in texts}  # fmt: skip
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from maeum.corpora.splits import Split
+from maeum.corpora.splits import OfficialSplit, Split
 from maeum.corpora.targets import Target
 from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
@@ -213,6 +213,7 @@ def finish(
         intended_use=recipe.intended_use,
         limits=recipe.limits,
     )
+    known.write(out / "model")
     save_pretrained(
         out / "model",
         kind=recipe.model,
@@ -223,7 +224,6 @@ def finish(
         settings=recipe.inputs,
         calibration=calibration,
     )
-    known.write(out / "model")
     return report
 
 
@@ -262,21 +262,29 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
 
 
 def make_splits(recipe: Recipe) -> dict[Path, Split]:
-    """The recipe's split of each of its stores."""
-    return {d.store: recipe.split.split(Store(d.store).members()) for d in (*recipe.train, *recipe.dev)}
+    """The recipe's split of each of its stores.
+
+    Raises:
+        ConfigError: when sessions are named beside a split.
+    """
+    data = (*recipe.train, *recipe.dev)
+    if recipe.split != OfficialSplit() and any(d.sessions is not None for d in data):
+        raise ConfigError("names sessions beside a split", item=recipe.name, remedy="Leave one of them out.")
+    return {d.store: recipe.split.split(Store(d.store).members()) for d in data}
 
 
 def _known(recipe: Recipe, splits: Mapping[Path, Split], train_set: ClipDataset, dev_set: ClipDataset) -> TrainedOn:
     """What the model will have seen, branches that it takes over included; raises CorpusError when parts overlap."""
     folders = (load_pretrained(folder).folder for folder in recipe.start_from.values())
     sources = [known for folder in folders if (known := TrainedOn.read(folder)) is not None]
-    split_stores = {path: Store(path) for path in splits}
+    by_session = {d.store for d in (*recipe.train, *recipe.dev) if d.sessions is not None}
+    split_stores = {path: Store(path) for path in splits if path not in by_session}
     return trained_on(
         recipe.split,
-        [(split_stores[path], split) for path, split in splits.items()],
+        [(store, splits[path]) for path, store in split_stores.items()],
         train_set,
         dev_set,
-        tested={str(split_stores[d.store].manifest["name"]) for d in recipe.dev},
+        tested={str(split_stores[d.store].manifest["name"]) for d in recipe.dev if d.store in split_stores},
         sources=sources,
         allow_overlap=recipe.allow_overlap,
     )

@@ -50,6 +50,7 @@ class TrainedOn(Config):
     def write(self, model: Path) -> None:
         """Put it into a model folder; raises ModelError."""
         try:
+            model.mkdir(parents=True, exist_ok=True)
             self.save(model / _FILE)
         except OSError as error:
             raise ModelError(f"cannot be written ({error})", item=model, remedy="Choose another folder.") from error

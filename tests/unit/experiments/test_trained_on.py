@@ -12,7 +12,7 @@ import pytest
 from maeum.corpora.splits import LeaveOneOutSplit, OfficialSplit, RandomSplit
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Origin, Store, StoreItem, StoreWriter, write_shard
-from maeum.errors import CorpusError
+from maeum.errors import ConfigError, CorpusError
 from maeum.experiments.calibrate import CalibrateConfig, calibrate
 from maeum.experiments.compare_splits import CompareConfig, as_markdown, compare_splits
 from maeum.experiments.evaluate import evaluate
@@ -171,6 +171,19 @@ def test_folds_are_trained_from_one_store(store: Path, tmp_path: Path) -> None:
     done = train(recipe(store, split=split), tmp_path / "run")
     assert evaluate(done.model, store, "test", resamples=0).report.items == 28
     assert LeaveOneOutSplit.parse(split).split(Store(store).members()).parts["voices-4-anger-0"] == "dev"
+
+
+def test_sessions_and_a_split_are_not_mixed(store: Path, tmp_path: Path) -> None:
+    data = {
+        "train": [{"store": str(store), "sessions": ["S0", "S1"]}],
+        "dev": [{"store": str(store), "sessions": ["S2"]}],
+    }
+    with pytest.raises(ConfigError, match="names sessions beside a split"):
+        train(recipe(store, split=HONEST, **data), tmp_path / "run")
+    model = train(recipe(store, **data), tmp_path / "run").model
+    assert evaluate(model, store, sessions=["S2"], resamples=0).report.items == 28
+    with pytest.raises(CorpusError, match=r"28 utterances, 2 speakers.* shared by train and S1"):
+        evaluate(model, store, sessions=["S1"], resamples=0)
 
 
 def test_protocols_are_trained_and_scored_side_by_side(store: Path, tmp_path: Path) -> None:
