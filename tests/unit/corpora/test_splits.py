@@ -235,8 +235,11 @@ class TestLists:
     def test_lists_of_something_else_are_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CorpusError, match=r"none of its 1 ids matches .* such as u1"):
             ListsSplit(folder=self.write(tmp_path / "a", train="x")).split([Member("u1")])
-        with pytest.raises(CorpusError, match=r"valid\.txt is the list of no part\. Name the lists train\.txt"):
-            ListsSplit(folder=self.write(tmp_path / "b", valid="u1")).split([Member("u1")])
+        with pytest.raises(CorpusError, match=r"more\.txt is the list of no part\. Name the lists train\.txt"):
+            ListsSplit(folder=self.write(tmp_path / "b", more="u1")).split([Member("u1")])
+        assert ListsSplit(folder=self.write(tmp_path / "c", valid="u1")).split([Member("u1")]).parts == {"u1": "dev"}
+        with pytest.raises(CorpusError, match=r"valid\.txt is a second list of dev"):
+            ListsSplit(folder=self.write(tmp_path / "d", valid="u1", dev="u2")).split([Member("u1")])
         for folder in (tmp_path / "none", tmp_path):
             with pytest.raises(CorpusError, match="holds no lists"):
                 ListsSplit(folder=folder).split([Member("u1")])
