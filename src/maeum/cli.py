@@ -274,6 +274,8 @@ def train(
     )
     for name, score in report.report.scores.items():
         console.print(f"dev {name} {score.value:.3f}")
+    if report.report.overlap:
+        console.print(report.report.overlap, style="bold yellow")
 
 
 @app.command()
@@ -311,22 +313,35 @@ def evaluate(
     modalities: Annotated[str | None, typer.Option(help="Give the model only these, such as faces,speech.")] = None,
     subsets: Annotated[bool, typer.Option("--subsets", help="Score every subset of the modalities.")] = False,
     target: Annotated[str | None, typer.Option(help="Which of the corpus' targets, such as four-class.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which items are in which part, see `maeum splits`; by default as the model was trained."),
+    ] = None,
     sessions: Annotated[str | None, typer.Option(help="Only these instead of a part, such as Session5.")] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Score items that overlap with what the model was trained on.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the report, JSON, to this file.")] = None,
 ) -> None:
     """Score a model on a prepared corpus, with intervals and beside the simplest guess."""
     from maeum.analysis.writers import write_whole
+    from maeum.corpora.splits import read_split
     from maeum.experiments.evaluate import evaluate as run
     from maeum.experiments.evaluate import evaluate_subsets
     from maeum.experiments.show import show_report
 
     if subsets and (modalities is not None or out is not None):
         raise typer.BadParameter("goes with neither --modalities nor --out", param_hint="--subsets")
-    chosen = None if sessions is None else [name.strip() for name in sessions.split(",")]
+    options: dict[str, Any] = {
+        "target": target,
+        "split": None if split is None else read_split(split),
+        "sessions": None if sessions is None else [name.strip() for name in sessions.split(",")],
+        "allow_overlap": allow_overlap,
+    }
     if subsets:
-        done = evaluate_subsets(model, store, part, target=target, sessions=chosen)
+        done = evaluate_subsets(model, store, part, **options)
     else:
-        done = [run(model, store, part, _modalities(modalities), target=target, sessions=chosen)]
+        done = [run(model, store, part, _modalities(modalities), **options)]
     console = _console()
     for evaluation in done:
         show_report(evaluation.report, console)
@@ -343,21 +358,34 @@ def report(
     part: Annotated[str, typer.Option(help="Which part of the corpus.")] = "dev",
     modalities: Annotated[str | None, typer.Option(help="Give the models only these, such as faces,speech.")] = None,
     target: Annotated[str | None, typer.Option(help="Which of the corpus' targets, such as four-class.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which items are in which part, see `maeum splits`; by default as each model was trained."),
+    ] = None,
     sessions: Annotated[str | None, typer.Option(help="Only these instead of a part, such as Session5.")] = None,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Score items that overlap with what a model was trained on.")
+    ] = False,
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
     out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
 ) -> None:
     """Compare models on a prepared corpus: a page with figures, tables, every score's passport and every answer."""
     from maeum.analysis.writers import write_whole
+    from maeum.corpora.splits import read_split
     from maeum.experiments.evaluate import evaluate as run
     from maeum.experiments.report import compare
     from maeum.experiments.show import show_report
 
-    chosen = None if sessions is None else [name.strip() for name in sessions.split(",")]
+    options: dict[str, Any] = {
+        "target": target,
+        "split": None if split is None else read_split(split),
+        "sessions": None if sessions is None else [name.strip() for name in sessions.split(",")],
+        "allow_overlap": allow_overlap,
+    }
     console = _console()
     done = []
     for name in model or (None,):
-        done.append(run(name, store, part, _modalities(modalities), target=target, sessions=chosen, features=True))
+        done.append(run(name, store, part, _modalities(modalities), features=True, **options))
         show_report(done[-1].report, console)
         console.print()
     files = compare(done, title).files()
@@ -365,6 +393,56 @@ def report(
     for name, text in files.items():
         write_whole(out / name, text)
     console.print(f"written: {out / 'report.html'} and {len(files) - 1} other files", soft_wrap=True)
+
+
+@app.command()
+def splits(
+    store: Annotated[Path, typer.Argument(help="A prepared corpus.", readable=False)],
+    split: Annotated[
+        str,
+        typer.Option(help="official, a folder of lists, a recipe, or settings such as '{kind: random, by: speaker}'."),
+    ] = "official",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the split as lists of ids into this folder.")] = None,
+) -> None:
+    """Show what is in each part of a prepared corpus under a split, and what the parts share."""
+    from maeum.corpora.splits import read_split
+    from maeum.data.store import Store
+    from maeum.experiments.split_report import report_split
+
+    opened = Store(store)
+    members = opened.members()
+    made = read_split(split).split(members)
+    report = report_split(made, members, str(opened.manifest["name"]))
+    console = _console()
+    if markdown:
+        console.print(report.markdown(), soft_wrap=True, end="")
+    else:
+        report.show(console)
+    for path in made.write(out) if out is not None else ():
+        console.print(f"written: {path}", soft_wrap=True)
+
+
+@app.command(name="compare-splits")
+def compare_splits(
+    config: Annotated[Path, typer.Argument(help="A recipe and the splits to compare; YAML or JSON.", readable=False)],
+    out: Annotated[Path, typer.Option(help="The folder of the runs, and of the table scores.md.")],
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+) -> None:
+    """Train and score one recipe under several splits, side by side. May be stopped; the same command goes on."""
+    from maeum.analysis.writers import write_whole
+    from maeum.experiments.compare_splits import CompareConfig, as_markdown
+    from maeum.experiments.compare_splits import compare_splits as run
+
+    console = _console()
+    try:
+        outcomes = run(CompareConfig.load(config), out, device=device, console=console)
+    except KeyboardInterrupt as stop:
+        raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
+    table = as_markdown(outcomes)
+    console.print(table, soft_wrap=True)
+    write_whole(out / "scores.md", table)
+    console.print(f"written: {out / 'scores.md'}", soft_wrap=True)
 
 
 @app.command()

@@ -55,6 +55,14 @@ class Config(BaseModel):
         Path(path).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
+def parse_yaml(text: str, item: object = None) -> Any:
+    """Read settings that are given as text; raises ConfigError."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot be read: {error}", item=item) from error
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``)."""
 

@@ -12,7 +12,8 @@ import pytest
 
 from maeum.corpora import CORPORA, LeftOut, make_corpus
 from maeum.corpora.base import PARTS
-from maeum.corpora.splits import check_parts
+from maeum.corpora.overlaps import Member
+from maeum.corpora.splits import OfficialSplit
 from maeum.errors import CorpusError
 from maeum.types import MODALITIES, Utterance
 
@@ -107,6 +108,10 @@ def test_every_corpus_is_tested():
     assert set(CORPORA) == set(MADE)
 
 
+#: What the official parts of a corpus share, all the same.
+SHARED = {"meld": {"speaker"}}
+
+
 @pytest.mark.parametrize("name", sorted(MADE))
 class TestEveryCorpus:
     def test_says_what_it_is(self, name: str):
@@ -128,8 +133,11 @@ class TestEveryCorpus:
             assert utterance.label is not None
             corpus.label_set.encode(utterance.label)
         assert {u.part for u in used} == set(PARTS)
-        if corpus.speakers_disjoint:
-            check_parts(used)
+
+    def test_its_own_parts_share_nothing(self, name: str, tmp_path: Path):
+        members = [Member.of(u, name) for u in make_corpus(name).utterances(MADE[name](tmp_path))]
+        shared = {overlap.kind for overlap in OfficialSplit().split(members).overlaps(members)}
+        assert shared == SHARED.get(name, set())
 
     def test_order_is_fixed_and_nothing_vanishes(self, name: str, tmp_path: Path):
         source = MADE[name](tmp_path)

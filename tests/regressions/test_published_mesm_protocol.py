@@ -5,22 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
 import torch
 
-from maeum.corpora.splits import by_speaker, check_parts
 from maeum.data.collate import Collator
-from maeum.errors import CorpusError
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
-from maeum.types import Clip, Utterance
-
-
-def test_6_a_random_split_of_dialogues_is_refused_and_one_by_speaker_is_not() -> None:
-    """Published: train and test share all dialogues and speakers."""
-    utterances = [Utterance(f"u{i}", speaker=f"s{i % 8}", part=("train", "test")[i % 3 == 0]) for i in range(48)]
-    with pytest.raises(CorpusError, match="is in"):
-        check_parts(utterances)
-    check_parts(by_speaker(utterances, dev_share=0.2, test_share=0.2))
+from maeum.types import Clip
 
 
 def test_15_training_never_runs_the_face_detector() -> None:

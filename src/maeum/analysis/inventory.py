@@ -97,9 +97,14 @@ def models_table(cards: Sequence[ModelCard]) -> Table:
             "\n".join(card.modalities) or "-",
             "\n".join(dict.fromkeys(_short(data) for data in card.data)) or "-",
             Text("non-commercial", "bold yellow") if card.non_commercial else card.licence,
-            "\n".join(f"{s.value:.2f} {s.name if measures else ''} {s.data}" for s in _main_scores(card)) or "-",
+            "\n".join(_main_score(s, s.name if measures else "") for s in _main_scores(card)) or "-",
         )
     return table
+
+
+def _main_score(score: Score, name: str) -> str:
+    """``0.58 dev``, and what belongs beside it."""
+    return f"{score.value:.2f} {name} {score.data}" + (f" ({score.overlap})" if score.overlap else "")
 
 
 def _short(data: str) -> str:
@@ -153,7 +158,7 @@ def _scores_on(data: str, scores: Sequence[Score]) -> str:
         shown.append(f"{score.name} {score.value:.3f}{interval}")
     counts = ((scores[0].items, "items"), (scores[0].speakers, "speakers"))
     about = ", ".join(f"{number:,} {what}" for number, what in counts if number)
-    return f"{data}: {', '.join(shown)}" + (f"; {about}" if about else "")
+    return "; ".join(filter(None, (f"{data}: {', '.join(shown)}", about, scores[0].overlap)))
 
 
 def _machine() -> Finding:

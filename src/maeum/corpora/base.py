@@ -42,7 +42,6 @@ class Corpus(ABC):
 
     - ``faces``: ``detect`` where faces have to be found in pictures, ``crops`` where the images are faces already,
       ``none`` without pictures.
-    - ``speakers_disjoint``: no speaker may be in two parts; `maeum.corpora.splits.check_parts` holds it to that.
     - ``identity``: what makes two items the same: the ``media`` file, or the ``text``. Items that are in two parts are
       left out of the earlier one (train before dev before test), repeats inside train are left out. ``none`` where
       equal content is not the same event, as with short lines of a dialogue. ``clip`` where lines are events, each
@@ -61,7 +60,6 @@ class Corpus(ABC):
     citation: ClassVar[str]
     modalities: ClassVar[tuple[Modality, ...]]
     faces: ClassVar[Literal["detect", "crops", "none"]] = "none"
-    speakers_disjoint: ClassVar[bool] = False
     identity: ClassVar[Literal["media", "text", "clip", "none"]] = "media"
     counts: ClassVar[Mapping[str, int]] = {}
     label_counts: ClassVar[Mapping[str, int]] = {}

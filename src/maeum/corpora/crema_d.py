@@ -105,7 +105,6 @@ class CremaD(Corpus):
         "emotional multimodal actors dataset. IEEE Transactions on Affective Computing 5(4)."
     )
     faces = "detect"
-    speakers_disjoint = True
     label_counts: ClassVar[Mapping[str, int]] = {
         "anger": 1271, "disgust": 1271, "fear": 1271, "happiness": 1271, "sadness": 1271, "neutral": 1087,
     }  # fmt: skip

@@ -57,7 +57,6 @@ class Emodb(Corpus):
         "speech. Interspeech 2005."
     )
     modalities = ("speech",)
-    speakers_disjoint = True
     counts: ClassVar[Mapping[str, int]] = {"all": 535}
     Options = EmodbOptions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,8 @@ from pydantic import Field
 
 from maeum.config import Config
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut
-from maeum.corpora.splits import by_speaker
+from maeum.corpora.overlaps import Member
+from maeum.corpora.splits import RandomSplit
 from maeum.corpora.tables import read_table
 from maeum.errors import CorpusError
 from maeum.labels import EMOTIONS, LabelSet, Task, canonical
@@ -24,7 +26,7 @@ class FolderOptions(Config):
     table: the CSV or TSV in it (the one that is there, when None). labels, task: the label set; several labels of a row
     are separated by ``|``; for dimensional targets each name is a column, empty where a row has no value, and ranges
     gives each one's lowest and highest value. parts: ``given`` takes the column ``part``, ``by-speaker`` divides
-    speakers at random (dev_share, test_share, seed). shared_speakers: allow a speaker in two parts. licence: of the
+    speakers at random (dev_share, test_share, seed). licence: of the
     recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them.
     """
 
@@ -36,7 +38,6 @@ class FolderOptions(Config):
     dev_share: float = Field(default=0.15, ge=0, lt=1)
     test_share: float = Field(default=0.15, ge=0, lt=1)
     seed: int = 0
-    shared_speakers: bool = False
     #: Left out of what a store is keyed by: it may be stated or corrected later, and nothing is decoded again.
     licence: str = Field(default="yours to state", min_length=1, exclude=True)
 
@@ -72,11 +73,6 @@ class Folder(Corpus):
         """What the options say."""
         return self._options.licence
 
-    @property
-    def speakers_disjoint(self) -> bool:  # type: ignore[override]
-        """True unless the options allow a speaker in two parts."""
-        return not self._options.shared_speakers
-
     def items(self, source: Path) -> Iterator[Utterance | LeftOut]:
         """See `Corpus.items`; a row whose file is missing is left out, one that contradicts itself is an error."""
         table = self._find_table(Path(source))
@@ -93,9 +89,9 @@ class Folder(Corpus):
                 )
             seen[item.id] = number
         if options.parts == "by-speaker":
-            used = [item for item in items if isinstance(item, Utterance)]
-            parted = iter(by_speaker(used, options.dev_share, options.test_share, options.seed))
-            items = [next(parted) if isinstance(item, Utterance) else item for item in items]
+            split = RandomSplit(dev_share=options.dev_share, test_share=options.test_share, seed=options.seed)
+            parts = split.split([Member.of(item) for item in items if isinstance(item, Utterance)]).parts
+            items = [replace(item, part=parts[item.id]) if isinstance(item, Utterance) else item for item in items]
         yield from items
 
     def _find_table(self, source: Path) -> Path:

@@ -88,7 +88,6 @@ class Iemocap(Corpus):
     )
     modalities = ("faces", "speech", "text")
     faces = "detect"
-    speakers_disjoint = True
     identity = "none"
     label_counts: ClassVar[Mapping[str, int]] = {
         "anger": 1103, "happiness": 595, "excitement": 1041, "sadness": 1084, "neutral": 1708, "frustration": 1849,

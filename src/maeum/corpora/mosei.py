@@ -112,7 +112,6 @@ class Mosei(Corpus):
     )
     modalities = ("faces", "speech", "text")
     faces = "detect"
-    speakers_disjoint = True
     identity = "none"
     #: Dai et al. 2021, after removing what is misaligned or missing.
     used_counts: ClassVar[Mapping[str, int]] = {"train": 14_524, "dev": 1_765, "test": 4_188}

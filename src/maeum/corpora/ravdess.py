@@ -63,7 +63,6 @@ class Ravdess(Corpus):
         "Livingstone, S. R., Russo, F. A. (2018). The Ryerson Audio-Visual Database of Emotional Speech and Song "
         "(RAVDESS). PLoS ONE 13(5): e0196391."
     )
-    speakers_disjoint = True
     targets: ClassVar[Mapping[str, Target]] = {"emotion": Target(labels=EMOTIONS)}
     Options = RavdessOptions
 

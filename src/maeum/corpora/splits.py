@@ -1,87 +1,299 @@
-"""Parts of a corpus: divided by speaker, and proven disjoint."""
+"""Splits: which utterance of a corpus is in which part. Chosen in recipes, and applied to a store when it is read."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from abc import abstractmethod
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
+from maeum.config import Config, parse_yaml
 from maeum.corpora.base import PARTS
-from maeum.errors import CorpusError
+from maeum.corpora.overlaps import Kind, Member, Overlap, keys_of, overlaps
+from maeum.errors import ConfigError, CorpusError
 from maeum.types import Utterance
 
+#: What a grouped split can keep whole. Whatever keeps one of them whole keeps those after it whole, too.
+_WHOLE: tuple[Kind, ...] = ("speaker", "dialogue", "recording", "content", "utterance")
 
-def by_speaker(utterances: Sequence[Utterance], dev_share: float, test_share: float, seed: int = 0) -> list[Utterance]:
-    """The same utterances with ``part`` set so that no speaker is in two parts.
 
-    Speakers are shuffled by seed and given, whole, to the part that lacks most of its share of utterances.
+#: Names of lists.
+_LISTS = {**{part: part for part in PARTS}, "valid": "dev", "val": "dev"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which utterance is in which part.
+
+    parts: utterance -> train, dev or test; those that are not there are in none. seed: of one that was drawn. notes:
+    what its maker has to know, such as ids of a list that match nothing.
+    """
+
+    name: str
+    parts: Mapping[str, str]
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def members(self, members: Iterable[Member]) -> dict[str, list[Member]]:
+        """The members of each part that has any, in the order of `PARTS`."""
+        found: dict[str, list[Member]] = {part: [] for part in PARTS}
+        for member in members:
+            part = self.parts.get(member.id)
+            if part is not None:
+                found[part].append(member)
+        return {part: those for part, those in found.items() if those}
+
+    def overlaps(self, members: Iterable[Member]) -> tuple[Overlap, ...]:
+        """What its parts share; see `maeum.corpora.overlaps`."""
+        return overlaps({part: keys_of(those) for part, those in self.members(members).items()})
+
+    def write(self, folder: Path | str) -> list[Path]:
+        """Write it as lists (``train.txt``, ...) that `ListsSplit` reads; returns the files."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        written = []
+        for part in PARTS:
+            ids = [id for id, in_part in self.parts.items() if in_part == part]
+            if ids:
+                path = folder / f"{part}.txt"
+                path.write_text("".join(f"{id}\n" for id in ids), encoding="utf-8")
+                written.append(path)
+        return written
+
+
+class _SplitConfig(Config):
+    """A way to make a split."""
+
+    @abstractmethod
+    def split(self, members: Sequence[Member]) -> Split:
+        """The split of these members; raises CorpusError where it cannot be made of them."""
+
+
+class OfficialSplit(_SplitConfig):
+    """The parts that the corpus itself gives."""
+
+    kind: Literal["official"] = "official"
+
+    def split(self, members: Sequence[Member]) -> Split:
+        """See `_SplitConfig`."""
+        return Split("official", {m.id: m.part for m in members if m.part is not None})
+
+
+class ListsSplit(_SplitConfig):
+    """Published lists: a folder with ``train.txt``, ``dev.txt`` (or ``valid.txt``), ``test.txt``, an id a line.
+
+    An id is that of an utterance, else of a dialogue, else of a recording, all of whose utterances are meant.
+    """
+
+    kind: Literal["lists"] = "lists"
+    folder: Path
+
+    def split(self, members: Sequence[Member]) -> Split:
+        """See `_SplitConfig`.
+
+        Raises:
+            CorpusError: when there is no list, an utterance is in two of them, or no id matches.
+        """
+        named: tuple[dict[str, list[str]], ...] = (defaultdict(list), defaultdict(list), defaultdict(list))
+        for member in members:
+            for names, name in zip(named, (member.id, member.dialogue, member.recording), strict=True):
+                if name is not None:
+                    names[name].append(member.id)
+        parts: dict[str, str] = {}
+        strangers: list[str] = []
+        for part, ids in self._lists().items():
+            for id in ids:
+                matched = next((names[id] for names in named if id in names), [])
+                if not matched:
+                    strangers.append(f"{id} ({part})")
+                for utterance in matched:
+                    if parts.setdefault(utterance, part) != part:
+                        raise CorpusError(f"{utterance} is in {parts[utterance]} and in {part} ({id})",
+                                          item=self.folder, remedy="Take it out of one of the lists.")  # fmt: skip
+        if not parts:
+            raise CorpusError(
+                f"none of its {len(strangers)} ids matches an utterance, a dialogue or a recording of the store, such "
+                f"as {members[0].id}",
+                item=self.folder,
+            )
+        unlisted = [m.id for m in members if m.id not in parts]
+        notes = (
+            _counted(strangers, "match nothing", "ids of the lists"),
+            _counted(unlisted, "are in no list", "utterances"),
+        )
+        return Split(f"lists of {self.folder}", parts, notes=tuple(filter(None, notes)))
+
+    def _lists(self) -> dict[str, list[str]]:
+        files = sorted(self.folder.glob("*.txt")) if self.folder.is_dir() else []
+        remedy = f"Name the lists {', '.join(f'{part}.txt' for part in PARTS)}."
+        if not files:
+            raise CorpusError("holds no lists", item=self.folder, remedy=remedy)
+        texts: dict[str, str] = {}
+        for path in files:
+            part = _LISTS.get(path.stem)
+            if part is None or part in texts:
+                what = "is the list of no part" if part is None else f"is a second list of {part}"
+                raise CorpusError(f"{path.name} {what}", item=self.folder, remedy=remedy)
+            try:
+                texts[part] = path.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                raise CorpusError(f"cannot be read: {error}", item=path) from error
+        return {part: list(dict.fromkeys(filter(None, map(str.strip, texts[part].splitlines()))))
+                for part in PARTS if part in texts}  # fmt: skip
+
+
+class LeaveOneOutSplit(_SplitConfig):
+    """One fold of a cross-validation: a session (or speaker) is test, another is dev, all others are train.
+
+    dev: which one; the one that follows ``test`` in the order of their names (the first follows the last) when None.
+    """
+
+    kind: Literal["leave-one-out"] = "leave-one-out"
+    by: Literal["session", "speaker"] = "session"
+    test: str
+    dev: str | None = None
+
+    def split(self, members: Sequence[Member]) -> Split:
+        """See `_SplitConfig`.
+
+        Raises:
+            CorpusError: when an utterance has no session (speaker), there are fewer than three, or one is unknown.
+        """
+        group_of: dict[str, str] = {}
+        for member in members:
+            group = member.session if self.by == "session" else member.speaker
+            if group is None:
+                raise CorpusError(f"has no {self.by}, so none can be left out", item=member.id)
+            group_of[member.id] = group
+        groups = sorted(set(group_of.values()))
+        if len(groups) < 3:
+            raise CorpusError(f"{len(groups)} {self.by}s cannot fill train, dev and test")
+        for group in (self.test, self.dev):
+            if group is not None and group not in groups:
+                raise CorpusError(f"there is no {self.by} {group!r}", remedy=f"There are {', '.join(groups)}.")
+        if self.dev == self.test:
+            raise CorpusError(f"the {self.by} {self.dev!r} is to be dev and test", remedy="Choose two.")
+        dev = self.dev or groups[(groups.index(self.test) + 1) % len(groups)]
+        part_of = {**dict.fromkeys(groups, "train"), dev: "dev", self.test: "test"}
+        name = f"leave one {self.by} out: dev {dev}, test {self.test}"
+        return Split(name, {id: part_of[group] for id, group in group_of.items()})
+
+
+class RandomSplit(_SplitConfig):
+    """Groups are shuffled by seed and given, whole, to the part that lacks most of its share of utterances.
+
+    by: what stays in one part. ``speaker`` keeps dialogues, recordings and equal contents whole, too, so that groups
+    that share one count as one group; ``dialogue`` all but speakers; ``recording`` it and equal contents;
+    ``utterance`` nothing, which only shows what such a split does to scores. dev_share, test_share: of the utterances;
+    train gets the rest.
+    """
+
+    kind: Literal["random"] = "random"
+    by: Literal["speaker", "dialogue", "recording", "utterance"] = "speaker"
+    dev_share: float = Field(default=0.15, ge=0, lt=1)
+    test_share: float = Field(default=0.15, ge=0, lt=1)
+    seed: int = 0
+
+    def split(self, members: Sequence[Member]) -> Split:
+        """See `_SplitConfig`.
+
+        Raises:
+            CorpusError: when an utterance has no such group, the shares leave nothing for train, or there are fewer
+                groups than parts.
+        """
+        shares = {"train": 1.0 - self.dev_share - self.test_share, "dev": self.dev_share, "test": self.test_share}
+        wanted = [part for part in PARTS if shares[part] > 1e-9]
+        if "train" not in wanted:
+            raise CorpusError(f"dev_share {self.dev_share} and test_share {self.test_share} leave nothing for train")
+        group_of = self._groups(members)
+        sizes = Counter(group_of.values())
+        groups = sorted(sizes)
+        if len(groups) < len(wanted):
+            linked = f" (what shares a {' or a '.join(_WHOLE[_WHOLE.index(self.by) + 1 : -1])} counts as one)"
+            raise CorpusError(f"{len(groups)} {self.by}s cannot fill {len(wanted)} parts{linked}",
+                              remedy="Use fewer parts, or another split.")  # fmt: skip
+        np.random.default_rng(self.seed).shuffle(groups)
+        lacks = {part: shares[part] * len(members) for part in wanted}
+        empty = list(wanted)
+        part_of: dict[str, str] = {}
+        for position, group in enumerate(groups):
+            choices = empty if len(empty) >= len(groups) - position else wanted
+            part = max(choices, key=lacks.__getitem__)
+            part_of[group] = part
+            lacks[part] -= sizes[group]
+            if part in empty:
+                empty.remove(part)
+        return Split(f"random by {self.by}", {id: part_of[group] for id, group in group_of.items()}, self.seed)
+
+    def _groups(self, members: Sequence[Member]) -> dict[str, str]:
+        """Utterance -> its group, named by the first of what it holds."""
+        if self.by == "utterance":
+            return {m.id: m.id for m in members}
+        leader: dict[tuple[Kind, str], tuple[Kind, str]] = {}
+
+        def find(key: tuple[Kind, str]) -> tuple[Kind, str]:
+            root = key
+            while leader[root] != root:
+                root = leader[root]
+            while leader[key] != root:
+                leader[key], key = root, leader[key]
+            return root
+
+        first: dict[str, tuple[Kind, str]] = {}
+        for member in members:
+            keys = [(kind, key) for kind in _WHOLE[_WHOLE.index(self.by) :] for key in member.keys(kind)]
+            if keys[0][0] != self.by and not (self.by == "recording" and keys[0][0] == "content"):
+                raise CorpusError(f"has no {self.by}, so parts cannot be divided by {self.by}", item=member.id)
+            for key in keys:
+                leader.setdefault(key, key)
+            one = first[member.id] = find(keys[0])
+            for key in keys[1:]:
+                one, other = sorted((one, find(key)), key=lambda k: (_WHOLE.index(k[0]), k[1]))
+                leader[other] = one
+        return {id: find(key)[1] for id, key in first.items()}
+
+
+SplitConfig = Annotated[OfficialSplit | ListsSplit | LeaveOneOutSplit | RandomSplit, Field(discriminator="kind")]
+
+
+class _Named(Config):
+    """A file that says which split is meant; a recipe is one, too."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    split: SplitConfig
+
+
+def read_split(text: str) -> SplitConfig:
+    """A split as it is given on the command line.
 
     Args:
-        utterances: all with a speaker.
-        dev_share: share of the utterances that dev should have, 0..1.
-        test_share: likewise for test; train gets the rest.
-        seed: other seeds give other parts.
+        text: ``official``; a folder of lists; a YAML or JSON file with the key ``split``, such as a recipe; or the
+            settings themselves, such as ``{kind: random, by: speaker, seed: 1}``.
 
     Raises:
-        CorpusError: when an utterance has no speaker, the shares leave nothing for train, or there are fewer speakers
-            than parts.
+        ConfigError: when it is none of them, or a setting is wrong.
     """
-    shares = {"train": 1.0 - dev_share - test_share, "dev": dev_share, "test": test_share}
-    wanted = [part for part in PARTS if shares[part] > 0]
-    if "train" not in wanted:
-        raise CorpusError(f"dev_share {dev_share} and test_share {test_share} leave nothing for train")
-    sizes: dict[str, int] = defaultdict(int)
-    for utterance in utterances:
-        if utterance.speaker is None:
-            raise CorpusError("has no speaker, so parts cannot be divided by speaker", item=utterance.id)
-        sizes[utterance.speaker] += 1
-    speakers = sorted(sizes)
-    if len(speakers) < len(wanted):
-        raise CorpusError(f"{len(speakers)} speakers cannot fill {len(wanted)} parts", remedy="Use fewer parts.")
-    np.random.default_rng(seed).shuffle(speakers)
-    filled = dict.fromkeys(wanted, 0)
-    part_of: dict[str, str] = {}
-    for position, speaker in enumerate(speakers):
-        empty = [part for part in wanted if not filled[part]]
-        choices = empty if len(empty) >= len(speakers) - position else wanted
-        part = max(choices, key=lambda p: shares[p] * len(utterances) - filled[p])
-        part_of[speaker] = part
-        filled[part] += sizes[speaker]
-    return [replace(u, part=part_of[u.speaker]) for u in utterances if u.speaker is not None]
+    if text == "official":
+        return OfficialSplit()
+    if text.lstrip().startswith("{"):
+        return _Named.parse({"split": parse_yaml(text, item=text)}, item=text).split
+    path = Path(text)
+    if path.is_dir():
+        return ListsSplit(folder=path)
+    if path.is_file():
+        return _Named.load(path).split
+    raise ConfigError("names no split: there is no such file or folder", item=text,
+                      remedy="Give official, a folder of lists, a recipe, or {kind: random, by: speaker}.")  # fmt: skip
 
 
-def check_parts(
-    utterances: Iterable[Utterance], content: Mapping[str, str] | None = None, *, speakers: bool = True
-) -> None:
-    """Prove that parts share no speaker and no recording.
-
-    Args:
-        utterances: those with a ``part`` are compared.
-        content: utterance id -> hash of what it is made of; equal hashes are the same recording. None: not compared.
-        speakers: whether speakers have to be disjoint.
-
-    Raises:
-        CorpusError: naming the overlap: the speaker, or the two utterances that are one recording.
-    """
-    part_of_speaker: dict[str, tuple[str, str]] = {}
-    part_of_content: dict[str, tuple[str, str]] = {}
-    for utterance in utterances:
-        part = utterance.part
-        if part is None:
-            continue
-        if speakers and utterance.speaker is not None:
-            other, id = part_of_speaker.setdefault(utterance.speaker, (part, utterance.id))
-            if other != part:
-                raise CorpusError(f"speaker {utterance.speaker!r} is in {other} ({id}) and in {part} ({utterance.id})",
-                                  remedy="Parts must not share speakers.")  # fmt: skip
-        key = content.get(utterance.id) if content is not None else None
-        if key is not None:
-            other, id = part_of_content.setdefault(key, (part, utterance.id))
-            if other != part:
-                raise CorpusError(f"{id} in {other} and {utterance.id} in {part} are the same recording",
-                                  remedy="Parts must not share recordings.")  # fmt: skip
+def _counted(items: Sequence[str], verb: str, what: str) -> str:
+    return f"{len(items)} {what} {verb}, such as {', '.join(items[:3])}" if items else ""
 
 
 def repeats(utterances: Sequence[Utterance], content: Mapping[str, str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from maeum.config import Config
+from maeum.corpora.overlaps import Member, in_words, keys_of, overlaps
 from maeum.data.shards import Array, StoreItem
 from maeum.data.store import Store, StoreWriter, digest, write_shard
 from maeum.errors import CorpusError
@@ -97,7 +98,7 @@ def make_collage(
         The manifest.
 
     Raises:
-        CorpusError: when a label has no face, voice or sentence in a part, or parts share a speaker.
+        CorpusError: when a label has no face, voice or sentence in a part.
         StoreError: when a store cannot be read or written.
     """
     config = config or CollageConfig()
@@ -107,7 +108,7 @@ def make_collage(
         "text": [Store(p) for p in text],
     }
     pools = {part: _pools(stores, part) for part in config.per_label}
-    _separate(pools)
+    shared = _separate(pools)
     sources = {m: [_describe(store) for store in group] for m, group in stores.items()}
     with StoreWriter(Path(out), {"corpus": "collage", "config": config.model_dump(mode="json"), "sources": sources},
                      restart=restart) as writer:  # fmt: skip
@@ -121,7 +122,7 @@ def make_collage(
                     write_shard(path, (_compose(part, *recipe, config) for recipe in chunk))
                 advance(len(chunk))
                 plan.append(path)
-        return writer.finish(plan, _manifest(stores, sources))
+        return writer.finish(plan, _manifest(stores, sources, shared))
 
 
 def _key(id: str, parts: Sequence[_Source]) -> str:
@@ -149,8 +150,8 @@ def _pools(stores: Mapping[str, Sequence[Store]], part: str) -> _Pools:
     return pools
 
 
-def _separate(pools: Mapping[str, _Pools]) -> None:
-    """Take out of train what is also in dev or test, and prove that no speaker is in two parts."""
+def _separate(pools: Mapping[str, _Pools]) -> tuple[str, ...]:
+    """Take out of train what is also in dev or test; says in words which speakers the parts share all the same."""
     held: dict[str, set[str]] = {"faces": set(), "speech": set(), "text": set()}
     for part in ("test", "dev", "train"):
         for modality, by_label in pools.get(part, {}).items():
@@ -164,12 +165,12 @@ def _separate(pools: Mapping[str, _Pools]) -> None:
         for modality, by_label in pools.get(part, {}).items():
             held[modality] |= {_identity(source, modality) for pool in by_label.values() for source in pool}
     speakers = {
-        part: {s.row["speaker"] for pool in p["speech"].values() for s in pool} - {None} for part, p in pools.items()
+        part: keys_of(
+            Member(s.row["id"], part, speaker=s.row["speaker"]) for pool in p["speech"].values() for s in pool
+        )
+        for part, p in pools.items()
     }
-    for part, names in speakers.items():
-        for other, others in speakers.items():
-            if part < other and names & others:
-                raise CorpusError(f"speaker {min(names & others)} is in {part} and in {other}", item="collage")
+    return in_words(overlaps(speakers))
 
 
 def _identity(source: _Source, modality: str) -> str:
@@ -224,7 +225,9 @@ def _moving(image: Array, frames: int, config: CollageConfig, rng: np.random.Gen
     return np.stack(shown).astype(np.uint8)
 
 
-def _manifest(stores: Mapping[str, Sequence[Store]], sources: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(
+    stores: Mapping[str, Sequence[Store]], sources: Mapping[str, Any], shared: Sequence[str]
+) -> dict[str, Any]:
     """Names the origin and licence of all that a collage is made of."""
     unique = {store.manifest["name"]: store.manifest for group in stores.values() for store in group}
     trims = {store.manifest["settings"].get("decode", {}).get("trim_silence", False) for store in stores["speech"]}
@@ -238,5 +241,5 @@ def _manifest(stores: Mapping[str, Sequence[Store]], sources: Mapping[str, Any])
         "label_set": EKMAN.to_dict(),
         "decode": [{"trim_silence": trim} for trim in sorted(trims)],
         "sources": sources,
-        "notes": [WARNING],
+        "notes": [WARNING, *(f"its own parts overlap: {words}; see `maeum splits`" for words in shared)],
     }

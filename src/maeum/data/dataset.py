@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from maeum.corpora.base import LeftOut
+from maeum.corpora.overlaps import Member
+from maeum.corpora.splits import Split
 from maeum.corpora.targets import Target
 from maeum.data.store import Store, iterate
 from maeum.errors import ConfigError, StoreError
@@ -62,6 +64,10 @@ class ClipDataset(Dataset[Clip], ABC):
     def item_speakers(self) -> tuple[str | None, ...]:
         """The items' speakers."""
 
+    @abstractmethod
+    def members(self) -> tuple[Member, ...]:
+        """What decides with whom each item may share a part."""
+
     def left_out_notes(self) -> tuple[str, ...]:
         """What is left out and why, in words: a line for each reason."""
         reasons = Counter(item.reason for item in self.left_out)
@@ -101,6 +107,7 @@ class StoreDataset(ClipDataset):
             set, items of a multi-label store without exactly one label are left out, and listed in ``left_out``.
         target: which of the store's labels, or scales, are meant: the name of one of its targets, or one of your own.
             Items that are no part of it are left out, and listed.
+        split: says which item is in which part; the store's own parts count when None.
         sessions: only these, when given; ``part`` None and sessions make the folds of a cross-validation.
         modalities: which to give, all when None. Items with none of them are left out, and listed.
         labelled: leave out items without a label too, and list them.
@@ -119,6 +126,7 @@ class StoreDataset(ClipDataset):
         *,
         labelled: bool = False,
         target: str | Target | None = None,
+        split: Split | None = None,
         sessions: Sequence[str] | None = None,
     ) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
@@ -137,7 +145,8 @@ class StoreDataset(ClipDataset):
             raise ConfigError(f"unknown modality {sorted(unknown)[0]!r}", remedy=f"Choose of {', '.join(MODALITIES)}.")
         rows, targets, left_out = [], [], []
         for number, row in enumerate(self.store.rows):
-            if (part is not None and row["part"] != part) or (sessions is not None and row["session"] not in sessions):
+            in_part = row["part"] if split is None else split.parts.get(row["id"])
+            if (part is not None and in_part != part) or (sessions is not None and row["session"] not in sessions):
                 continue
             if not any(_has(row, m) for m in self.modalities):
                 left_out.append(LeftOut(row["id"], f"has none of {', '.join(self.modalities)}"))
@@ -152,7 +161,8 @@ class StoreDataset(ClipDataset):
             rows.append(number)
             targets.append(wanted)
         if not rows:
-            there = sorted({str(row["part"]) for row in self.store.rows})
+            in_parts = (row["part"] for row in self.store.rows) if split is None else split.parts.values()
+            there = sorted(map(str, set(in_parts)))
             raise StoreError(f"has no usable item in part {part!r}; its parts are {', '.join(there) or 'empty'}"
                              + (f"; {len(left_out)} were left out, first: {left_out[0].reason}" if left_out else ""),
                              item=self.store.folder)  # fmt: skip
@@ -242,6 +252,11 @@ class StoreDataset(ClipDataset):
         """See `ClipDataset`."""
         return tuple(row["speaker"] for row in self.rows)
 
+    def members(self) -> tuple[Member, ...]:
+        """See `ClipDataset`."""
+        everybody = self.store.members()
+        return tuple(everybody[number] for number in self._rows)
+
     def in_memory(self) -> MemoryDataset:
         """The same items with all arrays loaded at once."""
         return MemoryDataset(self)
@@ -308,6 +323,10 @@ class MemoryDataset(ClipDataset):
         """See `ClipDataset`."""
         return self._source.item_speakers()
 
+    def members(self) -> tuple[Member, ...]:
+        """See `ClipDataset`."""
+        return self._source.members()
+
 
 class JointDataset(ClipDataset):
     """Several datasets one after the other.
@@ -354,6 +373,10 @@ class JointDataset(ClipDataset):
     def item_speakers(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
         return tuple(s for d in self.datasets for s in d.item_speakers())
+
+    def members(self) -> tuple[Member, ...]:
+        """See `ClipDataset`."""
+        return tuple(m for d in self.datasets for m in d.members())
 
 
 def _check_target(own: LabelSet, asked: LabelSet, store: Store) -> None:

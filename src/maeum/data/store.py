@@ -16,6 +16,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from maeum.corpora.base import LeftOut
+from maeum.corpora.overlaps import Member
 from maeum.corpora.targets import Target
 from maeum.data.shards import (
     REMAKE,
@@ -38,7 +40,7 @@ from maeum.data.shards import (
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
 
-__all__ = ["Store", "StoreItem", "StoreWriter", "digest"]
+__all__ = ["Origin", "Store", "StoreItem", "StoreWriter", "digest"]
 
 #: Raised when the meaning of what is stored changes; stores of another format are refused.
 FORMAT = 1
@@ -53,17 +55,25 @@ _SCHEMA = pa.schema(
         ("pieces_offset", pa.int64()), ("pieces_count", pa.int32()), ("pieces_crc", pa.uint32()),
         ("pieces_dtype", pa.string()),
         ("session", pa.string()), ("scales", pa.string()), ("media", pa.string()),
-        ("other_labels", pa.string()),
+        ("other_labels", pa.string()), ("recording", pa.string()), ("recording_hash", pa.string()),
     ]
 )  # fmt: skip
 #: Columns that stores of earlier versions lack; nothing is known of them there.
-_LATER = ("session", "scales", "media", "other_labels")
+_LATER = ("session", "scales", "media", "other_labels", "recording", "recording_hash")
 
 
 def digest(*parts: object) -> str:
     """A short hash of JSON-able things, equal whenever they are."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What an utterance was taken from: the recording's id, and the hash by which equal ones are known."""
+
+    recording: str | None = None
+    recording_hash: str | None = None
 
 
 class StoreWriter:
@@ -161,21 +171,25 @@ class StoreWriter:
             return False
         return True
 
-    def finish(self, shards: Sequence[Path], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(
+        self, shards: Sequence[Path], manifest: Mapping[str, Any], origins: Mapping[str, Origin] | None = None
+    ) -> dict[str, Any]:
         """Write manifest and index, then remove shards that no longer belong.
 
         Args:
             shards: all finished shards in the order of the corpus.
             manifest: JSON-able; ``left_out`` of the shards is appended to its own.
+            origins: where each utterance comes from, by its id.
 
         Returns:
             The manifest as written, with its account of items.
         """
         rows: list[dict[str, Any]] = []
+        origins, unknown = origins or {}, Origin()
         left_out = list(manifest.get("left_out", []))
         for path in shards:
             of_shard, gone = read_rows(path)
-            rows += [{**row, "shard": path.name} for row in of_shard]
+            rows += [{**row, **vars(origins.get(row["id"], unknown)), "shard": path.name} for row in of_shard]
             left_out += gone
         written = {**manifest, "settings": self.settings, "account": _account(rows, left_out), "left_out": left_out}
         table = pa.Table.from_pylist([{name: row.get(name) for name in _SCHEMA.names} for row in rows], schema=_SCHEMA)
@@ -271,6 +285,11 @@ class Store:
                               remedy=f"Its targets: {', '.join(known) or 'none'}.")  # fmt: skip
         return Target.parse(known[target], item=self.folder)
 
+    def members(self) -> list[Member]:
+        """What decides which rows may be in different parts, in their order."""
+        name = str(self.manifest["name"])
+        return [_member(row, name) for row in self.rows]
+
     def array(self, index: int, name: str) -> Array | None:
         """The ``faces`` or ``pieces`` of a row, None where it has none; raises StoreError on a damaged shard."""
         row = self.rows[index]
@@ -313,6 +332,25 @@ class Store:
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             self.close()
+
+
+def _member(row: Mapping[str, Any], corpus: str) -> Member:
+    label = None if row["label"] is None else json.loads(row["label"])
+    composed = row["provenance"] is not None
+    # Stores of earlier versions know no recordings, but what each row was decoded from.
+    decoded = row["content"] if (row["faces_count"] or row["pieces_count"]) and not composed else None
+    return Member(
+        id=row["id"],
+        corpus=corpus,
+        part=row["part"],
+        speaker=row["speaker"],
+        dialogue=row["dialogue"],
+        recording=row["recording"],
+        session=row["session"],
+        content=row["recording_hash"] or decoded,
+        made_of=tuple(json.loads(row["provenance"]).values()) if composed else (),
+        labels=(label,) if isinstance(label, str) else tuple(label) if isinstance(label, list) else (),
+    )
 
 
 def _account(rows: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -78,7 +78,8 @@ class Report:
     (single-label). majority, chance: metric -> what the same answer for every item gets on these items, and the model's
     answers dealt out at random (`maeum.evaluation.trivial`); only where they are defined. temperature, thresholds,
     margins: fitted on dev; None without dev. provenance: where the predictions come from. notes: what the reader has to
-    know.
+    know. overlap: says that what was scored and what was trained on share speakers or recordings, where that was
+    allowed; belongs beside every score.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Report:
     reliability: tuple[ReliabilityBin, ...] = ()
     provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
+    overlap: str = ""
 
     def __getitem__(self, metric: str) -> float:
         """The value of a metric."""

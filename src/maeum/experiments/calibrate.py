@@ -20,6 +20,7 @@ from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.scores import card_scores
 from maeum.experiments.terms import terms_of
+from maeum.experiments.trained_on import TrainedOn
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, Score
 from maeum.models.pretrained import (
@@ -83,7 +84,10 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
             if subset_name(subset) not in said:
                 said[subset_name(subset)] = _predict(source, dev, subset)
     calibration = fit(said, source.label_set)
+    known = TrainedOn.read(source.folder)
     _write(config, source, calibration, (), out)
+    if known is not None:
+        known.write(out)
     finished = load_pretrained(out)
     scores = tuple(score for dev in config.dev for score in _scores(finished, dev))
     _write(config, source, calibration, scores, out)
@@ -115,15 +119,19 @@ def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
 
 
 def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> PredictionSet:
+    store, known = Store(dev.store), TrainedOn.read(source.folder)
     dataset = StoreDataset(
-        dev.store,
+        store,
         dev.part if dev.sessions is None else None,
         source.label_set,
         subset,
         labelled=True,
         target=dev.target,
+        split=None if known is None else known.split(store),
         sessions=dev.sessions,
     )
+    if known is not None:
+        known.shared(dataset.members(), dev.part)
     check_decoding(dataset.store, source.settings, subset)
     return predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
 

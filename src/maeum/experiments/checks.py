@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import nn
 
-from maeum.data.dataset import ClipDataset, JointDataset
 from maeum.data.store import Store
-from maeum.errors import ConfigError, CorpusError
+from maeum.errors import ConfigError
 from maeum.evaluation.base import METRICS, metrics_of
-from maeum.experiments.recipe import DataConfig, Recipe
+from maeum.experiments.recipe import Recipe
 from maeum.labels import LabelSet
 from maeum.media.crops import MARGIN_PX
 from maeum.models.losses import LOSSES
@@ -95,34 +94,3 @@ def check_decoding(store: Store, inputs: InputSettings, used: Container[Modality
             remedy=f"Train with inputs: {{margin_px: {MARGIN_PX}}}.",
         )
     return tuple(notes)
-
-
-def check_apart(recipe: Recipe, train_set: ClipDataset, dev_set: ClipDataset) -> bool:
-    """Prove that train and dev are different items of different people.
-
-    Returns:
-        Whether they share speakers, which only a corpus may that was prepared so (MELD's official parts).
-
-    Raises:
-        CorpusError: when an utterance is in both, or a speaker of another corpus.
-    """
-    speakers = train_set.speakers() & dev_set.speakers()
-    bound = _bound_speakers(recipe.train, train_set) | _bound_speakers(recipe.dev, dev_set)
-    for what, shared in (("utterances", set(train_set.ids) & set(dev_set.ids)), ("speakers", speakers & bound)):
-        if shared:
-            raise CorpusError(
-                f"{len(shared)} {what} are in train and in dev, such as {sorted(shared)[0]}",
-                remedy="Use parts that are disjoint.",
-            )
-    return bool(speakers)
-
-
-def _bound_speakers(data: tuple[DataConfig, ...], dataset: ClipDataset) -> set[str]:
-    """Speakers of the corpora whose parts may not share any."""
-    sets = dataset.datasets if isinstance(dataset, JointDataset) else (dataset,)
-    return {
-        speaker
-        for config, part in zip(data, sets, strict=True)
-        if not Store(config.store).manifest.get("shared_speakers", False)
-        for speaker in part.speakers()
-    }

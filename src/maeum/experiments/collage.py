@@ -41,7 +41,7 @@ def prepare_collage(
         The manifest.
 
     Raises:
-        CorpusError: when a modality has no store, a label is missing, or parts share a speaker.
+        CorpusError: when a modality has no store, a label is missing.
         StoreError: when a store cannot be read or written.
     """
     chosen = {modality: _stores(source, out, modality, getattr(options, modality)) for modality in MODALITIES}

@@ -22,7 +22,8 @@ from maeum.evaluation.report import evaluate as score_predictions
 from maeum.evaluation.thresholds import Thresholds
 from maeum.experiments.predict import predict_pretrained
 from maeum.experiments.recipe import Recipe
-from maeum.experiments.train import load_parts, read_log, train
+from maeum.experiments.train import load_parts, make_splits, read_log, train
+from maeum.experiments.trained_on import TrainedOn, allowed
 from maeum.models.pretrained import Pretrained, load_pretrained
 
 _COST = "cost.json"
@@ -131,7 +132,7 @@ def compare(
         folder = Path(out) / contest.name / name
         _train(recipe, folder, device, console)
         pretrained = load_pretrained(folder / "model", device)
-        said = predict_pretrained(pretrained, load_parts(recipe.dev, "dev", recipe.target))
+        said = predict_pretrained(pretrained, load_parts(recipe.dev, "dev", recipe.target, make_splits(recipe)))
         report = score_predictions(
             said,
             pretrained.label_set,
@@ -146,7 +147,9 @@ def compare(
         else:
             difference = _difference(contest.metrics[0], outputs, *first, resamples)
         rows.append(_row(contest.contestants[name].title, report, difference, pretrained, folder))
-    return Outcome(contest, reported.items, reported.groups, tuple(rows), reported.majority, reported.notes)
+    known = TrainedOn.read(pretrained.folder)
+    notes = ((allowed(known.overlap),) if known is not None and known.overlap else ()) + reported.notes
+    return Outcome(contest, reported.items, reported.groups, tuple(rows), reported.majority, notes)
 
 
 def _train(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:

@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from maeum.corpora.splits import SplitConfig
 from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
@@ -17,6 +18,7 @@ from maeum.evaluation.report import evaluate as score
 from maeum.experiments.checks import check_decoding
 from maeum.experiments.predict import predict_pretrained
 from maeum.experiments.provenance import provenance
+from maeum.experiments.trained_on import TrainedOn, allowed, notes_of
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality
 
@@ -48,7 +50,9 @@ def evaluate(
     resamples: int = 1000,
     batch_size: int = 64,
     target: str | Target | None = None,
+    split: SplitConfig | None = None,
     sessions: Sequence[str] | None = None,
+    allow_overlap: bool = False,
     features: bool = False,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
@@ -65,7 +69,11 @@ def evaluate(
         resamples: of the bootstrap over speakers.
         batch_size: items at once.
         target: which labels or scales of the store are meant, see `StoreDataset`; its labels as they are when None.
+        split: which items are in which part; when None the split that the model was trained with, and of a corpus that
+            it does not know the corpus' own parts.
         sessions: these instead of the part.
+        allow_overlap: score items although they share speakers, dialogues, recordings or contents with what the model
+            was trained on; the report says so.
         features: keep the model's features with the predictions.
         on_batch: called with the number of items of each batch that is done.
 
@@ -73,6 +81,7 @@ def evaluate(
         StoreError, ModelError: when the store or the model cannot be read.
         ConfigError: when the model reads none of the modalities, or the store was decoded with other settings than
             the model's.
+        CorpusError: when the items share something with what the model was trained on, and that is not allowed.
         EvaluationError: when a score is undefined on these items.
     """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
@@ -84,6 +93,8 @@ def evaluate(
         )
     corpus = Store(store)
     decoding = check_decoding(corpus, pretrained.settings, given)
+    known = TrainedOn.read(pretrained.folder)
+    chosen = split.split(corpus.members()) if split is not None else known.split(corpus) if known is not None else None
     if sessions is not None:
         part = ", ".join(sessions)
     dataset = StoreDataset(
@@ -93,8 +104,11 @@ def evaluate(
         given,
         labelled=True,
         target=target,
+        split=chosen,
         sessions=sessions,
     )
+    members = dataset.members()
+    overlap = () if known is None else known.shared(members, part, allow=allow_overlap)
     said = predict_pretrained(pretrained, dataset, batch_size=batch_size, features=features, on_batch=on_batch)
     manifest = corpus.manifest
     there = dataset.present()
@@ -107,10 +121,25 @@ def evaluate(
         metrics=metrics,
         thresholds=pretrained.calibration.thresholds,
         margins=pretrained.calibration.margins.get(subset_name(there)),
-        provenance=provenance(pretrained, dataset, part, folder=_folder(model)),
+        provenance=provenance(
+            pretrained,
+            dataset,
+            part,
+            folder=_folder(model),
+            split="the parts of the corpus" if chosen is None else chosen.name,
+            overlaps=_overlaps(known, overlap),
+        ),
     )
-    report = replace(report, notes=(*report.notes, *decoding, *dataset.left_out_notes()))
+    notes = (*report.notes, *decoding, *dataset.left_out_notes(), *notes_of(known, members))
+    report = replace(report, overlap=allowed(overlap), notes=notes)
     return Evaluation(pretrained.name, str(manifest["name"]), part, there, report, said, dataset.rows)
+
+
+def _overlaps(known: TrainedOn | None, overlap: tuple[str, ...]) -> tuple[str, ...]:
+    """As a passport has them."""
+    if known is None:
+        return ("overlaps are not known: it is not kept with the model what it was trained on",)
+    return (allowed(overlap),) if overlap else ()
 
 
 def _folder(model: str | Path | Pretrained | None) -> Path | None:
@@ -125,7 +154,9 @@ def evaluate_subsets(
     *,
     resamples: int = 1000,
     target: str | Target | None = None,
+    split: SplitConfig | None = None,
     sessions: Sequence[str] | None = None,
+    allow_overlap: bool = False,
 ) -> list[Evaluation]:
     """One evaluation for every subset of the modalities that the model reads and the store has; see `evaluate`."""
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
@@ -134,5 +165,16 @@ def evaluate_subsets(
         raise EvaluationError("the model reads none of its modalities", item=store)
     subsets = [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
     return [
-        evaluate(pretrained, store, part, s, resamples=resamples, target=target, sessions=sessions) for s in subsets
+        evaluate(
+            pretrained,
+            store,
+            part,
+            s,
+            resamples=resamples,
+            target=target,
+            split=split,
+            sessions=sessions,
+            allow_overlap=allow_overlap,
+        )
+        for s in subsets
     ]

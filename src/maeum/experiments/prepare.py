@@ -24,10 +24,11 @@ from maeum import __version__
 from maeum.config import Config
 from maeum.corpora import make_corpus
 from maeum.corpora.base import PARTS, Corpus, LeftOut
-from maeum.corpora.splits import check_parts, repeats
+from maeum.corpora.overlaps import Member, in_words
+from maeum.corpora.splits import OfficialSplit, repeats
 from maeum.corpora.targets import Target
 from maeum.data.decode import DecodeConfig, Decoder, content_hash
-from maeum.data.store import Store, StoreWriter, digest, write_shard
+from maeum.data.store import Origin, Store, StoreWriter, digest, write_shard
 from maeum.errors import CorpusError, StoreError
 from maeum.experiments.collage import CollageOptions, prepare_collage
 from maeum.types import Modality, Recording, Utterance
@@ -141,7 +142,7 @@ def prepare(
         console: where the progress bar is drawn; None draws none.
 
     Raises:
-        CorpusError: when the corpus is not laid out as expected, or its parts share a speaker or a recording.
+        CorpusError: when the corpus is not laid out as expected.
         StoreError: when the store cannot be written, was made with other settings, or a worker was killed.
         ConfigError: on an unknown corpus or option.
     """
@@ -163,7 +164,7 @@ def prepare(
     }
     with StoreWriter(folder, made_from, restart=restart) as writer:
         with _bar(console) as bar:
-            utterances, content, left_out = _select(corpus, source, settings.limit, bar)
+            utterances, content, same, left_out = _select(corpus, source, settings.limit, bar)
             modalities = _modalities(corpus, utterances)
             plan = _plan(corpus, modalities, utterances, content, writer)
             missing = [(path, items) for path, items in plan if not writer.has(path)]
@@ -171,7 +172,7 @@ def prepare(
             task = bar.add_task("decode", total=len(utterances))
             bar.advance(task, len(utterances) - sum(len(items) for _, items in missing))
             _make(missing, decoder, content, workers, lambda count: bar.advance(task, count))
-        notes = _remarks(corpus, utterances, left_out)
+        notes = [*_remarks(corpus, utterances, left_out), *_shared(corpus, utterances, same)]
         manifest = writer.finish(
             [path for path, _ in plan],
             {
@@ -181,7 +182,6 @@ def prepare(
                 "citation": corpus.citation,
                 "modalities": list(modalities),
                 "faces": corpus.faces if "faces" in modalities else "none",
-                "shared_speakers": not corpus.speakers_disjoint,
                 "label_set": corpus.label_set.to_dict(),
                 "scales": None if corpus.scales is None else corpus.scales.to_dict(),
                 "targets": {name: target.model_dump(mode="json") for name, target in corpus.targets.items()},
@@ -197,6 +197,7 @@ def prepare(
                 "notes": notes,
                 "left_out": [{"id": item.id, "reason": item.reason, "part": item.part} for item in left_out],
             },
+            {u.id: Origin(None if u.recording is None else u.recording.id, same.get(u.id)) for u in utterances},
         )
     if not manifest["account"]["used"]:
         first = manifest["left_out"][0]
@@ -236,8 +237,12 @@ def _words_only(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
 
 def _select(
     corpus: Corpus, source: Path, limit: int | None, bar: Progress
-) -> tuple[list[Utterance], dict[str, str], list[LeftOut]]:
-    """The utterances to use, the hash of what each is made of, and what is left out before anything is decoded."""
+) -> tuple[list[Utterance], dict[str, str], dict[str, str], list[LeftOut]]:
+    """The utterances to use, and what is left out before anything is decoded.
+
+    Of each utterance: the hash of what it is made of, and the hash by which its recording (or words, where they are
+    what tells items apart) is known again.
+    """
     left_out: list[LeftOut] = []
     utterances: list[Utterance] = []
     taken: dict[str | None, int] = {}
@@ -273,6 +278,7 @@ def _select(
         gone = repeats(utterances, recordings)
     elif corpus.identity == "text":
         gone = repeats(utterances, content)
+        recordings = content
     elif corpus.identity == "clip":
         utterances = _one_part_each(utterances, recordings)
         for utterance in utterances:
@@ -284,8 +290,7 @@ def _select(
     if not utterances:
         why = f"; first reason: {left_out[0].reason}" if left_out else ""
         raise CorpusError(f"holds nothing that can be used{why}", item=source)
-    check_parts(utterances, recordings, speakers=corpus.speakers_disjoint)
-    return utterances, content, left_out
+    return utterances, content, recordings, left_out
 
 
 def _one_part_each(utterances: Sequence[Utterance], recordings: Mapping[str, str]) -> list[Utterance]:
@@ -391,21 +396,18 @@ def _remarks(corpus: Corpus, utterances: Sequence[Utterance], left_out: Sequence
     items: list[Utterance | LeftOut] = [*utterances, *left_out]
     counts = Counter(item.part or "none" for item in items)
     counts["all"] = len(items)
-    short = [
+    return [
         f"{'the source' if part == 'all' else part} has {counts[part]} items; the corpus is distributed with {official}"
         for part, official in corpus.counts.items()
         if counts[part] != official
     ]
-    parts: dict[str, set[str | None]] = {}
-    for utterance in utterances:
-        if utterance.speaker is not None:
-            parts.setdefault(utterance.speaker, set()).add(utterance.part)
-    shared = sorted(speaker for speaker, where in parts.items() if len(where) > 1)
-    if shared:
-        named = ", ".join(shared[:_EXAMPLES])
-        short.append(f"{len(shared)} speakers are in more than one part, such as {named}; scores do not show how well "
-                     "a model does on people it has not met")  # fmt: skip
-    return short
+
+
+def _shared(corpus: Corpus, utterances: Sequence[Utterance], same: Mapping[str, str]) -> list[str]:
+    """That the corpus' own parts are no honest split, where they are none."""
+    members = [Member.of(u, corpus.name, same.get(u.id)) for u in utterances]
+    words = in_words(OfficialSplit().split(members).overlaps(members))
+    return [f"its own parts overlap: {'; '.join(words)}; see `maeum splits`"] if words else []
 
 
 def _label_counts(published: Mapping[str, int], labels: Sequence[object]) -> dict[str, dict[str, int]]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from maeum.config import Config
+from maeum.corpora.splits import OfficialSplit, SplitConfig
 from maeum.corpora.targets import Target
 from maeum.data.feed import AugmentConfig
 from maeum.models.pretrained import InputSettings
@@ -48,7 +49,9 @@ class Recipe(Config):
     """All settings of a run.
 
     name: of the trained model. model: a registered network; network: its settings (the number of labels is filled in).
-    train, dev: prepared corpora, of which the parts of these names are used. target: what is learned of them, by the
+    train, dev: prepared corpora, of which the parts of these names are used. split: which utterance is in which part
+    (`maeum.corpora.splits`); the corpora's own parts by default. allow_overlap: train although parts share speakers,
+    dialogues, recordings or contents; every score then says so. target: what is learned of them, by the
     name that a corpus gives it (IEMOCAP: six-class, four-class, dimensions) or spelled out; their labels as they are
     when None. start_from: modality -> model folder
     whose branch (settings, weights, tokenizer) is taken over; settings of the branch in ``network`` come first.
@@ -61,6 +64,8 @@ class Recipe(Config):
     network: dict[str, Any] = Field(default_factory=dict)
     train: tuple[DataConfig, ...]
     dev: tuple[DataConfig, ...]
+    split: SplitConfig = OfficialSplit()
+    allow_overlap: bool = False
     target: str | Target | None = None
     start_from: dict[Modality, Path] = Field(default_factory=dict)
     tokenizer: TokenizerConfig | None = None

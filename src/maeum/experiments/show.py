@@ -16,6 +16,8 @@ def show_report(report: Report, console: Console) -> None:
     assert isinstance(names, list)
     about = f"{report.items} items" + (f" of {report.groups} speakers" if report.groups else "")
     console.print(Text.assemble((report.name, "bold"), f"  {about}"))
+    if report.overlap:
+        console.print(Text(report.overlap, "bold yellow"))
     console.print(_scores(report))
     if report.classes:
         console.print(_classes(report))

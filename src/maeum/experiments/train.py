@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from maeum.corpora.splits import OfficialSplit, Split
 from maeum.corpora.targets import Target
 from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
@@ -29,12 +30,13 @@ from maeum.evaluation.base import METRICS, metrics_of
 from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.calibrate import fit
-from maeum.experiments.checks import check_apart, check_decoding, check_settings, check_text
+from maeum.experiments.checks import check_decoding, check_settings, check_text
 from maeum.experiments.curves import tensorboard
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
 from maeum.experiments.scores import card_scores
 from maeum.experiments.terms import Terms, terms_of
+from maeum.experiments.trained_on import TrainedOn, allowed, trained_on
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
 from maeum.models.fe2e import FE2E
@@ -52,9 +54,6 @@ from maeum.models.pretrained import (
 from maeum.models.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
 from maeum.training.loop import Trainer
 from maeum.types import MODALITIES, Modality
-
-#: In the card of a model whose dev speakers it may have heard in training.
-_SHARED = "Dev items share speakers with the training items, so scores say nothing about new speakers."
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,23 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         ConfigError: on settings that do not fit together.
         ModelError: when the device cannot be used, or the loss is not finite.
         StoreError: when a store or a checkpoint cannot be used, or ``out`` holds another recipe's run.
-        CorpusError: when train and dev share a speaker or an utterance.
+        CorpusError: when the split cannot be made, or its parts share something and the recipe does not allow that.
     """
     out = Path(out)
     console = console or Console(quiet=True)
-    train_set, dev_set = (load_parts(d, p, recipe.target) for d, p in ((recipe.train, "train"), (recipe.dev, "dev")))
+    splits = make_splits(recipe)
+    train_set, dev_set = (
+        load_parts(d, p, recipe.target, splits) for d, p in ((recipe.train, "train"), (recipe.dev, "dev"))
+    )
     label_set = train_set.label_set
     check_settings(recipe, label_set)
-    shared_speakers = check_apart(recipe, train_set, dev_set)
+    known = _known(recipe, splits, train_set, dev_set)
     model = on_device(build(recipe, label_set), device)
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
         for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
             console.print(f"{part}: {note}")
+    if known.overlap:
+        console.print(allowed(known.overlap), style="bold yellow")
     _claim(out, recipe)
     tokenizer = _tokenizer(recipe, train_set, out)
     check_text(model, tokenizer)
@@ -125,13 +129,14 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
             ranges=None if label_set.ranges is None else torch.tensor(label_set.ranges),
             device=device,
             report=report_line,
+            remark=allowed(known.overlap),
             on_step=lambda progress, total: bar.update(
                 task, description=f"epoch {progress.epoch + 1}", completed=progress.batch
             ),
         )
         progress = trainer.fit()
     model.load_state_dict(_best(out, device))
-    report = finish(recipe, model, tokenizer, dev_set, out, device, shared_speakers)
+    report = finish(recipe, model, tokenizer, dev_set, out, device, known)
     return TrainReport(out / "model", report, progress.epoch, progress.best_epoch)
 
 
@@ -180,7 +185,7 @@ def finish(
     dev_set: ClipDataset,
     out: Path,
     device: str,
-    shared_speakers: bool,
+    known: TrainedOn,
 ) -> Report:
     """Calibrate on dev, score, and write the model folder."""
     label_set = dev_set.label_set
@@ -190,7 +195,9 @@ def finish(
     said = replace(said, logits=said.logits / calibration.temperature(there))
     report = _whole_report(said, label_set, recipe.name, calibration)
     flattered = () if calibration == Calibration() else ("the model was calibrated on these same items",)
-    report = replace(report, notes=(*report.notes, *flattered, *dev_set.left_out_notes()))
+    report = replace(
+        report, overlap=allowed(known.overlap), notes=(*report.notes, *flattered, *dev_set.left_out_notes())
+    )
     report.save(out / "dev.json")
     terms = _terms(recipe)
     card = ModelCard(
@@ -204,8 +211,9 @@ def finish(
         labels=label_set.names,
         scores=card_scores(report, "dev"),
         intended_use=recipe.intended_use,
-        limits=" ".join(filter(None, (recipe.limits, _SHARED if shared_speakers else ""))),
+        limits=recipe.limits,
     )
+    known.write(out / "model")
     save_pretrained(
         out / "model",
         kind=recipe.model,
@@ -253,7 +261,41 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
         model.fusion.weight[0, here] = sharpness
 
 
-def load_parts(data: tuple[DataConfig, ...], part: str, target: str | Target | None = None) -> ClipDataset:
+def make_splits(recipe: Recipe) -> dict[Path, Split]:
+    """The recipe's split of each of its stores.
+
+    Raises:
+        ConfigError: when sessions are named beside a split.
+    """
+    data = (*recipe.train, *recipe.dev)
+    if recipe.split != OfficialSplit() and any(d.sessions is not None for d in data):
+        raise ConfigError("names sessions beside a split", item=recipe.name, remedy="Leave one of them out.")
+    return {d.store: recipe.split.split(Store(d.store).members()) for d in data}
+
+
+def _known(recipe: Recipe, splits: Mapping[Path, Split], train_set: ClipDataset, dev_set: ClipDataset) -> TrainedOn:
+    """What the model will have seen, branches that it takes over included; raises CorpusError when parts overlap."""
+    folders = (load_pretrained(folder).folder for folder in recipe.start_from.values())
+    sources = [known for folder in folders if (known := TrainedOn.read(folder)) is not None]
+    by_session = {d.store for d in (*recipe.train, *recipe.dev) if d.sessions is not None}
+    split_stores = {path: Store(path) for path in splits if path not in by_session}
+    return trained_on(
+        recipe.split,
+        [(store, splits[path]) for path, store in split_stores.items()],
+        train_set,
+        dev_set,
+        tested={str(split_stores[d.store].manifest["name"]) for d in recipe.dev if d.store in split_stores},
+        sources=sources,
+        allow_overlap=recipe.allow_overlap,
+    )
+
+
+def load_parts(
+    data: tuple[DataConfig, ...],
+    part: str,
+    target: str | Target | None = None,
+    splits: Mapping[Path, Split] | None = None,
+) -> ClipDataset:
     """The labelled items of one part, or of some sessions, of several stores, in memory."""
     if not data:
         raise ConfigError(f"the recipe names no data for {part}")
@@ -265,6 +307,7 @@ def load_parts(data: tuple[DataConfig, ...], part: str, target: str | Target | N
             d.modalities,
             labelled=True,
             target=target,
+            split=None if splits is None else splits[d.store],
             sessions=d.sessions,
         ).in_memory()
         for d in data

@@ -7,7 +7,7 @@ from maeum.types import Modality
 
 
 class Score(Config):
-    """One measured number of a model card."""
+    """One measured number of a model card. overlap: what its items share with the training items, where any."""
 
     name: str
     data: str
@@ -16,6 +16,7 @@ class Score(Config):
     high: float | None = None
     items: int | None = None
     speakers: int | None = None
+    overlap: str = ""
 
 
 class ModelCard(Config):
@@ -69,4 +70,5 @@ Reads {", ".join(card.modalities) or "nothing"}; answers {", ".join(card.labels)
 def _row(score: Score) -> str:
     interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
     count = ", ".join(str(n) for n in (score.items, score.speakers) if n is not None)
-    return f"| {score.name} | {score.data} | {score.value:.3f}{interval} | {count} |"
+    data = f"{score.data}; {score.overlap}" if score.overlap else score.data
+    return f"| {score.name} | {data} | {score.value:.3f}{interval} | {count} |"

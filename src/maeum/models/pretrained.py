@@ -74,7 +74,7 @@ class _Stored(Config):
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A trained model, ready to use: the network in eval mode and what belongs to it."""
+    """A trained model, ready to use: the network in eval mode and what belongs to it. folder: where it was read."""
 
     name: str
     kind: str
@@ -84,6 +84,7 @@ class Pretrained:
     settings: InputSettings
     calibration: Calibration
     card: ModelCard
+    folder: Path | None = None
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -229,7 +230,7 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
     model = on_device(model, device).eval()
     model.requires_grad_(False)
     tokenizer = load_tokenizer(folder / _TOKENIZER) if (folder / _TOKENIZER).is_dir() else None
-    return Pretrained(name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card)
+    return Pretrained(name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card, folder)
 
 
 def on_device(model: nn.Module, device: str | torch.device) -> nn.Module:

@@ -87,6 +87,7 @@ class Trainer:
         class_weight: see `losses.class_weights`.
         ranges: lowest and highest value of each scale of dimensional targets, ``(labels, 2)``.
         device: where to train.
+        remark: what every line of the log has to say of its scores; nothing when empty.
         report: called with every line of the log.
         on_step: called with the progress and ``batches_per_epoch`` after every batch.
 
@@ -106,6 +107,7 @@ class Trainer:
         class_weight: Tensor | None = None,
         ranges: Tensor | None = None,
         device: torch.device | str = "cpu",
+        remark: str = "",
         report: Callable[[Mapping[str, Any]], None] | None = None,
         on_step: Callable[[Progress, int], None] | None = None,
     ) -> None:
@@ -118,6 +120,7 @@ class Trainer:
         self.folder = folder
         self.class_weight = None if class_weight is None else class_weight.to(self.device)
         self.ranges = ranges
+        self.remark = {"remark": remark} if remark else {}
         self.report = report or (lambda line: None)
         self.on_step = on_step or (lambda progress, total: None)
         self.total_steps = max(1, config.epochs * batches_per_epoch)
@@ -146,6 +149,7 @@ class Trainer:
                 "lr": self.lr_factor() * self.config.lr,
                 "best_epoch": self.progress.best_epoch,
                 **scores,
+                **self.remark,
             }
             self.progress.epoch += 1
             self.progress.batch = 0

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maeum.data.collage import CollageConfig, make_collage
+from maeum.corpora.splits import RandomSplit
+from maeum.data.collage import WARNING, CollageConfig, make_collage
 from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError, CorpusError
 from maeum.experiments.prepare import PrepareConfig, prepare
@@ -110,10 +111,19 @@ def test_a_dev_sentence_is_never_in_train(sources: dict[str, list[Path]], tmp_pa
     assert any("same" in text for text in texts["dev"])
 
 
-def test_shared_speakers_are_refused(sources: dict[str, list[Path]], tmp_path: Path):
+def test_shared_speakers_are_said(sources: dict[str, list[Path]], tmp_path: Path):
     same = source(tmp_path / "same", "speech", one_speaker=True)
-    with pytest.raises(CorpusError, match="speaker x is in dev and in train"):
-        make_collage(sources["faces"], [same], sources["text"], tmp_path / "c", FEW)
+    manifest = make_collage(sources["faces"], [same], sources["text"], tmp_path / "c", FEW)
+    assert "1 speaker shared by" in manifest["notes"][1]
+    assert make_collage(**sources, out=tmp_path / "d", config=FEW)["notes"] == [WARNING]
+
+
+def test_a_split_of_a_collage_may_not_share_a_face(sources: dict[str, list[Path]], tmp_path: Path):
+    """Two items that are made of one face are as little independent as two of one speaker."""
+    make_collage(**sources, out=tmp_path / "c", config=CollageConfig(per_label={"train": 8}))
+    members = Store(tmp_path / "c").members()
+    split = RandomSplit(by="utterance", dev_share=0.3, test_share=0.0).split(members)
+    assert "utterance" in {overlap.kind for overlap in split.overlaps(members)}
 
 
 def test_a_missing_label_is_named(sources: dict[str, list[Path]], tmp_path: Path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -118,16 +119,30 @@ def test_a_licence_may_be_stated_later_and_reaches_the_terms(recordings: Path, t
     assert [line.rpartition(": ")[2] for line in both.data] == ["CC BY 4.0", "CC BY-NC 4.0"]
 
 
-def test_shared_speakers_and_recordings_are_refused(recordings: Path, tmp_path: Path):
+def test_shared_speakers_and_recordings_are_said(recordings: Path, tmp_path: Path):
     table = recordings / "items.csv"
     good = table.read_text()
     table.write_text(good.replace("2.wav,words 2,sad,s1,dev", "2.wav,words 2,sad,s0,dev"))
-    with pytest.raises(CorpusError, match=r"speaker 's0' is in train .* and in dev"):
-        prepare("folder", recordings, tmp_path / "store")
+    notes = prepare("folder", recordings, tmp_path / "store").notes
+    assert notes == ("its own parts overlap: 1 speaker shared by train and dev; see `maeum splits`",)
     (recordings / "2.wav").write_bytes((recordings / "0.wav").read_bytes())
     table.write_text(good)
-    with pytest.raises(CorpusError, match=r"0\.wav in train and 2\.wav in dev are the same recording"):
-        prepare("folder", recordings, tmp_path / "store")
+    notes = prepare("folder", recordings, tmp_path / "other").notes
+    assert notes == ("its own parts overlap: 1 equal content shared by train and dev; see `maeum splits`",)
+
+
+def test_a_store_of_an_earlier_version_learns_its_recordings_without_decoding(recordings: Path, tmp_path: Path):
+    prepare("folder", recordings, tmp_path / "store")
+    index = tmp_path / "store" / "index.parquet"
+    before = [(member.recording, member.content) for member in Store(tmp_path / "store").members()]
+    assert before[0][0] == "0.wav"
+    assert len({content for _, content in before}) == 7
+    table = pq.read_table(index)
+    pq.write_table(table.drop_columns(["recording", "recording_hash"]), index)
+    assert {member.recording for member in Store(tmp_path / "store").members()} == {None}
+    report = prepare("folder", recordings, tmp_path / "store")
+    assert report.reused == report.shards
+    assert [(member.recording, member.content) for member in Store(tmp_path / "store").members()] == before
 
 
 def test_repeated_faces_stay_in_dev_and_once_in_train(tmp_path: Path):

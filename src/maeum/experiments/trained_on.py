@@ -1,0 +1,174 @@
+"""What a model was trained on: its split, and the traces by which an item that it knows is recognised later."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Container, Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+
+from maeum.config import Config
+from maeum.corpora.base import PARTS
+from maeum.corpora.overlaps import KINDS, Keys, Kind, Member, allowed, keys_of, overlaps, refuse
+from maeum.corpora.splits import Split, SplitConfig
+from maeum.data.dataset import ClipDataset
+from maeum.data.store import Store
+from maeum.errors import ModelError
+
+_FILE = "split.json"
+
+
+class KnownSplit(Config):
+    """A split of a corpus as a model keeps it. parts: part -> traces of its utterances."""
+
+    name: str
+    seed: int | None = None
+    parts: dict[str, tuple[str, ...]]
+
+
+class TrainedOn(Config):
+    """Kept beside a model's weights as ``split.json``, so that whoever scores it later knows what it has seen.
+
+    Ids and names are kept as hashes: a model can be handed on without saying who it was trained on.
+
+    settings: how the split was asked for. splits: corpus -> its split. seen: train and dev -> kind -> traces of what
+    is in it. overlap: what its parts share, in words, where the recipe allowed that.
+    """
+
+    settings: SplitConfig
+    splits: dict[str, KnownSplit]
+    seen: dict[str, dict[Kind, tuple[str, ...]]]
+    allow_overlap: bool = False
+    overlap: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, model: Path | None) -> TrainedOn | None:
+        """That of a model folder; None for a model that has none. Raises ConfigError on a damaged one."""
+        path = None if model is None else model / _FILE
+        return cls.load(path) if path is not None and path.is_file() else None
+
+    def write(self, model: Path) -> None:
+        """Put it into a model folder; raises ModelError."""
+        try:
+            model.mkdir(parents=True, exist_ok=True)
+            self.save(model / _FILE)
+        except OSError as error:
+            raise ModelError(f"cannot be written ({error})", item=model, remedy="Choose another folder.") from error
+
+    def split(self, store: Store) -> Split | None:
+        """The split that it was trained with, of a store of the same corpus; None of others."""
+        known = self.splits.get(str(store.manifest["name"]))
+        if known is None:
+            return None
+        part_of = {trace: part for part, traces in known.parts.items() for trace in traces}
+        traces = ((member.id, _utterance(member)) for member in store.members())
+        parts = {id: part_of[trace] for id, trace in traces if trace in part_of}
+        return Split(known.name, parts, known.seed) if parts else None
+
+    def shared(self, scored: Iterable[Member], name: str, *, allow: bool = False) -> tuple[str, ...]:
+        """What scores on these items have to carry: what they share with the training items, and what train and dev do.
+
+        Args:
+            scored: the items.
+            name: what they are called in words, such as ``test``.
+            allow: whether they may share anything.
+
+        Raises:
+            CorpusError: when they share something with the training items, and neither this call nor the recipe of the
+                training allows that.
+        """
+        name = name if name != "train" else "the scored items"
+        known: Keys = {kind: dict.fromkeys(traces, ("", "")) for kind, traces in self.seen["train"].items()}
+        found = overlaps({"train": known, name: _traced(keys_of(scored))})
+        return tuple(dict.fromkeys((*self.overlap, *refuse(found, allow=allow or self.allow_overlap))))
+
+    def chosen_on(self, scored: Iterable[Member]) -> int:
+        """How many of these items are among those on which the model's best epoch was chosen."""
+        dev = set(self.seen["dev"].get("utterance", ()))
+        return sum(any(trace(key) in dev for key in member.keys("utterance")) for member in scored)
+
+
+def trained_on(
+    settings: SplitConfig,
+    splits: Sequence[tuple[Store, Split]],
+    train_set: ClipDataset,
+    dev_set: ClipDataset,
+    *,
+    tested: Container[str],
+    sources: Sequence[TrainedOn] = (),
+    allow_overlap: bool,
+) -> TrainedOn:
+    """Prove that what is trained on, chosen on and later tested on are apart, and describe it.
+
+    Args:
+        settings: how the splits were asked for.
+        splits: each store and its split.
+        train_set: the training items.
+        dev_set: the dev items.
+        tested: corpora of which the test items are compared, too.
+        sources: of models from which the training starts; what they have seen, it has seen.
+        allow_overlap: whether they may share something; what they share is in ``overlap`` then.
+
+    Raises:
+        CorpusError: when they share something.
+    """
+    test = (m for store, split in splits if store.manifest["name"] in tested for m in _in_test(store, split))
+    parts = {"train": train_set.members(), "dev": dev_set.members(), "test": test}
+    keys = {part: _traced(keys_of(members)) for part, members in parts.items()}
+    for source in sources:
+        for kind, traces in source.seen["train"].items():
+            keys["train"][kind] = {**dict.fromkeys(traces, ("", "")), **keys["train"][kind]}
+    words = refuse(overlaps(keys), allow=allow_overlap)
+    return TrainedOn(
+        settings=settings,
+        splits=_known(splits),
+        seen={
+            part: {kind: tuple(sorted(found)) for kind, found in keys[part].items() if found}
+            for part in ("train", "dev")
+        },
+        allow_overlap=allow_overlap,
+        overlap=tuple(dict.fromkeys((*chain(*(source.overlap for source in sources)), *words))),
+    )
+
+
+def _in_test(store: Store, split: Split) -> list[Member]:
+    return split.members(store.members()).get("test", [])
+
+
+def trace(key: str) -> str:
+    """A hash of an id or a name, short enough to keep and too long to meet by chance (48 bits)."""
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _utterance(member: Member) -> str:
+    return trace(f"{member.id}\n{member.content or ''}")
+
+
+def _known(splits: Sequence[tuple[Store, Split]]) -> dict[str, KnownSplit]:
+    """By corpus; stores of one corpus are taken together."""
+    known: dict[str, KnownSplit] = {}
+    for store, split in splits:
+        name, members = str(store.manifest["name"]), split.members(store.members())
+        before = known[name].parts if name in known else {}
+        parts = {
+            part: (*before.get(part, ()), *(_utterance(m) for m in members.get(part, ())))
+            for part in PARTS
+            if part in before or part in members
+        }
+        known[name] = KnownSplit(name=split.name, seed=split.seed, parts=parts)
+    return known
+
+
+def _traced(keys: Keys) -> dict[Kind, dict[str, tuple[str, str]]]:
+    return {kind: {trace(key): name for key, name in keys[kind].items()} for kind in KINDS}
+
+
+def notes_of(known: TrainedOn | None, scored: Sequence[Member]) -> tuple[str, ...]:
+    """What else a reader of scores has to know of what a model was trained on."""
+    if known is None:
+        return ("it is not kept with the model what it was trained on, so these items may be among it",)
+    chosen = known.chosen_on(scored)
+    return (f"on {chosen} of these items the model's best epoch was chosen",) if chosen else ()
+
+
+__all__ = ["KnownSplit", "TrainedOn", "allowed", "notes_of", "trace", "trained_on"]
