@@ -27,7 +27,8 @@ def mix(batch: Batch, label_set: LabelSet, strength: float, generator: torch.Gen
         generator: where chance comes from.
 
     Returns:
-        The batch with float faces and pieces; targets ``(batch, labels)`` are probabilities for a single-label set.
+        The batch with float faces and pieces; targets ``(batch, labels)`` are probabilities for a single-label set. A
+        blend has a value on a scale where both clips have one.
 
     Raises:
         ConfigError: when the batch has words.
@@ -45,7 +46,8 @@ def mix(batch: Batch, label_set: LabelSet, strength: float, generator: torch.Gen
     faces, own_faces = _blend(batch.faces, batch.faces_mask, share, other)
     pieces, own_pieces = _blend(batch.pieces, batch.pieces_mask, share, other)
     kept = torch.stack((own_faces, own_pieces)).nanmean(0).nan_to_num(1.0)[:, None]
-    return replace(batch, faces=faces, pieces=pieces, target=kept * target + (1 - kept) * target[other])
+    blended = torch.where(kept < 1, kept * target + (1 - kept) * target[other], target)
+    return replace(batch, faces=faces, pieces=pieces, target=blended)
 
 
 def _blend(values: Tensor | None, mask: Tensor | None, share: Tensor, other: Tensor) -> tuple[Tensor | None, Tensor]:

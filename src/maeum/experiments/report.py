@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from maeum import __version__
 from maeum.errors import ConfigError, EvaluationError
 from maeum.evaluation.base import METRICS, Floats
+from maeum.evaluation.dimensional import labelled
 from maeum.evaluation.features import class_distances, project, silhouette
 from maeum.evaluation.passport import passports
 from maeum.evaluation.report import Report
@@ -148,10 +149,10 @@ def _looks(evaluation: Evaluation, label_set: LabelSet) -> dict[str, Any]:
     target = said.target.numpy()
     if label_set.task == "dimensional":
         drawn = [
-            {"svg": figures.agreement(outputs[:, i], target[:, i], name), "caption": f"{name}, one point an item"}
-            for i, name in enumerate(label_set.names)
+            {"svg": figures.agreement(said_of, true, name), "caption": f"{name}, one point an item"}
+            for name, (said_of, true) in zip(label_set.names, labelled(outputs, target), strict=True)
         ]
-        off = np.abs(outputs - target).mean(1)
+        off = np.nanmean(np.abs(outputs - target), 1)
         return {"figures": drawn, **_worst(evaluation, label_set, outputs, off, "mean distance",
                 "The items whose values are furthest off.")}  # fmt: skip
     if label_set.task == "multi-label":
@@ -231,7 +232,7 @@ def _words(label_set: LabelSet, target: Any) -> str:
         return label_set.names[int(target)]
     if label_set.task == "multi-label":
         return ", ".join(n for n, on in zip(label_set.names, target, strict=True) if on > 0.5) or "none"
-    return ", ".join(f"{n} {v:.2f}" for n, v in zip(label_set.names, target, strict=True))
+    return ", ".join(f"{n} {v:.2f}" for n, v in zip(label_set.names, target, strict=True) if not np.isnan(v))
 
 
 def _stretch(row: dict[str, Any]) -> str:

@@ -83,3 +83,20 @@ def test_words_cannot_be_blended():
     words = batch(tokens=torch.zeros(3, 2, dtype=torch.int64), tokens_mask=torch.ones(3, 2, dtype=torch.bool))
     with pytest.raises(ConfigError, match="mixup"):
         mix(words, EKMAN, 0.3, torch.Generator())
+
+
+def test_a_missing_value_counts_only_where_its_clip_was_blended_in():
+    scales = LabelSet(("valence", "arousal"), "dimensional", ((1.0, 5.0), (1.0, 5.0)))
+    target = torch.tensor([[2.0, 3.0], [4.0, torch.nan]])
+    mask = torch.tensor([[True], [False]])
+    apart = Batch(ids=("face", "voice"), faces=torch.full((2, 1, 3, 48, 48), 9.0), faces_mask=mask,
+                  pieces=torch.zeros(2, 1, 1, 128, 32), pieces_mask=~mask, target=target)  # fmt: skip
+    both = dataclasses.replace(apart, pieces_mask=torch.ones(2, 1, dtype=torch.bool), faces=None, faces_mask=None)
+    swapped = 0
+    for seed in range(8):
+        kept = mix(apart, scales, 1.0, torch.Generator().manual_seed(seed)).target
+        torch.testing.assert_close(kept, target, equal_nan=True)
+        blended = mix(both, scales, 1.0, torch.Generator().manual_seed(seed)).target
+        swapped += int(blended[:, 1].isnan().all())
+        assert not blended[:, 0].isnan().any()
+    assert swapped > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,3 +102,16 @@ def test_models_that_answered_other_items_are_not_compared(tmp_path: Path):
 def test_two_models_of_one_name_are_told_apart(tmp_path: Path):
     made = compare([evaluation(tmp_path), evaluation(tmp_path)])
     assert set(made.answers) == {"a-1", "a-2"}
+
+
+def test_values_that_are_missing_are_left_out(tmp_path: Path):
+    whole = evaluation(tmp_path, "dimensional")
+    target = whole.predictions.target.clone()
+    target[::2, 0] = torch.nan
+    said = replace(whole.predictions, target=target)
+    labels = LabelSet(NAMES, "dimensional", ((0, 1),) * 3)
+    made = compare([replace(whole, predictions=said, report=evaluate(said, labels, resamples=20))])
+    assert made.page.count("<svg") == 3
+    assert not re.search(r"\bnan\b", "".join(made.files().values()), re.IGNORECASE)
+    true = [row["true"] for row in csv.DictReader(io.StringIO(made.answers["a"]))]
+    assert ["joy" in words for words in true[:4]] == [False, True, False, True]
