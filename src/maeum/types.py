@@ -18,6 +18,10 @@ Modality = Literal["faces", "speech", "text"]
 MODALITIES: tuple[Modality, ...] = ("faces", "speech", "text")
 
 
+#: The side of a picture -> the part of it, see `Recording`.
+HALVES = {"left": (0.0, 0.0, 0.5, 1.0), "right": (0.5, 0.0, 1.0, 1.0)}
+
+
 @dataclass(frozen=True)
 class Recording:
     """A file (or two) with picture, sound or both. Durations in seconds; rates in Hz; None where a stream is absent.

@@ -11,22 +11,24 @@ from typing import Literal
 from pydantic import Field
 
 from maeum.config import Config
-from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut
+from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, hidden
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import RandomSplit
 from maeum.corpora.tables import read_table
+from maeum.corpora.targets import Target
 from maeum.errors import CorpusError
 from maeum.labels import EMOTIONS, LabelSet, Task, canonical
-from maeum.types import Recording, Utterance
+from maeum.types import HALVES, Recording, Utterance
 
 
 class FolderOptions(Config):
     """How a user's folder is read.
 
-    table: the CSV or TSV in it (the one that is there, when None). labels, task: the label set; several labels of a row
-    are separated by ``|``; for dimensional targets each name is a column, empty where a row has no value, and ranges
-    gives each one's lowest and highest value. parts: ``given`` takes the column ``part``, ``by-speaker`` divides
-    speakers at random (dev_share, test_share, seed). licence: of the
+    table: the CSV or TSV in it; when None, the one that is there, or table.csv of several. labels, task: the label set;
+    several labels of a row are separated by ``|``; for dimensional targets each name is a column, empty where a row has
+    no value, and ranges gives each one's lowest and highest value. scales: columns of numbers beside the label, such as
+    ``{EmoVal: [1, 7]}`` with the lowest and the highest value; the target ``scales`` learns them. parts: ``given``
+    takes the column ``part``, ``by-speaker`` divides speakers at random (dev_share, test_share, seed). licence: of the
     recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them.
     """
 
@@ -34,6 +36,8 @@ class FolderOptions(Config):
     labels: tuple[str, ...] = EMOTIONS
     task: Task = "single-label"
     ranges: tuple[tuple[float, float], ...] | None = None
+    # Came later: kept only where it is given, so that earlier stores stay valid.
+    scales: dict[str, tuple[float, float]] = Field(default_factory=dict, exclude_if=lambda scales: not scales)
     parts: Literal["given", "by-speaker"] = "given"
     dev_share: float = Field(default=0.15, ge=0, lt=1)
     test_share: float = Field(default=0.15, ge=0, lt=1)
@@ -46,7 +50,8 @@ class FolderOptions(Config):
 class Folder(Corpus):
     """Columns of the table: path, start_s, end_s, text, label, speaker, dialogue, part, id; all but path are optional.
 
-    Paths are relative to the table. A row without a path but with text is a sentence.
+    Paths are relative to the table. A row without a path but with text is a sentence. Of a recording with several
+    people the column side (left, right) says who of them is meant in the picture, and channel (0, 1 ...) in the sound.
     """
 
     name = "folder"
@@ -69,6 +74,17 @@ class Folder(Corpus):
         return self.options
 
     @property
+    def scales(self) -> LabelSet | None:  # type: ignore[override]
+        """What the options say."""
+        scales = self._options.scales
+        return LabelSet(tuple(scales), "dimensional", tuple(scales.values())) if scales else None
+
+    @property
+    def targets(self) -> Mapping[str, Target]:  # type: ignore[override]
+        """The scales, where there are any."""
+        return {"scales": Target(scales=tuple(self._options.scales))} if self._options.scales else {}
+
+    @property
     def licence(self) -> str:  # type: ignore[override]
         """What the options say."""
         return self._options.licence
@@ -77,7 +93,7 @@ class Folder(Corpus):
         """See `Corpus.items`; a row whose file is missing is left out, one that contradicts itself is an error."""
         table = self._find_table(Path(source))
         options = self._options
-        scales = options.labels if options.task == "dimensional" else ()
+        scales = (*options.scales, *(options.labels if options.task == "dimensional" else ()))
         items = [self._item(table, line, row) for line, row in read_table(table, ("path", *scales))]
         if not items:
             raise CorpusError("has a header but no rows", item=table)
@@ -101,7 +117,11 @@ class Folder(Corpus):
             raise CorpusError("no such folder", item=source)
         if self._options.table is not None:
             return source / self._options.table
-        tables = sorted(p for p in source.iterdir() if p.suffix.lower() in (".csv", ".tsv") and p.is_file())
+        tables = sorted(
+            p for p in source.iterdir() if p.suffix.lower() in (".csv", ".tsv") and p.is_file() and not hidden(p)
+        )
+        if len(tables) > 1 and source / "table.csv" in tables:
+            return source / "table.csv"
         if len(tables) != 1:
             found = ", ".join(p.name for p in tables) or "none"
             raise CorpusError(f"needs one .csv or .tsv, found {found}", item=source,
@@ -121,8 +141,12 @@ class Folder(Corpus):
         if part is not None and part not in PARTS:
             raise CorpusError(f"part {part!r} is none of {', '.join(PARTS)}", item=where)
         path, text = row["path"], row.get("text", "") or None
+        side, channel = row.get("side", "").lower() or None, _channel(row.get("channel", ""), where)
+        if side is not None and side not in HALVES:
+            raise CorpusError(f"side {side!r} is none of {', '.join(HALVES)}", item=where)
         span = f"@{start_s:g}-{'' if end_s is None else f'{end_s:g}'}" if (start_s or end_s is not None) else ""
-        id = row.get("id", "") or (f"{path}{span}" if path else f"line{line}")
+        who = (side or "") + ("" if channel is None else f"{channel}")
+        id = row.get("id", "") or (f"{path}{span}{who and f'#{who}'}" if path else f"line{line}")
         if not path and text is None:
             return LeftOut(id, "neither a path nor text")
         file = table.parent / path
@@ -130,7 +154,11 @@ class Folder(Corpus):
             return LeftOut(id, f"no such file: {file}")
         return Utterance(
             id=id,
-            recording=Recording(id=path, video=file, audio=file) if path else None,
+            recording=Recording(
+                id=path, video=file, audio=file, crop=None if side is None else HALVES[side], channel=channel
+            )
+            if path
+            else None,
             dialogue=row.get("dialogue", "") or None,
             speaker=row.get("speaker", "") or None,
             start_s=start_s,
@@ -138,17 +166,20 @@ class Folder(Corpus):
             text=text,
             label=self._label(row, where),
             part=part,
+            scales=self._scales(row, where),
         )
+
+    def _scales(self, row: Mapping[str, str], where: str) -> dict[str, float] | None:
+        """The numbers of a row; None where it has none."""
+        values = {name: _number(row.get(name.lower(), ""), name, where) for name in self._options.scales}
+        return _within({name: value for name, value in values.items() if value is not None}, self.scales, where) or None
 
     def _label(self, row: Mapping[str, str], where: str) -> str | tuple[str, ...] | dict[str, float] | None:
         options = self._options
         if options.task == "dimensional":
             values = {name: _number(row.get(name.lower(), ""), name, where) for name in options.labels}
-            for scale, (low, high) in self.label_set.scales.items():
-                if (value := values[scale]) is not None and not low <= value <= high:
-                    raise CorpusError(f"{scale} = {value:g} is outside {low:g}..{high:g}", item=where,
-                                      remedy="Correct the row, or the option ranges.")  # fmt: skip
-            return {name: value for name, value in values.items() if value is not None} or None
+            given = {name: value for name, value in values.items() if value is not None}
+            return _within(given, self.label_set, where) or None
         words = [word for word in row.get("label", "").split("|") if word.strip()]
         names = []
         for word in words:
@@ -176,3 +207,21 @@ def _number(text: str, column: str, where: str) -> float | None:
     if not math.isfinite(number):
         raise CorpusError(f"{column} {text!r} is not a number", item=where)
     return number
+
+
+def _within(values: dict[str, float], scales: LabelSet | None, where: str) -> dict[str, float]:
+    """The values; raises CorpusError on one that is outside its scale."""
+    for scale, (low, high) in ({} if scales is None else scales.scales).items():
+        if scale in values and not low <= values[scale] <= high:
+            raise CorpusError(f"{scale} = {values[scale]:g} is outside {low:g}..{high:g}", item=where,
+                              remedy="Correct the row, or the range in the options.")  # fmt: skip
+    return values
+
+
+def _channel(text: str, where: str) -> int | None:
+    """A channel's number; None where none is given."""
+    if not text:
+        return None
+    if not text.isdecimal():
+        raise CorpusError(f"channel {text!r} is no number of a channel: 0, 1 ...", item=where)
+    return int(text)

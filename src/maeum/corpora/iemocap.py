@@ -15,7 +15,7 @@ from maeum.corpora.tables import read_text
 from maeum.corpora.targets import Target
 from maeum.errors import ConfigError, CorpusError
 from maeum.labels import LabelSet, canonical
-from maeum.types import Recording, Utterance
+from maeum.types import HALVES, Recording, Utterance
 
 _SESSIONS = (1, 2, 3, 4, 5)
 _EMOTIONS = ("anger", "happiness", "excitement", "sadness", "neutral", "frustration", "surprise", "fear", "disgust",
@@ -40,7 +40,6 @@ _PLACES = {
     "sentences/wav": "*",
 }
 _UNRATED = "not rated: only in a transcript, or only as a recording"
-_HALVES = {"left": (0.0, 0.0, 0.5, 1.0), "right": (0.5, 0.0, 1.0, 1.0)}
 
 
 class IemocapOptions(Config):
@@ -180,7 +179,7 @@ class Iemocap(Corpus):
             id=dialogue,
             video=video,
             audio=audio,
-            crop=None if video is None else _HALVES[side],
+            crop=None if video is None else HALVES[side],
             channel=channel if audio == shared else None,
             audio_starts_s=turn.start_s if audio == own else 0.0,
         )

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from maeum.corpora import LeftOut, make_corpus
+from maeum.data.dataset import StoreDataset
+from maeum.data.decode import DecodeConfig
+from maeum.data.store import Store
 from maeum.errors import CorpusError
+from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
 
@@ -115,3 +122,91 @@ def test_which_table(tmp_path: Path):
         list(make_corpus("folder").items(tmp_path))
     assert len(list(make_corpus("folder", {"table": "other.csv"}).items(tmp_path))) == 1
     assert len(list(make_corpus("folder").items(tmp_path / "other.csv"))) == 1
+
+
+MSP = (
+    "path,start_s,end_s,text,label,speaker,dialogue,part,EmoVal,EmoAct,channel,side\n"
+    "talk.mkv,0,1.5,Hello.,happy,ann,talk,train,5.25,4,0,left\n"
+    "talk.mkv,0,1.5,Hi there.,sad,ben,talk,train,2.0,,1,Right\n"
+    "talk.mkv,1.5,2.5,Both of us.,,,talk,train,,,,\n"
+    "other.mkv,,,Who knows?,,cem,other,dev,7,1,,\n"
+)
+SCALES = {"scales": {"EmoVal": [1, 7], "EmoAct": [1, 7]}}
+
+
+def test_numbers_beside_the_label_and_who_of_several_is_meant(tmp_path: Path):
+    used = list(make_corpus("folder", SCALES).utterances(write(tmp_path, MSP, "talk.mkv", "other.mkv")))
+    assert [(u.id, u.label, u.speaker, u.scales) for u in used] == [
+        ("talk.mkv@0-1.5#left0", "happiness", "ann", {"EmoVal": 5.25, "EmoAct": 4.0}),
+        ("talk.mkv@0-1.5#right1", "sadness", "ben", {"EmoVal": 2.0}),
+        ("talk.mkv@1.5-2.5", None, None, None),
+        ("other.mkv", None, "cem", {"EmoVal": 7.0, "EmoAct": 1.0}),
+    ]
+    assert [(u.recording.crop, u.recording.channel) for u in used if u.recording is not None] == [
+        ((0.0, 0.0, 0.5, 1.0), 0),
+        ((0.5, 0.0, 1.0, 1.0), 1),
+        (None, None),
+        (None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("1,Right", "1,middle", "line 3: side 'middle' is none of left, right"),
+        ("0,left", "-1,left", "line 2: channel '-1' is no number of a channel"),
+        ("5.25,4", "8,4", r"line 2: EmoVal = 8 is outside 1\.\.7"),
+        ("5.25,4", "high,4", "line 2: EmoVal 'high' is not a number"),
+        ("EmoVal,EmoAct", "EmoVal,Arousal", "has no column 'EmoAct'"),
+    ],
+)
+def test_sides_channels_and_numbers_that_cannot_be(tmp_path: Path, old: str, new: str, problem: str):
+    assert old in MSP
+    with pytest.raises(CorpusError, match=problem):
+        list(make_corpus("folder", SCALES).items(write(tmp_path, MSP.replace(old, new), "talk.mkv", "other.mkv")))
+
+
+def test_table_csv_comes_before_other_tables(tmp_path: Path):
+    write(tmp_path, "path\nb.mp4\n", "a.mp4", "b.mp4")
+    (tmp_path / "table.csv").write_text("path\na.mp4\n")
+    (tmp_path / "._table.csv").write_bytes(b"\0\5\x16\7")
+    assert [u.id for u in make_corpus("folder").utterances(tmp_path)] == ["a.mp4"]
+
+
+def test_settings_of_earlier_stores_are_the_same():
+    assert "scales" not in make_corpus("folder").options.model_dump()
+    assert make_corpus("folder", SCALES).options.model_dump()["scales"]["EmoVal"] == (1.0, 7.0)
+
+
+def test_one_recording_of_two_people_is_cut_in_two(
+    tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., Any]
+):
+    """Left is red and 300 Hz, right is blue and 2000 Hz."""
+    pixels = np.zeros((96, 192, 3), np.uint8)
+    pixels[:, :96, 0] = pixels[:, 96:, 2] = 200
+    sound = np.stack([make_sine(300, 2.5, 16_000), make_sine(2000, 2.5, 16_000)])
+    (tmp_path / "source").mkdir()
+    for name in ("talk", "other"):
+        sound *= 0.9
+        make_media(tmp_path / f"source/{name}.mkv", [pixels] * 25, sound=sound, layout="stereo")
+    (tmp_path / "source/table.csv").write_text(MSP)
+    settings = PrepareConfig(options=SCALES, decode=DecodeConfig(no_face="centre-crop"))
+    report = prepare("folder", tmp_path / "source", tmp_path / "store", settings)
+    assert (report.account["used"], report.account["left_out"]) == (4, 0)
+    store = Store(tmp_path / "store")
+    found = []
+    for number in range(2):
+        faces, pieces = store.array(number, "faces"), store.array(number, "pieces")
+        assert faces is not None
+        assert pieces is not None
+        found.append((faces.mean((0, 2, 3)).tolist(), int(pieces[1, 0].astype(np.float32).mean(1).argmax())))
+    (left, low), (right, high) = found
+    assert left == pytest.approx([200, 0, 0], abs=2)
+    assert right == pytest.approx([0, 0, 200], abs=2)
+    assert low < high
+    clips = StoreDataset(store, labelled=True, target="scales")
+    assert clips.ids == ("talk.mkv@0-1.5#left0", "talk.mkv@0-1.5#right1", "other.mkv")
+    first = clips.targets()[0]
+    assert first is not None
+    assert first.tolist() == [5.25, 4.0]
+    assert StoreDataset(store, labelled=True).class_counts()["happiness"] == 1
