@@ -151,7 +151,7 @@ def test_a_speaker_in_both_parts_is_refused(tmp_path: Path) -> None:
         (tmp_path / name / "table.csv").write_text(table + "\n", encoding="utf-8")
         prepare("folder", tmp_path / name, tmp_path / name / "store", PrepareConfig(options={"labels": list(WORDS)}))
     settings = recipe(tmp_path / "a" / "store", dev=[{"store": str(tmp_path / "b" / "store")}])
-    with pytest.raises(CorpusError, match="speakers are in train and in dev"):
+    with pytest.raises(CorpusError, match="1 speaker shared by train and dev"):
         train(settings, tmp_path / "run")
 
 
