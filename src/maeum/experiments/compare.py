@@ -234,7 +234,7 @@ def markdown_table(compared: Sequence[Outcome]) -> str:
             data = ""
         if one.majority:
             cells = [f"{one.majority[m]:.3f}" if m in one.majority else "" for m in metrics]
-            lines.append("| " + " | ".join(["", "always the most frequent", *cells, "", "", "", ""]) + " |")
+            lines.append("| " + " | ".join(["", "the same answer for every item", *cells, "", "", "", ""]) + " |")
     return "\n".join(lines) + "\n"
 
 

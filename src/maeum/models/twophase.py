@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.models.descriptors import HOG_WIDTH, hog, mel_statistics
-from maeum.models.fe2e import FACE_SHAPE, LUMA, PIECE_SHAPE
+from maeum.models.fe2e import FACE_SHAPE, LUMA
 from maeum.models.layers import scatter_valid
 from maeum.types import MODALITIES, Batch, Modality
 
@@ -139,6 +139,6 @@ def describe_speech(pieces: Tensor, mask: Tensor, config: SpeechFeatures) -> tup
     heard = torch.ones_like(level, dtype=torch.bool) if config.silence_db is None else level >= -config.silence_db
     owner = owner.unsqueeze(1).expand_as(heard)[heard]
     counts = torch.bincount(owner, minlength=len(mask))
-    longest = mask.shape[1] * (PIECE_SHAPE[1] // config.frames) if config.silence_db is None else int(counts.max())
+    longest = max(1, int(counts.max()))
     steps = torch.arange(longest, device=mask.device) < counts.unsqueeze(1)
     return scatter_valid(features[heard], steps), steps

@@ -125,7 +125,7 @@ def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_
     assert len(rows) == 5
     value = done.rows[0].scores["macro_f1"].value
     assert rows[2][2].startswith(f"{value:.3f} (")
-    assert rows[4][0] == "always the most frequent"
+    assert rows[4][0] == "the same answer for every item"
     assert rows[4][1] == f"{done.majority['macro_f1']:.3f}"
     assert markdown_table([done]) in markdown_page([done])
 
