@@ -21,8 +21,8 @@ Rows = tuple[tuple[str, ...], ...]
 class SplitReport:
     """A split of a store.
 
-    parts: a row for each part: utterances, speakers, and items of each class. shared: a row for each part (how many it
-    has) and each two parts (how many they share), a column for each kind. Both begin with their header.
+    parts: a column for each part: utterances, speakers, and items of each class. shared: a row for each part (how many
+    it has) and each two parts (how many they share), a column for each kind. Both begin with their header.
     """
 
     name: str
@@ -88,7 +88,7 @@ def report_split(split: Split, members: Sequence[Member], corpus: str) -> SplitR
 
 def _parts(parts: dict[str, list[Member]], rest: list[Member]) -> Rows:
     classes = sorted({label for those in parts.values() for m in those for label in m.labels})
-    rows: list[tuple[str, ...]] = [("part", "utterances", "speakers", *classes, "no label")]
+    rows: list[tuple[str, ...]] = [("", "utterances", "speakers", *classes, "no label")]
     for part, those in ({part: parts[part] for part in PARTS if part in parts} | {"in no part": rest}).items():
         if those:
             labels = Counter(label for m in those for label in m.labels)
@@ -96,4 +96,4 @@ def _parts(parts: dict[str, list[Member]], rest: list[Member]) -> Rows:
             bare = sum(not m.labels for m in those)
             cells = (len(those), len(speakers), *(labels[name] for name in classes), bare)
             rows.append((part, *map(str, cells)))
-    return tuple(rows)
+    return tuple(zip(*rows, strict=True))
