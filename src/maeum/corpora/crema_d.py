@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from maeum.config import Config
 from maeum.corpora.base import CORPORA, Corpus, LeftOut, absence, hidden
-from maeum.corpora.tables import read_table
+from maeum.corpora.tables import finite, read_table
 from maeum.corpora.targets import Target
 from maeum.errors import ConfigError, CorpusError
 from maeum.labels import LabelSet, canonical
@@ -287,11 +287,8 @@ def _name(text: str, where: str) -> str:
 
 
 def _level(text: str) -> float | None:
-    try:
-        level = float(text)
-    except ValueError:
-        return None
-    return level if 0 <= level <= 100 else None
+    level = finite(text)
+    return level if level is not None and 0 <= level <= 100 else None
 
 
 __all__ = ["CremaD", "CremaDOptions"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from maeum.config import Config
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, hidden
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import RandomSplit
-from maeum.corpora.tables import read_table
+from maeum.corpora.tables import finite, read_table
 from maeum.corpora.targets import Target
 from maeum.errors import CorpusError
 from maeum.labels import EMOTIONS, LabelSet, Task, canonical
@@ -200,11 +199,8 @@ class Folder(Corpus):
 def _number(text: str, column: str, where: str) -> float | None:
     if not text:
         return None
-    try:
-        number = float(text)
-    except ValueError as error:
-        raise CorpusError(f"{column} {text!r} is not a number", item=where) from error
-    if not math.isfinite(number):
+    number = finite(text)
+    if number is None:
         raise CorpusError(f"{column} {text!r} is not a number", item=where)
     return number
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import ClassVar, Literal
 
 from maeum.config import Config
 from maeum.corpora.base import CORPORA, Corpus, LeftOut
-from maeum.corpora.tables import read_text
+from maeum.corpora.tables import finite, read_text
 from maeum.corpora.targets import Target
 from maeum.errors import ConfigError, CorpusError
 from maeum.labels import LabelSet, canonical
@@ -261,11 +260,8 @@ def _turn(match: re.Match[str], dialogue: str, where: str) -> _Turn:
 
 
 def _number(text: str, where: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    number = finite(text)
+    if number is None:
         raise CorpusError(f"{text!r} is not a number", item=where, remedy="Copy the file again, or correct the line.")
     return number
 

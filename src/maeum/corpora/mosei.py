@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from pydantic import Field
 from maeum.config import Config
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut
 from maeum.corpora.mosei_labels import EMOTIONS, Clip, Rating, Rule, is_table, read_sequence, read_tables, video_id
-from maeum.corpora.tables import read_text
+from maeum.corpora.tables import finite, read_text
 from maeum.corpora.targets import Target
 from maeum.errors import ConfigError, CorpusError, MediaError
 from maeum.labels import LabelSet
@@ -59,12 +58,10 @@ class _Line:
         """Start and end in seconds, or what is wrong with them."""
         numbers = []
         for name, word in (("start", self.start), ("end", self.end)):
-            try:
-                numbers.append(float(word))
-            except ValueError:
-                numbers.append(math.nan)
-            if not math.isfinite(numbers[-1]):
+            number = finite(word)
+            if number is None:
                 return f"misaligned times: {name} {word!r} is not a number"
+            numbers.append(number)
         start_s, end_s = numbers
         if end_s <= max(start_s, 0.0):
             return f"misaligned times: end {end_s:g} s is not after start {start_s:g} s"

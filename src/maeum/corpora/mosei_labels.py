@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from maeum.corpora.base import LeftOut
-from maeum.corpora.tables import decode_text, read_table
+from maeum.corpora.tables import decode_text, finite, read_table
 from maeum.errors import CorpusError
 from maeum.labels import canonical
 
@@ -153,11 +153,8 @@ def _clip(text: str) -> int | None:
 def _answer(text: str, column: str, where: str) -> float | None:
     if text.lower() in _UNANSWERED:
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    number = finite(text)
+    if number is None:
         raise CorpusError(f"{column} {text!r} is not a number", item=where, remedy="Correct the row, or empty it.")
     return number
 

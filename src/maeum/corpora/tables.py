@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,15 @@ def decode_text(data: bytes) -> str:
             out.append(rest[error.start : error.end].decode("cp1252", errors="replace"))
             rest = rest[error.end :]
     return "".join(out).translate(_WINDOWS)
+
+
+def finite(text: str) -> float | None:
+    """A number as it is written; None when it is none, or not finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def read_text(path: Path) -> str:

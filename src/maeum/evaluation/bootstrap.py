@@ -33,6 +33,10 @@ class Interval:
     resamples: int
     undefined: int
 
+    def words(self, form: str = ".3f") -> str:
+        """As it is printed: ``0.658 to 0.696``."""
+        return f"{self.low:{form}} to {self.high:{form}}"
+
 
 def bootstrap_interval(
     score: Callable[[Ints], float],

@@ -69,6 +69,10 @@ class Score:
     value: float
     interval: Interval | None = None
 
+    def words(self, form: str = ".3f") -> str:
+        """As it is printed in one cell: ``0.679 (0.658 to 0.696)``."""
+        return f"{self.value:{form}}" + ("" if self.interval is None else f" ({self.interval.words(form)})")
+
 
 @dataclass(frozen=True)
 class Report:

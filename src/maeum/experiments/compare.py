@@ -16,7 +16,7 @@ from maeum.config import Config
 from maeum.data.shards import atomic_write
 from maeum.errors import ConfigError
 from maeum.evaluation.base import METRICS, Floats
-from maeum.evaluation.bootstrap import Interval, bootstrap_interval
+from maeum.evaluation.bootstrap import bootstrap_interval
 from maeum.evaluation.report import PredictionSet, Report, Score
 from maeum.evaluation.report import evaluate as score_predictions
 from maeum.evaluation.thresholds import Thresholds
@@ -227,8 +227,8 @@ def markdown_table(compared: Sequence[Outcome]) -> str:
         speakers = f" of {one.speakers} speakers" if one.speakers else ""
         data = f"{one.contest.title}, {one.items:,} items{speakers}"
         for row in one.rows:
-            cells = [data, row.title, *(_cell(row.scores[m]) for m in metrics)]
-            cells += ["" if row.difference is None else _cell(row.difference, "+.3f")]
+            cells = [data, row.title, *(row.scores[m].words() for m in metrics)]
+            cells += ["" if row.difference is None else row.difference.words("+.3f")]
             cells += [f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}"]
             lines.append("| " + " | ".join(cells) + " |")
             data = ""
@@ -244,10 +244,3 @@ def markdown_page(compared: Sequence[Outcome]) -> str:
     for one in compared:
         lines += [f"- {one.contest.title}: {note}" for note in one.notes]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _cell(score: Score, form: str = ".3f") -> str:
-    interval: Interval | None = score.interval
-    if interval is None:
-        return f"{score.value:{form}}"
-    return f"{score.value:{form}} ({interval.low:{form}} to {interval.high:{form}})"

@@ -97,7 +97,7 @@ def as_markdown(outcomes: Sequence[Outcome], metrics: Sequence[str] | None = Non
         f"|---|---|---|---|{'---|' * len(names)}---|",
     ]
     for outcome in outcomes:
-        scores = " | ".join(_score(outcome.report, name) for name in names)
+        scores = " | ".join(outcome.report.scores[name].words() for name in names)
         sizes = " / ".join(str(outcome.sizes.get(part, 0)) for part in PARTS)
         shared = outcome.report.overlap or "none"
         lines.append(f"| {outcome.protocol} | {outcome.corpus} | {outcome.split} | {sizes} | {scores} | {shared} |")
@@ -106,10 +106,3 @@ def as_markdown(outcomes: Sequence[Outcome], metrics: Sequence[str] | None = Non
 
 def _named(name: str, seed: int | None) -> str:
     return name if seed is None else f"{name}, seed {seed}"
-
-
-def _score(report: Report, name: str) -> str:
-    score = report.scores[name]
-    if score.interval is None:
-        return f"{score.value:.3f}"
-    return f"{score.value:.3f} ({score.interval.low:.3f} to {score.interval.high:.3f})"

@@ -125,7 +125,6 @@ def evaluate(
             pretrained,
             dataset,
             part,
-            folder=_folder(model),
             split="the parts of the corpus" if chosen is None else chosen.name,
             overlaps=_overlaps(known, overlap),
         ),
@@ -140,11 +139,6 @@ def _overlaps(known: TrainedOn | None, overlap: tuple[str, ...]) -> tuple[str, .
     if known is None:
         return ("overlaps are not known: it is not kept with the model what it was trained on",)
     return (allowed(overlap),) if overlap else ()
-
-
-def _folder(model: str | Path | Pretrained | None) -> Path | None:
-    """Where the model lies, if it was given by its folder."""
-    return Path(model) if isinstance(model, str | Path) and Path(model).is_dir() else None
 
 
 def evaluate_subsets(

@@ -24,21 +24,19 @@ def provenance(
     dataset: StoreDataset,
     part: str,
     *,
-    folder: Path | None = None,
-    split: str = "the parts of the corpus",
-    overlaps: Sequence[str] = (),
+    split: str,
+    overlaps: Sequence[str],
 ) -> Provenance:
     """The provenance of a model's predictions about a dataset.
 
     Args:
-        pretrained: the model.
+        pretrained: the model; the recipe that a training leaves beside its folder is taken up.
         dataset: what it is asked about.
         part: of the corpus, in words.
-        folder: of the model; the recipe that a training leaves beside it is taken up.
         split: how the parts were made, in words.
         overlaps: what the parts share, in words.
     """
-    recipe = _recipe(folder)
+    recipe = _recipe(pretrained.folder)
     seed = (recipe or {}).get("training", {}).get("seed")
     return Provenance(
         model=pretrained.name,

@@ -21,10 +21,10 @@ from maeum.evaluation.dimensional import labelled
 from maeum.evaluation.features import class_distances, project, silhouette
 from maeum.evaluation.passport import passports
 from maeum.evaluation.report import Report
-from maeum.evaluation.report import Score as ReportScore
 from maeum.evaluation.selective import risk_coverage
 from maeum.experiments import figures
 from maeum.experiments.evaluate import Evaluation
+from maeum.experiments.show import cell
 from maeum.labels import LabelSet
 
 _MEANING = "Scores say how often a model agrees with the labels of this corpus, not what people feel."
@@ -116,7 +116,7 @@ def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
         {
             "name": f"{score} {'↑' if METRICS[score].higher_is_better else '↓'}",
             "value": _number(value.value),
-            "interval": _interval(value),
+            "interval": "" if value.interval is None else value.interval.words(),
             "majority": _number(report.majority.get(score)),
             "chance": _number(report.chance.get(score)),
             "definition": METRICS[score].definition,
@@ -129,13 +129,10 @@ def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
         "report": report,
         "names": label_set.names,
         "dimensional": label_set.task == "dimensional",
-        "cells": {
-            score: f"{_number(value.value)}{f' ({_interval(value)})' if value.interval else ''}"
-            for score, value in report.scores.items()
-        },
+        "cells": {score: value.words() for score, value in report.scores.items()},
         "scores": rows,
         "class_columns": columns,
-        "classes": [[_cell(row[c]) for c in columns] for row in report.classes],
+        "classes": [[cell(row[c]) for c in columns] for row in report.classes],
         "passport": _passport(report),
         "settings": _settings(report),
         **_looks(evaluation, label_set),
@@ -327,18 +324,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     ]
 
 
-def _interval(score: ReportScore) -> str:
-    return "" if score.interval is None else f"{score.interval.low:.3f} to {score.interval.high:.3f}"
-
-
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "undefined"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 __all__ = ["Comparison", "compare"]

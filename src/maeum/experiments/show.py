@@ -42,7 +42,7 @@ def _scores(report: Report) -> Table:
     for name in ("score", "value", "95 % interval", "always the same", "chance"):
         table.add_column(name, justify="left" if name == "score" else "right")
     for name, score in report.scores.items():
-        interval = f"{score.interval.low:.3f} to {score.interval.high:.3f}" if score.interval is not None else ""
+        interval = score.interval.words() if score.interval is not None else ""
         trivial = [f"{of[name]:.3f}" if name in of else "" for of in (report.majority, report.chance)]
         arrow = "↑" if METRICS[name].higher_is_better else "↓"
         table.add_row(f"{name} {arrow}", f"{score.value:.3f}", interval, *trivial)
@@ -55,7 +55,7 @@ def _classes(report: Report) -> Table:
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i else "left")
     for row in report.classes:
-        table.add_row(*(_cell(row[name]) for name in columns))
+        table.add_row(*(cell(row[name]) for name in columns))
     return table
 
 
@@ -69,7 +69,8 @@ def _confusion(counts: tuple[tuple[int, ...], ...], names: list[str]) -> Table:
     return table
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """A value of a class's row as it is printed; None is an undefined score."""
     if value is None:
         return "undefined"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
