@@ -8,6 +8,7 @@ import torch
 from sklearn import metrics as sk
 
 from maeum.errors import EvaluationError
+from maeum.evaluation.base import METRICS
 from maeum.evaluation.metrics import (
     accuracy,
     class_table,
@@ -17,6 +18,7 @@ from maeum.evaluation.metrics import (
     one_vs_rest_accuracy,
     uar,
 )
+from maeum.evaluation.trivial import majority_score
 
 
 def draw(seed: int, items: int = 200, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +85,7 @@ def test_never_saying_a_class_looks_good_one_vs_rest():
     preds = np.zeros(60, int)
     assert one_vs_rest_accuracy(preds, target, 6)[1:] == pytest.approx([5 / 6] * 5)
     assert uar(preds, target, 6) == pytest.approx(1 / 6)
+    assert majority_score(METRICS["accuracy"], target, 6) == pytest.approx(1 / 6)
 
 
 def test_tensors_arrays_and_lists_are_the_same():
