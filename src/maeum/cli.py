@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from maeum.analysis.recognizer import Recognizer
+    from maeum.experiments.report import Comparison
     from maeum.types import Modality
 
 # Paths are declared readable=False: not "must not be", but "typer need not look", as our own errors name a remedy.
@@ -370,7 +371,6 @@ def report(
     out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
 ) -> None:
     """Compare models on a prepared corpus: a page with figures, tables, every score's passport and every answer."""
-    from maeum.analysis.writers import write_whole
     from maeum.corpora.splits import read_split
     from maeum.experiments.evaluate import evaluate as run
     from maeum.experiments.report import compare
@@ -388,7 +388,13 @@ def report(
         done.append(run(name, store, part, _modalities(modalities), features=True, **options))
         show_report(done[-1].report, console)
         console.print()
-    files = compare(done, title).files()
+    _write_comparison(compare(done, title), out, console)
+
+
+def _write_comparison(comparison: Comparison, out: Path, console: Console) -> None:
+    from maeum.analysis.writers import write_whole
+
+    files = comparison.files()
     out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         write_whole(out / name, text)
@@ -426,23 +432,25 @@ def splits(
 @app.command(name="compare-splits")
 def compare_splits(
     config: Annotated[Path, typer.Argument(help="A recipe and the splits to compare; YAML or JSON.", readable=False)],
-    out: Annotated[Path, typer.Option(help="The folder of the runs, and of the table scores.md.")],
+    out: Annotated[Path, typer.Option(help="The folder of the runs, and of the report.")],
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+    title: Annotated[str, typer.Option(help="Of the page.")] = "",
 ) -> None:
     """Train and score one recipe under several splits, side by side. May be stopped; the same command goes on."""
-    from maeum.analysis.writers import write_whole
-    from maeum.experiments.compare_splits import CompareConfig, as_markdown
+    from maeum.experiments.compare_splits import CompareConfig
     from maeum.experiments.compare_splits import compare_splits as run
+    from maeum.experiments.report import compare
+    from maeum.experiments.show import show_report
 
     console = _console()
     try:
-        outcomes = run(CompareConfig.load(config), out, device=device, console=console)
+        done = run(CompareConfig.load(config), out, device=device, console=console)
     except KeyboardInterrupt as stop:
         raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
-    table = as_markdown(outcomes)
-    console.print(table, soft_wrap=True)
-    write_whole(out / "scores.md", table)
-    console.print(f"written: {out / 'scores.md'}", soft_wrap=True)
+    for evaluation in done:
+        show_report(evaluation.report, console)
+        console.print()
+    _write_comparison(compare(done, title, same_items=False), out, console)
 
 
 @app.command()

@@ -48,6 +48,12 @@ class Split:
                 found[part].append(member)
         return {part: those for part, those in found.items() if those}
 
+    def words(self, members: Iterable[Member]) -> str:
+        """``random by speaker, seed 0: 659 train, 240 dev, 240 test``."""
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        sizes = ", ".join(f"{len(those):,} {part}" for part, those in self.members(members).items())
+        return f"{self.name}{seed}: {sizes or 'no parts'}"
+
     def overlaps(self, members: Iterable[Member]) -> tuple[Overlap, ...]:
         """What its parts share; see `maeum.corpora.overlaps`."""
         return overlaps({part: keys_of(those) for part, those in self.members(members).items()})

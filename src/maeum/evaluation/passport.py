@@ -17,9 +17,9 @@ class Provenance:
     """Where a report's predictions come from.
 
     model: its name. weights: hash of its weights. data, part: the corpus, and what of it. split: how its parts were
-    made. overlaps: what parts share, in words; empty when nothing. data_hash: of the scored items and their targets.
-    trained_on: what the model saw. seeds: of the training. settings: the training's recipe, where it is known.
-    versions: of the programs. licence: of the weights.
+    made, and how large they are. data_hash: of the scored items and their targets. trained_on: what the model saw.
+    seeds: of the training. settings: the training's recipe, where it is known. versions: of the programs. licence: of
+    the weights.
     """
 
     model: str
@@ -29,7 +29,6 @@ class Provenance:
     split: str
     data_hash: str
     licence: str
-    overlaps: tuple[str, ...] = ()
     trained_on: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
     settings: Mapping[str, Any] | None = None
@@ -53,6 +52,7 @@ def passports(report: Report) -> list[dict[str, Any]]:
             "items": report.items,
             "groups": report.groups,
             "decision": report.decision,
+            "overlap": report.overlap,
             "notes": list(report.notes),
             "provenance": about,
         }

@@ -83,7 +83,7 @@ class Report:
     answers dealt out at random (`maeum.evaluation.trivial`); only where they are defined. temperature, thresholds,
     margins: fitted on dev; None without dev. provenance: where the predictions come from. notes: what the reader has to
     know. overlap: says that what was scored and what was trained on share speakers or recordings, where that was
-    allowed; belongs beside every score.
+    allowed; belongs beside every score. Empty when they share nothing, None when it is not known.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Report:
     reliability: tuple[ReliabilityBin, ...] = ()
     provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
-    overlap: str = ""
+    overlap: str | None = None
 
     def __getitem__(self, metric: str) -> float:
         """The value of a metric."""

@@ -22,6 +22,7 @@ from maeum.evaluation.report import evaluate as score_predictions
 from maeum.evaluation.thresholds import Thresholds
 from maeum.experiments.predict import predict_pretrained
 from maeum.experiments.recipe import Recipe
+from maeum.experiments.tables import markdown_table
 from maeum.experiments.train import load_parts, make_splits, read_log, train
 from maeum.experiments.trained_on import TrainedOn, allowed
 from maeum.models.pretrained import Pretrained, load_pretrained
@@ -207,7 +208,7 @@ def _difference(metric: str, outputs: Floats, said: PredictionSet, theirs: Float
     return Score(value, bootstrap_interval(of, len(target), said.groups, resamples=resamples) if resamples else None)
 
 
-def markdown_table(compared: Sequence[Outcome]) -> str:
+def comparison_table(compared: Sequence[Outcome]) -> str:
     """All contests in one table, Markdown.
 
     Raises:
@@ -222,7 +223,7 @@ def markdown_table(compared: Sequence[Outcome]) -> str:
         )
     names = [m.replace("_", " ") for m in metrics]
     header = ["data", "network", *names, f"{names[0]}, minus the first", "parameters", "epochs (best)", "core minutes"]
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    rows: list[list[str]] = []
     for one in compared:
         speakers = f" of {one.speakers} speakers" if one.speakers else ""
         data = f"{one.contest.title}, {one.items:,} items{speakers}"
@@ -230,17 +231,17 @@ def markdown_table(compared: Sequence[Outcome]) -> str:
             cells = [data, row.title, *(row.scores[m].words() for m in metrics)]
             cells += ["" if row.difference is None else row.difference.words("+.3f")]
             cells += [f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}"]
-            lines.append("| " + " | ".join(cells) + " |")
+            rows.append(cells)
             data = ""
         if one.majority:
             cells = [f"{one.majority[m]:.3f}" if m in one.majority else "" for m in metrics]
-            lines.append("| " + " | ".join(["", "the same answer for every item", *cells, "", "", "", ""]) + " |")
-    return "\n".join(lines) + "\n"
+            rows.append(["", "the same answer for every item", *cells, "", "", "", ""])
+    return "\n".join(markdown_table(header, rows)) + "\n"
 
 
 def markdown_page(compared: Sequence[Outcome]) -> str:
     """The table, what it means, and what the reader has to know of each contest."""
-    lines = [_ABOUT, markdown_table(compared)]
+    lines = [_ABOUT, comparison_table(compared)]
     for one in compared:
         lines += [f"- {one.contest.title}: {note}" for note in one.notes]
     return "\n".join(lines).rstrip() + "\n"

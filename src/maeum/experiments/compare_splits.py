@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field
 from rich.console import Console
 
 from maeum.config import Config
-from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import refuse
 from maeum.corpora.splits import SplitConfig
 from maeum.data.store import Store
-from maeum.evaluation.report import Report
-from maeum.experiments.evaluate import evaluate
+from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.train import train
 
@@ -40,28 +36,20 @@ class CompareConfig(Config):
     part: str = "test"
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """A protocol's scores on one corpus. sizes: utterances of each part."""
-
-    protocol: str
-    corpus: str
-    split: str
-    sizes: dict[str, int]
-    report: Report
-
-
 def compare_splits(
     config: CompareConfig, out: Path | str, *, device: str = "cpu", console: Console | None = None
-) -> list[Outcome]:
+) -> list[Evaluation]:
     """Train and score; each protocol's run is a folder in ``out``, and goes on where an earlier call stopped.
+
+    Returns:
+        An evaluation for each protocol and corpus, under the protocol's name (and the corpus', where there are
+        several). Parts of one name hold other items in each.
 
     Raises:
         CorpusError: when a split cannot be made, or overlaps without being allowed to; before anything is trained.
         MaeumError: see `train` and `evaluate`.
     """
     console = console or Console(quiet=True)
-    outcomes = []
     recipes = {
         name: config.recipe.model_copy(update={"name": f"{config.recipe.name}-{name}", **dict(protocol)})
         for name, protocol in config.protocols.items()
@@ -70,39 +58,12 @@ def compare_splits(
         for data in (*recipe.train, *recipe.dev):
             members = Store(data.store).members()
             refuse(recipe.split.split(members).overlaps(members), allow=recipe.allow_overlap)
+    done = []
     for name, recipe in recipes.items():
-        trained = train(recipe, Path(out) / name, device=device, console=console)
+        model = train(recipe, Path(out) / name, device=device, console=console).model
         for data in recipe.dev:
-            store = Store(data.store)
-            split = recipe.split.split(store.members())
-            done = evaluate(
-                trained.model, store.folder, config.part, data.modalities, target=recipe.target, split=recipe.split
+            scored = evaluate(
+                model, data.store, config.part, data.modalities, target=recipe.target, split=recipe.split, features=True
             )
-            counts = Counter(split.parts.values())
-            sizes = {part: counts[part] for part in PARTS if counts[part]}
-            outcomes.append(Outcome(name, done.corpus, _named(split.name, split.seed), sizes, done.report))
-    return outcomes
-
-
-def as_markdown(outcomes: Sequence[Outcome], metrics: Sequence[str] | None = None) -> str:
-    """A table with a row for each protocol and corpus.
-
-    Args:
-        outcomes: as `compare_splits` gives them.
-        metrics: which scores; all when None.
-    """
-    names = metrics or list(outcomes[0].report.scores)
-    lines = [
-        f"| protocol | corpus | split | {' / '.join(PARTS)} | {' | '.join(names)} | overlap |",
-        f"|---|---|---|---|{'---|' * len(names)}---|",
-    ]
-    for outcome in outcomes:
-        scores = " | ".join(outcome.report.scores[name].words() for name in names)
-        sizes = " / ".join(str(outcome.sizes.get(part, 0)) for part in PARTS)
-        shared = outcome.report.overlap or "none"
-        lines.append(f"| {outcome.protocol} | {outcome.corpus} | {outcome.split} | {sizes} | {scores} | {shared} |")
-    return "\n".join(lines) + "\n"
-
-
-def _named(name: str, seed: int | None) -> str:
-    return name if seed is None else f"{name}, seed {seed}"
+            done.append(replace(scored, model=name if len(recipe.dev) == 1 else f"{name}, {scored.corpus}"))
+    return done

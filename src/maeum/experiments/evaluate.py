@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from maeum.corpora.splits import SplitConfig
+from maeum.corpora.splits import OfficialSplit, SplitConfig
 from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
@@ -94,7 +94,8 @@ def evaluate(
     corpus = Store(store)
     decoding = check_decoding(corpus, pretrained.settings, given)
     known = TrainedOn.read(pretrained.folder)
-    chosen = split.split(corpus.members()) if split is not None else known.split(corpus) if known is not None else None
+    everybody = corpus.members()
+    chosen = split.split(everybody) if split is not None else known.split(corpus) if known is not None else None
     if sessions is not None:
         part = ", ".join(sessions)
     dataset = StoreDataset(
@@ -125,20 +126,12 @@ def evaluate(
             pretrained,
             dataset,
             part,
-            split="the parts of the corpus" if chosen is None else chosen.name,
-            overlaps=_overlaps(known, overlap),
+            split=(chosen or OfficialSplit().split(everybody)).words(everybody),
         ),
     )
     notes = (*report.notes, *decoding, *dataset.left_out_notes(), *notes_of(known, members))
-    report = replace(report, overlap=allowed(overlap), notes=notes)
+    report = replace(report, overlap=None if known is None else allowed(overlap), notes=notes)
     return Evaluation(pretrained.name, str(manifest["name"]), part, there, report, said, dataset.rows)
-
-
-def _overlaps(known: TrainedOn | None, overlap: tuple[str, ...]) -> tuple[str, ...]:
-    """As a passport has them."""
-    if known is None:
-        return ("overlaps are not known: it is not kept with the model what it was trained on",)
-    return (allowed(overlap),) if overlap else ()
 
 
 def evaluate_subsets(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +24,6 @@ def provenance(
     part: str,
     *,
     split: str,
-    overlaps: Sequence[str],
 ) -> Provenance:
     """The provenance of a model's predictions about a dataset.
 
@@ -34,7 +32,6 @@ def provenance(
         dataset: what it is asked about.
         part: of the corpus, in words.
         split: how the parts were made, in words.
-        overlaps: what the parts share, in words.
     """
     recipe = _recipe(pretrained.folder)
     seed = (recipe or {}).get("training", {}).get("seed")
@@ -46,7 +43,6 @@ def provenance(
         split=split,
         data_hash=digest([(row["id"], row["content"], row["label"], row.get("scales")) for row in dataset.rows]),
         licence=pretrained.card.licence,
-        overlaps=tuple(overlaps),
         trained_on=pretrained.card.data,
         seeds=() if seed is None else (int(seed),),
         settings=recipe,

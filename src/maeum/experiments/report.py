@@ -1,4 +1,4 @@
-"""A report that compares trained models on one part of a corpus: a page, Markdown, JSON and every answer."""
+"""A report that compares trained models, or ways to split a corpus: a page, Markdown, JSON and every answer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from maeum.evaluation.selective import risk_coverage
 from maeum.experiments import figures
 from maeum.experiments.evaluate import Evaluation
 from maeum.experiments.show import cell
+from maeum.experiments.tables import markdown_table
 from maeum.labels import LabelSet
 
 _MEANING = "Scores say how often a model agrees with the labels of this corpus, not what people feel."
@@ -32,6 +33,12 @@ _WORST = 20
 #: Items that a projection shows and a silhouette is taken of; more are drawn from at random.
 _MOST_POINTS = 3000
 _LONGEST_TEXT = 120
+_SAME = "always the same"
+#: `Report.overlap` where it says nothing.
+_NO_OVERLAP = {
+    "": "none found",
+    None: "not known: it is not kept with the model what it was trained on",
+}
 
 
 @dataclass(frozen=True)
@@ -49,21 +56,23 @@ class Comparison:
         return fixed | {f"answers-{_plain(name)}.csv": text for name, text in self.answers.items()}
 
 
-def compare(evaluations: Sequence[Evaluation], title: str = "") -> Comparison:
-    """One report of several evaluations on the same items.
+def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: bool = True) -> Comparison:
+    """One report of several evaluations.
 
     Args:
-        evaluations: made with ``features=True`` where a projection is wanted.
+        evaluations: made with ``features=True`` where a projection is wanted; those with equal names are numbered.
         title: of the page; the corpus and its part when empty.
+        same_items: whether they must be of the same items, so that their scores can be compared. Where they need not
+            be, each has beside it what the same answer always would get on its own items.
 
     Raises:
-        ConfigError: when there are none, two models have one name, or they answer other items or other questions.
+        ConfigError: when there are none, or they answer other items or other questions.
     """
     if not evaluations:
         raise ConfigError("there is nothing to report", remedy="Give at least one model.")
     first = evaluations[0]
     for other in evaluations[1:]:
-        if set(other.predictions.ids) != set(first.predictions.ids):
+        if same_items and set(other.predictions.ids) != set(first.predictions.ids):
             raise ConfigError(
                 f"{other.model} and {first.model} were scored on other items",
                 item=f"{other.corpus} {other.part}",
@@ -79,10 +88,10 @@ def compare(evaluations: Sequence[Evaluation], title: str = "") -> Comparison:
         "title": title or f"{first.corpus} {first.part}",
         "over": first.report.interval_over,
         "meaning": _MEANING,
-        "warnings": list(dict.fromkeys(w for e in evaluations for w in _warnings(e.report))),
+        "warnings": _warnings({name: e.report for name, e in zip(names, evaluations, strict=True)}),
         "columns": columns,
         "arrows": {c: "↑" if METRICS[c].higher_is_better else "↓" for c in columns},
-        "majority": {c: _number(first.report.majority.get(c)) for c in columns},
+        "rows": list(_side_by_side(runs, columns, same_items)),
         "runs": runs,
     }
     environment = Environment(loader=PackageLoader("maeum.experiments"), autoescape=select_autoescape(["html.j2"]))
@@ -104,8 +113,29 @@ def _names(models: Sequence[str]) -> list[str]:
     return [m if models.count(m) == 1 else f"{m}-{models[: i + 1].count(m)}" for i, m in enumerate(models)]
 
 
-def _warnings(report: Report) -> list[str]:
-    return [] if report.provenance is None else list(report.provenance.overlaps)
+def _warnings(reports: dict[str, Report]) -> list[str]:
+    """What overlaps, each said once, with the names of those that it holds for unless that is all of them."""
+    holds: dict[str, list[str]] = {}
+    for name, report in reports.items():
+        if report.overlap != "":
+            holds.setdefault(_overlap(report), []).append(name)
+    return [text if len(names) == len(reports) else f"{', '.join(names)}: {text}" for text, names in holds.items()]
+
+
+def _overlap(report: Report) -> str:
+    return report.overlap or f"overlap {_NO_OVERLAP[report.overlap]}"
+
+
+def _side_by_side(runs: Sequence[dict[str, Any]], columns: Sequence[str], same_items: bool) -> Iterator[dict[str, Any]]:
+    """Rows of the table of all runs: name, cells, and the number of the run, 0 for what always answers the same."""
+    for number, run in enumerate(runs, start=1):
+        report: Report = run["report"]
+        overlap = "allowed" if report.overlap else _NO_OVERLAP[report.overlap].split(":")[0]
+        cells = [run["cells"][c] for c in columns]
+        yield {"run": number, "name": run["name"], "cells": [*cells, report.items, report.groups or "", overlap]}
+        if not same_items or number == len(runs):
+            same = [_number(report.majority.get(c)) for c in columns]
+            yield {"run": 0, "name": _SAME, "cells": [*same, "", "", ""]}
 
 
 def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
@@ -259,7 +289,7 @@ def _passport(report: Report) -> list[tuple[str, str]]:
         ("seeds", ", ".join(map(str, about.seeds)) or "not known"),
         ("data", f"{about.data}, {about.part}, hash {about.data_hash}"),
         ("split", about.split),
-        ("overlaps", "; ".join(about.overlaps) or "none found"),
+        ("overlap", report.overlap or _NO_OVERLAP[report.overlap]),
         ("versions", ", ".join(f"{name} {number}" for name, number in about.versions.items())),
     ]
     return known
@@ -292,36 +322,20 @@ def _markdown(shown: dict[str, Any]) -> str:
         f'every item. "Chance": the model\'s own answers dealt out at random. {shown["meaning"]}', "",
     ]  # fmt: skip
     lines += [text for warning in shown["warnings"] for text in (f"**{warning}**", "")]
-    lines += _table(
-        ["model", *(f"{c} {shown['arrows'][c]}" for c in columns), "items", "speakers"],
-        [
-            *([run["name"], *(run["cells"][c] for c in columns), run["report"].items, run["report"].groups or ""]
-              for run in runs),
-            ["always the same", *(shown["majority"][c] for c in columns), "", ""],
-        ],
-    )  # fmt: skip
+    heads = ["model", *(f"{c} {shown['arrows'][c]}" for c in columns), "items", "speakers", "overlap"]
+    lines += [*markdown_table(heads, [[row["name"], *row["cells"]] for row in shown["rows"]]), ""]
     for run in runs:
         report: Report = run["report"]
         lines += [f"## {run['name']}", "", f"{report.name}; answer: {report.decision}.", ""]
         keys = ("name", "value", "interval", "majority", "chance", "definition")
-        heads = ["score", "value", "95 % interval", "always the same", "chance", "what it is"]
-        lines += _table(heads, [[row[k] for k in keys] for row in run["scores"]])
+        heads = ["score", "value", "95 % interval", _SAME, "chance", "what it is"]
+        lines += [*markdown_table(heads, [[row[k] for k in keys] for row in run["scores"]]), ""]
         if run["classes"]:
-            lines += _table(run["class_columns"], run["classes"])
+            lines += [*markdown_table(run["class_columns"], run["classes"]), ""]
         lines += [f"- {note}" for note in report.notes]
         lines += [f"- {key}: {value}" for key, value in run["passport"]]
         lines.append("")
     return "\n".join(lines)
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    clean: Callable[[object], str] = lambda cell: str(cell).replace("|", "\\|")  # noqa: E731
-    return [
-        f"| {' | '.join(map(clean, heads))} |",
-        "|" + "---|" * len(heads),
-        *(f"| {' | '.join(map(clean, row))} |" for row in rows),
-        "",
-    ]
 
 
 def _number(value: float | None) -> str:

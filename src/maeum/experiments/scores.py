@@ -17,7 +17,7 @@ def card_scores(report: Report, data: str) -> tuple[Score, ...]:
             high=None if score.interval is None else round(score.interval.high, 4),
             items=report.items,
             speakers=report.groups,
-            overlap=report.overlap,
+            overlap=report.overlap or "",
         )
         for name, score in report.scores.items()
     )

@@ -13,6 +13,7 @@ from rich.table import Table
 from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import KINDS, Member, Overlap, in_words, keys_of, overlaps
 from maeum.corpora.splits import Split
+from maeum.experiments.tables import markdown_table
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -58,9 +59,7 @@ class SplitReport:
         """The same as Markdown."""
         lines = [f"# {self.name}", ""]
         for rows in (self.parts, self.shared):
-            aligned = ("---", *("---:",) * (len(rows[0]) - 1))
-            lines += [f"| {' | '.join(row)} |" for row in (rows[0], aligned, *rows[1:])]
-            lines.append("")
+            lines += [*markdown_table(rows[0], rows[1:], "numbers"), ""]
         return "\n".join([*lines, *self.lines()]) + "\n"
 
 

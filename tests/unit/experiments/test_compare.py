@@ -11,7 +11,7 @@ import pytest
 from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.metrics import accuracy
 from maeum.experiments import compare as module
-from maeum.experiments.compare import Contest, compare, markdown_page, markdown_table
+from maeum.experiments.compare import Contest, compare, comparison_table, markdown_page
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import predict_pretrained
 from maeum.experiments.prepare import PrepareConfig, prepare
@@ -119,7 +119,7 @@ def test_a_run_of_other_settings_is_not_taken_for_this_one(store: Path, tmp_path
 
 def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_path: Path) -> None:
     done = compare(contest(store), tmp_path, resamples=20)
-    rows = [line.strip("| ").split(" | ") for line in markdown_table([done]).splitlines()]
+    rows = [line.strip("| ").split(" | ") for line in comparison_table([done]).splitlines()]
     assert rows[0][:3] == ["data", "network", "macro f1"]
     assert [row[0] for row in rows[2:3]] == ["Some words, 24 items of 24 speakers"]
     assert len(rows) == 5
@@ -127,11 +127,11 @@ def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_
     assert rows[2][2].startswith(f"{value:.3f} (")
     assert rows[4][0] == "the same answer for every item"
     assert rows[4][1] == f"{done.majority['macro_f1']:.3f}"
-    assert markdown_table([done]) in markdown_page([done])
+    assert comparison_table([done]) in markdown_page([done])
 
 
 def test_tables_of_different_metrics_are_refused(store: Path, tmp_path: Path) -> None:
     one = compare(contest(store), tmp_path, resamples=0)
     other = compare(contest(store, name="b", metrics=["uar"]), tmp_path, resamples=0)
     with pytest.raises(ConfigError, match="b: shows uar"):
-        markdown_table([one, other])
+        comparison_table([one, other])

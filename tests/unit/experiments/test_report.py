@@ -22,7 +22,7 @@ from maeum.labels import LabelSet, Task
 NAMES = ("joy", "rage", "calm")
 
 
-def evaluation(tmp_path: Path, task: Task = "single-label", model: str = "a", overlaps: tuple[str, ...] = ()):
+def evaluation(tmp_path: Path, task: Task = "single-label", model: str = "a", overlap: str | None = ""):
     generator = torch.Generator().manual_seed(len(model))
     labels = LabelSet(NAMES, task, ((0, 1),) * 3 if task == "dimensional" else None)
     logits = torch.randn(48, 3, generator=generator)
@@ -41,10 +41,10 @@ def evaluation(tmp_path: Path, task: Task = "single-label", model: str = "a", ov
          "media": str(tmp_path / "clip.wav") if i % 2 else "/gone.wav"}
         for i, id in enumerate(ids)
     )  # fmt: skip
-    about = Provenance(model, "w1", "corpus", "dev", "by speaker", "d1", "CC BY-NC 4.0", overlaps, seeds=(7,),
+    about = Provenance(model, "w1", "corpus", "dev", "by speaker", "d1", "CC BY-NC 4.0", seeds=(7,),
                        settings={"lr": 0.1}, versions={"maeum": "0"})  # fmt: skip
     report = evaluate(said, labels, name=f"{model} on corpus", resamples=20, provenance=about)
-    return Evaluation(model, "corpus", "dev", ("text",), report, said, rows)
+    return Evaluation(model, "corpus", "dev", ("text",), replace(report, overlap=overlap), said, rows)
 
 
 @pytest.mark.parametrize("task", ["single-label", "multi-label", "dimensional"])
@@ -82,10 +82,37 @@ def test_figures_of_single_label_models(tmp_path: Path):
 
 
 def test_an_allowed_overlap_stands_above_all_scores(tmp_path: Path):
-    made = compare([evaluation(tmp_path, overlaps=("overlap allowed: 20 speakers are in train and dev",))])
+    made = compare([evaluation(tmp_path, overlap="overlap allowed: 20 speakers are in train and dev")])
     for text in (made.page, made.markdown, made.records):
         assert "overlap allowed: 20 speakers" in text
     assert made.page.index("overlap allowed") < made.page.index("Side by side")
+
+
+def test_what_overlaps_is_said_of_those_that_it_holds_for(tmp_path: Path):
+    overlaps = {"a": "overlap allowed: 2 speakers", "b": "", "c": None, "d": "overlap allowed: 2 speakers"}
+    made = compare([evaluation(tmp_path, model=name, overlap=overlap) for name, overlap in overlaps.items()])
+    assert "**a, d: overlap allowed: 2 speakers**" in made.markdown
+    assert "**c: overlap not known: it is not kept with the model what it was trained on**" in made.markdown
+    assert made.markdown.count("**") == 4
+    assert re.findall(r"\| 48 \| 6 \| (\w[\w ]*) \|", made.markdown) == [
+        "allowed",
+        "none found",
+        "not known",
+        "allowed",
+    ]
+
+
+def test_runs_on_other_items_each_have_their_own_majority(tmp_path: Path):
+    one, other = evaluation(tmp_path), evaluation(tmp_path, model="b")
+    said = PredictionSet(tuple(f"x{i}" for i in range(48)), other.predictions.logits, torch.arange(48) % 4 // 2)
+    other = replace(other, predictions=said, report=evaluate(said, LabelSet(NAMES), resamples=0, absent="exclude"))
+    with pytest.raises(ConfigError, match="other items"):
+        compare([one, other])
+    made = compare([one, other], same_items=False)
+    same = [line.split(" | ") for line in made.markdown.splitlines() if line.startswith("| always the same")]
+    column = made.markdown.split("| model | ")[1].split(" | ").index("accuracy ↑") + 1
+    assert [row[column] for row in same] == ["0.333", "0.500"]
+    assert made.page.count("<td>always the same</td>") == 2
 
 
 def test_models_that_answered_other_items_are_not_compared(tmp_path: Path):

@@ -12,6 +12,7 @@ from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError
 from maeum.experiments.calibrate import CalibrateConfig, calibrate
+from maeum.experiments.compare_splits import CompareConfig, compare_splits
 from maeum.experiments.evaluate import evaluate, evaluate_subsets
 from maeum.experiments.prepare import prepare
 from maeum.experiments.recipe import Recipe
@@ -45,6 +46,9 @@ def store(tmp_path_factory: pytest.TempPathFactory, make_iemocap: Callable[..., 
     }
     prepare("iemocap", make_iemocap(folder / "source", dialogues, media=False), folder / "store")
     return folder / "store"
+
+
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 def recipe(store: Path, loss: str, score: str, **changes: Any) -> Recipe:
@@ -155,3 +159,30 @@ def test_targets_of_other_kinds_of_label_sets():
 def test_counts_of_merged_classes():
     target = Target(labels=("ang", "hap"), merge={"exc": "hap"})
     assert target.counts({"anger": 3, "happiness": 2, "excitement": 5, "sadness": 9}) == {"ang": 3, "hap": 7}
+
+
+def test_the_published_protocol_of_iemocap_beside_one_by_session(store: Path, tmp_path: Path):
+    config = CompareConfig.load(RECIPES / "splits/iemocap.yaml")
+    small = {
+        "network": {**config.recipe.network, "dim": 8, "faces": None, "speech": None, "text": NETWORK},
+        "tokenizer": {"kind": "small", "vocabulary": 80},
+        "train": [{"store": str(store)}],
+        "dev": [{"store": str(store)}],
+        "training": {**config.recipe.training.model_dump(), "epochs": 2, "lr": 0.02, "precision": "fp32"},
+    }
+    recipe = Recipe.parse({**config.recipe.model_dump(mode="json"), **small})
+    published, honest = compare_splits(config.model_copy(update={"recipe": recipe}), tmp_path)
+    assert published.report.overlap is not None
+    assert "10 speakers, 5 dialogues shared by train and test" in published.report.overlap
+    assert honest.report.overlap == ""
+    assert published.report.label_set["names"] == [
+        "anger",
+        "excitement",
+        "frustration",
+        "happiness",
+        "neutral",
+        "sadness",
+    ]
+    assert published.report.groups == 10
+    assert (honest.report.items, honest.report.groups) == (36, 2)
+    assert {row["session"] for row in honest.rows} == {"Session5"}

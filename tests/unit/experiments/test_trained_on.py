@@ -14,9 +14,10 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.store import Origin, Store, StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError, CorpusError
 from maeum.experiments.calibrate import CalibrateConfig, calibrate
-from maeum.experiments.compare_splits import CompareConfig, as_markdown, compare_splits
+from maeum.experiments.compare_splits import CompareConfig, compare_splits
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.recipe import Recipe
+from maeum.experiments.report import compare
 from maeum.experiments.train import train
 from maeum.experiments.trained_on import TrainedOn
 from maeum.labels import EKMAN, EMOTIONS
@@ -192,12 +193,15 @@ def test_protocols_are_trained_and_scored_side_by_side(store: Path, tmp_path: Pa
     leaking, honest = compare_splits(config, tmp_path)
     assert leaking.report.overlap.startswith("overlap allowed: 6 speakers")
     assert honest.report.overlap == ""
-    assert leaking.sizes == {"train": 34, "dev": 25, "test": 25}
-    lines = as_markdown([leaking, honest], ("uar",)).splitlines()
-    assert lines[2].startswith("| leaking | voices | random by utterance, seed 0 | 34 / 25 / 25 | 0.")
-    assert lines[2].endswith("shared by dev and test |")
-    assert lines[3].endswith("| none |")
-    assert f"{honest.report['uar']:.3f} (" in lines[3]
+    made = compare([leaking, honest], same_items=False)
+    rows = [line.strip("| ").split(" | ") for line in made.markdown.splitlines() if line.startswith("| ")]
+    assert [row[0] for row in rows[1:5]] == ["leaking", "always the same", "honest", "always the same"]
+    assert rows[1][rows[0].index("uar ↑")].startswith(f"{leaking.report['uar']:.3f} (")
+    assert [rows[1][-1], rows[3][-1]] == ["allowed", "none found"]
+    for text in (made.page, made.markdown):
+        assert f"leaking: {leaking.report.overlap}" in text
+        assert "random by utterance, seed 0: 34 train, 25 dev, 25 test" in text
+        assert "random by speaker, seed 0: " in text
 
 
 def test_a_protocol_that_would_be_refused_stops_before_the_first_training(store: Path, tmp_path: Path) -> None:
