@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maeum.data.collate import Collator
-from maeum.data.dataset import JointDataset, MemoryDataset, StoreDataset
+from maeum.data.dataset import JointDataset, StoreDataset
 from maeum.data.sampler import BucketSampler
 from maeum.data.store import Store, StoreItem, StoreWriter
 
@@ -11,7 +11,6 @@ __all__ = [
     "BucketSampler",
     "Collator",
     "JointDataset",
-    "MemoryDataset",
     "Store",
     "StoreDataset",
     "StoreItem",

@@ -19,7 +19,7 @@ from maeum.corpora.base import LeftOut
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import Split
 from maeum.corpora.targets import Target
-from maeum.data.store import Store, iterate
+from maeum.data.store import Store
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
 from maeum.types import MODALITIES, Clip, Modality
@@ -257,76 +257,6 @@ class StoreDataset(ClipDataset):
         everybody = self.store.members()
         return tuple(everybody[number] for number in self._rows)
 
-    def in_memory(self) -> MemoryDataset:
-        """The same items with all arrays loaded at once."""
-        return MemoryDataset(self)
-
-
-class MemoryDataset(ClipDataset):
-    """A `StoreDataset` loaded whole: one tensor of all faces, one of all pieces. Clips are views into them.
-
-    faces: uint8 ``(all frames, 3, 48, 48)``; item i owns rows ``faces_start[i]:faces_start[i + 1]``. pieces: likewise
-    ``(all pieces, 1, 128, 32)`` in the store's own precision (clips carry float32). None when nobody has the modality.
-    """
-
-    def __init__(self, source: StoreDataset) -> None:
-        self._source = source
-        self.label_set, self.left_out, self.part = source.label_set, source.left_out, source.part
-        self.faces, self.faces_start = self._load("faces", "faces")
-        self.pieces, self.pieces_start = self._load("pieces", "speech")
-
-    def _load(self, name: str, modality: Modality) -> tuple[Tensor | None, Tensor]:
-        source = self._source
-        counts = [row[f"{name}_count"] if modality in source.modalities else 0 for row in source.rows]
-        start = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
-        if not start[-1]:
-            return None, torch.from_numpy(start)
-        place = {row["id"]: i for i, row in enumerate(source.rows) if counts[i]}
-        whole: np.ndarray[Any, Any] | None = None
-        for number, array in iterate(source.store, name, only=place):
-            if whole is None:
-                whole = np.empty((int(start[-1]), *array.shape[1:]), array.dtype)
-            i = place[source.store.rows[number]["id"]]
-            whole[start[i] : start[i + 1]] = array
-        assert whole is not None
-        return torch.from_numpy(whole), torch.from_numpy(start)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> Clip:
-        index = range(len(self))[index]
-        faces = _slice(self.faces, self.faces_start, index)
-        pieces = _slice(self.pieces, self.pieces_start, index)
-        return self._source.clip(index, faces, None if pieces is None else pieces.float())
-
-    @property
-    def rows(self) -> tuple[dict[str, Any], ...]:
-        """The items' rows of the index."""
-        return self._source.rows
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """See `ClipDataset`."""
-        return self._source.ids
-
-    @property
-    def lengths(self) -> tuple[Lengths, ...]:
-        """See `ClipDataset`."""
-        return self._source.lengths
-
-    def targets(self) -> tuple[Tensor | None, ...]:
-        """See `ClipDataset`."""
-        return self._source.targets()
-
-    def item_speakers(self) -> tuple[str | None, ...]:
-        """See `ClipDataset`."""
-        return self._source.item_speakers()
-
-    def members(self) -> tuple[Member, ...]:
-        """See `ClipDataset`."""
-        return self._source.members()
-
 
 class JointDataset(ClipDataset):
     """Several datasets one after the other.
@@ -414,9 +344,3 @@ def _has(row: dict[str, Any], modality: Modality) -> bool:
     if modality == "text":
         return bool(row["text"] and row["text"].strip())
     return bool(row["faces_count" if modality == "faces" else "pieces_count"])
-
-
-def _slice(whole: Tensor | None, start: Tensor, index: int) -> Tensor | None:
-    if whole is None or start[index] == start[index + 1]:
-        return None
-    return whole[int(start[index]) : int(start[index + 1])]

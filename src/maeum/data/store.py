@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -399,19 +399,3 @@ def _difference(before: Any, now: Any, where: str = "") -> str:
         ]
         return "; ".join(found)
     return f"{where} was {json.dumps(before)}, now {json.dumps(now)}"
-
-
-def iterate(store: Store, name: str, only: Container[str] | None = None) -> Iterator[tuple[int, Array]]:
-    """(row, array) of all rows that have it, in the order of the shards on disk, which reads fastest.
-
-    Args:
-        store: the store.
-        name: ``faces`` or ``pieces``.
-        only: ids to which it is limited.
-    """
-    rows = store.rows
-    chosen = [i for i in range(len(store)) if only is None or rows[i]["id"] in only]
-    for index in sorted(chosen, key=lambda i: (rows[i]["shard"], rows[i][f"{name}_offset"])):
-        array = store.array(index, name)
-        if array is not None:
-            yield index, array

@@ -296,7 +296,7 @@ def load_parts(
     target: str | Target | None = None,
     splits: Mapping[Path, Split] | None = None,
 ) -> ClipDataset:
-    """The labelled items of one part, or of some sessions, of several stores, in memory."""
+    """The labelled items of one part, or of some sessions, of several stores."""
     if not data:
         raise ConfigError(f"the recipe names no data for {part}")
     sets: list[ClipDataset] = [
@@ -309,7 +309,7 @@ def load_parts(
             target=target,
             split=None if splits is None else splits[d.store],
             sessions=d.sessions,
-        ).in_memory()
+        )
         for d in data
     ]
     return sets[0] if len(sets) == 1 else JointDataset(sets)

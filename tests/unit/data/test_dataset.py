@@ -82,26 +82,9 @@ def test_clip_is_what_was_stored(store: Path):
     np.testing.assert_array_equal(clip.pieces.numpy(), expected.pieces.astype(np.float32))  # type: ignore[union-attr]
 
 
-def test_memory_dataset_gives_the_same_clips(store: Path):
-    lazy = StoreDataset(store, "train")
-    loaded = lazy.in_memory()
-    assert loaded.faces is not None
-    assert loaded.faces.dtype == torch.uint8
-    assert loaded.faces.shape == (1 + 2 + 3 + 1 + 2, 3, 48, 48)
-    assert loaded.faces_start.tolist() == [0, 1, 3, 6, 7, 9]
-    assert loaded.ids == lazy.ids
-    assert loaded.class_counts() == lazy.class_counts()
-    for a, b in zip(lazy, loaded, strict=True):  # type: ignore[call-overload]
-        assert (a.id, a.text, a.speaker) == (b.id, b.text, b.speaker)
-        assert torch.equal(a.faces, b.faces)
-        assert torch.equal(a.pieces, b.pieces)
-        assert torch.equal(a.target, b.target)
-
-
 def test_modalities_can_be_left_away(store: Path):
     clips = StoreDataset(store, "train", modalities=("text",))
     assert clips[0].modalities == ("text",)
-    assert clips.in_memory().faces is None
     assert clips.lengths[0].frames == 0
     with pytest.raises(ConfigError, match="unknown modality 'audio'"):
         StoreDataset(store, modalities=("audio",))  # type: ignore[arg-type]
