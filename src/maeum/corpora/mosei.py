@@ -14,6 +14,7 @@ from pydantic import Field
 from maeum.config import Config
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut
 from maeum.corpora.mosei_labels import EMOTIONS, Clip, Rating, Rule, is_table, read_sequence, read_tables, video_id
+from maeum.corpora.splits import listed_part, read_ids
 from maeum.corpora.tables import finite, read_text
 from maeum.corpora.targets import Target
 from maeum.errors import ConfigError, CorpusError, MediaError
@@ -24,7 +25,6 @@ from maeum.types import Modality, Recording, Utterance
 #: ``video___clip___start___end___text``; a video's id and the text may hold ``___`` too, and the text may be missing.
 _LINE = re.compile(r"(.+?)___(\d+)___([^_]*)___([^_]*)(?:___(.*))?")
 _VIDEOS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".flv", ".m4v")
-_PART_WORDS = {"train": ("train",), "dev": ("dev", "valid", "val", "validation"), "test": ("test",)}
 _LOOKED_FOR = "Labels/*.csv or CMU_MOSEI_Labels.csd, and Transcript/Segmented/Combined/*.txt"
 
 
@@ -339,9 +339,9 @@ def _parts(folder: Path | None, texts: Sequence[Path]) -> dict[str, str]:
         texts = sorted(folder.glob("*.txt"))
     found: list[dict[str, Path]] = []
     for place in dict.fromkeys(path.parent for path in texts):
-        of_part = {part: [path for path in texts if path.parent == place and _names(path, part)] for part in PARTS}
-        if all(len(paths) == 1 for paths in of_part.values()):
-            found.append({part: paths[0] for part, paths in of_part.items()})
+        named = [(part, path) for path in texts if path.parent == place and (part := listed_part(path)) is not None]
+        if sorted(part for part, _ in named) == sorted(PARTS):
+            found.append(dict(named))
     if folder is not None and not found:
         raise CorpusError("needs one list each for train, dev (or valid) and test", item=folder,
                           remedy="Name them train.txt, dev.txt and test.txt, an id a line.")  # fmt: skip
@@ -350,16 +350,10 @@ def _parts(folder: Path | None, texts: Sequence[Path]) -> dict[str, str]:
         raise CorpusError(f"{places} all hold lists of train, dev and test", remedy="Choose with the option lists.")
     parts: dict[str, str] = {}
     for part, path in found[0].items() if found else ():
-        for line in read_text(path).split("\n"):
-            id = line.strip(" \t\r'\",")
-            if id and parts.setdefault(id, part) != part:
+        for id in read_ids(path):
+            if parts.setdefault(id, part) != part:
                 raise CorpusError(f"{id} is in {parts[id]} and in {part}", item=path, remedy="Keep it in one list.")
     return parts
-
-
-def _names(path: Path, part: str) -> bool:
-    """Whether a file's name says that it lists that part: ``valid.txt``, ``train_split.txt``, ``test-ids.txt``."""
-    return any(word in _PART_WORDS[part] for word in re.split(r"[^a-z]+", path.stem.lower()))
 
 
 __all__ = ["Mosei", "MoseiOptions"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from pydantic import ConfigDict, Field
 from maeum.config import Config, parse_yaml
 from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import Kind, Member, Overlap, keys_of, overlaps
+from maeum.corpora.tables import read_text
 from maeum.errors import ConfigError, CorpusError
 from maeum.types import Utterance
 
@@ -22,8 +24,8 @@ from maeum.types import Utterance
 _WHOLE: tuple[Kind, ...] = ("speaker", "dialogue", "recording", "content", "utterance")
 
 
-#: Names of lists.
-_LISTS = {**{part: part for part in PARTS}, "valid": "dev", "val": "dev"}
+#: Words in the names of lists.
+_WORDS = {**{part: part for part in PARTS}, "valid": "dev", "val": "dev", "validation": "dev"}
 
 
 @dataclass(frozen=True)
@@ -139,18 +141,14 @@ class ListsSplit(_SplitConfig):
         remedy = f"Name the lists {', '.join(f'{part}.txt' for part in PARTS)}."
         if not files:
             raise CorpusError("holds no lists", item=self.folder, remedy=remedy)
-        texts: dict[str, str] = {}
+        lists: dict[str, list[str]] = {}
         for path in files:
-            part = _LISTS.get(path.stem)
-            if part is None or part in texts:
+            part = listed_part(path)
+            if part is None or part in lists:
                 what = "is the list of no part" if part is None else f"is a second list of {part}"
                 raise CorpusError(f"{path.name} {what}", item=self.folder, remedy=remedy)
-            try:
-                texts[part] = path.read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise CorpusError(f"cannot be read: {error}", item=path) from error
-        return {part: list(dict.fromkeys(filter(None, map(str.strip, texts[part].splitlines()))))
-                for part in PARTS if part in texts}  # fmt: skip
+            lists[part] = read_ids(path)
+        return {part: lists[part] for part in PARTS if part in lists}
 
 
 class LeaveOneOutSplit(_SplitConfig):
@@ -296,6 +294,18 @@ def read_split(text: str) -> SplitConfig:
         return _Named.load(path).split
     raise ConfigError("names no split: there is no such file or folder", item=text,
                       remedy="Give official, a folder of lists, a recipe, or {kind: random, by: speaker}.")  # fmt: skip
+
+
+def listed_part(path: Path) -> str | None:
+    """The part that a file's name says it lists: ``valid.txt``, ``train_split.txt``, ``test-ids.txt``; else None."""
+    found = {_WORDS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in _WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def read_ids(path: Path) -> list[str]:
+    """The ids of a list, one a line, quotes and commas around them taken off; each once. Raises CorpusError."""
+    lines = (line.strip(" \t\r'\",") for line in read_text(path).split("\n"))
+    return list(dict.fromkeys(filter(None, lines)))
 
 
 def _counted(items: Sequence[str], verb: str, what: str) -> str:
