@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 
 class Turn(NamedTuple):
@@ -400,6 +401,57 @@ def make_ravdess(make_media: Callable[..., Path], make_sine: Callable[..., Any])
         shutil.copytree(folder / "Audio_Speech_Actors_01-24", folder / "audio_speech_actors_again")
         broken = folder / "Video_Speech_Actor_24/Actor_24/01-01-08-01-01-02-24.mp4"
         broken.write_bytes(broken.read_bytes()[:3000])
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_emodb(make_media: Callable[..., Path], make_sine: Callable[..., Any]) -> Callable[..., Path]:
+    """A miniature EmoDB, made at a given folder: two in each part, a bored one, and a file of somebody else."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        names = ("03a01Fa", "08b03Wb", "12a02Na", "13b01Tc", "15a04Ad", "16b09Ea", "09a05La", "song")
+        for number, name in enumerate(names):
+            make_media(folder / f"{name}.wav", sound=make_sine(300 + 100 * number, 0.5 + 0.25 * (number % 3), 16_000))
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_fer2013() -> Callable[..., Path]:
+    """A miniature FER2013, made at a given folder: a picture of each emotion in each part, of its own brightness.
+
+    One picture of train is in test, too, one in train has two labels, one lies beside its folder.
+    """
+
+    def make(folder: Path) -> Path:
+        brightness = itertools.count(20, 10)
+        for part in ("train", "dev", "test"):
+            for emotion in ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"):
+                (folder / part / emotion).mkdir(parents=True)
+                Image.new("L", (48, 48), next(brightness)).save(folder / part / emotion / "1.png")
+        shutil.copy(folder / "test/sad/1.png", folder / "train/sad/2.png")
+        shutil.copy(folder / "train/fear/1.png", folder / "train/surprise/2.png")
+        shutil.copy(folder / "train/sad/1.png", folder / "1.png")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_goemotions() -> Callable[..., Path]:
+    """A miniature GoEmotions, made at a given folder: seven comments in each part, one of several labels, one again."""
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        (folder / "labels.txt").write_text("anger\ndisgust\nfear\njoy\nneutral\nsadness\nsurprise\n")
+        for part in ("train", "dev", "test"):
+            lines = [f"{part} says\t{number}\t{part}{number}\n" for number in range(7)]
+            lines = [line.replace("says", f'says "{number}"') for number, line in enumerate(lines)]
+            (folder / f"{part}.tsv").write_text("".join([*lines, f"both\t0,5\t{part}7\n", f"Again!\t4\t{part}8\n"]))
         return folder
 
     return make

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from maeum.corpora import CORPORA
 from maeum.data.dataset import StoreDataset
 from maeum.data.decode import DecodeConfig
 from maeum.data.store import Store
@@ -266,18 +267,27 @@ KILLS = textwrap.dedent("""
 """)
 
 
-@pytest.mark.parametrize("corpus", ["folder", "iemocap", "meld", "mosei", "crema-d", "ravdess"])
+MAKERS = {
+    "crema-d": "make_crema_d",
+    "emodb": "make_emodb",
+    "fer2013": "make_fer2013",
+    "goemotions": "make_goemotions",
+    "iemocap": "make_iemocap",
+    "meld": "make_meld",
+    "mosei": "make_mosei",
+    "ravdess": "make_ravdess",
+}
+
+
+def test_every_corpus_is_killed():
+    assert {*MAKERS, "folder"} == set(CORPORA)
+
+
+@pytest.mark.parametrize("corpus", ["folder", *MAKERS])
 def test_killed_at_every_point_and_resumed(
     corpus: str, recordings: Path, tmp_path: Path, request: pytest.FixtureRequest
 ):
-    makers = {
-        "iemocap": "make_iemocap",
-        "meld": "make_meld",
-        "mosei": "make_mosei",
-        "crema-d": "make_crema_d",
-        "ravdess": "make_ravdess",
-    }
-    source = recordings if corpus == "folder" else request.getfixturevalue(makers[corpus])(tmp_path / corpus)
+    source = recordings if corpus == "folder" else request.getfixturevalue(MAKERS[corpus])(tmp_path / corpus)
     done = subprocess.run(
         [sys.executable, "-c", KILLS, corpus, str(source), str(tmp_path)], capture_output=True, text=True, check=False
     )
@@ -286,3 +296,66 @@ def test_killed_at_every_point_and_resumed(
     # Lock, settings, three shards, manifest and index are each opened and renamed.
     assert counts["kills"] >= 12
     assert counts["unfinished"] >= 10
+
+
+def test_emodb_as_a_store(tmp_path: Path, make_emodb: Callable[..., Path]):
+    report = prepare("emodb", make_emodb(tmp_path / "source"), tmp_path / "store")
+    rows = Store(tmp_path / "store").rows
+    assert [(r["id"], json.loads(r["label"]), r["speaker"], r["part"], r["text"], r["pieces_count"]) for r in rows] == [
+        ("03a01Fa", "happiness", "emodb-03", "train", None, 2),
+        ("08b03Wb", "anger", "emodb-08", "train", None, 2),
+        ("12a02Na", "neutral", "emodb-12", "dev", None, 3),
+        ("13b01Tc", "sadness", "emodb-13", "dev", None, 2),
+        ("15a04Ad", "fear", "emodb-15", "test", None, 2),
+        ("16b09Ea", "disgust", "emodb-16", "test", None, 3),
+    ]
+    left = {item.id: item.reason for item in report.left_out}
+    assert left == {
+        "09a05La": "boredom is outside the label set",
+        "song.wav": "the name does not follow the scheme of EmoDB",
+    }
+    assert report.account["items"] == report.account["used"] + len(left)
+
+
+def test_fer2013_as_a_store(tmp_path: Path, make_fer2013: Callable[..., Path]):
+    report = prepare("fer2013", make_fer2013(tmp_path / "source"), tmp_path / "store")
+    store = Store(tmp_path / "store")
+    found = {row["id"]: (json.loads(row["label"]), row["part"], int(store.array(i, "faces").mean()))  # type: ignore[union-attr]
+             for i, row in enumerate(store.rows)}  # fmt: skip
+    emotions = {"angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "neutral": "neutral",
+                "sad": "sadness", "surprise": "surprise"}  # fmt: skip
+    places = [(part, name) for part in ("train", "dev", "test") for name in emotions]
+    expected = {f"{part}/{name}/1": (emotions[name], part, 20 + 10 * i) for i, (part, name) in enumerate(places)}
+    del expected["train/fear/1"]
+    assert found == expected
+    left = {item.id: item.reason for item in report.left_out}
+    labels = "copies of the same item carry different labels: fear, surprise"
+    assert left == {
+        "1.png": "not in a folder part/emotion, with part one of train, dev, test",
+        "train/sad/2": "the same as test/sad/1 in test",
+        "train/fear/1": labels,
+        "train/surprise/2": labels,
+    }
+    assert report.account["items"] == report.account["used"] + len(left)
+
+
+def test_goemotions_as_a_store(tmp_path: Path, make_goemotions: Callable[..., Path]):
+    report = prepare("goemotions", make_goemotions(tmp_path / "source"), tmp_path / "store")
+    emotions = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+    expected = [
+        (f"goemotions-{part}-{part}{number}", part, emotions[number], f'{part} says "{number}"')
+        for part in ("train", "dev", "test")
+        for number in range(7)
+    ]
+    # What is said again stays in the last part that has it.
+    expected.append(("goemotions-test-test8", "test", "neutral", "Again!"))
+    rows = Store(tmp_path / "store").rows
+    assert [(r["id"], r["part"], json.loads(r["label"]), r["text"]) for r in rows] == expected
+    left = {item.id: item.reason for item in report.left_out}
+    both = "several labels (anger, sadness) where one is asked for"
+    assert left == {
+        **{f"goemotions-{part}-{part}7": both for part in ("train", "dev", "test")},
+        "goemotions-train-train8": "the same as goemotions-test-test8 in test",
+        "goemotions-dev-dev8": "the same as goemotions-test-test8 in test",
+    }
+    assert report.account["items"] == report.account["used"] + len(left)
