@@ -412,7 +412,7 @@ def make_emodb(make_media: Callable[..., Path], make_sine: Callable[..., Any]) -
 
     def make(folder: Path) -> Path:
         folder.mkdir(parents=True)
-        names = ("03a01Fa", "08b03Wb", "12a02Na", "13b01Tc", "15a04Ad", "16b09Ea", "09a05La", "song")
+        names = ("03a01Fa", "08b03Wb", "12a02Na", "13b01Tc", "15a04Ad", "16b09Ea", "09a05La", "99song")
         for number, name in enumerate(names):
             make_media(folder / f"{name}.wav", sound=make_sine(300 + 100 * number, 0.5 + 0.25 * (number % 3), 16_000))
         return folder

@@ -312,7 +312,7 @@ def test_emodb_as_a_store(tmp_path: Path, make_emodb: Callable[..., Path]):
     left = {item.id: item.reason for item in report.left_out}
     assert left == {
         "09a05La": "boredom is outside the label set",
-        "song.wav": "the name does not follow the scheme of EmoDB",
+        "99song.wav": "the name does not follow the scheme of EmoDB",
     }
     assert report.account["items"] == report.account["used"] + len(left)
 
