@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 torch.set_num_threads(1)
 
+pytest_plugins = ["miniatures"]
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -21,7 +21,7 @@ def batch_of(faces: torch.Tensor) -> Batch:
     return Batch(tuple(map(str, range(len(faces)))), faces, torch.ones(faces.shape[:2], dtype=torch.bool))
 
 
-def test_1_every_feature_lands_on_its_own_frame() -> None:
+def test_mesm_01_every_feature_lands_on_its_own_frame() -> None:
     """Published: coordinates and features in different orders scrambled frames."""
     model = faces_only().eval()
     faces = torch.rand(4, 1, 3, 48, 48) * 255
@@ -30,7 +30,7 @@ def test_1_every_feature_lands_on_its_own_frame() -> None:
     torch.testing.assert_close(together, single, rtol=1e-4, atol=1e-5)
 
 
-def test_2_the_attention_learns_where_to_look() -> None:
+def test_mesm_02_the_attention_learns_where_to_look() -> None:
     """Published: the attention never got a gradient. Here the kept positions move to where it matters."""
     model = faces_only(top_p=0.5)
     generator = torch.Generator().manual_seed(0)
@@ -61,20 +61,20 @@ def test_2_the_attention_learns_where_to_look() -> None:
     assert share_in_patch() > max(before * 1.1, 1.1)
 
 
-def test_2_the_published_selection_is_an_explicit_choice_without_gradient() -> None:
+def test_mesm_02_the_published_selection_is_an_explicit_choice_without_gradient() -> None:
     model = faces_only(selection="published")
     model(batch_of(torch.rand(2, 2, 3, 48, 48) * 255)).logits.sum().backward()
     for parameter in model.encoders["faces"].attention.parameters():
         assert parameter.grad is None or not parameter.grad.any()
 
 
-def test_3_all_of_the_mass_can_be_kept() -> None:
+def test_mesm_03_all_of_the_mass_can_be_kept() -> None:
     """Published: p = 1.0 crashed."""
     output = faces_only(top_p=1.0).eval()(batch_of(torch.rand(1, 2, 3, 48, 48) * 255))
     assert output.auxiliary["faces.kept0"].all()
 
 
-def test_5_order_of_frames_matters_by_default() -> None:
+def test_mesm_05_order_of_frames_matters_by_default() -> None:
     """Published: without positions, shuffled frames gave the same answer."""
     model = faces_only().eval()
     with torch.no_grad():  # as drawn, frames are encoded almost alike

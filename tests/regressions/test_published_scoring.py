@@ -86,7 +86,7 @@ def test_mesm_14_multi_label_is_not_scored_with_single_label_metrics():
         evaluate(single, EKMAN, metrics=["mean_wacc"])
 
 
-def test_mmer_4_accuracy_and_uar_are_not_swapped():
+def test_mmer_04_accuracy_and_uar_are_not_swapped():
     """Published: the names of accuracy (share of all items) and of mean class recall were swapped."""
     target = [0] * 8 + [1] * 2
     preds = [0] * 10
@@ -97,7 +97,7 @@ def test_mmer_4_accuracy_and_uar_are_not_swapped():
     assert METRICS["uar"].function(outputs, np.asarray(target), "error") == pytest.approx(0.5)
 
 
-def test_mmer_5_dev_and_test_share_no_utterance():
+def test_mmer_05_dev_and_test_share_no_utterance():
     """Published: the best epoch was chosen on the test session; what is fitted never sees what is scored."""
     generator = torch.Generator().manual_seed(0)
     logits, target = torch.randn(70, 7, generator=generator), torch.arange(70) % 7

@@ -26,7 +26,7 @@ IEMOCAP = [
 ]
 
 
-def test_mesm_6_a_random_split_of_utterances_is_refused() -> None:
+def test_mesm_06_a_random_split_of_utterances_is_refused() -> None:
     """Published: 70/10/20 at random, so that train and test share all dialogues and speakers."""
     split = RandomSplit(by="utterance", dev_share=0.1, test_share=0.2).split(IEMOCAP)
     assert [list(split.parts.values()).count(part) for part in ("train", "dev", "test")] == [5166, 738, 1476]
@@ -39,19 +39,19 @@ def test_mesm_6_a_random_split_of_utterances_is_refused() -> None:
     assert refuse(found, allow=True) == in_words(found), "allowed, it is said with every score"
 
 
-def test_mesm_6_a_split_by_dialogue_still_shares_speakers() -> None:
+def test_mesm_06_a_split_by_dialogue_still_shares_speakers() -> None:
     split = RandomSplit(by="dialogue", dev_share=0.1, test_share=0.2).split(IEMOCAP)
     with pytest.raises(CorpusError, match=r"10 speakers shared by train and dev; .* \(such as speaker Ses01F: u"):
         refuse(split.overlaps(IEMOCAP), allow=False)
 
 
-def test_mesm_6_a_split_by_speaker_passes() -> None:
+def test_mesm_06_a_split_by_speaker_passes() -> None:
     split = RandomSplit(dev_share=0.2, test_share=0.2).split(IEMOCAP)
     assert refuse(split.overlaps(IEMOCAP), allow=False) == ()
 
 
 @pytest.mark.parametrize("session", [f"Session{n}" for n in range(1, 6)])
-def test_mmer_5_dev_is_never_the_test_session(session: str) -> None:
+def test_mmer_05_dev_is_never_the_test_session(session: str) -> None:
     """Published: the best epoch was chosen on the session that was reported."""
     split = LeaveOneOutSplit(test=session).split(IEMOCAP)
     sessions = {part: {m.session for m in those} for part, those in split.members(IEMOCAP).items()}

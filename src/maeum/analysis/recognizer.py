@@ -53,6 +53,7 @@ class Recognizer:
 
     def __init__(self, pretrained: Pretrained) -> None:
         self.pretrained = pretrained
+        pretrained.model.eval()
         settings = pretrained.settings
         self.modalities: tuple[Modality, ...] = getattr(pretrained.model, "modalities", MODALITIES)
         self._collate = Collator(

@@ -10,7 +10,7 @@ from typing import ClassVar
 from maeum.config import Config
 from maeum.corpora.base import CORPORA, Corpus, LeftOut, named_files
 from maeum.errors import ConfigError
-from maeum.types import Recording, Utterance
+from maeum.types import Modality, Recording, Utterance
 
 _EMOTIONS = {"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness",
              "N": "neutral"}  # fmt: skip
@@ -56,9 +56,14 @@ class Emodb(Corpus):
         "Burkhardt, F., Paeschke, A., Rolfes, M., Sendlmeier, W., Weiss, B. (2005). A database of German emotional "
         "speech. Interspeech 2005."
     )
-    modalities = ("speech",)
     counts: ClassVar[Mapping[str, int]] = {"all": 535}
     Options = EmodbOptions
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:  # type: ignore[override]
+        """Speech, and words where the options ask for them."""
+        assert isinstance(self.options, EmodbOptions)
+        return ("speech", "text") if self.options.transcripts else ("speech",)
 
     def items(self, source: Path) -> Iterator[Utterance | LeftOut]:
         """See `Corpus.items`."""

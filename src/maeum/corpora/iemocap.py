@@ -29,6 +29,8 @@ _RATED = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s*(\S+)\s+(\S+)\s+\[{_NUMBER},{_N
 #: ``Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.``; the words may hold more colons.
 _SAID = re.compile(r"([^\s:]+)\s*(?:\[[^\]]*\])?\s*:(.*)")
 _DIALOGUE = re.compile(r"Ses(\d\d)([FM])_\w+")
+#: What transcribers heard beside words: ``[LAUGHTER]``, ``{LG}``, ``<BREATHING>``, ``++GARBAGE++``.
+_MARK = re.compile(r"\[[A-Z ]+\]|\{[A-Z ]+\}|<[A-Z ]+>|\+\+[A-Z ]+\+\+")
 
 #: Where the dialogues of a session are, by name.
 _PLACES = {
@@ -71,7 +73,8 @@ class Iemocap(Corpus):
 
     Every turn that was rated is an utterance. It keeps the label on which its annotators agree (none where they do
     not) and their mean valence, activation and dominance, so that one store serves all targets. A turn without
-    picture, sound or words is used with what it has, and carries a note.
+    picture, sound or words is used with what it has, and carries a note. Marks of laughter and the like are no words:
+    they are taken out of the text and kept in a note.
 
     Two people are in each picture, side by side, and in each dialogue's sound, a channel each. The one named by the
     first part of the dialogue's name (``Ses01F``) is on the left, and in the first channel.
@@ -170,10 +173,13 @@ class Iemocap(Corpus):
         elif audio != wanted[0]:
             missing, taken = ("turn's", "dialogue's") if audio == shared else ("dialogue's", "turn's")
             notes.append(f"the {missing} wav is missing; the {taken} is taken")
-        if not any(words):
+        spoken = [_spoken(line) for line in words]
+        if not any(spoken):
             notes.append("no words in the transcript")
         if len(set(words)) > 1:
             notes.append("several lines of the transcript; the first is taken")
+        if marks := [mark for line in words for mark in _MARK.findall(line)]:
+            notes.append(f"marks in the transcript that are no words: {' '.join(dict.fromkeys(marks))}")
         recording = Recording(
             id=dialogue,
             video=video,
@@ -189,13 +195,21 @@ class Iemocap(Corpus):
             speaker=f"{dialogue[:5]}{letter}",
             start_s=turn.start_s,
             end_s=turn.end_s,
-            text=next(filter(None, words), None),
+            text=next(filter(None, spoken), None),
             label=turn.label,
             part=part,
             session=folder.name,
             scales=turn.scales,
             notes=tuple(notes),
         )
+
+
+def _spoken(line: str) -> str:
+    """The words of a line of a transcript, without marks; nothing where there are marks alone."""
+    if not _MARK.search(line):
+        return line
+    words = re.sub(r"\s+([,.;:?!])", r"\1", " ".join(_MARK.sub(" ", line).split()))
+    return words if re.search(r"\w", words) else ""
 
 
 def _root(source: Path) -> Path:

@@ -10,8 +10,9 @@ from typing import ClassVar
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, absence, hidden
 from maeum.corpora.tables import read_table
 from maeum.corpora.targets import Target
-from maeum.errors import CorpusError
+from maeum.errors import CorpusError, MediaError
 from maeum.labels import EMOTIONS, LabelSet, canonical
+from maeum.media.info import probe
 from maeum.types import Recording, Utterance
 
 _COLUMNS = ("utterance", "speaker", "emotion", "dialogue_id", "utterance_id")
@@ -19,6 +20,8 @@ _SENTIMENTS = ("negative", "neutral", "positive")
 #: Where the clips of a part are.
 _CLIPS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
 _CLIP = re.compile(r"dia(\d+)_utt(\d+)")
+#: A clip that is longer than its line by both of these is of something else; a few last minutes.
+_LONGER_TIMES, _LONGER_S = 2.0, 10.0
 
 
 @CORPORA.register("meld")
@@ -26,7 +29,8 @@ class Meld(Corpus):
     """MELD: ``train_sent_emo.csv``, ``dev_sent_emo.csv``, ``test_sent_emo.csv``, and the clips where they are there.
 
     The clips are in ``train_splits``, ``dev_splits_complete`` and ``output_repeated_splits_test``; table and clips of a
-    part may be in a folder of its name. A line whose clip is missing or broken keeps its words, and carries a note.
+    part may be in a folder of its name. A line whose clip is missing, broken, or so much longer than the table says
+    that it must show more than the line, keeps its words, and carries a note.
 
     Parts are official. The same six friends speak in all of them, so speakers are not disjoint. A short line such as
     "What?" is said many times in different scenes, so equal text is not the same item; a few clips are in two parts.
@@ -97,7 +101,7 @@ class Meld(Corpus):
         notes: tuple[str, ...] = ()
         if clips is not None:
             clip = clips / f"dia{row['dialogue_id']}_utt{row['utterance_id']}.mp4"
-            if problem := absence(clip):
+            if problem := absence(clip) or _too_long(clip, start_s, end_s):
                 notes = (f"no clip: {clips.name}/{clip.name} {problem}",)
             else:
                 recording, start_s, end_s = Recording(id=id, video=clip, audio=clip), 0.0, None
@@ -121,6 +125,20 @@ class Meld(Corpus):
 def _find(source: Path, part: str, name: str) -> Path | None:
     """What has that name in the source, or in its folder of that part; None where it is missing."""
     return next((path for path in (source / name, source / part / name) if path.exists()), None)
+
+
+def _too_long(clip: Path, start_s: float, end_s: float | None) -> str | None:
+    """That a clip is much longer than its line, in words; None where it is not, or that cannot be known."""
+    if end_s is None:
+        return None
+    try:
+        length_s = probe(clip).duration_s
+    except MediaError:
+        return None
+    line_s = end_s - start_s
+    if length_s is None or length_s <= max(_LONGER_TIMES * line_s, line_s + _LONGER_S):
+        return None
+    return f"is {length_s:.1f} s long, its line {line_s:.1f} s"
 
 
 def _unsaid(folder: Path, said: set[str], part: str) -> Iterator[LeftOut]:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maeum.errors import ConfigError
 from maeum.labels import Task
 from maeum.types import ModelOutput
 
@@ -109,15 +108,13 @@ def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
     """Weights that even out the classes, ``(labels,)``.
 
     Cross-entropy: inverse frequency, mean 1 over the items; a class without items never is a target and gets 1.
-    BCE: negatives / positives (Dai et al. 2021).
+    BCE: negatives / positives (Dai et al. 2021); a class that no item has, or every item, has nothing to be evened out
+    against and gets 1.
 
     Args:
         target: all training targets, ``(n,)`` int64 or ``(n, labels)``.
         labels: number of labels.
         kind: which loss they are for.
-
-    Raises:
-        ConfigError: when a class has no positive for BCE.
     """
     hot = F.one_hot(target, labels) if target.ndim == 1 else target
     count = hot.double().sum(0)
@@ -125,9 +122,5 @@ def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
     if kind == "cross-entropy":
         weight = torch.where(count > 0, total / ((count > 0).sum() * count.clamp(min=1)), 1.0)
         return weight.to(torch.float32)
-    if bool((count == 0).any()):
-        raise ConfigError(
-            f"no training item has label number {int((count == 0).nonzero()[0])}, so it cannot be weighted",
-            remedy="Leave the label out, or set class_weights: false.",
-        )
-    return ((total - count) / count).to(torch.float32)
+    weight = torch.where((count > 0) & (count < total), (total - count) / count.clamp(min=1), 1.0)
+    return weight.to(torch.float32)

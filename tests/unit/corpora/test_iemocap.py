@@ -64,7 +64,7 @@ def test_every_turn_as_it_was_rated(source: Path):
         for u in used.values()
     ] == [
         ("Ses01F_impro01_F000", 0.5, 2.25, "neutral", "Ses01F", "Excuse me.", "train", LEFT),
-        ("Ses01F_impro01_F001", 3.0, 4.5, "excitement", "Ses01F", "It is 5:30: really: [LAUGHTER]", "train", LEFT),
+        ("Ses01F_impro01_F001", 3.0, 4.5, "excitement", "Ses01F", "It is 5:30: really:", "train", LEFT),
         ("Ses01F_impro01_M000", 2.0, 3.25, "frustration", "Ses01M", "Next.", "train", RIGHT),
         ("Ses01F_impro01_M001", 5.0, 6.5, None, "Ses01M", "Yes?", "train", RIGHT),
         ("Ses01M_script01_1_F000", 0.25, 1.75, "happiness", "Ses01F", "What are you doing?", "train", RIGHT),
@@ -75,7 +75,8 @@ def test_every_turn_as_it_was_rated(source: Path):
     ]
     first = used["Ses01F_impro01_F001"]
     assert first.scales == {"valence": 4.3333, "activation": 4.0, "dominance": 3.6667}
-    assert (first.dialogue, first.session, first.notes) == ("Ses01F_impro01", "Session1", ())
+    assert (first.dialogue, first.session) == ("Ses01F_impro01", "Session1")
+    assert first.notes == ("marks in the transcript that are no words: [LAUGHTER]",)
     assert first.recording is not None
     session = source / "Session1"
     assert first.recording.video == session / "dialog/avi/DivX/Ses01F_impro01.avi"
@@ -118,6 +119,7 @@ def test_what_copies_lack_is_noted_and_the_rest_is_used(source: Path):
     assert left == []
     assert {id: u.notes for id, u in used.items() if u.notes} == {
         "Ses01F_impro01_F000": ("no words in the transcript",),
+        "Ses01F_impro01_F001": ("marks in the transcript that are no words: [LAUGHTER]",),
         "Ses01F_impro01_M000": ("the turn's wav is missing; the dialogue's is taken",),
         "Ses01F_impro01_M001": ("no words in the transcript",),
         "Ses01M_script01_1_F000": ("no picture: the dialogue's avi is missing",),

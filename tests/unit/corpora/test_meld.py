@@ -117,6 +117,31 @@ def test_what_copies_lack_is_noted(source: Path):
     ] * 4
 
 
+def test_a_clip_of_more_than_its_line_is_not_used(
+    source: Path, make_media: Callable[..., Path], make_sine: Callable[..., np.ndarray]
+):
+    """Some clips of the published test part last minutes, where the table says seconds."""
+    clips = {
+        "train_splits/dia0_utt0.mp4": 12.0,
+        "train_splits/dia0_utt1.mp4": 10.0,
+        "train_splits/dia53_utt0.mp4": 13.0,
+        "output_repeated_splits_test/dia0_utt1.mp4": 20.0,
+    }
+    for name, length_s in clips.items():
+        make_media(source / name, sound=make_sine(300, length_s, 16_000), audio_codec="aac", audio_format="fltp")
+    used, _ = read(source)
+    long = used["meld-train-dia53-utt0"]
+    assert (long.recording, long.text) == (None, "Hi!")
+    assert (long.start_s, long.end_s) == pytest.approx((1242.741, 1245.159))
+    (note,) = long.notes
+    assert note.startswith("no clip: train_splits/dia53_utt0.mp4 is 13.")
+    assert note.endswith(" s long, its line 2.4 s")
+    for id in ("meld-train-dia0-utt0", "meld-train-dia0-utt1", "meld-test-dia0-utt1"):
+        assert used[id].recording is not None, "less than 10 s longer, or of a line whose times run backwards"
+    report = prepare("meld", source, source.parent / "store")
+    assert report.words_only["meld-train-dia53-utt0"] == note
+
+
 def test_a_label_that_is_none_is_named(source: Path):
     table = source / "dev_sent_emo.csv"
     table.write_bytes(table.read_bytes().replace(b"neutral,neutral,52", b"neutral,good,52"))

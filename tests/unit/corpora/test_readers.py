@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maeum.corpora import LeftOut, make_corpus
+from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
+from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
 
@@ -60,6 +64,30 @@ def test_emodb_names(tmp_path: Path):
         ("08a01Lc", "boredom is outside the label set"),
         ("08a99Lc.wav", "the name does not follow the scheme of EmoDB"),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "words"),
+    [
+        ("emodb", "03a01Wa.wav", "Der Lappen liegt auf dem Eisschrank."),
+        ("ravdess", "03-01-05-01-02-01-02.wav", "Dogs are sitting by the door"),
+        ("crema-d", "AudioWAV/1001_IEO_HAP_LO.wav", "It's eleven o'clock"),
+    ],
+)
+@pytest.mark.parametrize("asked", [True, False])
+def test_sentences_reach_the_store_where_they_are_asked_for(
+    tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., Any], name: str, file: str, words: str,
+    asked: bool,
+):  # fmt: skip
+    source = tmp_path / "source"
+    (source / file).parent.mkdir(parents=True)
+    make_media(source / file, sound=make_sine(300, 1.0, 16_000))
+    prepare(name, source, tmp_path / "store", PrepareConfig(options={"transcripts": asked}))
+    store = Store(tmp_path / "store")
+    assert ("text" in store.manifest["modalities"]) is asked
+    (row,) = store.rows
+    assert row["text"] == (words if asked else None)
+    assert row["pieces_count"] == 3
 
 
 def test_emodb_dev_and_test_hold_a_man_and_a_woman():

@@ -7,7 +7,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from maeum.errors import ConfigError
 from maeum.evaluation.dimensional import concordance
 from maeum.models.losses import class_loss, class_weights, emotion_loss
 from maeum.types import ModelOutput
@@ -38,11 +37,12 @@ def test_class_weights_even_out_classes() -> None:
     assert weight[target].mean() == pytest.approx(1.0)
 
 
-def test_a_class_without_items_cannot_be_weighted_for_bce() -> None:
+def test_a_class_with_nothing_to_even_out_weighs_one() -> None:
     target = torch.tensor([0, 0, 1])
-    with pytest.raises(ConfigError, match="label number 2"):
-        class_weights(target, 3, "bce")
-    assert class_weights(target, 3, "cross-entropy")[2] == 1.0
+    for kind in ("cross-entropy", "bce"):
+        assert class_weights(target, 3, kind)[2] == 1.0  # type: ignore[arg-type]
+    several = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    assert class_weights(several, 3, "bce").tolist() == [1.0, 1.0, 2.0]
 
 
 def test_a_modality_counts_only_where_it_is_present() -> None:

@@ -1,4 +1,4 @@
-"""A miniature IEMOCAP, laid out as its authors distribute it, with media made on the spot."""
+"""Miniatures of corpora, laid out as their authors distribute them, with media made on the spot; see `conftest`."""
 
 from __future__ import annotations
 
