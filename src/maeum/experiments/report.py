@@ -132,10 +132,10 @@ def _side_by_side(runs: Sequence[dict[str, Any]], columns: Sequence[str], same_i
         report: Report = run["report"]
         overlap = "allowed" if report.overlap else _NO_OVERLAP[report.overlap].split(":")[0]
         cells = [run["cells"][c] for c in columns]
-        yield {"run": number, "name": run["name"], "cells": [*cells, report.items, report.groups or "", overlap]}
+        yield {"run": number, "name": run["name"], "cells": [overlap, report.items, report.groups or "", *cells]}
         if not same_items or number == len(runs):
             same = [_number(report.majority.get(c)) for c in columns]
-            yield {"run": 0, "name": _SAME, "cells": [*same, "", "", ""]}
+            yield {"run": 0, "name": _SAME, "cells": ["", "", "", *same]}
 
 
 def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
@@ -322,7 +322,7 @@ def _markdown(shown: dict[str, Any]) -> str:
         f'every item. "Chance": the model\'s own answers dealt out at random. {shown["meaning"]}', "",
     ]  # fmt: skip
     lines += [text for warning in shown["warnings"] for text in (f"**{warning}**", "")]
-    heads = ["model", *(f"{c} {shown['arrows'][c]}" for c in columns), "items", "speakers", "overlap"]
+    heads = ["model", "overlap", "items", "speakers", *(f"{c} {shown['arrows'][c]}" for c in columns)]
     lines += [*markdown_table(heads, [[row["name"], *row["cells"]] for row in shown["rows"]]), ""]
     for run in runs:
         report: Report = run["report"]

@@ -197,7 +197,7 @@ def test_protocols_are_trained_and_scored_side_by_side(store: Path, tmp_path: Pa
     rows = [line.strip("| ").split(" | ") for line in made.markdown.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows[1:5]] == ["leaking", "always the same", "honest", "always the same"]
     assert rows[1][rows[0].index("uar ↑")].startswith(f"{leaking.report['uar']:.3f} (")
-    assert [rows[1][-1], rows[3][-1]] == ["allowed", "none found"]
+    assert [rows[1][1], rows[3][1]] == ["allowed", "none found"]
     for text in (made.page, made.markdown):
         assert f"leaking: {leaking.report.overlap}" in text
         assert "random by utterance, seed 0: 34 train, 25 dev, 25 test" in text
