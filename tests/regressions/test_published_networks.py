@@ -17,6 +17,7 @@ from maeum.analysis.recognizer import Recognizer
 from maeum.data.augment_text import TextAugment
 from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
+from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.prepare import PrepareConfig, prepare
@@ -202,16 +203,17 @@ def test_mesm_12_thresholds_come_with_the_model_whatever_is_scored(store: Path, 
     data = [{"store": str(tmp_path / "store"), "modalities": ["text"]}]
     network = {"dim": 8, "faces": None, "speech": None, "text": END_TO_END["text"]}
     settings = {"train": data, "dev": data, "network": network, "score": "mean_f1",
-                "training": {"epochs": 2, "batch_size": 8, "lr": 0.01, "loss": "bce", "precision": "fp32"}}  # fmt: skip
+                "training": {"epochs": 8, "batch_size": 8, "lr": 0.02, "loss": "bce", "precision": "fp32"}}  # fmt: skip
     report = train(recipe(store, **settings), tmp_path / "run")
     fitted = load_pretrained(report.model).calibration.thresholds
-    assert fitted is not None
-    assert fitted != (0.5, 0.5, 0.5), "else this test shows nothing"
-    for part in ("train", "dev", "test"):
-        assert (
-            evaluate(report.model, tmp_path / "store", part, resamples=0, allow_overlap=True).report.thresholds
-            == fitted
-        )
+    scored = {}
+    for part in ("dev", "test"):
+        done = evaluate(report.model, tmp_path / "store", part, resamples=0)
+        assert done.report.thresholds == fitted
+        said = done.predictions
+        scored[part] = choose_thresholds(said.logits.sigmoid(), said.target).values
+    assert scored["dev"] == fitted
+    assert scored["test"] != fitted, "else this test shows nothing"
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics as sk
 
 from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
 from maeum.errors import EvaluationError
 from maeum.evaluation import METRICS, PredictionSet, evaluate
 from maeum.evaluation.metrics import accuracy, uar
-from maeum.experiments.prepare import prepare
+from maeum.experiments.evaluate import evaluate as score_part
+from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.recipe import Recipe
+from maeum.experiments.report import compare
+from maeum.experiments.train import train
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
 
 MULTI = LabelSet(EMOTIONS, "multi-label")
@@ -67,23 +73,81 @@ def test_mesm_12_thresholds_cannot_be_tuned_on_test():
     assert evaluate(test, MULTI, resamples=0).thresholds is None
 
 
-def test_mesm_13_f1_is_called_f1():
+def test_mesm_13_f1_is_called_f1_and_auc_is_the_area():
     """Published: a column labelled AUC held F1."""
     dev, test = multi("dev", 1), multi("test", 0)
     report = evaluate(test, MULTI, dev, resamples=0)
-    assert not any("auc" in name.lower() for name in (*report.scores, *report.classes[0]))
-    said = (torch.sigmoid(test.logits.double()) > torch.tensor(report.thresholds)).double()
-    tp, both = (said * test.target).sum(0), said.sum(0) + test.target.sum(0)
-    assert [row["f1"] for row in report.classes] == pytest.approx((2 * tp / both).tolist())
+    probs, target = torch.sigmoid(test.logits.double()).numpy(), test.target.numpy()
+    said = probs > np.asarray(report.thresholds)
+    f1 = sk.f1_score(target, said, average=None)
+    area = sk.roc_auc_score(target, probs, average=None)
+    assert np.abs(f1 - area).min() > 0.05, "else their names could be swapped"
+    assert [row["f1"] for row in report.classes] == pytest.approx(f1.tolist())
+    assert [row["roc_auc"] for row in report.classes] == pytest.approx(area.tolist())
+    assert report["mean_f1"] == pytest.approx(f1.mean())
+    assert report["mean_roc_auc"] == pytest.approx(area.mean())
 
 
 def test_mesm_14_multi_label_is_not_scored_with_single_label_metrics():
     """Published: MOSEI (multi-label) was scored with IEMOCAP's metrics."""
     with pytest.raises(EvaluationError, match="accuracy is for single-label targets, not multi-label"):
         evaluate(multi("test", 0), MULTI, metrics=["accuracy"])
-    single = PredictionSet(("a",), torch.zeros(1, 7), torch.zeros(1, dtype=torch.int64))
+    target = torch.arange(14) % 7
+    single = PredictionSet(tuple(map(str, range(14))), torch.eye(7)[target], target)
     with pytest.raises(EvaluationError, match="mean_wacc is for multi-label targets, not single-label"):
         evaluate(single, EKMAN, metrics=["mean_wacc"])
+    several, one = evaluate(multi("test", 0), MULTI, resamples=0), evaluate(single, EKMAN, resamples=0)
+    assert {METRICS[name].task for name in several.scores} == {"multi-label", "ranking"}
+    assert {METRICS[name].task for name in one.scores} == {"single-label"}
+    assert several.confusion is None
+
+
+def prepared(folder: Path, task: str) -> Path:
+    """Words of three parts, with one label each or several."""
+    folder.mkdir()
+    labels = {"single-label": ("anger", "fear", "fear"), "multi-label": ("anger|fear", "fear", "")}[task]
+    rows = ["path,text,label,part"]
+    words = ("so angry", "so afraid", "calm")
+    rows += [f",{words[i % 3]} {i},{labels[i % 3]},{('train', 'dev', 'test')[i % 9 // 3]}" for i in range(72)]
+    (folder / "t.csv").write_text("\n".join(rows) + "\n")
+    options = {"labels": ["anger", "fear"], "task": task}
+    prepare("folder", folder, folder / "store", PrepareConfig(options=options))
+    return folder / "store"
+
+
+@pytest.mark.parametrize(
+    ("task", "loss", "own", "foreign"),
+    [
+        ("single-label", "cross-entropy", "mean_one_vs_rest_accuracy", "mean_wacc"),
+        ("multi-label", "bce", "mean_wacc", "mean_one_vs_rest_accuracy"),
+    ],
+)
+def test_mesm_14_a_report_page_has_the_scores_of_its_own_corpus(
+    tmp_path: Path, task: str, loss: str, own: str, foreign: str
+):
+    """Published: the tables of MOSEI were made by the code for IEMOCAP's."""
+    store = prepared(tmp_path / "corpus", task)
+    text = {"kind": "small", "vocabulary": 40, "width": 8, "channels": 8, "dim": 8}
+    data = [{"store": str(store), "modalities": ["text"]}]
+    recipe = Recipe.parse({
+        "name": "try", "network": {"dim": 8, "faces": None, "speech": None, "text": text}, "score": own,
+        "tokenizer": {"kind": "small", "vocabulary": 40}, "train": data, "dev": data,
+        "training": {"epochs": 2, "batch_size": 8, "lr": 0.01, "loss": loss, "precision": "fp32"},
+    })  # fmt: skip
+    model = train(recipe, tmp_path / "run").model
+    made = compare([score_part(model, store, "test", resamples=20)])
+    records = {record["score"]: record for record in json.loads(made.records)}
+    for text in (made.page, made.markdown, records):
+        assert own in text
+        assert foreign not in text
+    decisions = {record["decision"].split(",")[0].split(":")[0] for record in records.values()}
+    if task == "single-label":
+        assert decisions == {"the label with the highest probability", "none"}
+    else:
+        assert decisions == {"labels with a probability above their threshold", "none"}
+    decided, undecided = ("accuracy", "brier") if task == "single-label" else ("mean_f1", "mean_roc_auc")
+    assert records[undecided]["decision"] == "none: the probabilities as they are"
+    assert records[decided]["decision"] != records[undecided]["decision"]
 
 
 def test_mmer_04_accuracy_and_uar_are_not_swapped():

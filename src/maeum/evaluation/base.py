@@ -23,9 +23,13 @@ ArrayLike = Any  # a Tensor, an array or nested sequences of numbers
 Absent = Literal["error", "exclude"]
 
 #: What a metric is for. A report shows the metrics that `metrics_of` gives for its label set. ``ranking`` and
-#: ``sentiment`` are no tasks of label sets: the first needs probabilities where a multi-label report has decisions, the
-#: second one scale -3..3.
+#: ``sentiment`` are no tasks of label sets: the first is of several labels, and of classes where it is asked for by
+#: name; the second is of one scale -3..3.
 Purpose = Task | Literal["ranking", "sentiment"]
+
+#: What a metric judges: what was decided (the most probable class, the labels above their thresholds), or what a model
+#: said before that (probabilities, values).
+Judged = Literal["decisions", "outputs"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Metric:
     function: ``(outputs, target, absent) -> float``. Outputs are probabilities ``(n, labels)`` for single-label and
     multi-label tasks, values ``(n, labels)`` for dimensional ones, scores ``(n, labels)`` for ranking (target: classes
     ``(n,)`` or 0/1 ``(n, labels)``), values ``(n, 1)`` for sentiment. low, high: its range. higher_is_better: the
-    direction. definition: one line for tables.
+    direction. definition: one line for tables. judges: see `Judged`; one of several labels that judges decisions may be
+    given 0/1, decided at thresholds, in place of probabilities.
     """
 
     name: str
@@ -45,6 +50,11 @@ class Metric:
     high: float
     higher_is_better: bool
     definition: str
+    judges: Judged = "outputs"
+
+    def given(self, outputs: Floats, decided: Floats) -> Floats:
+        """Which of the two its function takes: a model's outputs, or what was decided at thresholds."""
+        return decided if self.judges == "decisions" else outputs
 
 
 #: Metrics by name; packages add theirs through the entry-point group ``maeum.metrics``.
@@ -52,21 +62,29 @@ METRICS: Registry[Metric] = Registry("metric", "maeum.metrics")
 
 
 def metric(
-    name: str, task: Purpose, low: float, high: float, *, higher_is_better: bool = True
+    name: str,
+    task: Purpose,
+    low: float,
+    high: float,
+    *,
+    higher_is_better: bool = True,
+    judges: Judged = "outputs",
 ) -> Callable[[Callable[[Floats, NDArray[Any], Absent], float]], Callable[[Floats, NDArray[Any], Absent], float]]:
     """Decorator that puts a function into `METRICS`; the first line of its docstring is its definition."""
 
     def put(function: Callable[[Floats, NDArray[Any], Absent], float]) -> Callable[..., float]:
         definition = (function.__doc__ or "").strip().split("\n")[0]
-        METRICS.register(name)(Metric(name, task, function, low, high, higher_is_better, definition))
+        METRICS.register(name)(Metric(name, task, function, low, high, higher_is_better, definition, judges))
         return function
 
     return put
 
 
 def metrics_of(label_set: LabelSet) -> list[str]:
-    """Names of the metrics for a label set: those of its task, and of sentiment for one scale from -3 to 3."""
+    """Names of the metrics for a label set: of its task, of ranking for several labels, of sentiment for -3 to 3."""
     purposes: set[Purpose] = {label_set.task}
+    if label_set.task == "multi-label":
+        purposes.add("ranking")
     if tuple(label_set.scales.values()) == ((-3.0, 3.0),):
         purposes.add("sentiment")
     return [name for name in METRICS if METRICS[name].task in purposes]

@@ -204,32 +204,32 @@ def _matrix(probs: Floats, target: NDArray[Any]) -> Ints:
     return confusion_matrix(probs.argmax(1), target, probs.shape[1])
 
 
-@metric("accuracy", "single-label", 0.0, 1.0)
+@metric("accuracy", "single-label", 0.0, 1.0, judges="decisions")
 def _accuracy_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Share of items whose most probable class is right (WA)."""
     matrix = _matrix(probs, target)
     return float(matrix.trace() / matrix.sum())
 
 
-@metric("uar", "single-label", 0.0, 1.0)
+@metric("uar", "single-label", 0.0, 1.0, judges="decisions")
 def _uar_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Unweighted average recall of the most probable class (UA)."""
     return _uar(_matrix(probs, target), absent)
 
 
-@metric("macro_f1", "single-label", 0.0, 1.0)
+@metric("macro_f1", "single-label", 0.0, 1.0, judges="decisions")
 def _macro_f1_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over classes of F1 of the most probable class."""
     return _macro_f1(_matrix(probs, target), absent)
 
 
-@metric("weighted_f1", "single-label", 0.0, 1.0)
+@metric("weighted_f1", "single-label", 0.0, 1.0, judges="decisions")
 def _weighted_f1_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over classes, weighted by their items, of F1 of the most probable class."""
     return _weighted_f1(_matrix(probs, target))
 
 
-@metric("mean_one_vs_rest_accuracy", "single-label", 0.0, 1.0)
+@metric("mean_one_vs_rest_accuracy", "single-label", 0.0, 1.0, judges="decisions")
 def _mean_one_vs_rest_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over classes of the share of items for which "is it this class?" is answered right."""
     return _mean_one_vs_rest(_matrix(probs, target))

@@ -110,13 +110,13 @@ def _decided(probs: Floats) -> Bools:
     return as_floats(probs, "probabilities", 2) > 0.5
 
 
-@metric("mean_wacc", "multi-label", 0.0, 1.0)
+@metric("mean_wacc", "multi-label", 0.0, 1.0, judges="decisions")
 def _mean_wacc(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over labels of weighted accuracy, at probability 0.5."""
     return mean_over_labels(weighted_accuracy(_decided(probs), target), absent, "are never or always on")
 
 
-@metric("mean_f1", "multi-label", 0.0, 1.0)
+@metric("mean_f1", "multi-label", 0.0, 1.0, judges="decisions")
 def _mean_f1(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over labels of F1 of yes, at probability 0.5."""
     scores = label_f1(_decided(probs), target)
@@ -124,7 +124,7 @@ def _mean_f1(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> f
     return mean_over_labels([f if n else None for f, n in zip(scores, present, strict=True)], absent, "are never on")
 
 
-@metric("subset_accuracy", "multi-label", 0.0, 1.0)
+@metric("subset_accuracy", "multi-label", 0.0, 1.0, judges="decisions")
 def _subset_accuracy_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Share of items of which every label is right, at probability 0.5."""
     return subset_accuracy(_decided(probs), target)

@@ -51,7 +51,7 @@ def passports(report: Report) -> list[dict[str, Any]]:
             "chance": report.chance.get(name),
             "items": report.items,
             "groups": report.groups,
-            "decision": report.decision,
+            "decision": report.decided_for(name),
             "overlap": report.overlap,
             "notes": list(report.notes),
             "provenance": about,

@@ -1,6 +1,6 @@
-"""How well scores rank items: ROC AUC, which needs no threshold. 0..1, higher is better, 0.5 is chance.
+"""How well scores rank items: ROC AUC and average precision, which need no threshold. 0..1, higher is better.
 
-It needs probabilities or logits; on decisions (0 or 1) it is no more than weighted accuracy.
+They need probabilities or logits: of decisions (0 or 1) ROC AUC is no more than weighted accuracy.
 """
 
 from __future__ import annotations
@@ -56,10 +56,7 @@ def label_roc_auc(scores: ArrayLike, target: ArrayLike) -> list[float | None]:
     Raises:
         EvaluationError: when shapes differ, a score is not finite, or a target is not 0 or 1.
     """
-    score, positive = as_floats(scores, "scores", 2), as_binary(target, "targets", 2)
-    if score.shape != positive.shape:
-        raise EvaluationError(f"scores {score.shape} and targets {positive.shape} differ in shape",
-                              remedy="Give one column for each label and one row for each item.")  # fmt: skip
+    score, positive = _columns(scores, target)
     return [_area(score[:, i], positive[:, i]) for i in range(score.shape[1])]
 
 
@@ -87,6 +84,68 @@ def _area(score: Floats, positive: Bools) -> float | None:
     _, which, counts = np.unique(score, return_inverse=True, return_counts=True)
     rank = counts.cumsum() - (counts - 1) / 2  # of each distinct score, from 1; equal scores share their mean rank
     return float((rank[which][positive].sum() - yes * (yes + 1) / 2) / (yes * no))
+
+
+def average_precision(scores: ArrayLike, target: ArrayLike) -> float:
+    """Average precision, 0..1, higher is better; chance is the share of positive items (Buckley and Voorhees 2000).
+
+    The precision among the items that score at least as high as a positive item, averaged over the positive items.
+    Items of one score are ranked together. Of rare labels it is stricter than ROC AUC, which forgives wrong items
+    before right ones where there are many wrong items in all.
+
+    Args:
+        scores: the higher, the more likely yes, ``(n,)``.
+        target: 0/1, ``(n,)``.
+
+    Raises:
+        EvaluationError: when no item is positive, lengths differ, or a score is not finite.
+    """
+    score, positive = as_floats(scores, "scores", 1), as_binary(target, "targets", 1)
+    same_length(score, positive)
+    precision = _precision(score, positive)
+    if precision is None:
+        raise EvaluationError("no target is positive, so average precision is undefined",
+                              remedy="Score items of which some are positive.")  # fmt: skip
+    return precision
+
+
+def label_average_precision(scores: ArrayLike, target: ArrayLike) -> list[float | None]:
+    """Average precision of each label of a multi-label task, see `average_precision`; None where it is never on.
+
+    Args:
+        scores: ``(n, labels)``.
+        target: 0/1, ``(n, labels)``.
+
+    Raises:
+        EvaluationError: when shapes differ, a score is not finite, or a target is not 0 or 1.
+    """
+    score, positive = _columns(scores, target)
+    return [_precision(score[:, i], positive[:, i]) for i in range(score.shape[1])]
+
+
+def _columns(scores: ArrayLike, target: ArrayLike) -> tuple[Floats, Bools]:
+    score, positive = as_floats(scores, "scores", 2), as_binary(target, "targets", 2)
+    if score.shape != positive.shape:
+        raise EvaluationError(f"scores {score.shape} and targets {positive.shape} differ in shape",
+                              remedy="Give one column for each label and one row for each item.")  # fmt: skip
+    return score, positive
+
+
+def _precision(score: Floats, positive: Bools) -> float | None:
+    yes = int(positive.sum())
+    if not yes:
+        return None
+    _, which, counts = np.unique(-score, return_inverse=True, return_counts=True)
+    hits = np.bincount(which, positive)  # of each distinct score, the highest first
+    return float((hits * hits.cumsum() / counts.cumsum()).sum() / yes)
+
+
+@metric("mean_average_precision", "ranking", 0.0, 1.0)
+def _mean_average_precision(scores: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
+    """Mean over labels of average precision: how few wrong items have a higher score than the right ones."""
+    if np.ndim(target) == 1:
+        target = as_classes(target, "targets", np.shape(scores)[1])[:, None] == np.arange(np.shape(scores)[1])
+    return mean_over_labels(label_average_precision(scores, target), absent, "are never on")
 
 
 @metric("mean_roc_auc", "ranking", 0.0, 1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from maeum.evaluation.dimensional import concordance, labelled, mean_absolute_er
 from maeum.evaluation.metrics import class_table, confusion_matrix
 from maeum.evaluation.multilabel import label_accuracy, label_f1, weighted_accuracy
 from maeum.evaluation.passport import Provenance
+from maeum.evaluation.ranking import label_average_precision, label_roc_auc
 from maeum.evaluation.thresholds import Thresholds, choose_thresholds
 from maeum.evaluation.trivial import chance_score, majority_score
 from maeum.labels import LabelSet
@@ -127,6 +128,12 @@ class Report:
         fitted = ", ".join(f"{name} {t:.3f}" for name, t in zip(names, self.thresholds, strict=True))
         return f"labels with a probability above their threshold, chosen on dev: {fitted}"
 
+    def decided_for(self, metric: str) -> str:
+        """How an output becomes what a metric judges: an answer, or the output as it is."""
+        if METRICS[metric].judges == "decisions" or self.label_set["task"] == "dimensional":
+            return self.decision
+        return "none: the probabilities as they are"
+
     def to_json(self) -> str:
         """JSON without NaN."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
@@ -161,7 +168,8 @@ def evaluate(
         resamples: of the bootstrap; 0 makes no intervals.
         seed: of the bootstrap.
         metrics: names, all that `metrics_of` gives when None.
-        absent: what to do about a class without test items: ``error``, or ``exclude`` it from means and say so.
+        absent: what to do about a class without test items: ``error``, or ``exclude`` it from means and say so; a score
+            that is undefined all the same is then left out, with a note, unless no other is defined either.
         thresholds: that a multi-label model came with, one per label; instead of dev.
         margins: that a model of scales came with, one per scale, see `calibration.fit_margins`; instead of dev.
         provenance: where the predictions come from; goes into the report as it is.
@@ -206,24 +214,34 @@ def evaluate(
     scores = {}
     majority: dict[str, float] = {}
     chance: dict[str, float] = {}
+    undefined: EvaluationError | None = None
     for metric in names:
+        given = METRICS[metric].given(outputs, decided)
+        try:
+            value = METRICS[metric].function(given, target, absent)
+        except EvaluationError as error:
+            if absent == "error":
+                raise
+            undefined = error
+            notes.append(f"{metric} is left out: {error.problem}")
+            continue
         interval = None
         if resamples:
             try:
-                interval = _interval(METRICS[metric], decided, target, test.groups, resamples, seed)
+                interval = _interval(METRICS[metric], given, target, test.groups, resamples, seed)
             except EvaluationError as error:
                 notes.append(f"no interval for {metric}: {error}")
-        scores[metric] = Score(METRICS[metric].function(decided, target, absent), interval)
+        scores[metric] = Score(value, interval)
         same = majority_score(METRICS[metric], target, len(label_set))
-        dealt = chance_score(METRICS[metric], decided, target, seed)
+        dealt = chance_score(METRICS[metric], given, target, seed)
         if same is not None:
             majority[metric] = same
         if dealt is not None:
             chance[metric] = dealt
+    if undefined is not None and not scores:
+        raise undefined
     if absent == "exclude" and label_set.task != "dimensional":
-        counts = np.bincount(target, minlength=len(label_set)) if label_set.task == "single-label" else target.sum(0)
-        if gone := [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if not count]:
-            notes.append(f"no items of {', '.join(gone)}: left out of means over classes")
+        notes += _without(label_set, target)
     if label_set.task == "dimensional" and (without := int(np.isnan(target).any(1).sum())):
         items = "1 item has" if without == 1 else f"{without} items have"
         notes.append(f"{items} values of some scales only; each scale is scored on the items that have one")
@@ -247,14 +265,25 @@ def evaluate(
     )
 
 
+def _without(label_set: LabelSet, target: Any) -> Iterator[str]:
+    """Which labels are left out of means, in words: those of no item, and of several labels those of every item."""
+    counts = np.bincount(target, minlength=len(label_set)) if label_set.task == "single-label" else target.sum(0)
+    of_none = [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if not count]
+    of_all = [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if count == len(target)]
+    if of_none:
+        yield f"no items of {', '.join(of_none)}: left out of means over classes"
+    if of_all and label_set.task == "multi-label":
+        yield f"every item has {', '.join(of_all)}: left out of means that need items without"
+
+
 def _interval(
-    metric: Metric, decided: Floats, target: Any, groups: Sequence[str | None] | None, resamples: int, seed: int
+    metric: Metric, given: Floats, target: Any, groups: Sequence[str | None] | None, resamples: int, seed: int
 ) -> Interval:
     def of(drawn: Ints) -> float:
-        return metric.function(decided[drawn], target[drawn], "exclude")
+        return metric.function(given[drawn], target[drawn], "exclude")
 
     bounds = metric.low, metric.high
-    return bootstrap_interval(of, len(decided), groups, resamples=resamples, seed=seed, bounds=bounds)
+    return bootstrap_interval(of, len(given), groups, resamples=resamples, seed=seed, bounds=bounds)
 
 
 def _speakers(items: PredictionSet) -> set[str]:
@@ -284,9 +313,10 @@ def _details(
         true = target.cpu().double().numpy()
         said = (decided > 0.5).astype(np.float64)
         counts = (x.sum(0).astype(int).tolist() for x in (true, said))
-        rows = zip(label_set.names, *counts, weighted_accuracy(said, true),
-                   label_f1(said, true), label_accuracy(said, true), strict=True)  # fmt: skip
-        keys = ("name", "support", "predicted", "wacc", "f1", "accuracy")
+        rows = zip(label_set.names, *counts, weighted_accuracy(said, true), label_f1(said, true),
+                   label_accuracy(said, true), label_roc_auc(outputs, true), label_average_precision(outputs, true),
+                   strict=True)  # fmt: skip
+        keys = ("name", "support", "predicted", "wacc", "f1", "accuracy", "roc_auc", "average_precision")
         return {"classes": tuple(dict(zip(keys, row, strict=True)) for row in rows)}
     true = target.cpu().double().numpy()
     columns = zip(label_set.names, labelled(outputs, true), margins or (None,) * len(label_set), strict=True)

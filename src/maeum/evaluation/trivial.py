@@ -28,7 +28,7 @@ def majority_score(metric: Metric, target: NDArray[Any], labels: int) -> float |
     """
     if metric.task == "single-label":
         answer = np.eye(labels)[np.bincount(target, minlength=labels).argmax()]
-    elif metric.task == "multi-label":
+    elif metric.task in ("multi-label", "ranking"):
         answer = (target.mean(0) > 0.5).astype(np.float64)
     else:
         answer = np.array([true.mean() if len(true) else 0.0 for _, true in labelled(target, target)])

@@ -138,10 +138,11 @@ def compare(
             said,
             pretrained.label_set,
             metrics=contest.metrics,
+            absent="exclude",
             resamples=resamples,
             thresholds=pretrained.calibration.thresholds,
         )
-        outputs = _decided(said, pretrained)
+        outputs = _given(contest.metrics[0], said, pretrained)
         difference = None
         if first is None:
             first, reported = (said, outputs), report
@@ -189,11 +190,12 @@ def _row(title: str, report: Report, difference: Score | None, pretrained: Pretr
     )
 
 
-def _decided(said: PredictionSet, pretrained: Pretrained) -> Floats:
+def _given(metric: str, said: PredictionSet, pretrained: Pretrained) -> Floats:
     """What a metric takes, ``(n, labels)``."""
     outputs: Floats = pretrained.label_set.activate(said.logits.double()).numpy()
     thresholds = pretrained.calibration.thresholds
-    return outputs if thresholds is None else Thresholds(tuple(thresholds)).apply(outputs)
+    decided = outputs if thresholds is None else Thresholds(tuple(thresholds)).apply(outputs)
+    return METRICS[metric].given(outputs, decided)
 
 
 def _difference(metric: str, outputs: Floats, said: PredictionSet, theirs: Floats, resamples: int) -> Score:
@@ -204,7 +206,7 @@ def _difference(metric: str, outputs: Floats, said: PredictionSet, theirs: Float
         true = target[drawn]
         return function(outputs[drawn], true, "exclude") - function(theirs[drawn], true, "exclude")
 
-    value = function(outputs, target, "error") - function(theirs, target, "error")
+    value = function(outputs, target, "exclude") - function(theirs, target, "exclude")
     return Score(value, bootstrap_interval(of, len(target), said.groups, resamples=resamples) if resamples else None)
 
 
@@ -228,7 +230,7 @@ def comparison_table(compared: Sequence[Outcome]) -> str:
         speakers = f" of {one.speakers} speakers" if one.speakers else ""
         data = f"{one.contest.title}, {one.items:,} items{speakers}"
         for row in one.rows:
-            cells = [data, row.title, *(row.scores[m].words() for m in metrics)]
+            cells = [data, row.title, *(row.scores[m].words() if m in row.scores else "undefined" for m in metrics)]
             cells += ["" if row.difference is None else row.difference.words("+.3f")]
             cells += [f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}"]
             rows.append(cells)

@@ -58,7 +58,9 @@ def evaluate(
 ) -> Evaluation:
     """Scores of a trained model; its temperatures, thresholds and margins are its own, nothing is fitted here.
 
-    Items without a label, or without any of the modalities, cannot be scored: the report's notes count them.
+    Items without a label, or without any of the modalities, cannot be scored: the report's notes count them. Labels of
+    which there are no items are left out of means over labels, and a score that is undefined is left out; notes name
+    them.
 
     Args:
         model: its name or folder, None for the embedded one, or itself.
@@ -82,7 +84,7 @@ def evaluate(
         ConfigError: when the model reads none of the modalities, or the store was decoded with other settings than
             the model's.
         CorpusError: when the items share something with what the model was trained on, and that is not allowed.
-        EvaluationError: when a score is undefined on these items.
+        EvaluationError: when no score is defined on these items.
     """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
     reads = pretrained.card.modalities or MODALITIES
@@ -120,6 +122,7 @@ def evaluate(
         name=name,
         resamples=resamples,
         metrics=metrics,
+        absent="exclude",
         thresholds=pretrained.calibration.thresholds,
         margins=pretrained.calibration.margins.get(subset_name(there)),
         provenance=provenance(

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +192,14 @@ def finish(
     there = tuple(m for m in dev_set.present() if m in getattr(model, "modalities", MODALITIES))
     calibration = fit({subset_name(there): said}, label_set)
     said = replace(said, logits=said.logits / calibration.temperature(there))
-    report = _whole_report(said, label_set, recipe.name, calibration)
+    report = evaluate(
+        said,
+        label_set,
+        name=recipe.name,
+        absent="exclude",
+        thresholds=calibration.thresholds,
+        margins=calibration.margins.get(subset_name(there)),
+    )
     flattered = () if calibration == Calibration() else ("the model was calibrated on these same items",)
     report = replace(
         report, overlap=allowed(known.overlap), notes=(*report.notes, *flattered, *dev_set.left_out_notes())
@@ -377,33 +383,18 @@ def dev_scores(said: PredictionSet, label_set: LabelSet, metric: str) -> dict[st
     Raises:
         EvaluationError: when that metric is undefined.
     """
-    outputs = label_set.activate(said.logits.double())
-    if label_set.task == "multi-label":
-        outputs = torch.from_numpy(choose_thresholds(outputs, said.target).apply(outputs))
-    score = METRICS[metric].function(outputs.numpy(), said.target.numpy(), "exclude")
+    outputs, target = label_set.activate(said.logits.double()).numpy(), said.target.numpy()
+    decided = choose_thresholds(outputs, target).apply(outputs) if label_set.task == "multi-label" else outputs
+
+    def value(name: str) -> float:
+        return METRICS[name].function(METRICS[name].given(outputs, decided), target, "exclude")
+
+    score = value(metric)
     scores = {"score": score if METRICS[metric].higher_is_better else -score}
     for name in metrics_of(label_set):
         with suppress(EvaluationError):
-            scores[name] = METRICS[name].function(outputs.numpy(), said.target.numpy(), "exclude")
+            scores[name] = value(name)
     return scores
-
-
-def _whole_report(said: PredictionSet, label_set: LabelSet, name: str, calibration: Calibration) -> Report:
-    """All scores; without those that are undefined because dev lacks a class."""
-    margins = next(iter(calibration.margins.values()), None)
-    score = partial(evaluate, said, label_set, name=name, thresholds=calibration.thresholds, margins=margins)
-    try:
-        return score()
-    except EvaluationError:
-        outputs, target = label_set.activate(said.logits.double()).numpy(), said.target.numpy()
-        defined = []
-        for metric in metrics_of(label_set):
-            try:
-                METRICS[metric].function(outputs, target, "error")
-            except EvaluationError:
-                continue
-            defined.append(metric)
-        return score(metrics=defined)
 
 
 def _words(line: Mapping[str, Any]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from sklearn import metrics as sk
 
 from maeum.errors import EvaluationError
 from maeum.evaluation.bootstrap import bootstrap_interval
@@ -59,10 +61,22 @@ def test_without_dev_nothing_is_fitted():
 
 def test_multi_label_and_dimensional_reports():
     report = evaluate(predictions("test", MULTI), MULTI, predictions("dev", MULTI, seed=1), resamples=50)
-    assert set(report.scores) == {"mean_wacc", "mean_f1", "subset_accuracy"}
+    decided, ranked = {"mean_wacc", "mean_f1", "subset_accuracy"}, {"mean_roc_auc", "mean_average_precision"}
+    assert set(report.scores) == decided | ranked
     assert report.thresholds is not None
     assert len(report.thresholds) == 7
-    assert {"wacc", "f1", "accuracy", "support"} <= set(report.classes[0])
+    assert {"wacc", "f1", "accuracy", "support", "roc_auc", "average_precision"} <= set(report.classes[0])
+    test = predictions("test", MULTI)
+    target, other = test.target.numpy(), evaluate(test, MULTI, resamples=50, thresholds=[0.95] * 7)
+    assert report["mean_roc_auc"] == pytest.approx(sk.roc_auc_score(target, test.logits.numpy()))
+    assert report["mean_average_precision"] == pytest.approx(sk.average_precision_score(target, test.logits.numpy()))
+    assert all(other.scores[name] == report.scores[name] for name in ranked), (
+        "thresholds do not matter, nor to intervals"
+    )
+    assert other["mean_f1"] != report["mean_f1"]
+    assert report.majority["mean_roc_auc"] == pytest.approx(0.5)
+    assert report.majority["mean_average_precision"] == pytest.approx(target.mean())
+    assert report.chance["mean_roc_auc"] == pytest.approx(0.5, abs=0.02)
     report = evaluate(predictions("test", SCALES), SCALES, resamples=50)
     assert set(report.scores) == {"mean_ccc", "mean_pearson", "mean_mae"}
     assert report["mean_ccc"] > 0.7
@@ -83,6 +97,38 @@ def test_an_absent_class_is_an_error_with_a_remedy():
     assert "no items of fear: left out of means over classes" in report.notes
     recalls = [row["recall"] for row in report.classes if row["recall"] is not None]
     assert report["uar"] == pytest.approx(sum(recalls) / 6)
+
+
+def test_labels_that_no_item_or_every_item_has_are_left_out_and_named():
+    test = predictions("test", MULTI)
+    target = test.target.clone()
+    target[:, 0], target[:, 3] = 0, 1
+    report = evaluate(replace(test, target=target), MULTI, absent="exclude", resamples=20)
+    assert "no items of anger: left out of means over classes" in report.notes
+    assert "every item has happiness: left out of means that need items without" in report.notes
+    kept = [1, 2, 4, 5, 6]
+    said = test.logits.numpy() > 0
+    f1 = sk.f1_score(target, said, average=None)
+    assert report["mean_f1"] == pytest.approx(f1[[3, *kept]].mean())
+    assert report["mean_wacc"] == pytest.approx(
+        np.mean([sk.balanced_accuracy_score(target[:, i], said[:, i]) for i in kept])
+    )
+    assert report["mean_roc_auc"] == pytest.approx(sk.roc_auc_score(target[:, kept], test.logits.numpy()[:, kept]))
+    assert [report.classes[0][key] for key in ("wacc", "roc_auc", "average_precision")] == [None] * 3
+
+
+def test_a_score_that_is_undefined_altogether_is_left_out_and_named():
+    test = predictions("test", MULTI)
+    nothing = replace(test, target=torch.zeros_like(test.target))
+    report = evaluate(nothing, MULTI, absent="exclude", resamples=20)
+    assert set(report.scores) == {"subset_accuracy"}
+    for name, why in {"mean_f1": "never on", "mean_wacc": "never or always on", "mean_roc_auc": "never or always on",
+                      "mean_average_precision": "never on"}.items():  # fmt: skip
+        assert f"{name} is left out: all labels are {why}, so there is no mean" in report.notes
+    with pytest.raises(EvaluationError, match="all labels are never on"):
+        evaluate(nothing, MULTI, metrics=["mean_f1"], absent="exclude")
+    with pytest.raises(EvaluationError, match="are never on, so"):
+        evaluate(nothing, MULTI, metrics=["subset_accuracy", "mean_f1"])
 
 
 def test_prediction_sets_are_checked():

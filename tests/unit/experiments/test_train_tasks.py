@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError, ModelError
@@ -18,6 +21,8 @@ from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.experiments.recipe import Recipe
+from maeum.experiments.report import compare
+from maeum.experiments.show import show_report
 from maeum.experiments.terms import terms_of
 from maeum.experiments.train import dev_scores, train
 from maeum.labels import LabelSet
@@ -148,7 +153,65 @@ def test_thresholds_are_fitted_on_dev_kept_and_used(tmp_path: Path) -> None:
               "trained_on": [str(store)], "intended_use": "tests", "limits": "all", "half": False}  # fmt: skip
     done = calibrate(CalibrateConfig.parse(config), tmp_path / "done")
     assert done.calibration == Calibration(thresholds=fitted)
-    assert {score.name for score in done.card.scores} == {"mean_wacc", "mean_f1", "subset_accuracy"}
+    assert {score.name for score in done.card.scores} == {
+        "mean_wacc", "mean_f1", "subset_accuracy", "mean_roc_auc", "mean_average_precision",
+    }  # fmt: skip
+
+
+def test_a_part_may_lack_labels_that_the_model_knows(tmp_path: Path) -> None:
+    """Nobody in dev rages, and nobody at all is calm."""
+    options = {"labels": ["joy", "calm", "sorrow", "rage"], "task": "multi-label"}
+    rows = ["path,text,speaker,part,label"]
+    said = (
+        ("lovely happy day", "joy"),
+        ("so sad i cry", "sorrow"),
+        ("leave me alone", "rage"),
+        ("sad and glad", "joy|sorrow"),
+    )
+    for i in range(48):
+        words, label = said[i % 4]
+        if i < 32 or label != "rage":
+            rows.append(f',"{words} {i}",s{i},{"train" if i < 32 else "dev"},{label}')
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    prepare("folder", tmp_path, tmp_path / "store", PrepareConfig(options=options))
+    report = train(recipe(tmp_path / "store", "bce", "mean_f1"), tmp_path / "run")
+    gone = "no items of calm, rage: left out of means over classes"
+    assert gone in report.report.notes
+    again = evaluate(report.model, tmp_path / "store", "dev", resamples=10)
+    assert gone in again.report.notes
+    for metric in ("mean_wacc", "mean_f1", "subset_accuracy", "mean_roc_auc", "mean_average_precision"):
+        assert again.report[metric] == pytest.approx(report.report[metric], abs=1e-5)
+    assert again.report["mean_f1"] == pytest.approx(sum(again.report.classes[i]["f1"] for i in (0, 2)) / 2)
+    assert again.report["mean_f1"] > 0.8
+    made = compare([again])
+    assert gone in made.page
+    assert f"- {gone}" in made.markdown
+    console = Console(record=True, width=200)
+    show_report(again.report, console)
+    printed = console.export_text()
+    assert "mean_roc_auc" in printed
+    assert gone in printed
+
+
+def test_sentiment_of_cmu_mosei_is_scored_with_the_accuracies_of_papers(
+    tmp_path: Path, make_mosei: Callable[..., Path]
+) -> None:
+    source = make_mosei(tmp_path / "source", media=False)
+    prepare("mosei", source, tmp_path / "store", PrepareConfig(options={"needs": ["text"]}))
+    chosen = recipe(tmp_path / "store", "squared-error", "sentiment_accuracy_7", target="sentiment")
+    report = train(chosen, tmp_path / "run").report
+    accuracies = [f"sentiment_accuracy_{which}" for which in ("7", "5", "2_nonnegative", "2_nonzero")]
+    assert set(accuracies) <= set(report.scores)
+    said = evaluate(tmp_path / "run" / "model", tmp_path / "store", "dev", resamples=0, target="sentiment")
+    values = -3 + 6 * said.predictions.logits.double().sigmoid().numpy()[:, 0]
+    true = said.predictions.target.numpy()[:, 0]
+    assert sorted(true.tolist()) == [-1.5, 0.0, 0.0]
+    assert report["sentiment_accuracy_7"] == np.mean(values.clip(-3, 3).round() == true.round())
+    assert report["sentiment_accuracy_2_nonnegative"] == np.mean((values < 0) == (true < 0))
+    assert report["sentiment_accuracy_2_nonzero"] == np.mean((values > 0)[true != 0] == (true > 0)[true != 0])
+    emotions = train(recipe(tmp_path / "store", "bce", "mean_wacc", target="emotions"), tmp_path / "emotions").report
+    assert "no items of anger, disgust, happiness, surprise: left out of means over classes" in emotions.notes
+    assert "mean_roc_auc" in emotions.scores
 
 
 def test_items_without_a_label_are_counted(scales: Path, tmp_path: Path) -> None:
