@@ -112,13 +112,13 @@ def _decided(probs: Floats) -> Bools:
 
 @metric("mean_wacc", "multi-label", 0.0, 1.0, judges="decisions")
 def _mean_wacc(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
-    """Mean over labels of weighted accuracy, at probability 0.5."""
+    """Mean over labels of weighted accuracy, at thresholds fitted on dev or else 0.5."""
     return mean_over_labels(weighted_accuracy(_decided(probs), target), absent, "are never or always on")
 
 
 @metric("mean_f1", "multi-label", 0.0, 1.0, judges="decisions")
 def _mean_f1(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
-    """Mean over labels of F1 of yes, at probability 0.5."""
+    """Mean over labels of F1 of yes, at thresholds fitted on dev or else 0.5."""
     scores = label_f1(_decided(probs), target)
     present = as_binary(target, "targets", 2).sum(0).tolist()
     return mean_over_labels([f if n else None for f, n in zip(scores, present, strict=True)], absent, "are never on")
@@ -126,5 +126,5 @@ def _mean_f1(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> f
 
 @metric("subset_accuracy", "multi-label", 0.0, 1.0, judges="decisions")
 def _subset_accuracy_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
-    """Share of items of which every label is right, at probability 0.5."""
+    """Share of items of which every label is right, at thresholds fitted on dev or else 0.5."""
     return subset_accuracy(_decided(probs), target)

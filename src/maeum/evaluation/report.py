@@ -316,7 +316,7 @@ def _details(
         rows = zip(label_set.names, *counts, weighted_accuracy(said, true), label_f1(said, true),
                    label_accuracy(said, true), label_roc_auc(outputs, true), label_average_precision(outputs, true),
                    strict=True)  # fmt: skip
-        keys = ("name", "support", "predicted", "wacc", "f1", "accuracy", "roc_auc", "average_precision")
+        keys = ("name", "support", "predicted", "wacc", "f1", "accuracy", "roc_auc", "ap")
         return {"classes": tuple(dict(zip(keys, row, strict=True)) for row in rows)}
     true = target.cpu().double().numpy()
     columns = zip(label_set.names, labelled(outputs, true), margins or (None,) * len(label_set), strict=True)

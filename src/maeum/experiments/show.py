@@ -51,7 +51,7 @@ def _scores(report: Report) -> Table:
 
 def _classes(report: Report) -> Table:
     columns = list(report.classes[0])
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for i, name in enumerate(columns):
         table.add_column(name, justify="right" if i else "left")
     for row in report.classes:

@@ -65,7 +65,7 @@ def test_multi_label_and_dimensional_reports():
     assert set(report.scores) == decided | ranked
     assert report.thresholds is not None
     assert len(report.thresholds) == 7
-    assert {"wacc", "f1", "accuracy", "support", "roc_auc", "average_precision"} <= set(report.classes[0])
+    assert {"wacc", "f1", "accuracy", "support", "roc_auc", "ap"} <= set(report.classes[0])
     test = predictions("test", MULTI)
     target, other = test.target.numpy(), evaluate(test, MULTI, resamples=50, thresholds=[0.95] * 7)
     assert report["mean_roc_auc"] == pytest.approx(sk.roc_auc_score(target, test.logits.numpy()))
@@ -114,7 +114,7 @@ def test_labels_that_no_item_or_every_item_has_are_left_out_and_named():
         np.mean([sk.balanced_accuracy_score(target[:, i], said[:, i]) for i in kept])
     )
     assert report["mean_roc_auc"] == pytest.approx(sk.roc_auc_score(target[:, kept], test.logits.numpy()[:, kept]))
-    assert [report.classes[0][key] for key in ("wacc", "roc_auc", "average_precision")] == [None] * 3
+    assert [report.classes[0][key] for key in ("wacc", "roc_auc", "ap")] == [None] * 3
 
 
 def test_a_score_that_is_undefined_altogether_is_left_out_and_named():

@@ -186,10 +186,11 @@ def test_a_part_may_lack_labels_that_the_model_knows(tmp_path: Path) -> None:
     made = compare([again])
     assert gone in made.page
     assert f"- {gone}" in made.markdown
-    console = Console(record=True, width=200)
+    console = Console(record=True, width=80)
     show_report(again.report, console)
     printed = console.export_text()
     assert "mean_roc_auc" in printed
+    assert "…" not in printed, "everything fits"
     assert gone in printed
 
 
