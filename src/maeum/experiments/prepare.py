@@ -87,9 +87,8 @@ class PrepareReport:
         out += self._published()
         out += [f"  left out: {count} x {reason}" for reason, count in self.reasons.items()]
         if account["with_notes"]:
-            out.append(
-                f"  {account['with_notes']} items carry notes (such as a missing modality or a damaged file); see the index"
-            )
+            kinds = "such as a missing modality or a damaged file"
+            out.append(f"  {account['with_notes']} items carry notes ({kinds}); see the index")
         if self.words_only:
             first = [f"{id} ({notes})" for id, notes in list(self.words_only.items())[:_EXAMPLES]]
             out.append(f"  {len(self.words_only)} items have words only, such as {', '.join(first)}")
