@@ -292,6 +292,7 @@ def compare(
     from maeum.analysis.writers import write_whole
     from maeum.experiments.compare import Contest, markdown_page
     from maeum.experiments.compare import compare as run
+    from maeum.experiments.report import compare as report_of
 
     console = _console()
     chosen = [Contest.load(path) for path in contests]
@@ -301,6 +302,8 @@ def compare(
         raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
     text = markdown_page(done)
     console.print(text, soft_wrap=True)
+    for outcome in done:
+        _write_comparison(report_of(outcome.evaluations, outcome.contest.title), out / outcome.contest.name, console)
     if page is not None:
         write_whole(page, text)
         console.print(f"written: {page}", soft_wrap=True)

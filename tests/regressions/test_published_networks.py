@@ -24,6 +24,7 @@ from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.train import train
 from maeum.labels import Task
+from maeum.media.faces import FaceDetector
 from maeum.models.losses import LOSSES, LossName
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained
@@ -89,8 +90,24 @@ def test_mesm_05_every_step_reaches_the_answer(name: str) -> None:
         assert not torch.equal(model(replace(batch, pieces=changed)).logits, before), step
 
 
-def test_mesm_15_training_never_runs_the_face_detector() -> None:
-    """Published: the detector ran inside every forward pass. Here the training side cannot even reach it."""
+def test_mesm_15_training_never_runs_the_face_detector(
+    tmp_path: Path, make_fer2013: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Published: the detector ran inside every forward pass. Here it runs once, when a corpus is prepared."""
+    prepare("fer2013", make_fer2013(tmp_path / "source"), tmp_path / "store")
+
+    def detect(*_: object, **__: object) -> None:
+        raise AssertionError("a face was looked for")
+
+    monkeypatch.setattr(FaceDetector, "__init__", detect)
+    data = [{"store": str(tmp_path / "store"), "modalities": ["faces"]}]
+    network = {"dim": 4, "speech": None, "text": None, "faces": {**BRANCH, "transformer": {"layers": 1, "heads": 1}}}
+    training = {"epochs": 1, "batch_size": 8}
+    recipe = {"name": "faces", "network": network, "train": data, "dev": data, "training": training, "score": "uar"}
+    assert train(Recipe.parse(recipe), tmp_path / "run").epochs == 1
+
+
+def test_mesm_15_the_training_loop_and_the_networks_cannot_reach_the_face_detector() -> None:
     imports = "import sys, maeum.training.loop, maeum.models.networks"
     code = f"{imports}; print([m for m in sys.modules if 'maeum.media' in m])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

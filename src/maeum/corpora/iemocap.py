@@ -30,7 +30,7 @@ _RATED = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s*(\S+)\s+(\S+)\s+\[{_NUMBER},{_N
 _SAID = re.compile(r"([^\s:]+)\s*(?:\[[^\]]*\])?\s*:(.*)")
 _DIALOGUE = re.compile(r"Ses(\d\d)([FM])_\w+")
 #: What transcribers heard beside words: ``[LAUGHTER]``, ``{LG}``, ``<BREATHING>``, ``++GARBAGE++``.
-_MARK = re.compile(r"\[[A-Z ]+\]|\{[A-Z ]+\}|<[A-Z ]+>|\+\+[A-Z ]+\+\+")
+_MARK = re.compile(r"\[[A-Z][A-Z\d /_-]*\]|\{[A-Za-z][A-Za-z\d /_-]*\}|</?[A-Za-z]+>|\+\+[A-Za-z ]+\+\+")
 
 #: Where the dialogues of a session are, by name.
 _PLACES = {
@@ -208,7 +208,7 @@ def _spoken(line: str) -> str:
     """The words of a line of a transcript, without marks; nothing where there are marks alone."""
     if not _MARK.search(line):
         return line
-    words = re.sub(r"\s+([,.;:?!])", r"\1", " ".join(_MARK.sub(" ", line).split()))
+    words = re.sub(r"\s+([,.;:?!])", r"\1", " ".join(_MARK.sub(" ", line).split())).lstrip(",.;:?! ")
     return words if re.search(r"\w", words) else ""
 
 

@@ -131,8 +131,8 @@ class ListsSplit(_SplitConfig):
             )
         unlisted = [m.id for m in members if m.id not in parts]
         notes = (
-            _counted(strangers, "match nothing", "ids of the lists"),
-            _counted(unlisted, "are in no list", "utterances"),
+            counted(strangers, "match nothing", "ids of the lists"),
+            counted(unlisted, "are in no list", "utterances"),
         )
         return Split(f"lists of {self.folder}", parts, notes=tuple(filter(None, notes)))
 
@@ -308,7 +308,8 @@ def read_ids(path: Path) -> list[str]:
     return list(dict.fromkeys(filter(None, lines)))
 
 
-def _counted(items: Sequence[str], verb: str, what: str) -> str:
+def counted(items: Sequence[str], verb: str, what: str) -> str:
+    """``3 utterances are in no list, such as a, b, c``; empty for none."""
     return f"{len(items)} {what} {verb}, such as {', '.join(items[:3])}" if items else ""
 
 

@@ -65,6 +65,10 @@ class ClipDataset(Dataset[Clip], ABC):
         """The items' speakers."""
 
     @abstractmethod
+    def texts(self) -> tuple[str | None, ...]:
+        """The items' words; None where an item has none, or they are not asked for."""
+
+    @abstractmethod
     def members(self) -> tuple[Member, ...]:
         """What decides with whom each item may share a part."""
 
@@ -252,6 +256,10 @@ class StoreDataset(ClipDataset):
         """See `ClipDataset`."""
         return tuple(row["speaker"] for row in self.rows)
 
+    def texts(self) -> tuple[str | None, ...]:
+        """See `ClipDataset`."""
+        return tuple(row["text"] if "text" in self.modalities else None for row in self.rows)
+
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""
         everybody = self.store.members()
@@ -303,6 +311,10 @@ class JointDataset(ClipDataset):
     def item_speakers(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
         return tuple(s for d in self.datasets for s in d.item_speakers())
+
+    def texts(self) -> tuple[str | None, ...]:
+        """See `ClipDataset`."""
+        return tuple(t for d in self.datasets for t in d.texts())
 
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.errors import EvaluationError
-from maeum.evaluation.base import Ints
+from maeum.evaluation.base import Floats, Ints, Metric
 
 #: A bias of fewer standard deviations than this does not matter.
 _NEGLIGIBLE = 0.25
@@ -36,6 +36,41 @@ class Interval:
     def words(self, form: str = ".3f") -> str:
         """As it is printed: ``0.658 to 0.696``."""
         return f"{self.low:{form}} to {self.high:{form}}"
+
+
+def score_of_drawn(metric: Metric, given: Floats, target: NDArray[Any]) -> Callable[[Ints], float]:
+    """What a metric says of drawn items, for `bootstrap_interval`.
+
+    A mean over classes is one over the same classes in every draw: where one is missing that the items as a whole
+    have, the score of the draw is undefined (EvaluationError), not a mean over the others.
+
+    Args:
+        metric: see `Metric`.
+        given: what its function takes, of all items.
+        target: of all items.
+    """
+    whole = _seen(metric, target)
+
+    def score(drawn: Ints) -> float:
+        try:
+            return metric.function(given[drawn], target[drawn], "error")
+        except EvaluationError:
+            if not np.array_equal(_seen(metric, target[drawn]), whole):
+                raise
+            return metric.function(given[drawn], target[drawn], "exclude")
+
+    return score
+
+
+def _seen(metric: Metric, target: NDArray[Any]) -> NDArray[Any]:
+    """Which classes there are; of several labels which are on and which off somewhere; which scales vary."""
+    if metric.task in ("dimensional", "sentiment"):
+        unknown = np.isnan(target)
+        low, high = np.where(unknown, np.inf, target).min(0), np.where(unknown, -np.inf, target).max(0)
+        return np.asarray(low < high)
+    if target.ndim == 1:
+        return np.unique(target)
+    return np.stack(((target == 1).any(0), (target == 0).any(0)))
 
 
 def bootstrap_interval(

@@ -15,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.errors import EvaluationError
-from maeum.evaluation.base import Absent, ArrayLike, Floats, Ints, as_classes, as_floats, metric, same_length
+from maeum.evaluation.base import (
+    Absent,
+    ArrayLike,
+    Floats,
+    Ints,
+    as_classes,
+    as_floats,
+    mean_over_labels,
+    metric,
+    same_length,
+)
 
 
 def confusion_matrix(preds: ArrayLike, target: ArrayLike, num_classes: int) -> Ints:
@@ -195,8 +205,10 @@ def _one_vs_rest(matrix: Ints) -> list[float]:
     return [float(x) for x in 1.0 - wrong / matrix.sum()]
 
 
-def _mean_one_vs_rest(matrix: Ints) -> float:
-    return float(np.mean(_one_vs_rest(matrix)))
+def _mean_one_vs_rest(matrix: Ints, absent: Absent) -> float:
+    there = matrix.sum(1) > 0
+    scores = [score if here else None for score, here in zip(_one_vs_rest(matrix), there, strict=True)]
+    return mean_over_labels(scores, absent, "have no items")
 
 
 def _matrix(probs: Floats, target: NDArray[Any]) -> Ints:
@@ -232,4 +244,4 @@ def _weighted_f1_of(probs: Floats, target: NDArray[Any], absent: Absent = "error
 @metric("mean_one_vs_rest_accuracy", "single-label", 0.0, 1.0, judges="decisions")
 def _mean_one_vs_rest_of(probs: Floats, target: NDArray[Any], absent: Absent = "error") -> float:
     """Mean over classes of the share of items for which "is it this class?" is answered right."""
-    return _mean_one_vs_rest(_matrix(probs, target))
+    return _mean_one_vs_rest(_matrix(probs, target), absent)

@@ -12,8 +12,8 @@ import numpy as np
 from torch import Tensor
 
 from maeum.errors import EvaluationError
-from maeum.evaluation.base import METRICS, Absent, Floats, Ints, Metric, as_floats, metrics_of
-from maeum.evaluation.bootstrap import Interval, bootstrap_interval
+from maeum.evaluation.base import METRICS, Absent, Floats, Metric, as_floats, metrics_of
+from maeum.evaluation.bootstrap import Interval, bootstrap_interval, score_of_drawn
 from maeum.evaluation.calibration import ReliabilityBin, fit_margins, fit_temperature, reliability
 from maeum.evaluation.dimensional import concordance, labelled, mean_absolute_error, pearson
 from maeum.evaluation.metrics import class_table, confusion_matrix
@@ -84,7 +84,8 @@ class Report:
     answers dealt out at random (`maeum.evaluation.trivial`); only where they are defined. temperature, thresholds,
     margins: fitted on dev; None without dev. provenance: where the predictions come from. notes: what the reader has to
     know. overlap: says that what was scored and what was trained on share speakers or recordings, where that was
-    allowed; belongs beside every score. Empty when they share nothing, None when it is not known.
+    allowed; belongs beside every score. Empty when they share nothing, None when it is not known. groups: speakers;
+    None when no item has one. alone: items without a speaker, where others have one; each is a group of its own.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Report:
     provenance: Provenance | None = None
     notes: tuple[str, ...] = ()
     overlap: str | None = None
+    alone: int = 0
 
     def __getitem__(self, metric: str) -> float:
         """The value of a metric."""
@@ -111,7 +113,9 @@ class Report:
     @property
     def interval_over(self) -> str:
         """What intervals are drawn from."""
-        return "items" if self.groups is None else "speakers"
+        if self.groups is None:
+            return "items"
+        return f"speakers and {self.alone} items without one" if self.alone else "speakers"
 
     @property
     def decision(self) -> str:
@@ -187,7 +191,8 @@ def evaluate(
     fitting = metrics_of(label_set)
     names = fitting if metrics is None else list(metrics)
     for metric in names:
-        if METRICS[metric].task != label_set.task and metric not in fitting:
+        ranks = METRICS[metric].task == "ranking" and label_set.task != "dimensional"
+        if METRICS[metric].task != label_set.task and metric not in fitting and not ranks:
             raise EvaluationError(f"the metric {metric} is for {METRICS[metric].task} targets, not {label_set.task}")
     notes: list[str] = []
     if dev is not None and (both := _speakers(dev) & _speakers(test)):
@@ -223,7 +228,8 @@ def evaluate(
             if absent == "error":
                 raise
             undefined = error
-            notes.append(f"{metric} is left out: {error.problem}")
+            where = "" if error.item is None else f"{error.item}, "
+            notes.append(f"{metric} is left out: {where}{error.problem}")
             continue
         interval = None
         if resamples:
@@ -231,6 +237,12 @@ def evaluate(
                 interval = _interval(METRICS[metric], given, target, test.groups, resamples, seed)
             except EvaluationError as error:
                 notes.append(f"no interval for {metric}: {error}")
+            else:
+                if interval.undefined:
+                    notes.append(
+                        f"{metric} is undefined in {interval.undefined} of {resamples} resamples, which lack a class "
+                        "that the items have; its interval is that of the others"
+                    )
         scores[metric] = Score(value, interval)
         same = majority_score(METRICS[metric], target, len(label_set))
         dealt = chance_score(METRICS[metric], given, target, seed)
@@ -261,6 +273,7 @@ def evaluate(
         notes=tuple(notes),
         majority=majority,
         chance=chance,
+        alone=0 if groups is None else sum(group is None for group in test.groups or ()),
         **_details(label_set, outputs, decided, test.target, margins),
     )
 
@@ -279,11 +292,8 @@ def _without(label_set: LabelSet, target: Any) -> Iterator[str]:
 def _interval(
     metric: Metric, given: Floats, target: Any, groups: Sequence[str | None] | None, resamples: int, seed: int
 ) -> Interval:
-    def of(drawn: Ints) -> float:
-        return metric.function(given[drawn], target[drawn], "exclude")
-
-    bounds = metric.low, metric.high
-    return bootstrap_interval(of, len(given), groups, resamples=resamples, seed=seed, bounds=bounds)
+    score, bounds = score_of_drawn(metric, given, target), (metric.low, metric.high)
+    return bootstrap_interval(score, len(given), groups, resamples=resamples, seed=seed, bounds=bounds)
 
 
 def _speakers(items: PredictionSet) -> set[str]:

@@ -26,7 +26,7 @@ def majority_score(metric: Metric, target: NDArray[Any], labels: int) -> float |
     Returns:
         The score; None where it is undefined for an answer that is always the same. Absent classes are left out.
     """
-    if metric.task == "single-label":
+    if target.ndim == 1:
         answer = np.eye(labels)[np.bincount(target, minlength=labels).argmax()]
     elif metric.task in ("multi-label", "ranking"):
         answer = (target.mean(0) > 0.5).astype(np.float64)

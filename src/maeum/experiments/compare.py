@@ -5,36 +5,37 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import Field
 from rich.console import Console
 
 from maeum.config import Config
 from maeum.data.shards import atomic_write
 from maeum.errors import ConfigError
-from maeum.evaluation.base import METRICS, Floats
-from maeum.evaluation.bootstrap import bootstrap_interval
-from maeum.evaluation.report import PredictionSet, Report, Score
-from maeum.evaluation.report import evaluate as score_predictions
+from maeum.evaluation.base import METRICS, Floats, Ints, metrics_of
+from maeum.evaluation.bootstrap import bootstrap_interval, score_of_drawn
+from maeum.evaluation.report import Score
 from maeum.evaluation.thresholds import Thresholds
-from maeum.experiments.predict import predict_pretrained
+from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.tables import markdown_table
-from maeum.experiments.train import load_parts, make_splits, read_log, train
-from maeum.experiments.trained_on import TrainedOn, allowed
+from maeum.experiments.train import read_log, train
+from maeum.labels import LabelSet
 from maeum.models.pretrained import Pretrained, load_pretrained
 
 _COST = "cost.json"
 _ABOUT = """# Networks compared
 
-Written by `maeum compare`; all settings are in its recipes. The networks of a block were trained on the same items with
-the same variation, one seed each. Of each the epoch that was best on dev in the first score was kept, and dev is what
-is scored, so scores are somewhat flattered. In brackets: 95 % intervals of a bootstrap over speakers where they are
-known, else over items. The difference to the block's first network is taken on the same items and in the same draws;
-where its interval holds 0, no difference is shown.
+Written by `maeum compare`; all settings are in its recipes, and every score's passport is in the report that it writes
+beside the runs. The networks of a block were trained on the same items with the same variation, one seed each. Of each
+the epoch that was best on dev in the first score was kept; where dev is what is scored, scores are somewhat flattered.
+In brackets: 95 % intervals of a bootstrap over speakers where they are known, else over items. The difference to the
+block's first network is taken on the same items and in the same draws; where its interval holds 0, no difference is
+shown.
 """
 
 
@@ -55,7 +56,7 @@ class Contest(Config):
 
     name: folder of its runs. title: of the data, in the table. shared: settings of a `Recipe` that hold for all.
     contestants: name -> network; the first is what the others are compared with. metrics: which are shown; the first
-    one decides which epoch is kept.
+    one decides which epoch is kept. part: what is scored, of the store that the dev items are of.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Contest(Config):
     shared: dict[str, Any]
     contestants: dict[str, Contestant] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(default=("macro_f1", "uar", "accuracy"), min_length=1)
+    part: str = "dev"
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of one contestant; raises ConfigError on settings that no recipe has."""
@@ -94,13 +96,15 @@ class Row:
 class Outcome:
     """Outcome of a contest.
 
-    rows: in the order of the contestants. majority: metric -> what the same answer for every item gets.
+    rows: in the order of the contestants. evaluations: likewise, each by its title. majority: metric -> what the same
+    answer for every item gets.
     """
 
     contest: Contest
     items: int
     speakers: int | None
     rows: tuple[Row, ...]
+    evaluations: tuple[Evaluation, ...] = field(compare=False)
     majority: dict[str, float]
     notes: tuple[str, ...]
 
@@ -113,7 +117,7 @@ def compare(
     resamples: int = 1000,
     console: Console | None = None,
 ) -> Outcome:
-    """Train every network of a contest where that is not done yet, and score all on dev.
+    """Train every network of a contest where that is not done yet, and score all on the same items.
 
     Args:
         contest: what is compared.
@@ -123,35 +127,47 @@ def compare(
         console: where progress is told; None tells none.
 
     Raises:
-        ConfigError: on a contestant's unknown settings, before anything is trained.
+        ConfigError: on a contestant's unknown settings, or items of several stores to score, before anything is
+            trained.
         StoreError, ModelError, CorpusError: see `train`.
     """
     recipes = {name: contest.recipe(name) for name in contest.contestants}
+    if several := [name for name, recipe in recipes.items() if len(recipe.dev) != 1]:
+        raise ConfigError("has dev items of several stores", item=f"{contest.name}, {several[0]}",
+                          remedy="Compare on one store; make a contest for each.")  # fmt: skip
     rows: list[Row] = []
-    first: tuple[PredictionSet, Floats] | None = None
+    evaluations: list[Evaluation] = []
+    first: Floats | None = None
     for name, recipe in recipes.items():
         folder = Path(out) / contest.name / name
         _train(recipe, folder, device, console)
         pretrained = load_pretrained(folder / "model", device)
-        said = predict_pretrained(pretrained, load_parts(recipe.dev, "dev", recipe.target, make_splits(recipe)))
-        report = score_predictions(
-            said,
-            pretrained.label_set,
-            metrics=contest.metrics,
-            absent="exclude",
+        data = recipe.dev[0]
+        done = evaluate(
+            pretrained,
+            data.store,
+            contest.part,
+            data.modalities,
+            metrics=tuple(dict.fromkeys((*contest.metrics, *metrics_of(pretrained.label_set)))),
             resamples=resamples,
-            thresholds=pretrained.calibration.thresholds,
+            target=recipe.target,
+            split=recipe.split if data.sessions is None else None,
+            sessions=data.sessions,
+            features=True,
         )
-        outputs = _given(contest.metrics[0], said, pretrained)
+        outputs = _given(contest.metrics[0], done)
         difference = None
         if first is None:
-            first, reported = (said, outputs), report
+            first = outputs
         else:
-            difference = _difference(contest.metrics[0], outputs, *first, resamples)
-        rows.append(_row(contest.contestants[name].title, report, difference, pretrained, folder))
-    known = TrainedOn.read(pretrained.folder)
-    notes = ((allowed(known.overlap),) if known is not None and known.overlap else ()) + reported.notes
-    return Outcome(contest, reported.items, reported.groups, tuple(rows), reported.majority, notes)
+            difference = _difference(contest.metrics[0], outputs, first, done, resamples)
+        title = contest.contestants[name].title
+        rows.append(_row(title, {m: done.report.scores[m] for m in contest.metrics if m in done.report.scores},
+                         difference, pretrained, folder))  # fmt: skip
+        evaluations.append(replace(done, model=title))
+    report = evaluations[0].report
+    notes = tuple(dict.fromkeys((*filter(None, (report.overlap,)), *report.notes)))
+    return Outcome(contest, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes)
 
 
 def _train(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
@@ -177,11 +193,11 @@ def _cpu_minutes(folder: Path) -> float:
     return float(json.loads(path.read_text(encoding="utf-8"))["cpu_minutes"]) if path.exists() else 0.0
 
 
-def _row(title: str, report: Report, difference: Score | None, pretrained: Pretrained, folder: Path) -> Row:
+def _row(title: str, scores: dict[str, Score], difference: Score | None, pretrained: Pretrained, folder: Path) -> Row:
     last = read_log(folder)[-1]
     return Row(
         title=title,
-        scores=report.scores,
+        scores=scores,
         difference=difference,
         parameters=pretrained.card.parameters,
         epochs=last["epoch"] + 1,
@@ -190,24 +206,24 @@ def _row(title: str, report: Report, difference: Score | None, pretrained: Pretr
     )
 
 
-def _given(metric: str, said: PredictionSet, pretrained: Pretrained) -> Floats:
+def _given(metric: str, done: Evaluation) -> Floats:
     """What a metric takes, ``(n, labels)``."""
-    outputs: Floats = pretrained.label_set.activate(said.logits.double()).numpy()
-    thresholds = pretrained.calibration.thresholds
-    decided = outputs if thresholds is None else Thresholds(tuple(thresholds)).apply(outputs)
+    outputs: Floats = LabelSet.from_dict(done.report.label_set).activate(done.predictions.logits.double()).numpy()
+    thresholds = done.report.thresholds
+    decided = outputs if thresholds is None else Thresholds(thresholds).apply(outputs)
     return METRICS[metric].given(outputs, decided)
 
 
-def _difference(metric: str, outputs: Floats, said: PredictionSet, theirs: Floats, resamples: int) -> Score:
+def _difference(metric: str, outputs: Floats, theirs: Floats, done: Evaluation, resamples: int) -> Score:
     """Of a metric, on the same items and in the same resamples: these outputs minus theirs."""
-    function, target = METRICS[metric].function, said.target.numpy()
+    target, groups = done.predictions.target.numpy(), done.predictions.groups
+    mine, other = (score_of_drawn(METRICS[metric], given, target) for given in (outputs, theirs))
 
-    def of(drawn: Any) -> float:
-        true = target[drawn]
-        return function(outputs[drawn], true, "exclude") - function(theirs[drawn], true, "exclude")
+    def of(drawn: Ints) -> float:
+        return mine(drawn) - other(drawn)
 
-    value = function(outputs, target, "exclude") - function(theirs, target, "exclude")
-    return Score(value, bootstrap_interval(of, len(target), said.groups, resamples=resamples) if resamples else None)
+    value = of(np.arange(len(target)))
+    return Score(value, bootstrap_interval(of, len(target), groups, resamples=resamples) if resamples else None)
 
 
 def comparison_table(compared: Sequence[Outcome]) -> str:

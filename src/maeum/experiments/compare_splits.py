@@ -15,6 +15,7 @@ from maeum.data.store import Store
 from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.train import train
+from maeum.models.pretrained import load_pretrained
 
 
 class Protocol(Config):
@@ -63,7 +64,13 @@ def compare_splits(
         model = train(recipe, Path(out) / name, device=device, console=console).model
         for data in recipe.dev:
             scored = evaluate(
-                model, data.store, config.part, data.modalities, target=recipe.target, split=recipe.split, features=True
+                load_pretrained(model, device),
+                data.store,
+                config.part,
+                data.modalities,
+                target=recipe.target,
+                split=recipe.split,
+                features=True,
             )
             done.append(replace(scored, model=name if len(recipe.dev) == 1 else f"{name}, {scored.corpus}"))
     return done

@@ -132,7 +132,8 @@ def evaluate(
             split=(chosen or OfficialSplit().split(everybody)).words(everybody),
         ),
     )
-    notes = (*report.notes, *decoding, *dataset.left_out_notes(), *notes_of(known, members))
+    unplaced = () if chosen is None else chosen.notes
+    notes = (*report.notes, *decoding, *unplaced, *dataset.left_out_notes(), *notes_of(known, members))
     report = replace(report, overlap=None if known is None else allowed(overlap), notes=notes)
     return Evaluation(pretrained.name, str(manifest["name"]), part, there, report, said, dataset.rows)
 

@@ -41,13 +41,22 @@ def provenance(
         data=str(dataset.store.manifest["name"]),
         part=part,
         split=split,
-        data_hash=digest([(row["id"], row["content"], row["label"], row.get("scales")) for row in dataset.rows]),
+        data_hash=digest(_data(dataset)),
         licence=pretrained.card.licence,
         trained_on=pretrained.card.data,
         seeds=() if seed is None else (int(seed),),
         settings=recipe,
         versions={"maeum": __version__, "python": platform.python_version()} | {n: version(n) for n in _PROGRAMS},
     )
+
+
+def _data(dataset: StoreDataset) -> list[Any]:
+    """What was asked: which labels, and each item, what it is made of and what is true of it."""
+    rows = zip(dataset.rows, dataset.targets(), strict=True)
+    return [
+        dataset.label_set.to_dict(),
+        *((row["id"], row["content"], None if target is None else str(target.tolist())) for row, target in rows),
+    ]
 
 
 def _weights(pretrained: Pretrained) -> str:

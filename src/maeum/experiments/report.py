@@ -78,15 +78,20 @@ def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: b
                 item=f"{other.corpus} {other.part}",
                 remedy="Compare models that read the same modalities, on one part of one store.",
             )
-        if other.report.label_set["task"] != first.report.label_set["task"]:
-            raise ConfigError(f"{other.model} and {first.model} answer other questions", item=first.corpus)
+        if other.report.label_set != first.report.label_set:
+            asked = [f"{', '.join(LabelSet.from_dict(e.report.label_set).names)}" for e in (other, first)]
+            raise ConfigError(
+                f"{other.model} and {first.model} answer other questions ({' / '.join(asked)})",
+                item=first.corpus,
+                remedy="Compare models of one label set and target.",
+            )
     names = _names([e.model for e in evaluations])
     runs = [_run(name, e) for name, e in zip(names, evaluations, strict=True)]
     columns = [c for c in first.report.scores if all(c in e.report.scores for e in evaluations)]
     shown: dict[str, Any] = {
         "version": __version__,
         "title": title or f"{first.corpus} {first.part}",
-        "over": first.report.interval_over,
+        "over": " or ".join(dict.fromkeys(e.report.interval_over for e in evaluations)),
         "meaning": _MEANING,
         "warnings": _warnings({name: e.report for name, e in zip(names, evaluations, strict=True)}),
         "columns": columns,

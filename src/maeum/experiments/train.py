@@ -93,6 +93,9 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
         for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
             console.print(f"{part}: {note}")
+    for store, split in splits.items():
+        for note in split.notes:
+            console.print(f"{store}: {note}")
     if known.overlap:
         console.print(allowed(known.overlap), style="bold yellow")
     _claim(out, recipe)
@@ -360,7 +363,7 @@ def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer |
         tokenizer: Tokenizer = HubTokenizer(recipe.tokenizer.pretrained)
     else:
         assert isinstance(recipe.tokenizer, SmallTokenizerConfig)
-        texts = [text for i in range(len(train_set)) if (text := train_set[i].text)]
+        texts = [text for text in train_set.texts() if text]
         tokenizer = train_tokenizer(texts, recipe.tokenizer.vocabulary)
     unfinished = out / "tokenizer.part"
     shutil.rmtree(unfinished, ignore_errors=True)

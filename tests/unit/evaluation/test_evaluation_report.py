@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 from maeum.errors import EvaluationError
 from maeum.evaluation.bootstrap import bootstrap_interval
 from maeum.evaluation.calibration import expected_calibration_error
+from maeum.evaluation.ranking import label_roc_auc
 from maeum.evaluation.report import PredictionSet, evaluate
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
 
@@ -200,3 +201,41 @@ def test_one_speaker_has_no_interval():
     report = evaluate(alone, EKMAN, resamples=20)
     assert report.scores["uar"].interval is None
     assert any("at least two groups" in note for note in report.notes)
+
+
+def test_a_draw_without_a_rare_label_says_nothing_of_the_mean_over_labels():
+    rng = np.random.default_rng(0)
+    target = np.zeros((200, 2))
+    target[:, 0] = rng.random(200) < 0.5
+    target[7, 1] = 1
+    scores = rng.normal(size=(200, 2)) + target * [1.0, 5.0]
+    said = PredictionSet(tuple(map(str, range(200))), torch.tensor(scores), torch.tensor(target))
+    report = evaluate(said, LabelSet(("a", "b"), "multi-label"), metrics=["mean_roc_auc"], resamples=500)
+    interval = report.scores["mean_roc_auc"].interval
+    assert interval is not None
+    # About 1/e of the draws lack the only item of b; the area of a alone is no draw of the mean.
+    assert 0.3 < interval.undefined / 500 < 0.44
+    areas = label_roc_auc(scores, target)
+    assert areas[1] == 1.0
+    assert interval.low > areas[0]
+    assert any(f"undefined in {interval.undefined} of 500 resamples" in note for note in report.notes)
+
+
+def test_classes_are_ranked_where_it_is_asked_for():
+    logits = torch.tensor([[2.0, 0, 1], [0, 2, 1], [1, 0, 2], [0, 2, 1]])
+    said = PredictionSet(tuple("abcd"), logits, torch.tensor([0, 1, 2, 2]))
+    report = evaluate(said, LabelSet(("a", "b", "c")), metrics=["mean_roc_auc"], resamples=0)
+    probs = logits.softmax(1).numpy()
+    expected = sk.roc_auc_score([0, 1, 2, 2], probs, multi_class="ovr", average="macro")
+    assert report["mean_roc_auc"] == pytest.approx(expected, abs=1e-9)
+    assert report.majority["mean_roc_auc"] == 0.5
+
+
+def test_items_without_a_speaker_are_groups_of_their_own_and_counted():
+    groups = ("x", "x", "y", "y", None, None, None, None)
+    said = PredictionSet(tuple("abcdefgh"), torch.randn(8, 2), torch.arange(8) % 2, groups)
+    report = evaluate(said, LabelSet(("a", "b")), resamples=50)
+    interval = report.scores["accuracy"].interval
+    assert interval is not None
+    assert (report.groups, report.alone, interval.groups) == (2, 4, 6)
+    assert report.interval_over == "speakers and 4 items without one"

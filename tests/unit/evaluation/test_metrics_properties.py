@@ -22,7 +22,7 @@ from maeum.evaluation.calibration import brier, expected_calibration_error
 from maeum.evaluation.dimensional import concordance, mean_absolute_error, pearson
 from maeum.evaluation.metrics import accuracy, class_table, f1, f1_per_class, one_vs_rest_accuracy, uar
 from maeum.evaluation.multilabel import label_accuracy, label_f1, subset_accuracy, weighted_accuracy
-from maeum.evaluation.ranking import label_roc_auc, one_vs_rest_roc_auc, roc_auc
+from maeum.evaluation.ranking import average_precision, label_roc_auc, one_vs_rest_roc_auc, roc_auc
 from maeum.evaluation.selective import area_under_risk_coverage, risk_coverage
 from maeum.evaluation.sentiment import accuracy_2_nonnegative, accuracy_2_nonzero, accuracy_5, accuracy_7
 
@@ -139,6 +139,20 @@ def test_roc_auc_is_the_share_of_pairs_in_order(items: list[tuple[float, bool]])
     assert label_roc_auc([[s] for s in scores], [[t] for t in target]) == [pytest.approx(expected, abs=1e-9)]
     if max(map(abs, scores)) < 1e100:
         assert roc_auc(scores, target) == pytest.approx(sk.roc_auc_score(target, scores), abs=1e-9)
+
+
+@check
+@given(st.lists(st.tuples(numbers, st.booleans()), min_size=1, max_size=12))
+def test_average_precision_is_the_mean_precision_at_positive_items(items: list[tuple[float, bool]]):
+    scores, target = [s for s, _ in items], [int(on) for _, on in items]
+    if not any(target):
+        with pytest.raises(EvaluationError):
+            average_precision(scores, target)
+        return
+    at = [[on for t, on in items if t >= s] for s, on in items if on]
+    expected = sum(sum(above) / len(above) for above in at) / len(at)
+    assert average_precision(scores, target) == pytest.approx(expected, abs=1e-9)
+    assert average_precision(scores, target) == pytest.approx(sk.average_precision_score(target, scores), abs=1e-9)
 
 
 @check
