@@ -81,9 +81,16 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> str:
         if item["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(item["loc"][-1]), _field_names(cls, item["loc"][:-1]), n=1)
             problems.append(f"unknown setting {where!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+        elif item["type"] == "missing":
+            problems.append(f"the setting {where!r} is missing")
         else:
-            problems.append(f"{where or 'settings'} = {item.get('input')!r}: {item['msg']}")
+            problems.append(f"{where or 'settings'} = {_shortened(item.get('input'))}: {item['msg']}")
     return "; ".join(problems)
+
+
+def _shortened(value: object, longest: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def _field_names(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

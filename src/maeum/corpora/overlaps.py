@@ -134,8 +134,8 @@ def refuse(found: Sequence[Overlap], *, allow: bool) -> tuple[str, ...]:
     if words and not allow:
         raise CorpusError(
             f"the parts overlap: {'; '.join(words)} (such as {found[0].examples[0]})",
-            remedy="Choose another split (such as {kind: random, by: speaker}), or say allow_overlap: true; every "
-            "score then says so.",
+            remedy="Choose another split (such as {kind: random, by: speaker}), or allow it (allow_overlap: true in a "
+            "recipe, --allow-overlap where models are scored); every score then says so.",
         )
     return words
 

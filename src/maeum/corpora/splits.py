@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from maeum.config import Config, parse_yaml
 from maeum.corpora.base import PARTS
@@ -262,7 +262,18 @@ class RandomSplit(_SplitConfig):
         return {id: find(key)[1] for id, key in first.items()}
 
 
-SplitConfig = Annotated[OfficialSplit | ListsSplit | LeaveOneOutSplit | RandomSplit, Field(discriminator="kind")]
+def _spelled(value: object) -> object:
+    """``official`` and a folder of lists may be given as they are on the command line."""
+    if not isinstance(value, str):
+        return value
+    return {"kind": "official"} if value == "official" else {"kind": "lists", "folder": value}
+
+
+SplitConfig = Annotated[
+    OfficialSplit | ListsSplit | LeaveOneOutSplit | RandomSplit,
+    Field(discriminator="kind"),
+    BeforeValidator(_spelled),
+]
 
 
 class _Named(Config):
@@ -270,6 +281,10 @@ class _Named(Config):
 
     model_config = ConfigDict(extra="ignore")
 
+    split: SplitConfig | None = None
+
+
+class _Given(Config):
     split: SplitConfig
 
 
@@ -286,12 +301,16 @@ def read_split(text: str) -> SplitConfig:
     if text == "official":
         return OfficialSplit()
     if text.lstrip().startswith("{"):
-        return _Named.parse({"split": parse_yaml(text, item=text)}, item=text).split
+        return _Given.parse({"split": parse_yaml(text, item=text)}, item=text).split
     path = Path(text)
     if path.is_dir():
         return ListsSplit(folder=path)
     if path.is_file():
-        return _Named.load(path).split
+        named = _Named.load(path).split
+        if named is None:
+            raise ConfigError("says nothing of a split", item=path,
+                              remedy="Add split: {kind: random, by: speaker} to it, or give official.")  # fmt: skip
+        return named
     raise ConfigError("names no split: there is no such file or folder", item=text,
                       remedy="Give official, a folder of lists, a recipe, or {kind: random, by: speaker}.")  # fmt: skip
 

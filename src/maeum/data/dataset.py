@@ -164,12 +164,18 @@ class StoreDataset(ClipDataset):
                 continue
             rows.append(number)
             targets.append(wanted)
+        if not rows and left_out:
+            reasons = "; ".join(f"{n} x {reason}" for reason, n in Counter(i.reason for i in left_out).most_common(3))
+            raise StoreError(
+                f"none of the {len(left_out)} items of {part or 'the store'} can be used: {reasons}",
+                item=self.store.folder,
+                remedy="Name another target, or other modalities.",
+            )
         if not rows:
             in_parts = (row["part"] for row in self.store.rows) if split is None else split.parts.values()
-            there = sorted(map(str, set(in_parts)))
-            raise StoreError(f"has no usable item in part {part!r}; its parts are {', '.join(there) or 'empty'}"
-                             + (f"; {len(left_out)} were left out, first: {left_out[0].reason}" if left_out else ""),
-                             item=self.store.folder)  # fmt: skip
+            there = sorted({str(name) for name in in_parts if name is not None})
+            raise StoreError(f"has nothing in part {part!r}", item=self.store.folder,
+                             remedy=f"Its parts: {', '.join(there) or 'none; choose a split'}.")  # fmt: skip
         self._rows, self._targets, self.left_out = rows, tuple(targets), tuple(left_out)
 
     def _target(self, row: dict[str, Any]) -> tuple[Tensor | None, str | None]:
@@ -195,11 +201,11 @@ class StoreDataset(ClipDataset):
         try:
             return self.label_set.encode(label), None
         except ConfigError as error:
-            offers = ", ".join(self.store.manifest.get("targets", {}))
+            remedy = None
+            if self.target is None and (offers := ", ".join(self.store.manifest.get("targets", {}))):
+                remedy = f"Name a target (target in a recipe, --target where models are scored): {offers}."
             raise ConfigError(
-                f"the label of {row['id']} does not fit: {error}",
-                item=self.store.folder,
-                remedy=f"Name one of the store's targets: {offers}." if offers and self.target is None else None,
+                f"the label of {row['id']} does not fit: {error}", item=self.store.folder, remedy=remedy
             ) from error
 
     def _scales(self, values: Mapping[str, float] | None) -> tuple[Tensor | None, str | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 from torch import nn
@@ -17,7 +17,7 @@ from maeum.models.losses import LOSSES
 from maeum.models.pretrained import InputSettings
 from maeum.models.text import HubTextConfig
 from maeum.models.tokenizer import Tokenizer
-from maeum.types import Modality
+from maeum.types import MODALITIES, Modality
 
 
 def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
@@ -32,6 +32,34 @@ def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
         raise ConfigError(
             f"the score {recipe.score!r} is not for {task} targets", remedy=f"Use one of {', '.join(fitting)}."
         )
+
+
+def check_modalities(recipe: Recipe, model: nn.Module, present: Sequence[Modality]) -> None:
+    """Raise ConfigError when data are asked for that the network does not read, or it reads what no item has.
+
+    Args:
+        recipe: the training's.
+        model: its network.
+        present: modalities that at least one training item has.
+    """
+    reads: Sequence[Modality] = getattr(model, "modalities", MODALITIES)
+    asked = {m for data in (*recipe.train, *recipe.dev) for m in data.modalities or ()}
+    if recipe.tokenizer is not None:
+        asked.add("text")
+    for modality in MODALITIES:
+        if modality in asked and modality not in reads:
+            why = "a tokenizer" if modality == "text" and recipe.tokenizer is not None else "its data"
+            raise ConfigError(
+                f"{why} gives {modality}, but the network {recipe.model} has no branch that reads it",
+                item=recipe.name,
+                remedy=f"Add network: {{{modality}: {{}}}}, or leave {modality} out of the recipe.",
+            )
+        if modality in reads and modality not in present and modality not in recipe.start_from:
+            raise ConfigError(
+                f"the network {recipe.model} reads {modality}, but no training item has it",
+                item=recipe.name,
+                remedy=f"Set network: {{{modality}: null}}, or give it data with {modality}.",
+            )
 
 
 def check_text(model: nn.Module, tokenizer: Tokenizer | None) -> None:

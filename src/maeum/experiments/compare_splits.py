@@ -12,6 +12,7 @@ from maeum.config import Config
 from maeum.corpora.overlaps import refuse
 from maeum.corpora.splits import SplitConfig
 from maeum.data.store import Store
+from maeum.errors import CorpusError
 from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.train import train
@@ -55,10 +56,14 @@ def compare_splits(
         name: config.recipe.model_copy(update={"name": f"{config.recipe.name}-{name}", **dict(protocol)})
         for name, protocol in config.protocols.items()
     }
-    for recipe in recipes.values():
+    for name, recipe in recipes.items():
         for data in (*recipe.train, *recipe.dev):
             members = Store(data.store).members()
-            refuse(recipe.split.split(members).overlaps(members), allow=recipe.allow_overlap)
+            try:
+                refuse(recipe.split.split(members).overlaps(members), allow=recipe.allow_overlap)
+            except CorpusError as error:
+                where = f"protocol {name}" if error.item is None else f"protocol {name}, {error.item}"
+                raise CorpusError(error.problem, item=where, remedy=error.remedy) from error
     done = []
     for name, recipe in recipes.items():
         model = train(recipe, Path(out) / name, device=device, console=console).model

@@ -70,7 +70,8 @@ def evaluate(
         metrics: which scores, all that fit the label set when None.
         resamples: of the bootstrap over speakers.
         batch_size: items at once.
-        target: which labels or scales of the store are meant, see `StoreDataset`; its labels as they are when None.
+        target: which labels or scales of the store are meant, see `StoreDataset`. When None, of a corpus that the model
+            was trained on those that it learned, else the store's labels as they are.
         split: which items are in which part; when None the split that the model was trained with, and of a corpus that
             it does not know the corpus' own parts.
         sessions: these instead of the part.
@@ -98,6 +99,8 @@ def evaluate(
     known = TrainedOn.read(pretrained.folder)
     everybody = corpus.members()
     chosen = split.split(everybody) if split is not None else known.split(corpus) if known is not None else None
+    if target is None and known is not None and corpus.manifest["name"] in known.splits:
+        target = known.target
     if sessions is not None:
         part = ", ".join(sessions)
     dataset = StoreDataset(

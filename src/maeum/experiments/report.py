@@ -76,7 +76,8 @@ def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: b
             raise ConfigError(
                 f"{other.model} and {first.model} were scored on other items",
                 item=f"{other.corpus} {other.part}",
-                remedy="Compare models that read the same modalities, on one part of one store.",
+                remedy="Compare models that read the same modalities, on one part of one store under one split "
+                "(--split says which; by default each model's own).",
             )
         if other.report.label_set != first.report.label_set:
             asked = [f"{', '.join(LabelSet.from_dict(e.report.label_set).names)}" for e in (other, first)]

@@ -29,7 +29,7 @@ from maeum.evaluation.base import METRICS, metrics_of
 from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.calibrate import fit
-from maeum.experiments.checks import check_decoding, check_settings, check_text
+from maeum.experiments.checks import check_decoding, check_modalities, check_settings, check_text
 from maeum.experiments.curves import tensorboard
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
@@ -90,6 +90,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     check_settings(recipe, label_set)
     known = _known(recipe, splits, train_set, dev_set)
     model = on_device(build(recipe, label_set), device)
+    check_modalities(recipe, model, train_set.present())
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
         for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
             console.print(f"{part}: {note}")
@@ -293,6 +294,7 @@ def _known(recipe: Recipe, splits: Mapping[Path, Split], train_set: ClipDataset,
         [(store, splits[path]) for path, store in split_stores.items()],
         train_set,
         dev_set,
+        target=recipe.target,
         tested={str(split_stores[d.store].manifest["name"]) for d in recipe.dev if d.store in split_stores},
         sources=sources,
         allow_overlap=recipe.allow_overlap,

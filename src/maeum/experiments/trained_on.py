@@ -11,6 +11,7 @@ from maeum.config import Config
 from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import KINDS, Keys, Kind, Member, allowed, keys_of, overlaps, refuse
 from maeum.corpora.splits import Split, SplitConfig, counted
+from maeum.corpora.targets import Target
 from maeum.data.dataset import ClipDataset
 from maeum.data.store import Store
 from maeum.errors import ModelError
@@ -31,11 +32,13 @@ class TrainedOn(Config):
 
     Ids and names are kept as hashes: a model can be handed on without saying who it was trained on.
 
-    settings: how the split was asked for. splits: corpus -> its split. seen: train and dev -> kind -> traces of what
-    is in it. overlap: what its parts share, in words, where the recipe allowed that.
+    settings: how the split was asked for. target: what was learned of the corpora. splits: corpus -> its split. seen:
+    train and dev -> kind -> traces of what is in it. overlap: what its parts share, in words, where the recipe allowed
+    that.
     """
 
     settings: SplitConfig
+    target: str | Target | None = None
     splits: dict[str, KnownSplit]
     seen: dict[str, dict[Kind, tuple[str, ...]]]
     allow_overlap: bool = False
@@ -96,6 +99,7 @@ def trained_on(
     train_set: ClipDataset,
     dev_set: ClipDataset,
     *,
+    target: str | Target | None = None,
     tested: Container[str],
     sources: Sequence[TrainedOn] = (),
     allow_overlap: bool,
@@ -104,6 +108,7 @@ def trained_on(
 
     Args:
         settings: how the splits were asked for.
+        target: what is learned of the corpora.
         splits: each store and its split.
         train_set: the training items.
         dev_set: the dev items.
@@ -123,6 +128,7 @@ def trained_on(
     words = refuse(overlaps(keys), allow=allow_overlap)
     return TrainedOn(
         settings=settings,
+        target=target,
         splits=_known(splits),
         seen={
             part: {kind: tuple(sorted(found)) for kind, found in keys[part].items() if found}

@@ -196,11 +196,10 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
     """
     folder, name = _find(name_or_dir)
     if missing := _missing(folder):
-        raise ModelError(
-            f"is not a model folder: {missing[0]} is missing",
-            item=folder,
-            remedy="Give a folder written by `maeum train`, or leave --model out for the embedded model.",
-        )
+        remedy = "Give a folder written by `maeum train`, or leave --model out for the embedded model."
+        if not _missing(folder / "model"):
+            remedy = f"Give the model that this run made: {folder / 'model'}."
+        raise ModelError(f"is not a model folder: {missing[0]} is missing", item=folder, remedy=remedy)
     stored = _Stored.load(folder / _CONFIG)
     card = ModelCard.load(folder / _CARD)
     label_set = LabelSet.from_dict(stored.labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from maeum.corpora.splits import (
     repeats,
 )
 from maeum.errors import ConfigError, CorpusError
+from maeum.experiments.recipe import Recipe
 from maeum.types import Utterance
 
 
@@ -276,3 +278,23 @@ def test_repeats_in_train_with_different_labels_all_go():
     gone = repeats(items, {"a": "h", "b": "h"})
     assert set(gone) == {"a", "b"}
     assert gone["a"].endswith("different labels: anger, fear")
+
+
+def test_a_recipe_says_a_split_as_the_command_line_does(tmp_path: Path):
+    data = {"name": "x", "train": [], "dev": []}
+    assert Recipe.parse({**data, "split": "official"}).split == OfficialSplit()
+    (tmp_path / "lists").mkdir()
+    assert Recipe.parse({**data, "split": str(tmp_path / "lists")}).split == ListsSplit(folder=tmp_path / "lists")
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ConfigError, match=r"says nothing of a split. Add split: {kind: random"):
+        read_split(str(path))
+
+
+def test_a_missing_setting_is_named_without_all_the_others():
+    with pytest.raises(ConfigError) as caught:
+        Recipe.parse({"name": "x" * 500, "train": []})
+    assert str(caught.value) == "the setting 'dev' is missing"
+    with pytest.raises(ConfigError, match="test_share") as caught:
+        RandomSplit.parse({"test_share": "x" * 500})
+    assert len(str(caught.value)) < 200

@@ -111,7 +111,7 @@ def test_multi_label_store_in_a_single_label_set(tmp_path: Path):
 def test_unknown_label_and_part_are_errors(store: Path):
     with pytest.raises(ConfigError, match=r"label of u0 does not fit.*unknown label 'anger'"):
         StoreDataset(store, "train", LabelSet(("fear", "neutral")))
-    with pytest.raises(StoreError, match=r"no usable item in part 'test'; its parts are dev, train"):
+    with pytest.raises(StoreError, match=r"has nothing in part 'test'. Its parts: dev, train"):
         StoreDataset(store, "test")
 
 

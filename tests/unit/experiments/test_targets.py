@@ -77,7 +77,7 @@ def test_classes_merged_across_a_fold_are_learned_finished_and_scored(store: Pat
     assert "6 items are left out: has no label" in notes
     (subset,) = evaluate_subsets(report.model, store, target="four-class", sessions=["Session1"], resamples=10)
     assert subset.report["uar"] == unseen.report["uar"]
-    with pytest.raises(ConfigError, match=r"does not fit.* targets: six-class, four-class, dimensions"):
+    with pytest.raises(ConfigError, match=r"does not fit.* Name a target .*: six-class, four-class, dimensions"):
         evaluate(report.model, store, sessions=["Session1"])
     with pytest.raises(ConfigError, match=r"the target makes valence, .* Choose a target whose"):
         evaluate(report.model, store, target="dimensions")
