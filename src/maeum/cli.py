@@ -50,7 +50,7 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without our signs shows ? in their place
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="maeum", standalone_mode=False)
         sys.stdout.flush()
     except MaeumError as error:
         code = _complain(str(error))
@@ -67,8 +67,13 @@ def main() -> None:
             raise
         code = _complain(f"{error.filename}: {error.strerror}. Look at its permissions and at the space on its disk.")
     except _Misunderstood as error:
-        error.show(file=sys.stderr)
-        code = error.exit_code
+        if len(sys.argv) < 2:
+            error.show(file=sys.stderr)  # nothing was asked for: what there is
+            code = error.exit_code
+        else:
+            context = getattr(error, "ctx", None)
+            command = "maeum" if context is None else context.command_path
+            code = _complain(f"{error.format_message().rstrip('.')}. See {command} --help", error.exit_code)
     raise SystemExit(code)
 
 

@@ -194,14 +194,26 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
         (("evaluate", "{tmp}/none", "--model", "{model}"), "none"),
         (("calibrate", "{tmp}/none.yaml", "--out", "{tmp}/out"), "none.yaml"),
         (("evaluate", "{tmp}", "--modalities", "smell"), "faces, speech, text"),
+        (("prepare", "ravdess", "--source", "{tmp}"), "Missing option '--store'. See maeum prepare --help"),
+        (("prepare",), "Missing argument 'corpus'. See maeum prepare --help"),
+        (("prepare", "ravdess", "--source", "{tmp}", "--store", "{tmp}/s", "--limit", "0"), "--limit"),
+        (("analyse", "--nonsense"), "--nonsense"),
+        (("analyze",), "No such command 'analyze'"),
     ],
 )
 def test_what_is_not_there_is_one_line(
     maeum: Maeum, tmp_path: Path, small_model: Path, arguments: tuple[str, ...], says: str
 ):
     ended = maeum(*(a.format(tmp=tmp_path, model=small_model) for a in arguments))
-    assert ended.code == 2
+    assert (ended.code, ended.out, len(ended.err.splitlines())) == (2, "", 1)
     assert says in ended.err
+
+
+def test_nothing_asked_for_shows_the_commands(maeum: Maeum):
+    ended = maeum()
+    assert ended.code == 2
+    assert len((ended.out + ended.err).splitlines()) > 10
+    assert "analyse" in ended.out + ended.err
 
 
 def test_ctrl_c_says_what_is_kept(

@@ -4,14 +4,18 @@ store/
   settings.json       what the store is made from and how; written first, a rerun is held to it
   shards/<key>.tar    finished shards; the key is a hash of settings and content, so an equal shard is reused
   manifest.json       corpus, licence, citation, versions, and the account of every item
+  left_out.csv        id, part and reason of every item that is not used, to read
+  notes.csv           id, part and note of every item that something is to be known about, to read
   index.parquet       a row per utterance, with the place of its arrays; written last: with it the store is complete
 """
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
 import hashlib
+import io
 import json
 import os
 import threading
@@ -40,10 +44,13 @@ from maeum.data.shards import (
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
 
-__all__ = ["Origin", "Store", "StoreItem", "StoreWriter", "digest"]
+__all__ = ["LEFT_OUT", "NOTES", "Origin", "Store", "StoreItem", "StoreWriter", "digest"]
 
 #: Raised when the meaning of what is stored changes; stores of another format are refused.
 FORMAT = 1
+
+#: Tables for people: what is left out and why, and what is to be known about what is used.
+LEFT_OUT, NOTES = "left_out.csv", "notes.csv"
 
 _SCHEMA = pa.schema(
     [
@@ -82,7 +89,7 @@ class StoreWriter:
     Args:
         folder: where the store is to be; made when missing.
         settings: JSON-able; what, besides the sources' content, decides what the store holds.
-        restart: throw away what was made with other settings.
+        restart: throw away what was made with other settings. Where nothing was finished, nothing is asked.
 
     Raises:
         StoreError: when the folder holds a store made with other settings, or something else, or cannot be written, or
@@ -131,12 +138,12 @@ class StoreWriter:
         if path.exists():
             before = _read_json(path)
             if before != self.settings:
-                if not self._restart:
+                if not self._restart and self._holds_something():
                     changes = _difference(before, self.settings)
                     raise StoreError(f"was prepared with other settings: {changes}", item=self.folder,
                                      remedy="Choose another folder, or start anew (restart).")  # fmt: skip
                 # The index goes first: without it nothing that is left counts as a store.
-                for name in ("index.parquet", "manifest.json", "settings.json"):
+                for name in ("index.parquet", "manifest.json", LEFT_OUT, NOTES, "settings.json"):
                     (self.folder / name).unlink(missing_ok=True)
         elif strangers := [
             p.name
@@ -149,6 +156,9 @@ class StoreWriter:
             leftover.unlink(missing_ok=True)
         with atomic_write(path) as file:
             file.write(json.dumps(self.settings, indent=2, ensure_ascii=False).encode())
+
+    def _holds_something(self) -> bool:
+        return any(not path.name.startswith(TEMPORARY) for path in self._shards.iterdir())
 
     def shard_path(self, content: Sequence[str]) -> Path:
         """The file of the shard made of these contents (ids and hashes) with this store's settings."""
@@ -174,7 +184,7 @@ class StoreWriter:
     def finish(
         self, shards: Sequence[Path], manifest: Mapping[str, Any], origins: Mapping[str, Origin] | None = None
     ) -> dict[str, Any]:
-        """Write manifest and index, then remove shards that no longer belong.
+        """Write manifest, tables and index, then remove shards that no longer belong.
 
         Args:
             shards: all finished shards in the order of the corpus.
@@ -195,6 +205,9 @@ class StoreWriter:
         table = pa.Table.from_pylist([{name: row.get(name) for name in _SCHEMA.names} for row in rows], schema=_SCHEMA)
         with atomic_write(self.folder / "manifest.json") as file:
             file.write(json.dumps(written, indent=2, ensure_ascii=False, default=str).encode())
+        notes = [{**row, "note": note} for row in rows for note in row["notes"]]
+        _write_csv(self.folder / LEFT_OUT, ("id", "part", "reason"), left_out)
+        _write_csv(self.folder / NOTES, ("id", "part", "note"), notes)
         with atomic_write(self.folder / "index.parquet") as file:
             pq.write_table(
                 table.replace_schema_metadata({"maeum": json.dumps({"format": FORMAT, "key": self.key})}), file
@@ -377,6 +390,15 @@ def _account(rows: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, 
         "modalities": modalities,
         "with_notes": sum(bool(row["notes"]) for row in rows),
     }
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(columns)
+    table.writerows([row.get(name) for name in columns] for row in rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def _read_json(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -109,6 +110,31 @@ def test_other_settings_are_refused_and_named(tmp_path: Path):
         Store(folder)
     make(folder, decode={"every_s": 0.25})
     assert len(list((folder / "shards").iterdir())) == 3
+
+
+def test_settings_under_which_nothing_was_finished_claim_nothing(tmp_path: Path):
+    with StoreWriter(tmp_path / "s", {"corpus": "other"}) as writer:
+        (writer.shard_path([]).parent / f"{TEMPORARY}1-half.tar").write_bytes(b"half")
+    folder = make(tmp_path / "s")
+    assert len(Store(folder)) == 12
+    assert json.loads((folder / "settings.json").read_text())["corpus"] == "made"
+
+
+def test_what_is_left_out_and_noted_can_be_read_as_tables(tmp_path: Path):
+    folder = tmp_path / "s"
+    with StoreWriter(folder, {}) as writer:
+        path = writer.shard_path(["a"])
+        noted = StoreItem(Utterance(id='a, "b"', text="x", part="dev"), notes=("no sound", "no picture"))
+        write_shard(path, [noted, LeftOut("c", "broken, twice", "test")])
+        writer.finish([path], {"left_out": [{"id": "d", "reason": "no such file", "part": None}]})
+    with (folder / "left_out.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["id", "part", "reason"], ["d", "", "no such file"], ["c", "test", "broken, twice"],
+        ]  # fmt: skip
+    with (folder / "notes.csv").open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["id", "part", "note"], ['a, "b"', "dev", "no sound"], ['a, "b"', "dev", "no picture"],
+        ]  # fmt: skip
 
 
 def test_second_run_reuses_shards(tmp_path: Path):
