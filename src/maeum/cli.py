@@ -241,7 +241,9 @@ def prepare(
     store: Annotated[Path, typer.Option(help="The folder to keep the prepared corpus in.")],
     config: Annotated[Path | None, typer.Option(help="Settings as YAML or JSON.", readable=False)] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that decode.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many items of each part, for a trial.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many items of each part, spread over it, for a trial.")
+    ] = None,
     restart: Annotated[bool, typer.Option(help="Begin anew when the store was made with other settings.")] = False,
 ) -> None:
     """Read a corpus once and keep it ready for training. May be stopped at any time; the same command goes on."""

@@ -93,6 +93,10 @@ class Corpus(ABC):
             CorpusError: when the source is not laid out like that, or an item contradicts itself.
         """
 
+    def remarks(self, source: Path) -> list[str]:
+        """What a user should know about the source as a whole; raises CorpusError as `items` does."""
+        return []
+
     def utterances(self, source: Path) -> Iterator[Utterance]:
         """The items that are used."""
         return (item for item in self.items(Path(source)) if isinstance(item, Utterance))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -13,11 +14,26 @@ from maeum.config import Config
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, hidden
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import RandomSplit
-from maeum.corpora.tables import finite, read_table
+from maeum.corpora.tables import finite, read_columns, read_table
 from maeum.corpora.targets import Target
 from maeum.errors import CorpusError
 from maeum.labels import EMOTIONS, LabelSet, Task, canonical
 from maeum.types import HALVES, Recording, Utterance
+
+#: The columns that are read, and what tables of others call them.
+_COLUMNS = {
+    "path": ("file", "filename", "file_name", "filepath", "file_path", "audio", "video", "wav", "clip"),
+    "label": ("emotion", "emotions", "class", "target", "category"),
+    "text": ("transcript", "transcription", "sentence", "words"),
+    "speaker": ("spk", "speaker_id", "spk_id", "actor", "subject"),
+    "part": ("split", "set", "subset", "partition"),
+    "start_s": ("start", "start_time", "begin", "onset"),
+    "end_s": ("end", "end_time"),
+    "dialogue": ("dialog", "dialogue_id", "conversation"),
+    "channel": (),
+    "side": (),
+    "id": ("utterance_id",),
+}
 
 
 class FolderOptions(Config):
@@ -92,28 +108,74 @@ class Folder(Corpus):
         """See `Corpus.items`; a row whose file is missing is left out, one that contradicts itself is an error."""
         table = self._find_table(Path(source))
         options = self._options
-        scales = (*options.scales, *(options.labels if options.task == "dimensional" else ()))
-        items = [self._item(table, line, row) for line, row in read_table(table, ("path", *scales))]
-        if not items:
-            raise CorpusError("has a header but no rows", item=table)
+        self._check_columns(table)
         seen: dict[str, int] = {}
-        for number, item in enumerate(items):
+        items = []
+        for line, row in read_table(table, ("path",)):
+            item = self._item(table, line, row)
             if item.id in seen:
-                raise CorpusError(
-                    f"the id {item.id!r} is used twice (rows {seen[item.id] + 1} and {number + 1})", item=table
-                )
-            seen[item.id] = number
+                raise CorpusError(f"the id {item.id!r} is used twice (lines {seen[item.id]} and {line})", item=table,
+                                  remedy="Remove one of the two, give each an id in a column id, or, where they are "
+                                         "parts of one recording, start_s and end_s.")  # fmt: skip
+            seen[item.id] = line
+            items.append(item)
+        if not items:
+            raise CorpusError("has a header but no rows", item=table, remedy="Add a row for each recording.")
         if options.parts == "by-speaker":
             split = RandomSplit(dev_share=options.dev_share, test_share=options.test_share, seed=options.seed)
             parts = split.split([Member.of(item) for item in items if isinstance(item, Utterance)]).parts
             items = [replace(item, part=parts[item.id]) if isinstance(item, Utterance) else item for item in items]
         yield from items
 
+    def remarks(self, source: Path) -> list[str]:
+        """Columns that seem to have another name than the one that is read, and that there are no labels."""
+        columns = read_columns(self._find_table(Path(source)))
+        out = [
+            f"the column {theirs!r} is not read; if it holds what the column {ours!r} is for, rename it"
+            for ours, theirs in self._mistaken(columns).items()
+        ]
+        if "label" not in columns and not self._numbers:
+            out.append(f"the table has no column 'label', only {', '.join(columns)}")
+        return out
+
+    @property
+    def _numbers(self) -> tuple[str, ...]:
+        """The columns of numbers that the options ask for."""
+        return (*self._options.scales, *(self._options.labels if self._options.task == "dimensional" else ()))
+
+    def _mistaken(self, columns: Sequence[str]) -> dict[str, str]:
+        """Columns that the table lacks, and the one that it seems to have in their place."""
+        wanted = {**dict.fromkeys((name.lower() for name in self._numbers), ()), **_COLUMNS}
+        strange = [name for name in columns if name not in wanted]
+        if self._options.task == "dimensional":
+            del wanted["label"]
+        found = {}
+        for ours, others in wanted.items():
+            known = [name for name in others if name in strange]
+            near = known or difflib.get_close_matches(ours, strange, n=1, cutoff=0.8)
+            if near and ours not in columns:
+                found[ours] = near[0]
+        return found
+
+    def _check_columns(self, table: Path) -> None:
+        """Raises CorpusError where a column that must be there is missing, or labels are in one of another name."""
+        columns = read_columns(table)
+        mistaken, numbers = self._mistaken(columns), self._numbers
+        for name in ("path", *numbers, *(() if numbers else ("label",))):
+            if name.lower() in columns or (name == "label" and name not in mistaken):
+                continue
+            theirs = mistaken.get(name.lower())
+            remedy = f"Name a column {name!r} in the first line."
+            if theirs:
+                remedy = f"Rename {theirs!r} to {name!r}; if it holds something else, add an empty column {name!r}."
+            raise CorpusError(f"has no column {name!r}, only {', '.join(columns) or 'nothing'}", item=table,
+                              remedy=remedy)  # fmt: skip
+
     def _find_table(self, source: Path) -> Path:
         if source.is_file():
             return source
         if not source.is_dir():
-            raise CorpusError("no such folder", item=source)
+            raise CorpusError("no such folder", item=source, remedy="Give the folder that holds the table.")
         if self._options.table is not None:
             return source / self._options.table
         tables = sorted(
@@ -135,14 +197,16 @@ class Folder(Corpus):
             problem = (
                 f"start_s {start_s} is negative" if start_s < 0 else f"end_s {end_s} is not after start_s {start_s}"
             )
-            raise CorpusError(problem, item=where)
+            raise CorpusError(problem, item=where, remedy="Correct the row; times are seconds into the recording.")
         part = row.get("part", "").lower() or None
         if part is not None and part not in PARTS:
-            raise CorpusError(f"part {part!r} is none of {', '.join(PARTS)}", item=where)
+            raise CorpusError(f"part {part!r} is none of {', '.join(PARTS)}", item=where,
+                              remedy="Write train, dev (for validation) or test, or leave it empty.")  # fmt: skip
         path, text = row["path"], row.get("text", "") or None
         side, channel = row.get("side", "").lower() or None, _channel(row.get("channel", ""), where)
         if side is not None and side not in HALVES:
-            raise CorpusError(f"side {side!r} is none of {', '.join(HALVES)}", item=where)
+            raise CorpusError(f"side {side!r} is none of {', '.join(HALVES)}", item=where,
+                              remedy="Leave it empty where all of the picture is meant.")  # fmt: skip
         span = f"@{start_s:g}-{'' if end_s is None else f'{end_s:g}'}" if (start_s or end_s is not None) else ""
         who = (side or "") + ("" if channel is None else f"{channel}")
         id = row.get("id", "") or (f"{path}{span}{who and f'#{who}'}" if path else f"line{line}")
@@ -201,7 +265,8 @@ def _number(text: str, column: str, where: str) -> float | None:
         return None
     number = finite(text)
     if number is None:
-        raise CorpusError(f"{column} {text!r} is not a number", item=where)
+        raise CorpusError(f"{column} {text!r} is not a number", item=where,
+                          remedy="Correct the row, or leave it empty.")  # fmt: skip
     return number
 
 
@@ -219,5 +284,6 @@ def _channel(text: str, where: str) -> int | None:
     if not text:
         return None
     if not text.isdecimal():
-        raise CorpusError(f"channel {text!r} is no number of a channel: 0, 1 ...", item=where)
+        raise CorpusError(f"channel {text!r} is no number of a channel: 0, 1 ...", item=where,
+                          remedy="Leave it empty where all channels are meant.")  # fmt: skip
     return int(text)

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from maeum.errors import CorpusError
 
@@ -47,9 +48,15 @@ def read_text(path: Path) -> str:
     try:
         return decode_text(path.read_bytes())
     except FileNotFoundError as error:
-        raise CorpusError("no such file", item=path) from error
+        raise CorpusError("no such file", item=path, remedy="Check the path's spelling.") from error
     except OSError as error:
-        raise CorpusError(f"cannot be read: {error.strerror or error}", item=path) from error
+        raise CorpusError(f"cannot be read: {error.strerror or error}", item=path,
+                          remedy="Look at its permissions.") from error  # fmt: skip
+
+
+def read_columns(path: Path) -> list[str]:
+    """The columns of a CSV or TSV with a header line, lower case; raises CorpusError when it cannot be read."""
+    return _open(path, None)[0]
 
 
 def read_table(
@@ -68,17 +75,12 @@ def read_table(
     Raises:
         CorpusError: when the file cannot be read, lacks a column, or a row has more fields than the header.
     """
-    text = read_text(path)
-    first = text.split("\n", 1)[0]
-    if delimiter is None:
-        delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    header, reader = _open(path, delimiter)
+    if missing := [name for name in required if name.lower() not in header]:
+        raise CorpusError(f"has no column {missing[0]!r}, only {', '.join(header) or 'nothing'}", item=path,
+                          remedy=f"Name the column {missing[0]!r} in the first line, or give the file as it was "
+                                 "distributed.")  # fmt: skip
     try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        if missing := [name for name in required if name.lower() not in header]:
-            raise CorpusError(f"has no column {missing[0]!r}, only {', '.join(header) or 'nothing'}", item=path)
-        if len(set(header)) < len(header):
-            raise CorpusError(f"has a column twice: {', '.join(header)}", item=path)
         for row in reader:
             if not any(field.strip() for field in row):
                 continue
@@ -87,4 +89,25 @@ def read_table(
                                   remedy="Put quotes around a field that contains the separator.")  # fmt: skip
             yield reader.line_num, dict(zip(header, (f.strip() for f in row), strict=False))
     except csv.Error as error:
-        raise CorpusError(f"line {reader.line_num} cannot be read: {error}", item=path) from error
+        raise _unreadable(path, reader.line_num, error) from error
+
+
+def _open(path: Path, delimiter: str | None) -> tuple[list[str], Any]:
+    """The columns of a table, and the reader of its rows (csv's own type has no name)."""
+    text = read_text(path)
+    if delimiter is None:
+        delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+    except csv.Error as error:
+        raise _unreadable(path, reader.line_num, error) from error
+    if twice := [name for name in header if header.count(name) > 1]:
+        raise CorpusError(f"has the column {twice[0]!r} twice: {', '.join(header)}", item=path,
+                          remedy="Rename or remove one of the two.")  # fmt: skip
+    return header, reader
+
+
+def _unreadable(path: Path, line: int, error: csv.Error) -> CorpusError:
+    remedy = "Look for a quote that is not closed."
+    return CorpusError(f"line {line} cannot be read: {error}", item=path, remedy=remedy)

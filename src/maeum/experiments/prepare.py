@@ -28,21 +28,23 @@ from maeum.corpora.overlaps import Member, in_words
 from maeum.corpora.splits import OfficialSplit, repeats
 from maeum.corpora.targets import Target
 from maeum.data.decode import DecodeConfig, Decoder, content_hash
-from maeum.data.store import Origin, Store, StoreWriter, digest, write_shard
+from maeum.data.store import LEFT_OUT, NOTES, Origin, Store, StoreWriter, digest, write_shard
 from maeum.errors import CorpusError, StoreError
 from maeum.experiments.collage import CollageOptions, prepare_collage
 from maeum.types import Modality, Recording, Utterance
 
 #: How many of a kind a report names.
 _EXAMPLES = 3
+#: How many reasons it gives; damaged files have one each.
+_MOST_REASONS = 10
 _ITEMS_PER_SHARD = {"text": 4096, "crops": 2048, "media": 64}
 
 
 class PrepareConfig(Config):
     """What a prepared corpus depends on besides its files.
 
-    decode: how media become arrays. options: the corpus' own options. limit: only the first so many items of each
-    part (of each label of a collage), for a trial.
+    decode: how media become arrays. options: the corpus' own options. limit: only so many items of each part (of each
+    label of a collage), for a trial; they are spread over the part and hold every label that they can.
     """
 
     decode: DecodeConfig = DecodeConfig()
@@ -54,10 +56,12 @@ class PrepareConfig(Config):
 class PrepareReport:
     """What `prepare` did.
 
-    account: the manifest's counts. reused: shards that were there already. reasons: why items are left out, and how
-    many. label_counts: of a corpus with published counts, label -> ``found`` in the source and ``published``;
-    other_label_counts: the same of labels of other kinds, by kind. words_only: of a corpus with media, items that have
-    none that can be used, and their notes. used_counts: part -> published number of usable items.
+    account: the manifest's counts. reused: shards that were there already. reasons: why items are left out, and the
+    ids of those. unread: part -> items beyond the limit, where there is one. noted: notes of items, by id, unless all
+    they say is that a modality is missing that no item has. label_counts: of a corpus with published counts, label ->
+    ``found`` in the source and ``published``; other_label_counts: the same of labels of other kinds, by kind.
+    words_only: of a corpus with media, items that have none that can be used, and their notes. used_counts: part ->
+    published number of usable items.
     """
 
     store: Path
@@ -67,7 +71,10 @@ class PrepareReport:
     notes: tuple[str, ...] = ()
     shards: int = 0
     reused: int = 0
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    limit: int | None = None
+    unread: Mapping[str, int] = field(default_factory=dict)
+    noted: Mapping[str, str] = field(default_factory=dict)
     modalities: tuple[Modality, ...] = ()
     targets: Mapping[str, Target] = field(default_factory=dict)
     label_counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -79,19 +86,29 @@ class PrepareReport:
         """The report in words, a line each."""
         account = self.account
         out = [f"{self.corpus}: {account['used']} of {account['items']} items used, {account['left_out']} left out"]
+        if self.limit is not None:
+            beyond = ", ".join(f"{part} {count}" for part, count in self.unread.items())
+            not_read = f"{sum(self.unread.values())} more were not read ({beyond})" if beyond else "no part has more"
+            out.append(f"  limit: {self.limit} items of each part; {not_read}")
         for part, labels in account["labels"].items():
             counts = ", ".join(f"{label} {count}" for label, count in labels.items())
             out.append(f"  {part}: {account['parts'][part]} ({counts})")
         if len(self.modalities) > 1:
             out.append("  with " + ", ".join(f"{m} {account['modalities'][m]}" for m in self.modalities))
-        out += self._published()
-        out += [f"  left out: {count} x {reason}" for reason, count in self.reasons.items()]
-        if account["with_notes"]:
-            kinds = "such as a missing modality or a damaged file"
-            out.append(f"  {account['with_notes']} items carry notes ({kinds}); see the index")
-        if self.words_only:
-            first = [f"{id} ({notes})" for id, notes in list(self.words_only.items())[:_EXAMPLES]]
-            out.append(f"  {len(self.words_only)} items have words only, such as {', '.join(first)}")
+        if self.limit is None:
+            out += self._published()
+        most = list(self.reasons.items())[:_MOST_REASONS]
+        out += [f"  left out: {len(ids)} x {reason} ({_first(ids)})" for reason, ids in most]
+        if len(self.reasons) > len(most):
+            out.append(f"  left out: for {len(self.reasons) - len(most)} other reasons")
+        if self.left_out:
+            out.append(f"  every item that is left out, and why: {self.store / LEFT_OUT}")
+        for what, items in (("carry a note", self.noted), ("have words only", self.words_only)):
+            if items:
+                first = _first([f"{id} ({notes})" for id, notes in items.items()])
+                out.append(f"  {len(items)} items {what}: {first}")
+        if self.noted:
+            out.append(f"  every note: {self.store / NOTES}")
         out += [f"  note: {note}" for note in self.notes]
         if self.shards:
             out.append(f"  {self.shards} shards, {self.reused} of them were there already")
@@ -165,7 +182,7 @@ def prepare(
     }
     with StoreWriter(folder, made_from, restart=restart) as writer:
         with _bar(console) as bar:
-            utterances, content, same, left_out = _select(corpus, source, settings.limit, bar)
+            utterances, content, same, left_out, unread = _select(corpus, source, settings.limit, bar)
             modalities = _modalities(corpus, utterances)
             plan = _plan(corpus, modalities, utterances, content, writer)
             missing = [(path, items) for path, items in plan if not writer.has(path)]
@@ -173,7 +190,11 @@ def prepare(
             task = bar.add_task("decode", total=len(utterances))
             bar.advance(task, len(utterances) - sum(len(items) for _, items in missing))
             _make(missing, decoder, content, workers, lambda count: bar.advance(task, count))
-        notes = [*_remarks(corpus, utterances, left_out), *_shared(corpus, utterances, same)]
+        notes = [
+            *corpus.remarks(source),
+            *_remarks(corpus, utterances, left_out, unread),
+            *_shared(corpus, utterances, same),
+        ]
         manifest = writer.finish(
             [path for path, _ in plan],
             {
@@ -196,6 +217,7 @@ def prepare(
                 "source": str(source),
                 "versions": _versions(),
                 "notes": notes,
+                **({} if settings.limit is None else {"unread": unread}),
                 "left_out": [{"id": item.id, "reason": item.reason, "part": item.part} for item in left_out],
             },
             {u.id: Origin(None if u.recording is None else u.recording.id, same.get(u.id)) for u in utterances},
@@ -208,6 +230,9 @@ def prepare(
 
 def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: int = 0) -> PrepareReport:
     gone = tuple(LeftOut(item["id"], item["reason"], item.get("part")) for item in manifest["left_out"])
+    held = manifest["account"]["modalities"]
+    lacking = {note for modality, note in _LACKING.items() if not held[modality]}
+    noted = [row for row in Store(folder).rows if row["notes"]] if manifest["account"]["with_notes"] else []
     return PrepareReport(
         store=folder,
         corpus=manifest["name"],
@@ -217,42 +242,42 @@ def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: 
         shards=shards,
         reused=reused,
         reasons=_reasons(gone),
+        limit=manifest["settings"].get("limit"),
+        unread=manifest.get("unread", {}),
+        noted={row["id"]: "; ".join(row["notes"]) for row in noted if not lacking.issuperset(row["notes"])},
         modalities=tuple(manifest["modalities"]),
         targets={name: Target.parse(target) for name, target in manifest.get("targets", {}).items()},
         label_counts=manifest.get("label_counts", {}),
         other_label_counts=manifest.get("other_label_counts", {}),
-        words_only=_words_only(folder, manifest),
+        words_only={
+            row["id"]: "; ".join(row["notes"])
+            for row in noted
+            if tuple(manifest["modalities"]) != ("text",) and not row["faces_count"] and not row["pieces_count"]
+        },
         used_counts=manifest.get("used_counts", {}),
     )
 
 
-def _words_only(folder: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
-    if tuple(manifest["modalities"]) == ("text",):
-        return {}
-    return {
-        row["id"]: "; ".join(row["notes"])
-        for row in Store(folder).rows
-        if row["notes"] and not row["faces_count"] and not row["pieces_count"]
-    }
-
-
 def _select(
     corpus: Corpus, source: Path, limit: int | None, bar: Progress
-) -> tuple[list[Utterance], dict[str, str], dict[str, str], list[LeftOut]]:
-    """The utterances to use, and what is left out before anything is decoded.
+) -> tuple[list[Utterance], dict[str, str], dict[str, str], list[LeftOut], dict[str, int]]:
+    """The utterances to use, what is left out before anything is decoded, and how many of each part the limit spares.
 
     Of each utterance: the hash of what it is made of, and the hash by which its recording (or words, where they are
     what tells items apart) is known again.
     """
     left_out: list[LeftOut] = []
     utterances: list[Utterance] = []
-    taken: dict[str | None, int] = {}
     for item in corpus.items(source):
         if isinstance(item, LeftOut):
             left_out.append(item)
-        elif limit is None or taken.get(item.part, 0) < limit:
-            taken[item.part] = taken.get(item.part, 0) + 1
+        else:
             utterances.append(item)
+    unread: dict[str, int] = {}
+    if limit is not None:
+        all_of = Counter(u.part or "none" for u in utterances)
+        unread = {part: count - limit for part, count in all_of.items() if count > limit}
+        utterances = _spread(utterances, limit)
     if len({u.id for u in utterances}) < len(utterances):
         ids = sorted(u.id for u in utterances)
         twice = next(a for a, b in pairwise(ids) if a == b)
@@ -291,7 +316,27 @@ def _select(
     if not utterances:
         why = f"; first reason: {left_out[0].reason}" if left_out else ""
         raise CorpusError(f"holds nothing that can be used{why}", item=source)
-    return utterances, content, recordings, left_out
+    return utterances, content, recordings, left_out, unread
+
+
+def _spread(utterances: Sequence[Utterance], limit: int) -> list[Utterance]:
+    """So many utterances of each part, in their order: one of each label first, then labels as often as in the part.
+
+    Those of a label are evenly spaced, so that they are not all of the speaker who comes first.
+    """
+    parts: dict[str | None, dict[str | tuple[str, ...] | None, list[int]]] = {}
+    for number, utterance in enumerate(utterances):
+        label = utterance.label if isinstance(utterance.label, str | tuple) else None
+        parts.setdefault(utterance.part, {}).setdefault(label, []).append(number)
+    kept = []
+    for labels in parts.values():
+        counts = dict.fromkeys(labels, 0)
+        for _ in range(min(limit, sum(map(len, labels.values())))):
+            shares = {label: counts[label] / len(numbers) for label, numbers in labels.items()}
+            counts[min(shares, key=shares.__getitem__)] += 1
+        for label, numbers in labels.items():
+            kept += [numbers[(2 * i + 1) * len(numbers) // (2 * counts[label])] for i in range(counts[label])]
+    return [utterances[number] for number in sorted(kept)]
 
 
 def _one_part_each(utterances: Sequence[Utterance], recordings: Mapping[str, str]) -> list[Utterance]:
@@ -392,12 +437,15 @@ def _make_one(path: Path, items: list[Utterance], decoder: Decoder, content: dic
     write_shard(path, decoder.items(items, content))
 
 
-def _remarks(corpus: Corpus, utterances: Sequence[Utterance], left_out: Sequence[LeftOut]) -> list[str]:
-    """What a reader of the store should know: parts that are not as large as the authors distribute them."""
+def _remarks(
+    corpus: Corpus, utterances: Sequence[Utterance], left_out: Sequence[LeftOut], unread: Mapping[str, int]
+) -> list[str]:
+    """What a reader of the store should know: labels that are missing, parts of another size than published."""
     items: list[Utterance | LeftOut] = [*utterances, *left_out]
-    counts = Counter(item.part or "none" for item in items)
-    counts["all"] = len(items)
-    return [
+    counts = Counter(item.part or "none" for item in items) + Counter(unread)
+    counts["all"] = counts.total()
+    unlabelled = not any(u.label or u.scales or u.other_labels for u in utterances)
+    return ["no item has a label or a value: nothing can be trained or scored on this store"] * unlabelled + [
         f"{'the source' if part == 'all' else part} has {counts[part]} items; the corpus is distributed with {official}"
         for part, official in corpus.counts.items()
         if counts[part] != official
@@ -422,11 +470,22 @@ _KINDS = ("the same as", "copies of the same item carry different labels", "seve
           "misaligned times", "missing video", "missing sound")  # fmt: skip
 
 
-def _reasons(left_out: Sequence[LeftOut]) -> dict[str, int]:
-    """Kinds of reasons and how often, most frequent first."""
-    kinds = (next((kind for kind in _KINDS if item.reason.startswith(kind)), item.reason) for item in left_out)
-    named = Counter("the same as another item" if kind == "the same as" else kind for kind in kinds)
-    return dict(named.most_common())
+#: What an item's notes say where it lacks a modality.
+_LACKING = {"faces": "no picture", "speech": "no sound"}
+
+
+def _reasons(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
+    """Kinds of reasons and the ids of those items, most frequent first."""
+    reasons: dict[str, list[str]] = {}
+    for item in left_out:
+        kind = next((kind for kind in _KINDS if item.reason.startswith(kind)), item.reason)
+        reasons.setdefault("the same as another item" if kind == "the same as" else kind, []).append(item.id)
+    return dict(sorted(reasons.items(), key=lambda reason: -len(reason[1])))
+
+
+def _first(things: Sequence[str]) -> str:
+    """The first few, in words."""
+    return ", ".join(things[:_EXAMPLES]) + (" ..." if len(things) > _EXAMPLES else "")
 
 
 def _versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maeum.corpora.tables import decode_text, read_table
+from maeum.corpora.tables import decode_text, read_columns, read_table
 from maeum.errors import CorpusError
 
 
@@ -46,8 +46,15 @@ def test_other_separators_are_found(tmp_path: Path, separator: str):
 def test_missing_column_names_what_there_is(tmp_path: Path):
     table = tmp_path / "t.csv"
     table.write_text("file,text\na.wav,b\n", encoding="utf-8")
-    with pytest.raises(CorpusError, match=r"t\.csv: has no column 'path', only file, text"):
+    with pytest.raises(CorpusError, match=r"t\.csv: has no column 'path', only file, text\. Name the column"):
         list(read_table(table, ("path",)))
+
+
+def test_a_column_that_is_there_twice_is_named(tmp_path: Path):
+    table = tmp_path / "t.csv"
+    table.write_text("path,text,Text\na.wav,b,c\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"has the column 'text' twice: path, text, text\. Rename or remove"):
+        read_columns(table)
 
 
 def test_too_many_fields_name_the_line(tmp_path: Path):

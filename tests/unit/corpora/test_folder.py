@@ -65,15 +65,38 @@ def test_missing_file_is_left_out_with_its_reason(tmp_path: Path):
         ("path,start_s\na.mp4,nan\n", "start_s 'nan' is not a number"),
         ("path,label\na.mp4,bliss\n", "unknown label 'bliss'; the labels are anger"),
         ("path,label\na.mp4,fear|anger\n", "has several labels"),
-        ("path,part\na.mp4,valid\n", "part 'valid' is none of train, dev, test"),
-        ("path,text\na.mp4,1\na.mp4,2\n", "the id 'a.mp4' is used twice"),
-        ("path\n", "has a header but no rows"),
-        ("", "has no column 'path'"),
+        ("path,part\na.mp4,valid\n", r"part 'valid' is none of train, dev, test\. Write train, dev \(for validation"),
+        ('path,text\n\na.mp4,"1\n1"\na.mp4,2\n', r"'a.mp4' is used twice \(lines 4 and 5\). Remove one of the two"),
+        ("path\n", r"has a header but no rows\. Add a row"),
+        ("", r"has no column 'path', only nothing\. Name a column 'path'"),
+        ("filename,label\na.mp4,fear\n", r"has no column 'path', only filename, label\. Rename 'filename' to 'path'"),
+        ("path,Emotion\na.mp4,fear\n", r"has no column 'label', only path, emotion\. Rename 'emotion' to 'label'"),
+        ("path,lable\na.mp4,fear\n", r"has no column 'label', only path, lable\. Rename 'lable' to 'label'"),
     ],
 )
 def test_bad_tables(tmp_path: Path, table: str, problem: str):
     with pytest.raises(CorpusError, match=problem):
         list(make_corpus("folder").items(write(tmp_path, table, "a.mp4")))
+
+
+def test_columns_that_are_not_read_though_they_seem_to_be_meant(tmp_path: Path):
+    corpus = make_corpus("folder")
+    source = write(tmp_path, "path,label,spk,transcript,mood,split\na.mp4,fear,s1,Hi,dark,train\n", "a.mp4")
+    assert corpus.remarks(source) == [
+        f"the column {theirs!r} is not read; if it holds what the column {ours!r} is for, rename it"
+        for ours, theirs in (("text", "transcript"), ("speaker", "spk"), ("part", "split"))
+    ]
+    assert corpus.remarks(write(tmp_path, "path,label,emotion,mood\na.mp4,fear,fear,dark\n")) == []
+
+
+def test_numbers_may_stand_in_for_labels(tmp_path: Path):
+    source = write(tmp_path, "path,valense\na.mp4,2\n", "a.mp4")
+    options = {"labels": ["valence"], "task": "dimensional", "ranges": [[1, 5]]}
+    with pytest.raises(CorpusError, match="Rename 'valense' to 'valence'"):
+        list(make_corpus("folder", options).items(source))
+    write(tmp_path, "path,valence,emotion\na.mp4,2,fear\n")
+    assert make_corpus("folder", options).remarks(source) == []
+    assert len(list(make_corpus("folder", options).items(source))) == 1
 
 
 def test_own_labels_and_several_of_them(tmp_path: Path):

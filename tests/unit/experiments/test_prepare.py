@@ -161,7 +161,10 @@ def test_repeated_faces_stay_in_dev_and_once_in_train(tmp_path: Path):
         "train/fear/8",
         "train/sad/1",
     ]
-    assert report.reasons == {"the same as another item": 2, "copies of the same item carry different labels": 2}
+    assert report.reasons == {
+        "the same as another item": ["train/sad/2", "train/sad/3"],
+        "copies of the same item carry different labels": ["train/happy/6", "train/sad/7"],
+    }
     assert any("corpus is distributed with 28709" in note for note in report.notes)
 
 
@@ -189,6 +192,63 @@ def test_a_corpus_of_broken_files_is_an_error_that_says_why(tmp_path: Path):
 def test_limit_takes_some_of_each_part(recordings: Path, tmp_path: Path):
     report = prepare("folder", recordings, tmp_path / "store", PrepareConfig(limit=1))
     assert report.account["parts"] == {"train": 1, "dev": 1, "test": 1}
+    assert "limit: 1 items of each part; 5 more were not read (train 3, dev 1, test 1)" in "\n".join(report.lines())
+    whole = prepare("folder", recordings, tmp_path / "whole", PrepareConfig(limit=9))
+    assert "limit: 9 items of each part; no part has more" in "\n".join(whole.lines())
+
+
+def test_a_limit_keeps_every_label_and_the_proportions_of_the_part(tmp_path: Path):
+    # Sorted by label, as many corpora are, and one label is rare.
+    labels = ["neutral"] * 60 + ["joy"] * 30 + ["fear"] * 9 + ["sad"]
+    source = tmp_path / "source"
+    source.mkdir()
+    rows = "".join(f",sentence {i},{label},train\n" for i, label in enumerate(labels))
+    (source / "t.csv").write_text(f"path,text,label,part\n{rows}", encoding="utf-8")
+    report = prepare("folder", source, tmp_path / "store", PrepareConfig(limit=10))
+    assert report.account["labels"]["train"] == {"fear": 1, "happiness": 3, "neutral": 5, "sadness": 1}
+    kept = [int(row["text"].split()[1]) for row in Store(tmp_path / "store").rows]
+    assert kept == sorted(kept)
+    assert kept[:5] == [6, 18, 30, 42, 54], "evenly spaced among the 60 of its label"
+    again = prepare("folder", source, tmp_path / "again", PrepareConfig(limit=10))
+    assert [row["id"] for row in Store(again.store).rows] == [row["id"] for row in Store(report.store).rows]
+
+
+def test_the_account_names_examples_and_the_files_that_list_all(recordings: Path, tmp_path: Path):
+    table = recordings / "items.csv"
+    table.write_text(table.read_text() + "".join(f"\ngone{i}.wav,,fear,s0,train" for i in range(3)))
+    store = tmp_path / "store"
+    lines = prepare("folder", recordings, store).lines()
+    assert "  left out: 4 x no such file (gone.wav, gone0.wav, gone1.wav ...)" in lines
+    assert f"  every item that is left out, and why: {store / 'left_out.csv'}" in lines
+    assert (store / "left_out.csv").read_text().splitlines()[0] == "id,part,reason"
+    assert len((store / "left_out.csv").read_text().splitlines()) == 1 + 5
+    assert not any("note" in line for line in lines), "no item of this corpus has a picture"
+
+
+def test_notes_of_some_items_are_shown(recordings: Path, tmp_path: Path):
+    table = recordings / "items.csv"
+    table.write_text(table.read_text().replace("broken.wav,,", "broken.wav,words,"))
+    store = tmp_path / "store"
+    report = prepare("folder", recordings, store)
+    assert list(report.noted) == list(report.words_only) == ["broken.wav"]
+    assert f"  every note: {store / 'notes.csv'}" in report.lines()
+    assert any(line.startswith("  1 items carry a note: broken.wav (") for line in report.lines())
+
+
+def test_a_corpus_without_labels_says_that_nothing_can_be_learned(recordings: Path, tmp_path: Path):
+    table = recordings / "items.csv"
+    table.write_text(table.read_text().replace("path,text,label,", "path,text,mood,"))
+    notes = prepare("folder", recordings, tmp_path / "store").notes
+    assert "the table has no column 'label', only path, text, mood, speaker, part" in notes
+    assert "no item has a label or a value: nothing can be trained or scored on this store" in notes
+
+
+def test_a_source_in_which_nothing_is_found_does_not_claim_the_store(
+    recordings: Path, tmp_path: Path, make_emodb: Callable[..., Path]
+):
+    with pytest.raises(CorpusError):
+        prepare("ravdess", recordings, tmp_path / "store")
+    assert prepare("emodb", make_emodb(tmp_path / "emodb"), tmp_path / "store").corpus == "emodb"
 
 
 def test_progress_is_drawn_when_a_console_is_given(recordings: Path, tmp_path: Path):
