@@ -354,8 +354,8 @@ def test_killed_at_every_point_and_resumed(
     assert done.returncode == 0, done.stderr
     counts = json.loads(done.stdout)
     # Lock, settings, three shards, manifest and index are each opened and renamed.
-    assert counts["kills"] >= 12
-    assert counts["unfinished"] >= 10
+    assert counts["kills"] >= 20
+    assert counts["unfinished"] >= 20
 
 
 def test_emodb_as_a_store(tmp_path: Path, make_emodb: Callable[..., Path]):
