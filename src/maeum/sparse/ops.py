@@ -1,0 +1,169 @@
+"""The sparse operators that MESM calls, in three forms with the same answers, and which of them is used.
+
+`ReferenceOps` is the definition. `PortableOps` computes at active sites alone, in PyTorch. `NativeOps` (`native_ops`)
+does so in C++. Each form hands on to the one before what it is not made for.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maeum.errors import ConfigError
+from maeum.native import missing
+from maeum.sparse import reference
+
+#: A convolution and the batch norm over its active sites; ReLU follows.
+ConvNorm = tuple[nn.Conv2d, nn.BatchNorm2d]
+
+
+class AttentionWeights(NamedTuple):
+    """Weights of additive attention; see `reference.additive_scores`."""
+
+    w_map: Tensor  # (hidden, channels)
+    bias: Tensor  # (hidden,)
+    w_query: Tensor  # (hidden, query_dim)
+    w: Tensor  # (hidden,)
+
+
+class ReferenceOps:
+    """The operators as `reference` defines them.
+
+    Maps are ``(n, channels, h, w)``, masks ``(n, h, w)`` bool. Maps are zero at inactive sites on the way out.
+    """
+
+    name = "reference"
+
+    def stem(self, maps: Tensor, first: ConvNorm, rest: Sequence[ConvNorm]) -> Tensor:
+        """The dense layers below the first selection: a convolution, max-pool 2x2, then 3x3 convolutions.
+
+        Args:
+            maps: ``(n, in, h, w)``.
+            first: with batch norm and ReLU, before the pooling.
+            rest: each with batch norm and ReLU.
+
+        Returns:
+            ``(n, out, h // 2, w // 2)``.
+        """
+        conv, norm = first
+        maps = F.max_pool2d(norm(conv(maps)).relu_(), 2)
+        for conv, norm in rest:
+            maps = norm(conv(maps)).relu_()
+        return maps
+
+    def attend(self, maps: Tensor, mask: Tensor, query: Tensor, weights: AttentionWeights) -> Tensor:
+        """How much ``query (n, query_dim)`` asks for each active position: probabilities ``(n, h, w)``."""
+        return reference.masked_softmax(reference.additive_scores(maps, query, *weights), mask)
+
+    def top_p(self, probs: Tensor, mask: Tensor, p: float) -> Tensor:
+        """The active positions that are kept, ``(n, h, w)``; see `reference.top_p_mask`."""
+        return reference.top_p_mask(probs, mask, p)
+
+    def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
+        """Submanifold convolutions, each with batch norm and ReLU, over the kept positions of ``maps``.
+
+        Args:
+            maps: ``(n, in, h, w)``; what lies outside ``keep`` is not looked at.
+            keep: ``(n, h, w)`` bool.
+            gate: what each position is multiplied by first, ``(n, h, w)``; None leaves them as they are.
+            layers: each normalises by the batch where its norm is in training.
+
+        Returns:
+            ``(n, out, h, w)``, zero outside ``keep``.
+        """
+        maps = maps * (keep.to(maps.dtype) if gate is None else keep * gate).unsqueeze(1)
+        for conv, norm in layers:
+            maps = reference.submanifold_conv2d(maps, keep, conv.weight)
+            maps = reference.sparse_batch_norm(
+                maps, keep, *running(norm), norm.weight, norm.bias, training=norm.training, eps=norm.eps
+            ).relu()
+        return maps
+
+    def max_pool(self, maps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Max-pool 2x2 over active sites, and their mask; see `reference.sparse_max_pool2d`."""
+        return reference.sparse_max_pool2d(maps, mask)
+
+
+class PortableOps(ReferenceOps):
+    """In PyTorch: a matrix product over the neighbourhoods of active sites, or a dense convolution that is masked."""
+
+    name = "portable"
+    #: Share of active sites from which the dense convolution is the quicker one (docs/results/mesm-speed.md).
+    dense_from = 0.6
+
+    def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
+        """See `ReferenceOps.conv_block`."""
+        sites = keep.flatten().nonzero()[:, 0]
+        if len(sites) >= self.dense_from * keep.numel():
+            return super().conv_block(maps, keep, gate, layers)
+        n, _, height, width = maps.shape
+        rows = maps.permute(0, 2, 3, 1).flatten(0, 2)[sites]
+        if gate is not None:
+            rows = rows * gate.flatten()[sites].unsqueeze(1)
+        around = neighbours(keep, sites)
+        for conv, norm in layers:
+            columns = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))[around].flatten(1)
+            rows = F.linear(columns, conv.weight.permute(0, 2, 3, 1).flatten(1))
+            use_batch = norm.training and len(rows) > 1
+            rows = F.batch_norm(rows, *running(norm), norm.weight, norm.bias, use_batch, 0.1, norm.eps).relu()
+        made = rows.new_zeros(keep.numel(), rows.shape[1]).index_put((sites,), rows)
+        return made.view(n, height, width, -1).permute(0, 3, 1, 2)
+
+
+def neighbours(mask: Tensor, sites: Tensor) -> Tensor:
+    """Which active sites lie in the 3x3 around each, row by row; the number of sites stands for none.
+
+    Args:
+        mask: ``(n, h, w)`` bool.
+        sites: its active positions in the flattened mask, ascending, ``(sites,)``.
+
+    Returns:
+        ``(sites, 9)``.
+    """
+    n, height, width = mask.shape
+    numbers = torch.full((n * height * width,), len(sites), device=mask.device)
+    numbers[sites] = torch.arange(len(sites), device=mask.device)
+    padded = F.pad(numbers.view(n, height, width), (1, 1, 1, 1), value=len(sites)).flatten()
+    corner = sites // width * (width + 2) + sites // (height * width) * 2 * (width + 2) + sites % width
+    steps = torch.arange(3, device=mask.device)
+    return padded[corner.unsqueeze(1) + (steps.unsqueeze(1) * (width + 2) + steps).flatten()]
+
+
+def running(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """A norm's mean and variance."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return norm.running_mean, norm.running_var
+
+
+@cache
+def operators() -> ReferenceOps:
+    """The form that is used: ``MAEUM_SPARSE`` (reference, portable, native), else the quickest that there is.
+
+    Raises:
+        ConfigError: for another name, or when ``native`` is asked for and cannot be had.
+    """
+    from maeum.sparse.native_ops import NativeOps, kernels
+
+    wanted = os.environ.get("MAEUM_SPARSE") or None
+    if wanted == "reference":
+        return ReferenceOps()
+    if wanted == "portable":
+        return PortableOps()
+    if wanted not in (None, "native"):
+        raise ConfigError(f"is {wanted!r}", item="MAEUM_SPARSE", remedy="Use reference, portable or native.")
+    lib = kernels()
+    if lib is not None:
+        return NativeOps(lib)
+    if wanted == "native":
+        raise ConfigError(f"no native kernels: {missing('sparse')}", item="MAEUM_SPARSE=native")
+    if os.environ.get("MAEUM_NATIVE", "1") != "0":
+        warnings.warn(f"MESM runs without its kernels in C++: {missing('sparse')}", stacklevel=2)
+    return PortableOps()
