@@ -31,8 +31,8 @@ constexpr int kVectors = 4;
 constexpr int kVectors = 1;
 #endif
 constexpr int kPanel = kVectors * kLanes;
-// Rows of sums that are held at a time, and the bytes of transformed tiles: they should stay in the second-level cache.
-constexpr int kBlock = 192;
+// Positions and tiles that are held at a time, and the bytes of the latter: they should stay in the second-level cache.
+constexpr int kBlock = 192, kTiles = 96;
 constexpr int64_t kTileBytes = 640 << 10;
 
 inline Vector load(const float* at) { return *reinterpret_cast<const Vector*>(at); }
@@ -188,6 +188,36 @@ inline void finish(const Conv& conv, int64_t row, int channel, Vector x) {
   E::write(static_cast<typename E::Element*>(conv.out) + row * conv.channels_out + channel, x);
 }
 
+// B' d B for the 4x4 rows d around a tile: 16 rows of channels, `apart` from each other.
+template <class From, class To>
+void look(const Grid& grid, Place tile, const typename From::Element* in, const typename From::Element* zero,
+          int channels, typename To::Element* out, int64_t apart) {
+  const typename From::Element* d[4][4];
+  for (int i = 0; i < 4; ++i) {
+    for (int j = 0; j < 4; ++j) {
+      const int32_t row = grid.at(tile.sample, 2 * tile.y + i - 1, 2 * tile.x + j - 1);
+      d[i][j] = row < 0 ? zero : in + int64_t(row) * channels;
+    }
+  }
+  for (int c = 0; c < channels; c += kLanes) {
+    Vector half[4][4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      const Vector d0 = From::read(d[0][j] + c), d1 = From::read(d[1][j] + c);
+      const Vector d2 = From::read(d[2][j] + c), d3 = From::read(d[3][j] + c);
+      half[0][j] = d0 - d2, half[1][j] = d1 + d2, half[2][j] = d2 - d1, half[3][j] = d1 - d3;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      typename To::Element* at = out + 4 * i * apart + c;
+      To::write(at, half[i][0] - half[i][2]);
+      To::write(at + apart, half[i][1] + half[i][2]);
+      To::write(at + 2 * apart, half[i][2] - half[i][1]);
+      To::write(at + 3 * apart, half[i][1] - half[i][3]);
+    }
+  }
+}
+
 // Tiles [first, first + count), panels [from, to).
 template <class E>
 void tiles(const Conv& conv, int first, int count, int from, int to) {
@@ -201,34 +231,9 @@ void tiles(const Conv& conv, int first, int count, int from, int to) {
   float* m = scratch_sums.get<float>(16 * apart_out);
   Element* zero = scratch_zero.get<Element>(channels);
   std::memset(zero, 0, channels * sizeof(Element));
-  const Element* in = static_cast<const Element*>(conv.in);
   for (int t = 0; t < count; ++t) {
     const Place tile = place(conv.tiles[first + t], conv.grid.tall(), conv.grid.wide());
-    const Element* d[4][4];
-    for (int i = 0; i < 4; ++i) {
-      for (int j = 0; j < 4; ++j) {
-        const int32_t row = conv.grid.at(tile.sample, 2 * tile.y + i - 1, 2 * tile.x + j - 1);
-        d[i][j] = row < 0 ? zero : in + int64_t(row) * channels;
-      }
-    }
-    Element* made = v + int64_t(t) * channels;
-    for (int c = 0; c < channels; c += kLanes) {
-      Vector half[4][4];
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        const Vector d0 = E::read(d[0][j] + c), d1 = E::read(d[1][j] + c);
-        const Vector d2 = E::read(d[2][j] + c), d3 = E::read(d[3][j] + c);
-        half[0][j] = d0 - d2, half[1][j] = d1 + d2, half[2][j] = d2 - d1, half[3][j] = d1 - d3;
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) {
-        Element* at = made + 4 * i * apart_in + c;
-        E::write(at, half[i][0] - half[i][2]);
-        E::write(at + apart_in, half[i][1] + half[i][2]);
-        E::write(at + 2 * apart_in, half[i][2] - half[i][1]);
-        E::write(at + 3 * apart_in, half[i][1] - half[i][3]);
-      }
-    }
+    look<E, E>(conv.grid, tile, static_cast<const Element*>(conv.in), zero, channels, v + int64_t(t) * channels, apart_in);
   }
   for (int panel = from; panel < to; ++panel) {
     const int vectors = std::min(kVectors, conv.channels_out / kLanes - panel * kVectors);
@@ -315,7 +320,7 @@ void convolve(const Conv& conv) {
   const int panels = (conv.channels_out / kLanes + kVectors - 1) / kVectors;
   const int64_t bytes = 16 * int64_t(conv.channels_in) * sizeof(typename E::Element);
   const int most = int(std::max<int64_t>(kTileBytes / bytes / 12, 1) * 12);
-  const int per_tiles = std::min(most, 96), per_sites = kBlock;
+  const int per_tiles = std::min(most, kTiles), per_sites = kBlock;
   const int tile_blocks = (conv.tile_count + per_tiles - 1) / per_tiles;
   const int site_blocks = (conv.site_count + per_sites - 1) / per_sites;
   const int blocks = tile_blocks + site_blocks;
@@ -331,6 +336,184 @@ void convolve(const Conv& conv) {
     } else {
       const int at = block - tile_blocks, first = int(int64_t(conv.site_count) * at / site_blocks);
       sites<E>(conv, first, int(int64_t(conv.site_count) * (at + 1) / site_blocks) - first, from, to);
+    }
+  }
+}
+
+struct Gradient {
+  Grid grid;
+  const float* in;       // rows of `channels_in`
+  const float* out;      // rows of `channels_out`: the gradient of the convolution's output
+  const int32_t* tiles;  // as in Conv
+  const int32_t* sites;
+  float* weights;        // the gradient: (channels_out, channels_in, 3, 3)
+  float* near;           // (9, channels_in, channels_out), zeros
+  float* tiled;          // (16, channels_in, channels_out), zeros
+  int32_t tile_count, site_count, channels_in, channels_out, threads;
+};
+
+// c[p] (V vectors, `apart` from each other) += the sum of a[i][p] * b[i] (V vectors) over i < count.
+template <int V, int P>
+inline void outer(const float* const* a, const float* const* b, int count, int from, int to, float* c, int64_t apart) {
+  Vector sums[P][V];
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) sums[p][v] = load(c + p * apart + v * kLanes);
+  }
+  for (int i = 0; i < count; ++i) {
+    const float *x = a[i] + from, *y = b[i] + to;
+    Vector w[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) w[v] = load(y + v * kLanes);
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) {
+      const float value = x[p];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) sums[p][v] += w[v] * value;
+    }
+  }
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) store(c + p * apart + v * kLanes, sums[p][v]);
+  }
+}
+
+template <int V, int P>
+inline void outer_of(const float* const* a, const float* const* b, int count, int from, int rows, int to, float* c,
+                     int64_t apart) {
+  if constexpr (P > 1) {
+    if (rows < P) return outer_of<V, P - 1>(a, b, count, from, rows, to, c, apart);
+  }
+  outer<V, P>(a, b, count, from, to, c, apart);
+}
+
+// sums (channels_in, channels_out) += the outer products of a[i] and b[i], in one panel of output channels.
+template <int V = kVectors>
+void add_products(const float* const* a, const float* const* b, int count, int channels_in, int channels_out, int panel,
+                  float* sums) {
+  if constexpr (V > 1) {
+    if (channels_out / kLanes - panel * kVectors < V) {
+      return add_products<V - 1>(a, b, count, channels_in, channels_out, panel, sums);
+    }
+  }
+  for (int from = 0; from < channels_in; from += kRows) {
+    outer_of<V, kRows>(a, b, count, from, channels_in - from, panel * kPanel,
+                       sums + int64_t(from) * channels_out + panel * kPanel, channels_out);
+  }
+}
+
+// A g A' for the 2x2 rows g of a tile's gradient, as `look`.
+void look_back(const Grid& grid, Place tile, const float* out, const float* zero, int channels, float* made,
+               int64_t apart) {
+  const float* g[2][2];
+  for (int i = 0; i < 2; ++i) {
+    for (int j = 0; j < 2; ++j) {
+      const int32_t row = grid.at(tile.sample, 2 * tile.y + i, 2 * tile.x + j);
+      g[i][j] = row < 0 ? zero : out + int64_t(row) * channels;
+    }
+  }
+  for (int c = 0; c < channels; c += kLanes) {
+    Vector half[4][2];
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const Vector g0 = load(g[0][j] + c), g1 = load(g[1][j] + c);
+      half[0][j] = g0, half[1][j] = g0 + g1, half[2][j] = g0 - g1, half[3][j] = -g1;
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      float* at = made + 4 * i * apart + c;
+      store(at, half[i][0]);
+      store(at + apart, half[i][0] + half[i][1]);
+      store(at + 2 * apart, half[i][0] - half[i][1]);
+      store(at + 3 * apart, -half[i][1]);
+    }
+  }
+}
+
+// The gradient of a convolution's weights. Sums run over blocks in their order, whatever the number of threads.
+void gradient(const Gradient& task) {
+  static thread_local Scratch scratch_in, scratch_out, scratch_from, scratch_to, scratch_zero;
+  const int in = task.channels_in, out = task.channels_out;
+  const int panels = (out / kLanes + kVectors - 1) / kVectors;
+  const int64_t size = int64_t(in) * out;
+  const int block = int(std::min<int64_t>(std::max<int64_t>((4 << 20) / (64 * (in + out)), 48), 512));
+  const int64_t apart_in = int64_t(block) * in + kLanes, apart_out = int64_t(block) * out + kLanes;
+  float* v = scratch_in.get<float>(16 * apart_in);
+  float* m = scratch_out.get<float>(16 * apart_out);
+  const int most = std::max(16 * block, 9 * kBlock);
+  const float** a = scratch_from.get<const float*>(most);
+  const float** b = scratch_to.get<const float*>(most);
+  float* zero = scratch_zero.get<float>(std::max(in, out));
+  std::memset(zero, 0, std::max(in, out) * sizeof(float));
+  int pairs[9];
+#pragma omp parallel num_threads(task.threads)
+  {
+    for (int first = 0; first < task.tile_count; first += block) {
+      const int count = std::min(block, task.tile_count - first);
+#pragma omp for schedule(dynamic, 8)
+      for (int t = 0; t < count; ++t) {
+        const Place tile = place(task.tiles[first + t], task.grid.tall(), task.grid.wide());
+        look<Float, Float>(task.grid, tile, task.in, zero, in, v + int64_t(t) * in, apart_in);
+        look_back(task.grid, tile, task.out, zero, out, m + int64_t(t) * out, apart_out);
+        for (int at = 0; at < 16; ++at) {
+          a[at * block + t] = v + at * apart_in + int64_t(t) * in;
+          b[at * block + t] = m + at * apart_out + int64_t(t) * out;
+        }
+      }
+#pragma omp for schedule(dynamic)
+      for (int unit = 0; unit < 16 * panels; ++unit) {
+        const int at = unit / panels;
+        add_products(a + at * block, b + at * block, count, in, out, unit % panels, task.tiled + at * size);
+      }
+    }
+    for (int first = 0; first < task.site_count; first += kBlock) {
+      const int count = std::min(kBlock, task.site_count - first);
+#pragma omp single
+      {
+        std::fill(pairs, pairs + 9, 0);
+        for (int s = 0; s < count; ++s) {
+          const Place site = place(task.sites[first + s], task.grid.height, task.grid.width);
+          const float* to = task.out + int64_t(task.grid.at(site.sample, site.y, site.x)) * out;
+          for (int offset = 0; offset < 9; ++offset) {
+            const int32_t row = task.grid.at(site.sample, site.y + offset / 3 - 1, site.x + offset % 3 - 1);
+            if (row < 0) continue;
+            const int at = offset * kBlock + pairs[offset]++;
+            a[at] = task.in + int64_t(row) * in, b[at] = to;
+          }
+        }
+      }
+#pragma omp for schedule(dynamic)
+      for (int unit = 0; unit < 9 * panels; ++unit) {
+        const int at = unit / panels;
+        add_products(a + at * kBlock, b + at * kBlock, pairs[at], in, out, unit % panels, task.near + at * size);
+      }
+    }
+    // Both parts together, G' u G + w, turned to (out, in, 3, 3).
+#pragma omp for
+    for (int o = 0; o < out; o += kLanes) {
+      for (int c = 0; c < in; ++c) {
+        const float *tiled = task.tiled + int64_t(c) * out + o, *near = task.near + int64_t(c) * out + o;
+        Vector half[3][4], made[9];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+          const Vector u0 = load(tiled + j * size), u1 = load(tiled + (4 + j) * size);
+          const Vector u2 = load(tiled + (8 + j) * size), u3 = load(tiled + (12 + j) * size);
+          half[0][j] = u0 + (u1 + u2) * 0.5f, half[1][j] = (u1 - u2) * 0.5f, half[2][j] = (u1 + u2) * 0.5f + u3;
+        }
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; ++i) {
+          const Vector* u = half[i];
+          made[3 * i] = load(near + 3 * i * size) + u[0] + (u[1] + u[2]) * 0.5f;
+          made[3 * i + 1] = load(near + (3 * i + 1) * size) + (u[1] - u[2]) * 0.5f;
+          made[3 * i + 2] = load(near + (3 * i + 2) * size) + (u[1] + u[2]) * 0.5f + u[3];
+        }
+        for (int l = 0; l < kLanes; ++l) {
+          float* to = task.weights + (int64_t(o + l) * in + c) * 9;
+          for (int i = 0; i < 9; ++i) to[i] = made[i][l];
+        }
+      }
     }
   }
 }
@@ -468,6 +651,84 @@ void pool_one(const typename E::Element* in, const uint8_t* mask, int height, in
   }
 }
 
+// The gradient of `pool_one`: to the first of the largest inputs.
+template <class E>
+void pool_back(const typename E::Element* in, const uint8_t* mask, const typename E::Element* gradient, int height,
+               int width, int channels, typename E::Element* out) {
+  typedef typename E::Element Element;
+  std::memset(out, 0, int64_t(height) * width * channels * sizeof(Element));
+  for (int y = 0; y < height / 2; ++y) {
+    for (int x = 0; x < width / 2; ++x, gradient += channels) {
+      int64_t there[4];
+      int count = 0;
+      for (int i = 0; i < 4; ++i) {
+        const int64_t at = int64_t(2 * y + i / 2) * width + 2 * x + i % 2;
+        if (mask[at]) there[count++] = at * channels;
+      }
+      for (int c = 0; c < channels && count; c += kLanes) {
+        Vector most = E::read(in + there[0] + c);
+        Integers which = {};
+        for (int i = 1; i < count; ++i) {
+          const Vector other = E::read(in + there[i] + c);
+          which = other > most ? Integers{} + i : which;
+          most = other > most ? other : most;
+        }
+        const Vector g = E::read(gradient + c);
+        for (int i = 0; i < count; ++i) E::write(out + there[i] + c, which == i ? g : Vector{});
+      }
+    }
+  }
+}
+
+template <class E>
+void pool(const void* in, const uint8_t* mask, int n, int height, int width, int channels, void* out, uint8_t* pooled,
+          int threads) {
+  typedef typename E::Element Element;
+  const int64_t many = int64_t(height) * width, few = int64_t(height / 2) * (width / 2);
+#pragma omp parallel for num_threads(threads)
+  for (int sample = 0; sample < n; ++sample) {
+    pool_one<E>(static_cast<const Element*>(in) + sample * many * channels, mask + sample * many, height, width, channels,
+                static_cast<Element*>(out) + sample * few * channels, pooled + sample * few);
+  }
+}
+
+template <class E>
+void pool_backwards(const void* in, const uint8_t* mask, const void* gradient, int n, int height, int width, int channels,
+                    void* out, int threads) {
+  typedef typename E::Element Element;
+  const int64_t many = int64_t(height) * width, few = int64_t(height / 2) * (width / 2);
+#pragma omp parallel for num_threads(threads)
+  for (int sample = 0; sample < n; ++sample) {
+    pool_back<E>(static_cast<const Element*>(in) + sample * many * channels, mask + sample * many,
+                 static_cast<const Element*>(gradient) + sample * few * channels, height, width, channels,
+                 static_cast<Element*>(out) + sample * many * channels);
+  }
+}
+
+template <class From, class To>
+void place_rows(const void* rows, const int32_t* index, const float* gate, const void* maps, int64_t positions,
+                int channels, void* out, float* gate_gradient, int threads) {
+  typedef typename From::Element Given;
+  typedef typename To::Element Made;
+#pragma omp parallel for num_threads(threads)
+  for (int64_t i = 0; i < positions; ++i) {
+    Made* to = static_cast<Made*>(out) + i * channels;
+    if (gate_gradient) gate_gradient[i] = 0.0f;
+    if (index[i] < 0) {
+      std::memset(to, 0, channels * sizeof(Made));
+      continue;
+    }
+    const Given* from = static_cast<const Given*>(rows) + int64_t(index[i]) * channels;
+    const float by = gate ? gate[i] : 1.0f;
+    for (int c = 0; c < channels; c += kLanes) To::write(to + c, From::read(from + c) * by);
+    if (!gate_gradient) continue;
+    const Made* map = static_cast<const Made*>(maps) + i * channels;
+    Vector sum = {};
+    for (int c = 0; c < channels; c += kLanes) sum += From::read(from + c) * To::read(map + c);
+    gate_gradient[i] = sum_of(sum);
+  }
+}
+
 template <class From, class To>
 void gather(const void* in, const int32_t* from, const float* gate, int64_t count, int channels, int padded, void* out,
             int threads) {
@@ -589,6 +850,8 @@ void maeum_pack(const float* weights, const float* scale, int32_t in, int32_t ou
 
 void maeum_convolve(const Conv* conv, int32_t brain) { MAEUM_CALL(brain, convolve, *conv); }
 
+void maeum_gradient(const Gradient* task) { gradient(*task); }
+
 void maeum_attend(const Attention* task, int32_t brain) {
 #pragma omp parallel for schedule(dynamic) num_threads(task->threads)
   for (int sample = 0; sample < task->n; ++sample) MAEUM_CALL(brain, attend_one, *task, sample);
@@ -635,6 +898,22 @@ void maeum_gather(const void* in, const int32_t* from, const float* gate, int64_
   gather<Float, Float>(in, from, gate, count, channels, padded, out, threads);
 }
 
+// The other way: rows (of `index`) -> out (positions, channels), times the gate where given, zero where there is no row;
+// and where wanted the gradient of the gate, rows times maps, whose element type is that of `out`.
+void maeum_place(const void* rows, const int32_t* index, const float* gate, const void* maps, int64_t positions,
+                 int32_t channels, int32_t given, int32_t made, void* out, float* gate_gradient, int32_t threads) {
+#ifdef MAEUM_BF16
+  if (given && made) {
+    return place_rows<Brain, Brain>(rows, index, gate, maps, positions, channels, out, gate_gradient, threads);
+  }
+  if (given) return place_rows<Brain, Float>(rows, index, gate, maps, positions, channels, out, gate_gradient, threads);
+  if (made) return place_rows<Float, Brain>(rows, index, gate, maps, positions, channels, out, gate_gradient, threads);
+#else
+  (void)given, (void)made;
+#endif
+  place_rows<Float, Float>(rows, index, gate, maps, positions, channels, out, gate_gradient, threads);
+}
+
 // Zeros into the rows of `out` (positions, bytes) of which `index` has none.
 void maeum_clear(const int32_t* index, int64_t positions, int64_t bytes, void* out, int32_t threads) {
 #pragma omp parallel for num_threads(threads)
@@ -646,23 +925,13 @@ void maeum_clear(const int32_t* index, int64_t positions, int64_t bytes, void* o
 // Max-pool 2x2 over active positions: in (n, height, width, channels), mask -> out, pooled.
 void maeum_pool(const void* in, const uint8_t* mask, int32_t n, int32_t height, int32_t width, int32_t channels,
                 int32_t brain, void* out, uint8_t* pooled, int32_t threads) {
-  const int64_t size = int64_t(channels) * (brain ? 2 : 4);
-  const int64_t many = int64_t(height) * width, few = int64_t(height / 2) * (width / 2);
-#pragma omp parallel for num_threads(threads)
-  for (int sample = 0; sample < n; ++sample) {
-    const char* from = static_cast<const char*>(in) + sample * many * size;
-    char* to = static_cast<char*>(out) + sample * few * size;
-    const uint8_t* active = mask + sample * many;
-#ifdef MAEUM_BF16
-    if (brain) {
-      pool_one<Brain>(reinterpret_cast<const uint16_t*>(from), active, height, width, channels,
-                      reinterpret_cast<uint16_t*>(to), pooled + sample * few);
-      continue;
-    }
-#endif
-    pool_one<Float>(reinterpret_cast<const float*>(from), active, height, width, channels,
-                    reinterpret_cast<float*>(to), pooled + sample * few);
-  }
+  MAEUM_CALL(brain, pool, in, mask, n, height, width, channels, out, pooled, threads);
+}
+
+// The gradient of its input, out (n, height, width, channels), of that of its output.
+void maeum_pool_back(const void* in, const uint8_t* mask, const void* gradient, int32_t n, int32_t height, int32_t width,
+                     int32_t channels, int32_t brain, void* out, int32_t threads) {
+  MAEUM_CALL(brain, pool_backwards, in, mask, gradient, n, height, width, channels, out, threads);
 }
 
 }  // extern "C"

@@ -1,247 +1,265 @@
-"""The sparse operators in C++ (``native/sparse.cpp``), for fp32 and, where the processor multiplies it, bf16."""
+"""The sparse operators in C++ (`kernels`), for fp32 and, where the processor multiplies it, bf16."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
-from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
-from maeum.native import library
-from maeum.sparse.ops import AttentionWeights, ConvNorm, PortableOps, running
-
-#: Channels are padded with zeros to whole vectors.
-_LANES = 16
-#: Pairs of active neighbours, of 36, from which a tile of 2x2 is the quicker way, by bf16 (docs/results/mesm-speed.md).
-_TILE_FROM = {False: 20, True: 22}
-
-_POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
+from maeum.sparse.kernels import LANES, Kernels, Packed, Plan, padded
+from maeum.sparse.ops import AttentionWeights, ConvNorm, PortableOps, normalise, running
 
 
-class _Conv(ctypes.Structure):
-    """A convolution; see the source."""
+class _Kept(NamedTuple):
+    """A layer's weights as they were packed, and what they were packed from."""
 
-    _fields_ = (
-        ("index", _POINTER),
-        *((name, _INT) for name in ("n", "height", "width")),
-        *((name, _POINTER) for name in ("rows", "near", "tiled", "bias", "out", "placed", "tiles", "sites")),
-        *((name, _INT) for name in ("tile_count", "site_count", "channels_in", "channels_out", "relu", "threads")),
-    )
-
-
-class _Attention(ctypes.Structure):
-    """The attention over maps; see the source."""
-
-    _fields_ = (
-        *((name, _POINTER) for name in ("maps", "mask", "weights", "asked", "w", "probs")),
-        *((name, _INT) for name in ("n", "positions", "channels", "hidden", "threads")),
-    )
-
-
-@cache
-def kernels() -> ctypes.CDLL | None:
-    """The compiled functions with their types; None where they cannot be had."""
-    lib = library("sparse")
-    if lib is None:
-        return None
-    lib.maeum_plan.argtypes = (_POINTER, _INT, _INT, _INT, _INT, *[_POINTER] * 5)
-    lib.maeum_pack.argtypes = (_POINTER, _POINTER, *[_INT] * 6, _POINTER, _POINTER, _INT)
-    lib.maeum_convolve.argtypes = lib.maeum_attend.argtypes = (_POINTER, _INT)
-    lib.maeum_top_p.argtypes = (_POINTER, _POINTER, _INT, _INT, _FLOAT, _POINTER, _INT)
-    lib.maeum_gather.argtypes = (_POINTER, _POINTER, _POINTER, _LONG, *[_INT] * 4, _POINTER, _INT)
-    lib.maeum_clear.argtypes = (_POINTER, _LONG, _LONG, _POINTER, _INT)
-    lib.maeum_pool.argtypes = (_POINTER, _POINTER, *[_INT] * 5, _POINTER, _POINTER, _INT)
-    for name in ("plan", "pack", "convolve", "attend", "top_p", "gather", "clear", "pool"):
-        getattr(lib, f"maeum_{name}").restype = None
-    return lib
-
-
-class _Plan(NamedTuple):
-    """How a mask's positions are computed."""
-
-    shape: tuple[int, int, int]  # n, height, width
-    numbers: Tensor  # (n, height, width): the row of each active position, else -1
-    rows: Tensor  # the position of each row
-    tiles: Tensor
-    sites: Tensor
-
-
-class _Packed(NamedTuple):
-    """A convolution's weights as the kernels want them."""
-
-    state: tuple[object, ...]
-    near: Tensor
-    tiled: Tensor
-    bias: Tensor | None
+    versions: tuple[object, ...]
+    sources: list[Tensor]  # held, so that no other tensor can come to lie where they lie
+    packed: Packed
+    bias: Tensor
 
 
 class NativeOps(PortableOps):
-    """In C++, outside training. Weights are arranged once, and again when an operation of PyTorch has changed them."""
+    """In C++.
+
+    Outside training, batch norm is folded into weights, which are packed once, and again after PyTorch has changed
+    them: a change behind its back (through ``.data``, or NumPy) is not seen.
+    """
 
     name = "native"
 
-    def __init__(self, lib: ctypes.CDLL) -> None:
-        self._lib = lib
-        self.has_bf16 = bool(lib.maeum_bf16())
-        self._packed: WeakKeyDictionary[nn.Module, _Packed] = WeakKeyDictionary()
+    def __init__(self, kernels: Kernels) -> None:
+        self._kernels = kernels
+        self._kept: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
 
     def stem(self, maps: Tensor, first: ConvNorm, rest: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.stem`."""
-        bf16 = self._in_bf16(maps, layers=(first, *rest))
-        if bf16 is None or not rest:
+        bf16 = self._in_bf16(maps)
+        learns = _learns((maps,), (first, *rest))
+        if bf16 is None or not rest or not self._fits(rest, learns):
             return super().stem(maps, first, rest)
         conv, norm = first
-        weight, bias = _folded(conv, norm)
-        dtype = _dtype(bf16)
-        maps = F.conv2d(maps.to(dtype), weight.to(dtype), bias.to(dtype), padding=conv.padding)
-        maps = F.max_pool2d(maps.relu_(), 2)
-        plan = self._plan(None, maps.shape, bf16)
-        return _as_maps(self._layers(self._rows(maps, plan, None, bf16), plan, rest, bf16), plan, rest[-1][0])
+        if learns:
+            maps = norm(conv(maps.contiguous(memory_format=torch.channels_last))).relu_()
+        else:
+            scale, bias = _scale_and_bias(conv, norm)
+            weight = conv.weight.detach().float() * scale.view(-1, 1, 1, 1)
+            maps, weight, bias = (t.to(_dtype(bf16)) for t in (maps, weight, bias))
+            maps = F.conv2d(maps, weight.contiguous(memory_format=torch.channels_last), bias, padding=conv.padding)
+            maps = maps.relu_()
+        maps = F.max_pool2d(maps, 2)
+        n, _, height, width = maps.shape
+        plan = self._kernels.plan(None, (n, height, width), bf16=bf16)
+        if not learns:
+            return self._folded(maps, plan, None, rest, bf16)
+        rows = _Gather.apply(self._kernels, plan, bf16, maps, None)  # type: ignore[no-untyped-call]
+        for conv, norm in rest:
+            rows = _Convolve.apply(self._kernels, plan, bf16, rows, conv.weight, conv.bias)  # type: ignore[no-untyped-call]
+            rows = _as_rows(norm(_as_picture(rows)).relu_())
+        return _as_maps(rows, plan)
 
     def attend(self, maps: Tensor, mask: Tensor, query: Tensor, weights: AttentionWeights) -> Tensor:
         """See `ReferenceOps.attend`."""
-        bf16 = self._in_bf16(maps, query, *weights)
-        if bf16 is None:
+        bf16 = self._in_bf16(maps)
+        if bf16 is None or _learns((maps, query, *weights), ()):
             return super().attend(maps, mask, query, weights)
-        n, channels, height, width = maps.shape
-        hidden, _ = weights.w_map.shape
-        rows = _channels_last(maps)
+        hidden, channels = weights.w_map.shape
+        more, wider, dtype = padded(channels) - channels, padded(hidden) - hidden, _dtype(bf16)
         asked = F.linear(query, weights.w_query).float() + weights.bias.float()
-        dtype, more, wider = _dtype(bf16), -channels % _LANES, -hidden % _LANES
         w_map = F.pad(weights.w_map.to(dtype), (0, more, 0, wider))
-        if more or rows.dtype != dtype:
-            rows = F.pad(rows.to(dtype), (0, more))
-        asked, w = F.pad(asked, (0, wider)).contiguous(), F.pad(weights.w.float(), (0, wider)).contiguous()
-        panel, per = self._lib.maeum_panel(), 2 if bf16 else 1
+        rows = _channels_last(maps).to(dtype)
+        rows = F.pad(rows, (0, more)) if more else rows
+        per = 2 if bf16 else 1
         packed = torch.cat([
-            part.view(len(part), -1, per).transpose(0, 1).flatten() for part in torch.split(w_map, panel)
+            part.view(len(part), -1, per).transpose(0, 1).flatten() for part in torch.split(w_map, self._kernels.panel)
         ])  # fmt: skip
-        mask, probs = mask.contiguous(), torch.empty(mask.shape)
-        task = _Attention(rows.data_ptr(), mask.data_ptr(), packed.data_ptr(), asked.data_ptr(), w.data_ptr(),
-                          probs.data_ptr(), n, height * width, channels + more, hidden + wider,
-                          torch.get_num_threads())  # fmt: skip
-        self._lib.maeum_attend(ctypes.byref(task), bf16)
-        return probs
+        w = F.pad(weights.w.float(), (0, wider)).contiguous()
+        return self._kernels.attend(rows, mask, packed, F.pad(asked, (0, wider)).contiguous(), w)
 
     def top_p(self, probs: Tensor, mask: Tensor, p: float) -> Tensor:
         """See `ReferenceOps.top_p`."""
-        if p >= 1 or probs.dtype != torch.float32 or probs.device.type != "cpu" or torch.compiler.is_compiling():
+        if p >= 1 or probs.dtype != torch.float32 or self._in_bf16(probs) is None:
             return super().top_p(probs, mask, p)
-        probs, mask, keep = probs.detach().contiguous(), mask.contiguous(), torch.empty_like(mask)
-        positions = mask.shape[1:].numel()
-        self._lib.maeum_top_p(probs.data_ptr(), mask.data_ptr(), len(mask), positions, p, keep.data_ptr(),
-                              torch.get_num_threads())  # fmt: skip
-        return keep
+        return self._kernels.top_p(probs.detach(), mask, p)
 
     def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.conv_block`."""
-        bf16 = self._in_bf16(maps, *(() if gate is None else (gate,)), layers=layers)
-        if bf16 is None:
+        bf16 = self._in_bf16(maps)
+        learns = _learns((maps,) if gate is None else (maps, gate), layers)
+        if bf16 is None or not self._fits(layers, learns):
             return super().conv_block(maps, keep, gate, layers)
-        plan = self._plan(keep, maps.shape, bf16)
-        return _as_maps(self._layers(self._rows(maps, plan, gate, bf16), plan, layers, bf16), plan, layers[-1][0])
+        n, height, width = keep.shape
+        plan = self._kernels.plan(keep, (n, height, width), bf16=bf16)
+        if not learns:
+            return self._folded(maps, plan, gate, layers, bf16)
+        rows = _Gather.apply(self._kernels, plan, bf16, maps, gate)  # type: ignore[no-untyped-call]
+        for conv, norm in layers:
+            rows = _Convolve.apply(self._kernels, plan, bf16, rows, conv.weight, None)  # type: ignore[no-untyped-call]
+            rows = _as_rows(normalise(norm, _as_picture(rows), len(rows)).relu_())
+        return _as_maps(_Place.apply(self._kernels, plan, rows), plan)  # type: ignore[no-untyped-call]
 
     def max_pool(self, maps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """See `ReferenceOps.max_pool`."""
-        bf16 = self._in_bf16(maps)
-        n, channels, height, width = maps.shape
-        if bf16 is None or channels % _LANES or bf16 != (maps.dtype == torch.bfloat16):
+        usable = maps.dtype == torch.float32 or (maps.dtype == torch.bfloat16 and self._kernels.has_bf16)
+        if self._in_bf16(maps) is None or not usable or maps.shape[1] % LANES:
             return super().max_pool(maps, mask)
-        rows, mask = _channels_last(maps), mask.contiguous()
-        out = rows.new_empty(n, height // 2, width // 2, channels)
-        pooled = mask.new_empty(n, height // 2, width // 2)
-        self._lib.maeum_pool(rows.data_ptr(), mask.data_ptr(), n, height, width, channels, bf16, out.data_ptr(),
-                             pooled.data_ptr(), torch.get_num_threads())  # fmt: skip
-        return out.permute(0, 3, 1, 2), pooled
+        pooled, kept = _Pool.apply(self._kernels, _channels_last(maps), mask.contiguous())  # type: ignore[no-untyped-call]
+        return pooled.permute(0, 3, 1, 2), kept
 
-    def _in_bf16(self, maps: Tensor, *others: Tensor, layers: Sequence[ConvNorm] = ()) -> bool | None:
+    def _in_bf16(self, maps: Tensor) -> bool | None:
         """Whether to compute in bf16; None where these kernels cannot be used."""
-        tensors = (maps, *others, *(p for layer in layers for module in layer for p in module.parameters()))
-        wants_gradient = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-        training = any(norm.training for _, norm in layers)
-        if maps.device.type != "cpu" or wants_gradient or training or torch.compiler.is_compiling():
+        if maps.device.type != "cpu" or torch.compiler.is_compiling():
             return None
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else maps.dtype
         if dtype == torch.float32 and maps.dtype == torch.float32:
             return False
-        usable = dtype == torch.bfloat16 and maps.dtype in (torch.float32, torch.bfloat16) and self.has_bf16
+        usable = dtype == torch.bfloat16 and maps.dtype in (torch.float32, torch.bfloat16) and self._kernels.has_bf16
         return True if usable else None
 
-    def _plan(self, mask: Tensor | None, shape: Sequence[int], bf16: bool) -> _Plan:
-        """For the active positions of ``mask``; None: all of maps of this shape ``(n, channels, h, w)``."""
-        n, _, height, width = shape
-        mask = None if mask is None else mask.contiguous()
-        index, rows, sites = torch.empty(3, n * height * width, dtype=torch.int32).unbind()
-        tiles = torch.empty(n * -(-height // 2) * -(-width // 2), dtype=torch.int32)
-        counts = torch.empty(3, dtype=torch.int32)
-        pointers = (t.data_ptr() for t in (index, rows, tiles, sites, counts))
-        given = None if mask is None else mask.data_ptr()
-        self._lib.maeum_plan(given, n, height, width, _TILE_FROM[bf16], *pointers)
-        row_count, tile_count, site_count = counts.tolist()
-        return _Plan((n, height, width), index, rows[:row_count], tiles[:tile_count], sites[:site_count])
+    def _fits(self, layers: Sequence[ConvNorm], learns: bool) -> bool:
+        """Whether the kernels are made for these layers; gradients only of channels that are whole vectors."""
+        return all(
+            conv.kernel_size == (3, 3)
+            and not (learns and (conv.in_channels % LANES or conv.out_channels % LANES))
+            and not (learns and conv.weight.dtype != torch.float32)
+            for conv, _ in layers
+        )
 
-    def _rows(self, maps: Tensor, plan: _Plan, gate: Tensor | None, bf16: bool) -> Tensor:
-        """Features of the active positions, ``(rows, padded channels)``."""
-        values, channels = _channels_last(maps), maps.shape[1]
-        gate = None if gate is None else gate.float().contiguous()
-        rows = torch.empty(len(plan.rows), channels + -channels % _LANES, dtype=_dtype(bf16))
-        self._lib.maeum_gather(
-            values.data_ptr(), plan.rows.data_ptr(), None if gate is None else gate.data_ptr(), len(rows), channels,
-            rows.shape[1], values.dtype == torch.bfloat16, bf16, rows.data_ptr(), torch.get_num_threads(),
-        )  # fmt: skip
-        return rows
-
-    def _layers(self, rows: Tensor, plan: _Plan, layers: Sequence[ConvNorm], bf16: bool) -> Tensor:
-        """Rows through all layers, the last one's placed in maps ``(n, height, width, padded channels)``."""
-        positions = torch.arange(len(plan.numbers), dtype=torch.int32)
+    def _folded(self, maps: Tensor, plan: Plan, gate: Tensor | None, layers: Sequence[ConvNorm], bf16: bool) -> Tensor:
+        """Through all layers, outside training."""
+        dtype = _dtype(bf16)
+        values = _channels_last(maps).flatten(0, 2)
+        rows = self._kernels.kept("given", (len(plan.positions), padded(values.shape[1])), dtype)
+        self._kernels.gather(values, plan.positions, _flat(gate), rows)
         for number, (conv, norm) in enumerate(layers):
-            last = number == len(layers) - 1
-            out_channels = conv.out_channels + -conv.out_channels % _LANES
-            out = rows.new_empty(len(plan.numbers) if last else len(rows), out_channels)
-            packed = self._pack(conv, norm, bf16)
-            threads = torch.get_num_threads()
+            last, channels = number == len(layers) - 1, padded(conv.out_channels)
             if last:
-                self._lib.maeum_clear(plan.numbers.data_ptr(), len(plan.numbers), out_channels * out.element_size(),
-                                      out.data_ptr(), threads)  # fmt: skip
-            task = _Conv(
-                plan.numbers.data_ptr(), *plan.shape, rows.data_ptr(), packed.near.data_ptr(), packed.tiled.data_ptr(),
-                None if packed.bias is None else packed.bias.data_ptr(), out.data_ptr(),
-                positions.data_ptr() if last else None, plan.tiles.data_ptr(), plan.sites.data_ptr(),
-                len(plan.tiles), len(plan.sites), rows.shape[1], out_channels, 1, threads,
-            )  # fmt: skip
-            self._lib.maeum_convolve(ctypes.byref(task), bf16)
-            rows = out
-        return rows
+                out = torch.empty(len(plan.numbers), channels, dtype=dtype)
+            else:
+                out = self._kernels.kept(f"made{number % 2}", (len(rows), channels), dtype)
+            kept = self._packed(conv, norm, bf16)
+            rows = self._kernels.convolve(plan, rows, kept.packed, kept.bias, out, relu=True, dense=last)
+        return _as_maps(rows[:, : layers[-1][0].out_channels], plan)
 
-    def _pack(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, bf16: bool) -> _Packed:
+    def _packed(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, bf16: bool) -> _Kept:
         """Weights with the norm folded in; kept until one of them changes."""
-        parts = [t for t in (conv.weight, conv.bias, norm.weight, norm.bias, *running(norm)) if t is not None]
-        state = (bf16, norm.eps, *((t.data_ptr(), t._version) for t in parts if not t.is_inference()))
-        old = self._packed.get(conv)
-        if old is not None and old.state == state and len(state) == len(parts) + 2:
+        given = (conv.weight, conv.bias, norm.weight, norm.bias, *running(norm))
+        sources = [t.detach() for t in given if t is not None]
+        tracked = not any(t.is_inference() for t in sources)
+        versions = (bf16, norm.eps, *((t.data_ptr(), t._version if tracked else 0) for t in sources))
+        old = self._kept.get(conv)
+        if old is not None and tracked and old.versions == versions:
             return old
         scale, bias = _scale_and_bias(conv, norm)
-        out, in_ = conv.weight.shape[:2]
-        more_in, more_out = in_ + -in_ % _LANES, out + -out % _LANES
-        weight = conv.weight.detach().float().contiguous()
-        near = torch.empty(9 * more_in * more_out, dtype=_dtype(bf16))
-        tiled = torch.empty(16 * more_in * more_out, dtype=_dtype(bf16))
-        self._lib.maeum_pack(
-            weight.data_ptr(), scale.data_ptr(), in_, out, more_in, more_out, 0, bf16, near.data_ptr(),
-            tiled.data_ptr(), torch.get_num_threads(),
-        )  # fmt: skip
-        made = _Packed(state, near, tiled, F.pad(bias, (0, more_out - out)).contiguous())
-        self._packed[conv] = made
+        packed = self._kernels.pack(conv.weight, scale, bf16=bf16)
+        made = _Kept(versions, sources, packed, F.pad(bias, (0, packed.channels[1] - len(bias))))
+        self._kept[conv] = made
         return made
+
+
+class _Gather(Function):
+    """Maps ``(n, channels, h, w)`` and their gate ``(n, h, w)`` -> rows of a plan's positions."""
+
+    @staticmethod
+    def forward(ctx: Any, kernels: Kernels, plan: Plan, bf16: bool, maps: Tensor, gate: Tensor | None) -> Tensor:
+        values, flat = _channels_last(maps).flatten(0, 2), _flat(gate)
+        ctx.kernels, ctx.plan = kernels, plan
+        ctx.gate_dtype = None if gate is None else gate.dtype
+        ctx.save_for_backward(values, flat)
+        out = torch.empty(len(plan.positions), values.shape[1], dtype=_dtype(bf16))
+        return kernels.gather(values, plan.positions, flat, out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, None, Tensor, Tensor | None]:
+        values, gate = ctx.saved_tensors
+        of_values, of_gate = ctx.kernels.ungather(gradient.contiguous(), ctx.plan, gate, values)
+        if of_gate is not None:
+            of_gate = of_gate.view(ctx.plan.shape).to(ctx.gate_dtype)
+        return None, None, None, _as_maps(of_values, ctx.plan), of_gate
+
+
+class _Convolve(Function):
+    """Rows through a submanifold convolution with ``weight (out, in, 3, 3)``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, kernels: Kernels, plan: Plan, bf16: bool, rows: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        rows = rows.to(_dtype(bf16)).contiguous()
+        ctx.kernels, ctx.plan, ctx.bf16 = kernels, plan, bf16
+        ctx.save_for_backward(rows, weight)
+        packed = kernels.pack(weight, None, bf16=bf16)
+        out = torch.empty(len(rows), len(weight), dtype=rows.dtype)
+        bias = None if bias is None else bias.detach().float().contiguous()
+        return kernels.convolve(plan, rows, packed, bias, out, relu=False, dense=False)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+        rows, weight = ctx.saved_tensors
+        kernels, plan, bf16 = ctx.kernels, ctx.plan, ctx.bf16
+        gradient = gradient.to(rows.dtype).contiguous()
+        of_rows = of_weight = of_bias = None
+        if ctx.needs_input_grad[3]:
+            packed = kernels.pack(weight, None, turned=True, bf16=bf16)
+            of_rows = kernels.convolve(plan, gradient, packed, None, torch.empty_like(rows), relu=False, dense=False)
+        if ctx.needs_input_grad[4]:
+            of_weight = kernels.gradient(plan, rows, gradient)
+        if ctx.needs_input_grad[5]:
+            of_bias = gradient.sum(0, dtype=torch.float32)
+        return None, None, None, of_rows, of_weight, of_bias
+
+
+class _Place(Function):
+    """Rows -> ``(all positions, channels)``."""
+
+    @staticmethod
+    def forward(ctx: Any, kernels: Kernels, plan: Plan, rows: Tensor) -> Tensor:
+        ctx.kernels, ctx.plan = kernels, plan
+        return kernels.place(rows.contiguous(), plan, rows.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, None, Tensor]:
+        out = gradient.new_empty(len(ctx.plan.positions), gradient.shape[1])
+        return None, None, ctx.kernels.gather(gradient.contiguous(), ctx.plan.positions, None, out)
+
+
+class _Pool(Function):
+    """Maps ``(n, h, w, channels)`` and mask, pooled."""
+
+    @staticmethod
+    def forward(ctx: Any, kernels: Kernels, maps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.kernels = kernels
+        ctx.save_for_backward(maps, mask)
+        pooled, kept = kernels.pool(maps, mask)
+        ctx.mark_non_differentiable(kept)
+        return pooled, kept
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[None, Tensor, None]:
+        maps, mask = ctx.saved_tensors
+        return None, ctx.kernels.unpool(maps, mask, gradient.to(maps.dtype).contiguous()), None
 
 
 def _dtype(bf16: bool) -> torch.dtype:
     return torch.bfloat16 if bf16 else torch.float32
+
+
+def _learns(tensors: Sequence[Tensor], layers: Sequence[ConvNorm]) -> bool:
+    """Whether statistics are taken, or gradients will be asked for."""
+    if any(norm.training for _, norm in layers):
+        return True
+    parameters = (p for layer in layers for module in layer for p in module.parameters())
+    return torch.is_grad_enabled() and any(t.requires_grad for t in (*tensors, *parameters))
 
 
 def _channels_last(maps: Tensor) -> Tensor:
@@ -249,9 +267,22 @@ def _channels_last(maps: Tensor) -> Tensor:
     return maps.permute(0, 2, 3, 1).contiguous()
 
 
-def _as_maps(rows: Tensor, plan: _Plan, conv: nn.Conv2d) -> Tensor:
-    """Padded rows ``(n h w, channels)`` -> maps ``(n, channels, h, w)``."""
-    return rows.view(*plan.shape, -1)[..., : conv.out_channels].permute(0, 3, 1, 2)
+def _as_maps(rows: Tensor, plan: Plan) -> Tensor:
+    """``(all positions, channels)`` -> ``(n, channels, h, w)``."""
+    return rows.view(*plan.shape, rows.shape[1]).permute(0, 3, 1, 2)
+
+
+def _as_picture(rows: Tensor) -> Tensor:
+    """``(rows, channels)`` -> ``(1, channels, rows, 1)``, for which PyTorch's batch norm is quick."""
+    return rows.view(1, len(rows), 1, rows.shape[1]).permute(0, 3, 1, 2)
+
+
+def _as_rows(picture: Tensor) -> Tensor:
+    return picture.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def _flat(gate: Tensor | None) -> Tensor | None:
+    return None if gate is None else gate.detach().float().flatten().contiguous()
 
 
 def _scale_and_bias(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -260,9 +291,3 @@ def _scale_and_bias(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tens
     scale = norm.weight.detach().float() * (var + norm.eps).rsqrt()
     bias = norm.bias.detach().float() - mean * scale
     return scale, bias if conv.bias is None else bias + conv.bias.detach().float() * scale
-
-
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    scale, bias = _scale_and_bias(conv, norm)
-    weight = conv.weight.detach().float() * scale.view(-1, 1, 1, 1)
-    return weight.contiguous(memory_format=torch.channels_last), bias

@@ -111,8 +111,7 @@ class PortableOps(ReferenceOps):
         for conv, norm in layers:
             columns = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))[around].flatten(1)
             rows = F.linear(columns, conv.weight.permute(0, 2, 3, 1).flatten(1))
-            use_batch = norm.training and len(rows) > 1
-            rows = F.batch_norm(rows, *running(norm), norm.weight, norm.bias, use_batch, 0.1, norm.eps).relu()
+            rows = normalise(norm, rows, len(rows)).relu()
         made = rows.new_zeros(keep.numel(), rows.shape[1]).index_put((sites,), rows)
         return made.view(n, height, width, -1).permute(0, 3, 1, 2)
 
@@ -136,6 +135,12 @@ def neighbours(mask: Tensor, sites: Tensor) -> Tensor:
     return padded[corner.unsqueeze(1) + (steps.unsqueeze(1) * (width + 2) + steps).flatten()]
 
 
+def normalise(norm: nn.BatchNorm2d, features: Tensor, sites: int) -> Tensor:
+    """Batch norm of ``features (n, channels, ...)`` of so many sites, as `reference.sparse_batch_norm` has it."""
+    use_batch = norm.training and sites > 1
+    return F.batch_norm(features, *running(norm), norm.weight, norm.bias, use_batch, 0.1, norm.eps)
+
+
 def running(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """A norm's mean and variance."""
     assert norm.running_mean is not None
@@ -150,7 +155,8 @@ def operators() -> ReferenceOps:
     Raises:
         ConfigError: for another name, or when ``native`` is asked for and cannot be had.
     """
-    from maeum.sparse.native_ops import NativeOps, kernels
+    from maeum.sparse.kernels import kernels
+    from maeum.sparse.native_ops import NativeOps
 
     wanted = os.environ.get("MAEUM_SPARSE") or None
     if wanted == "reference":
@@ -159,9 +165,9 @@ def operators() -> ReferenceOps:
         return PortableOps()
     if wanted not in (None, "native"):
         raise ConfigError(f"is {wanted!r}", item="MAEUM_SPARSE", remedy="Use reference, portable or native.")
-    lib = kernels()
-    if lib is not None:
-        return NativeOps(lib)
+    native = kernels()
+    if native is not None:
+        return NativeOps(native)
     if wanted == "native":
         raise ConfigError(f"no native kernels: {missing('sparse')}", item="MAEUM_SPARSE=native")
     if os.environ.get("MAEUM_NATIVE", "1") != "0":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from torch import Tensor, nn
 
 from maeum.errors import ConfigError
 from maeum.sparse import AttentionWeights, ConvNorm, PortableOps, ReferenceOps, operators
-from maeum.sparse.native_ops import NativeOps, kernels
+from maeum.sparse.kernels import kernels
+from maeum.sparse.native_ops import NativeOps, _Convolve, _Gather
 
-LIB = kernels()
-NATIVE = NativeOps(LIB) if LIB is not None else None
+KERNELS = kernels()
+NATIVE = NativeOps(KERNELS) if KERNELS is not None else None
 FORMS = [
     pytest.param(PortableOps(), id="portable"),
     pytest.param(NATIVE, id="native", marks=pytest.mark.skipif(NATIVE is None, reason="no kernels in C++")),
@@ -26,7 +28,7 @@ REFERENCE = ReferenceOps()
 FP32, BF16 = 1e-5, 2e-2
 #: Channels: fewer than a vector, not whole vectors, more than the micro-kernel takes at a time.
 CHANNELS = [(1, 5), (16, 16), (20, 40), (64, 144)]
-needs_bf16 = pytest.mark.skipif(NATIVE is None or not NATIVE.has_bf16, reason="bf16 is not multiplied here")
+needs_bf16 = pytest.mark.skipif(KERNELS is None or not KERNELS.has_bf16, reason="bf16 is not multiplied here")
 several = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -77,8 +79,6 @@ def pairs(layers: nn.ModuleList) -> list[ConvNorm]:
 
 
 def double(layers: nn.ModuleList) -> nn.ModuleList:
-    import copy
-
     return copy.deepcopy(layers).double()
 
 
@@ -170,6 +170,28 @@ def test_what_is_kept_equals_the_definition(ops: ReferenceOps, mask: Tensor, p: 
 
 
 @pytest.mark.parametrize("ops", FORMS)
+@pytest.mark.parametrize("channels", [(3, 64), (2, 20)])
+def test_gradients_of_the_stem_equal_those_of_the_definition(ops: ReferenceOps, channels: tuple[int, int]) -> None:
+    first = nn.ModuleList([nn.Conv2d(channels[0], channels[1], 5, padding=2), layers_of(1, channels[1])[1]])
+    layers = nn.ModuleList([*first, *layers_of(channels[1], channels[1], bias=True)]).train()
+    maps = torch.randn(4, channels[0], 14, 12, generator=torch.Generator().manual_seed(2))
+
+    def through(form: ReferenceOps, layers: nn.ModuleList, maps: Tensor) -> list[Tensor]:
+        maps = maps.requires_grad_()
+        made = form.stem(maps, pairs(layers)[0], pairs(layers)[1:])
+        made.square().mean().backward()
+        of_bias = [f"{i}.bias" for i in (0, 2, 4)]  # nothing, since the norm takes it off: rounding alone
+        grads = [p.grad for name, p in layers.named_parameters() if name not in of_bias]
+        return [made.detach(), *(g for g in (maps.grad, *grads) if g is not None), *layers.buffers()]
+
+    exact_layers, fp32_layers = double(layers), copy.deepcopy(layers)
+    ours, exact = through(ops, layers, maps.clone()), through(REFERENCE, exact_layers, maps.double())
+    rounding = max(map(error, through(REFERENCE, fp32_layers, maps.clone()), exact))
+    for one, other in zip(ours, exact, strict=True):
+        assert error(one, other) < max(FP32, 4 * rounding)
+
+
+@pytest.mark.parametrize("ops", FORMS)
 @pytest.mark.parametrize(("size", "kernel"), [((48, 48), 5), ((9, 6), 5), ((7, 12), 3)])
 @pytest.mark.parametrize("channels", CHANNELS)
 @torch.no_grad()
@@ -183,6 +205,99 @@ def test_the_stem_equals_the_definition(
     ours = ops.stem(maps, pairs(first)[0], pairs(rest))
     exact = REFERENCE.stem(maps.double(), pairs(double(first))[0], pairs(double(rest)))
     assert error(ours, exact) < FP32
+
+
+def learn(ops: ReferenceOps, mask: Tensor, layers: nn.ModuleList, maps: Tensor, gate: Tensor | None) -> list[Tensor]:
+    """The result and all gradients, of training on what the operators give."""
+    given = [t.clone().requires_grad_() for t in (maps, gate) if t is not None]
+    for p in layers.parameters():
+        p.grad = None
+    made = ops.conv_block(given[0], mask, given[1] if gate is not None else None, pairs(layers))
+    made = ops.max_pool(made, mask)[0] if min(mask.shape[1:]) > 1 else made
+    pattern = torch.arange(made.numel(), dtype=torch.float64).view(made.shape).sin()
+    (made * pattern.to(made.dtype)).sum().backward()
+    grads = [t.grad for t in (*given, *layers.parameters())]
+    running = [b for b in layers.buffers() if b.ndim]
+    return [made.detach(), *(g for g in grads if g is not None), *running]
+
+
+@pytest.mark.parametrize("ops", FORMS)
+@pytest.mark.parametrize("channels", [(16, 48), (20, 40), (64, 144)])
+@pytest.mark.parametrize("training", [True, False])
+@settings(several, max_examples=15)
+@given(mask=masks(), gated=st.booleans())
+@example(mask=torch.zeros(2, 4, 4, dtype=torch.bool), gated=True)
+@example(mask=full(1, 2, 2) & (torch.arange(4).view(1, 2, 2) == 3), gated=True)
+@example(mask=full(20, 12, 12), gated=False)
+@example(mask=torch.rand(9, 24, 24, generator=torch.Generator().manual_seed(0)) < 0.3, gated=True)
+def test_gradients_equal_those_of_the_definition(
+    ops: ReferenceOps, channels: tuple[int, int], training: bool, mask: Tensor, gated: bool
+) -> None:
+    layers, maps = layers_of(*channels).train(training), maps_of(mask, channels[0])
+    gate = torch.rand(mask.shape, generator=torch.Generator().manual_seed(3)) + 0.5 if gated else None
+    exact_layers, fp32_layers = double(layers), copy.deepcopy(layers)
+    ours = learn(ops, mask, layers, maps, gate)
+    exact = learn(REFERENCE, mask, exact_layers, maps.double(), None if gate is None else gate.double())
+    # What the definition itself rounds in fp32: a batch of few sites is divided by its own small deviation.
+    rounding = max(map(error, learn(REFERENCE, mask, fp32_layers, maps, gate), exact))
+    assert len(ours) == len(exact)
+    for one, other in zip(ours, exact, strict=True):
+        assert error(one, other) < max(FP32, 4 * rounding)
+
+
+@needs_bf16
+@pytest.mark.parametrize("kept", [0.3, 0.7, 1.1])
+def test_gradients_of_a_convolution_in_bf16_are_near_those_of_a_dense_one(kept: float) -> None:
+    assert KERNELS is not None
+    mask = torch.rand(6, 24, 23, generator=torch.Generator().manual_seed(0)) < kept
+    maps, conv = maps_of(mask, 64).bfloat16(), layers_of(64, 144, count=1)[0]
+    given, weight = maps.clone().requires_grad_(), conv.weight
+    plan = KERNELS.plan(mask, (6, 24, 23), bf16=True)
+    rows = _Gather.apply(KERNELS, plan, True, given, None)
+    made = _Convolve.apply(KERNELS, plan, True, rows, weight, None)
+    pattern = torch.randn(made.shape, generator=torch.Generator().manual_seed(1))
+    made.backward(pattern.bfloat16())
+    exact = (maps.double() * mask.unsqueeze(1)).requires_grad_(), weight.detach().double().requires_grad_()
+    dense = torch.nn.functional.conv2d(*exact, padding=1).permute(0, 2, 3, 1)[mask]
+    dense.backward(pattern.double())
+    assert error(made.detach(), dense.detach()) < BF16
+    assert error(given.grad, exact[0].grad * mask.unsqueeze(1)) < BF16
+    assert error(weight.grad, exact[1].grad) < BF16
+
+
+@needs_bf16
+def test_gradients_in_bf16_are_as_near_the_definition_as_its_own() -> None:
+    """Through batch norm, ReLU and pooling, where rounding lets others pass."""
+    mask = torch.rand(6, 24, 24, generator=torch.Generator().manual_seed(0)) < 0.7
+    layers, maps = layers_of(64, 144).train(), maps_of(mask, 64)
+    exact = learn(REFERENCE, mask, double(layers), maps.double(), None)
+    others = copy.deepcopy(layers)
+    assert NATIVE is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = learn(NATIVE, mask, layers, maps, None)
+        theirs = learn(REFERENCE, mask, others, maps, None)
+    for one, other, right in zip(ours, theirs, exact, strict=True):
+        assert float((one.double() - right).norm()) < 1.5 * float((other.double() - right).norm())
+
+
+@pytest.mark.parametrize("ops", FORMS)
+@pytest.mark.parametrize("channels", [16, 20])
+def test_gradients_of_a_convolution_equal_those_of_a_masked_dense_one(ops: ReferenceOps, channels: int) -> None:
+    """By hand: of one layer whose norm does nothing and whose ReLU lets everything through."""
+    mask = torch.rand(3, 9, 10, generator=torch.Generator().manual_seed(1)) < 0.4
+    layers = layers_of(channels, channels, count=1)
+    nn.init.ones_(layers[1].weight)  # type: ignore[arg-type]
+    nn.init.constant_(layers[1].bias, 1000.0)  # type: ignore[arg-type]
+    layers[1].running_mean.zero_()  # type: ignore[union-attr, operator]
+    layers[1].running_var.fill_(1 - 1e-4)  # type: ignore[union-attr, operator]
+    maps = maps_of(mask, channels)
+    ours = learn(ops, mask, layers, maps, None)[1:3]
+    exact = (maps.double() * mask.unsqueeze(1)).requires_grad_(), layers[0].weight.detach().double().requires_grad_()
+    made = torch.nn.functional.conv2d(*exact, padding=1) * mask.unsqueeze(1)
+    pooled = REFERENCE.max_pool(made, mask)[0]
+    (pooled * torch.arange(pooled.numel(), dtype=torch.float64).view(pooled.shape).sin()).sum().backward()
+    assert error(ours[0], exact[0].grad * mask.unsqueeze(1)) < FP32
+    assert error(ours[1], exact[1].grad) < FP32
 
 
 @pytest.mark.parametrize("ops", FORMS)
