@@ -38,12 +38,20 @@ constexpr int64_t kTileBytes = 640 << 10;
 inline Vector load(const float* at) { return *reinterpret_cast<const Vector*>(at); }
 inline void store(float* at, Vector x) { *reinterpret_cast<Vector*>(at) = x; }
 
+inline uint16_t rounded(float x) {  // to the nearest bf16, ties to even
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  if ((bits & 0x7fffffff) > 0x7f800000) return uint16_t(bits >> 16 | 64);
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 // An element type: how 16 of them are read and written, and how words of them (two bf16 or one float) are multiplied.
 struct Float {
   typedef float Element;
   typedef float Word;
   typedef Vector Words;
   static constexpr int kPer = 1;
+  static Element one(float x) { return x; }
   static Vector read(const Element* at) { return load(at); }
   static void write(Element* at, Vector x) { store(at, x); }
   static Vector madd(Vector sum, Word a, Words b) { return sum + a * b; }
@@ -55,6 +63,7 @@ struct Brain {
   typedef uint32_t Word;
   typedef __m512i Words;
   static constexpr int kPer = 2;
+  static Element one(float x) { return rounded(x); }
   static Vector read(const Element* at) {
     const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
     return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
@@ -340,6 +349,91 @@ void convolve(const Conv& conv) {
   }
 }
 
+struct First {
+  const float* in;      // (n, channels_in, height, width)
+  const void* weights;  // (panels, kernel, words of kernel * channels_in, panel)
+  const float* bias;    // (channels_out)
+  void* out;            // (n, height / 2, width / 2, channels_out)
+  int32_t n, channels_in, height, width, kernel, channels_out, threads;
+};
+
+// The four positions of a pooling window at x, summed up in registers: their largest, with bias and ReLU, to out.
+template <class E, int V>
+inline void window(const typename E::Element* x, int64_t row, int channels, int kernel, int words,
+                   const typename E::Word* weights, const float* bias, typename E::Element* out) {
+  typedef typename E::Words Words;
+  Vector sums[4][V] = {};
+  for (int ky = 0; ky < kernel; ++ky, x += row) {
+    const typename E::Element* at[4] = {x, x + channels, x + row, x + row + channels};
+    for (int i = 0; i < words; ++i, weights += V * kLanes) {
+      Words w[V];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) std::memcpy(&w[v], weights + v * kLanes, sizeof(Words));
+#pragma GCC unroll 4
+      for (int p = 0; p < 4; ++p) {
+        typename E::Word value;
+        std::memcpy(&value, at[p] + i * E::kPer, sizeof(value));
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) sums[p][v] = E::madd(sums[p][v], value, w[v]);
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < V; ++v) {
+    Vector most = sums[0][v];
+#pragma GCC unroll 4
+    for (int p = 1; p < 4; ++p) most = sums[p][v] > most ? sums[p][v] : most;
+    most += load(bias + v * kLanes);
+    E::write(out + v * kLanes, most > 0.0f ? most : Vector{});
+  }
+}
+
+template <class E, int V = kVectors>
+inline void window_of(int vectors, const typename E::Element* x, int64_t row, int channels, int kernel, int words,
+                      const typename E::Word* weights, const float* bias, typename E::Element* out) {
+  if constexpr (V > 1) {
+    if (vectors < V) return window_of<E, V - 1>(vectors, x, row, channels, kernel, words, weights, bias, out);
+  }
+  window<E, V>(x, row, channels, kernel, words, weights, bias, out);
+}
+
+// The convolution of maps of few channels, with padding to their own size, then ReLU and max-pool 2x2.
+template <class E>
+void first(const First& task) {
+  typedef typename E::Element Element;
+  const int border = task.kernel / 2, channels = task.channels_in;
+  const int words = (task.kernel * channels + E::kPer - 1) / E::kPer;
+  const int64_t row = int64_t(task.width + 2 * border) * channels;
+  const int64_t size = row * (task.height + 2 * border);
+  const int panels = (task.channels_out / kLanes + kVectors - 1) / kVectors;
+#pragma omp parallel for schedule(dynamic) num_threads(task.threads)
+  for (int sample = 0; sample < task.n; ++sample) {
+    static thread_local Scratch scratch;
+    Element* padded = scratch.get<Element>(size + E::kPer);  // an odd row of a window is read one further
+    std::memset(padded, 0, (size + E::kPer) * sizeof(Element));
+    const float* in = task.in + int64_t(sample) * channels * task.height * task.width;
+    for (int c = 0; c < channels; ++c) {
+      for (int y = 0; y < task.height; ++y) {
+        Element* to = padded + (y + border) * row + border * channels + c;
+        for (int x = 0; x < task.width; ++x, ++in, to += channels) *to = E::one(*in);
+      }
+    }
+    Element* out = static_cast<Element*>(task.out) +
+                   int64_t(sample) * (task.height / 2) * (task.width / 2) * task.channels_out;
+    for (int y = 0; y < task.height / 2; ++y) {
+      for (int x = 0; x < task.width / 2; ++x, out += task.channels_out) {
+        for (int panel = 0; panel < panels; ++panel) {
+          const int at = panel * kPanel;
+          window_of<E>(std::min(kVectors, task.channels_out / kLanes - panel * kVectors),
+                       padded + 2 * y * row + 2 * x * channels, row, channels, task.kernel, words,
+                       static_cast<const typename E::Word*>(task.weights) + int64_t(at) * task.kernel * words,
+                       task.bias + at, out + at);
+        }
+      }
+    }
+  }
+}
+
 struct Gradient {
   Grid grid;
   const float* in;       // rows of `channels_in`
@@ -529,13 +623,6 @@ void transform(const float g[9], float made[16]) {
     const float a = half[i][0], b = half[i][1], c = half[i][2];
     made[4 * i] = a, made[4 * i + 1] = (a + b + c) * 0.5f, made[4 * i + 2] = (a - b + c) * 0.5f, made[4 * i + 3] = c;
   }
-}
-
-inline uint16_t rounded(float x) {  // to the nearest bf16, ties to even
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  if ((bits & 0x7fffffff) > 0x7f800000) return uint16_t(bits >> 16 | 64);
-  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
 inline Vector exponential(Vector x) {  // of -87 .. 88
@@ -849,6 +936,8 @@ void maeum_pack(const float* weights, const float* scale, int32_t in, int32_t ou
 }
 
 void maeum_convolve(const Conv* conv, int32_t brain) { MAEUM_CALL(brain, convolve, *conv); }
+
+void maeum_first(const First* task, int32_t brain) { MAEUM_CALL(brain, first, *task); }
 
 void maeum_gradient(const Gradient* task) { gradient(*task); }
 

@@ -12,6 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from maeum.native import library
@@ -40,6 +41,10 @@ class _Gradient(ctypes.Structure):
     _fields_ = (*_fields("numbers", "n height width"), *_fields(
         "rows out tiles sites weights near tiled", "tile_count site_count channels_in channels_out threads"
     ))  # fmt: skip
+
+
+class _First(ctypes.Structure):
+    _fields_ = _fields("maps weights bias out", "n channels_in height width kernel channels_out threads")
 
 
 class _Attention(ctypes.Structure):
@@ -74,7 +79,7 @@ class Kernels:
         self.panel = int(lib.maeum_panel())
         lib.maeum_plan.argtypes = (_POINTER, _INT, _INT, _INT, _INT, *[_POINTER] * 5)
         lib.maeum_pack.argtypes = (_POINTER, _POINTER, *[_INT] * 6, _POINTER, _POINTER, _INT)
-        lib.maeum_convolve.argtypes = lib.maeum_attend.argtypes = (_POINTER, _INT)
+        lib.maeum_convolve.argtypes = lib.maeum_attend.argtypes = lib.maeum_first.argtypes = (_POINTER, _INT)
         lib.maeum_gradient.argtypes = (_POINTER,)
         lib.maeum_top_p.argtypes = (_POINTER, _POINTER, _INT, _INT, _FLOAT, _POINTER, _INT)
         lib.maeum_gather.argtypes = (_POINTER, _POINTER, _POINTER, _LONG, *[_INT] * 4, _POINTER, _INT)
@@ -84,7 +89,7 @@ class Kernels:
         lib.maeum_pool_back.argtypes = (_POINTER, _POINTER, _POINTER, *[_INT] * 5, _POINTER, _INT)
         for function in (lib.maeum_plan, lib.maeum_pack, lib.maeum_convolve, lib.maeum_gradient, lib.maeum_attend,
                          lib.maeum_top_p, lib.maeum_gather, lib.maeum_place, lib.maeum_clear, lib.maeum_pool,
-                         lib.maeum_pool_back):  # fmt: skip
+                         lib.maeum_pool_back, lib.maeum_first):  # fmt: skip
             function.restype = None
 
     def kept(self, slot: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -139,6 +144,22 @@ class Kernels:
             len(plan.sites), *packed.channels, relu, threads,
         )  # fmt: skip
         self._lib.maeum_convolve(ctypes.byref(task), rows.dtype == torch.bfloat16)
+        return out
+
+    def pack_first(self, weight: Tensor, *, bf16: bool) -> Tensor:
+        """Weights ``(out, in, k, k)`` as `first` wants them; ``out`` in whole vectors."""
+        by_row = weight.permute(0, 2, 3, 1).flatten(2)  # (out, k, k in)
+        per = 2 if bf16 else 1
+        by_row = F.pad(by_row, (0, by_row.shape[2] % per)).to(_dtype(bf16))
+        by_row = by_row.view(*by_row.shape[:2], -1, per)
+        return torch.cat([part.permute(1, 2, 0, 3).flatten() for part in torch.split(by_row, self.panel)])
+
+    def first(self, maps: Tensor, packed: Tensor, bias: Tensor, kernel: int, out: Tensor) -> Tensor:
+        """Convolution, ReLU and max-pool 2x2 of ``maps (n, in, h, w)``, fp32, into ``(n, h // 2, w // 2, out)``."""
+        n, channels, height, width = maps.shape
+        task = _First(maps.data_ptr(), packed.data_ptr(), bias.data_ptr(), out.data_ptr(), n, channels, height, width,
+                      kernel, out.shape[-1], torch.get_num_threads())  # fmt: skip
+        self._lib.maeum_first(ctypes.byref(task), out.dtype == torch.bfloat16)
         return out
 
     def gradient(self, plan: Plan, rows: Tensor, out: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from maeum.sparse.kernels import LANES, Kernels, Packed, Plan, padded
-from maeum.sparse.ops import AttentionWeights, ConvNorm, PortableOps, normalise, running
+from maeum.sparse.ops import AttentionWeights, ConvNorm, PortableOps, learns, normalise, running, scale_and_bias
 
 
 class _Kept(NamedTuple):
@@ -21,7 +21,7 @@ class _Kept(NamedTuple):
 
     versions: tuple[object, ...]
     sources: list[Tensor]  # held, so that no other tensor can come to lie where they lie
-    packed: Packed
+    packed: Packed | Tensor
     bias: Tensor
 
 
@@ -41,22 +41,21 @@ class NativeOps(PortableOps):
     def stem(self, maps: Tensor, first: ConvNorm, rest: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.stem`."""
         bf16 = self._in_bf16(maps)
-        learns = _learns((maps,), (first, *rest))
-        if bf16 is None or not rest or not self._fits(rest, learns):
-            return super().stem(maps, first, rest)
+        learning = learns((maps,), (first, *rest))
         conv, norm = first
-        if learns:
-            maps = norm(conv(maps.contiguous(memory_format=torch.channels_last))).relu_()
+        square = (
+            conv.kernel_size[0] == conv.kernel_size[1] == 2 * int(conv.padding[0]) + 1 == 2 * int(conv.padding[1]) + 1
+        )
+        if bf16 is None or not square or not rest or not self._fits(rest, learning):
+            return super().stem(maps, first, rest)
+        if not learning:
+            maps = self._first(maps, conv, norm, bf16)
         else:
-            scale, bias = _scale_and_bias(conv, norm)
-            weight = conv.weight.detach().float() * scale.view(-1, 1, 1, 1)
-            maps, weight, bias = (t.to(_dtype(bf16)) for t in (maps, weight, bias))
-            maps = F.conv2d(maps, weight.contiguous(memory_format=torch.channels_last), bias, padding=conv.padding)
-            maps = maps.relu_()
-        maps = F.max_pool2d(maps, 2)
+            maps = norm(conv(maps.contiguous(memory_format=torch.channels_last))).relu_()
+            maps = F.max_pool2d(maps, 2)
         n, _, height, width = maps.shape
         plan = self._kernels.plan(None, (n, height, width), bf16=bf16)
-        if not learns:
+        if not learning:
             return self._folded(maps, plan, None, rest, bf16)
         rows = _Gather.apply(self._kernels, plan, bf16, maps, None)  # type: ignore[no-untyped-call]
         for conv, norm in rest:
@@ -67,7 +66,7 @@ class NativeOps(PortableOps):
     def attend(self, maps: Tensor, mask: Tensor, query: Tensor, weights: AttentionWeights) -> Tensor:
         """See `ReferenceOps.attend`."""
         bf16 = self._in_bf16(maps)
-        if bf16 is None or _learns((maps, query, *weights), ()):
+        if bf16 is None or learns((maps, query, *weights), ()):
             return super().attend(maps, mask, query, weights)
         hidden, channels = weights.w_map.shape
         more, wider, dtype = padded(channels) - channels, padded(hidden) - hidden, _dtype(bf16)
@@ -91,12 +90,12 @@ class NativeOps(PortableOps):
     def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.conv_block`."""
         bf16 = self._in_bf16(maps)
-        learns = _learns((maps,) if gate is None else (maps, gate), layers)
-        if bf16 is None or not self._fits(layers, learns):
+        learning = learns((maps,) if gate is None else (maps, gate), layers)
+        if bf16 is None or not self._fits(layers, learning):
             return super().conv_block(maps, keep, gate, layers)
         n, height, width = keep.shape
         plan = self._kernels.plan(keep, (n, height, width), bf16=bf16)
-        if not learns:
+        if not learning:
             return self._folded(maps, plan, gate, layers, bf16)
         rows = _Gather.apply(self._kernels, plan, bf16, maps, gate)  # type: ignore[no-untyped-call]
         for conv, norm in layers:
@@ -122,12 +121,12 @@ class NativeOps(PortableOps):
         usable = dtype == torch.bfloat16 and maps.dtype in (torch.float32, torch.bfloat16) and self._kernels.has_bf16
         return True if usable else None
 
-    def _fits(self, layers: Sequence[ConvNorm], learns: bool) -> bool:
+    def _fits(self, layers: Sequence[ConvNorm], learning: bool) -> bool:
         """Whether the kernels are made for these layers; gradients only of channels that are whole vectors."""
         return all(
             conv.kernel_size == (3, 3)
-            and not (learns and (conv.in_channels % LANES or conv.out_channels % LANES))
-            and not (learns and conv.weight.dtype != torch.float32)
+            and not (learning and (conv.in_channels % LANES or conv.out_channels % LANES))
+            and not (learning and conv.weight.dtype != torch.float32)
             for conv, _ in layers
         )
 
@@ -135,32 +134,51 @@ class NativeOps(PortableOps):
         """Through all layers, outside training."""
         dtype = _dtype(bf16)
         values = _channels_last(maps).flatten(0, 2)
-        rows = self._kernels.kept("given", (len(plan.positions), padded(values.shape[1])), dtype)
-        self._kernels.gather(values, plan.positions, _flat(gate), rows)
+        rows = values
+        if gate is not None or len(plan.positions) < len(values) or values.dtype != dtype or values.shape[1] % LANES:
+            rows = self._kernels.kept("given", (len(plan.positions), padded(values.shape[1])), dtype)
+            self._kernels.gather(values, plan.positions, _flat(gate), rows)
         for number, (conv, norm) in enumerate(layers):
             last, channels = number == len(layers) - 1, padded(conv.out_channels)
             if last:
                 out = torch.empty(len(plan.numbers), channels, dtype=dtype)
             else:
                 out = self._kernels.kept(f"made{number % 2}", (len(rows), channels), dtype)
-            kept = self._packed(conv, norm, bf16)
-            rows = self._kernels.convolve(plan, rows, kept.packed, kept.bias, out, relu=True, dense=last)
+            packed, bias = self._packed(conv, norm, bf16)
+            assert isinstance(packed, Packed)
+            rows = self._kernels.convolve(plan, rows, packed, bias, out, relu=True, dense=last)
         return _as_maps(rows[:, : layers[-1][0].out_channels], plan)
 
-    def _packed(self, conv: nn.Conv2d, norm: nn.BatchNorm2d, bf16: bool) -> _Kept:
-        """Weights with the norm folded in; kept until one of them changes."""
+    def _first(self, maps: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, bf16: bool) -> Tensor:
+        """The stem's first convolution and its pooling, outside training; channels may be padded."""
+        n, _, height, width = maps.shape
+        packed, bias = self._packed(conv, norm, bf16, first=True)
+        assert isinstance(packed, Tensor)
+        out = self._kernels.kept("first", (n, height // 2, width // 2, len(bias)), _dtype(bf16))
+        self._kernels.first(maps.float().contiguous(), packed, bias, conv.kernel_size[0], out)
+        return out.permute(0, 3, 1, 2)
+
+    def _packed(
+        self, conv: nn.Conv2d, norm: nn.BatchNorm2d, bf16: bool, *, first: bool = False
+    ) -> tuple[Packed | Tensor, Tensor]:
+        """Weights with the norm folded in, and bias; kept until one of them changes."""
         given = (conv.weight, conv.bias, norm.weight, norm.bias, *running(norm))
         sources = [t.detach() for t in given if t is not None]
         tracked = not any(t.is_inference() for t in sources)
         versions = (bf16, norm.eps, *((t.data_ptr(), t._version if tracked else 0) for t in sources))
         old = self._kept.get(conv)
         if old is not None and tracked and old.versions == versions:
-            return old
-        scale, bias = _scale_and_bias(conv, norm)
-        packed = self._kernels.pack(conv.weight, scale, bf16=bf16)
-        made = _Kept(versions, sources, packed, F.pad(bias, (0, packed.channels[1] - len(bias))))
-        self._kept[conv] = made
-        return made
+            return old.packed, old.bias
+        scale, bias = (t.float() for t in scale_and_bias(conv, norm))
+        more = padded(len(bias)) - len(bias)
+        packed: Packed | Tensor
+        if first:
+            weight = conv.weight.detach().float() * scale.view(-1, 1, 1, 1)
+            packed = self._kernels.pack_first(F.pad(weight, (0, 0, 0, 0, 0, 0, 0, more)), bf16=bf16)
+        else:
+            packed = self._kernels.pack(conv.weight, scale, bf16=bf16)
+        self._kept[conv] = made = _Kept(versions, sources, packed, F.pad(bias, (0, more)))
+        return made.packed, made.bias
 
 
 class _Gather(Function):
@@ -254,14 +272,6 @@ def _dtype(bf16: bool) -> torch.dtype:
     return torch.bfloat16 if bf16 else torch.float32
 
 
-def _learns(tensors: Sequence[Tensor], layers: Sequence[ConvNorm]) -> bool:
-    """Whether statistics are taken, or gradients will be asked for."""
-    if any(norm.training for _, norm in layers):
-        return True
-    parameters = (p for layer in layers for module in layer for p in module.parameters())
-    return torch.is_grad_enabled() and any(t.requires_grad for t in (*tensors, *parameters))
-
-
 def _channels_last(maps: Tensor) -> Tensor:
     """``(n, channels, h, w)`` -> ``(n, h, w, channels)``, lying so in memory."""
     return maps.permute(0, 2, 3, 1).contiguous()
@@ -283,11 +293,3 @@ def _as_rows(picture: Tensor) -> Tensor:
 
 def _flat(gate: Tensor | None) -> Tensor | None:
     return None if gate is None else gate.detach().float().flatten().contiguous()
-
-
-def _scale_and_bias(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """What each output channel of ``conv`` is multiplied by, and what is added, in place of the norm; fp32."""
-    mean, var = (t.float() for t in running(norm))
-    scale = norm.weight.detach().float() * (var + norm.eps).rsqrt()
-    bias = norm.bias.detach().float() - mean * scale
-    return scale, bias if conv.bias is None else bias + conv.bias.detach().float() * scale

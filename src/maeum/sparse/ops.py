@@ -20,6 +20,8 @@ from maeum.errors import ConfigError
 from maeum.native import missing
 from maeum.sparse import reference
 
+#: Sites whose neighbourhoods are laid out at a time.
+_PART = 512
 #: A convolution and the batch norm over its active sites; ReLU follows.
 ConvNorm = tuple[nn.Conv2d, nn.BatchNorm2d]
 
@@ -98,22 +100,82 @@ class PortableOps(ReferenceOps):
     #: Share of active sites from which the dense convolution is the quicker one (docs/results/mesm-speed.md).
     dense_from = 0.6
 
+    def stem(self, maps: Tensor, first: ConvNorm, rest: Sequence[ConvNorm]) -> Tensor:
+        """See `ReferenceOps.stem`."""
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        if learns((maps,), (first, *rest)):
+            return super().stem(maps, first, rest)
+        maps = F.max_pool2d(_dense(maps, *first), 2)
+        for layer in rest:
+            maps = _dense(maps, *layer)
+        return maps
+
     def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.conv_block`."""
         sites = keep.flatten().nonzero()[:, 0]
+        learning = learns((maps,) if gate is None else (maps, gate), layers)
         if len(sites) >= self.dense_from * keep.numel():
-            return super().conv_block(maps, keep, gate, layers)
+            if learning:
+                return super().conv_block(maps, keep, gate, layers)
+            mask = keep.unsqueeze(1).to(maps.dtype)
+            maps = (maps * (mask if gate is None else mask * gate.unsqueeze(1))).to(maps.dtype)
+            maps = maps.contiguous(memory_format=torch.channels_last)
+            for layer in layers:
+                maps = _dense(maps, *layer).mul_(mask)
+            return maps
         n, _, height, width = maps.shape
         rows = maps.permute(0, 2, 3, 1).flatten(0, 2)[sites]
         if gate is not None:
-            rows = rows * gate.flatten()[sites].unsqueeze(1)
+            rows = (rows * gate.flatten()[sites].unsqueeze(1)).to(rows.dtype)
         around = neighbours(keep, sites)
         for conv, norm in layers:
-            columns = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))[around].flatten(1)
-            rows = F.linear(columns, conv.weight.permute(0, 2, 3, 1).flatten(1))
-            rows = normalise(norm, rows, len(rows)).relu()
+            given = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))
+            if learning:
+                rows = F.linear(given[around].flatten(1), _by_offset(conv.weight))
+                rows = normalise(norm, rows, len(rows)).relu()
+            else:
+                weight, bias = folded(conv, norm)
+                weight = _by_offset(weight)
+                # A part at a time, whose neighbourhoods stay in the cache.
+                parts = [F.linear(given[some].flatten(1), weight, bias).relu_() for some in torch.split(around, _PART)]
+                rows = torch.cat(parts)
         made = rows.new_zeros(keep.numel(), rows.shape[1]).index_put((sites,), rows)
-        return made.view(n, height, width, -1).permute(0, 3, 1, 2)
+        return made.view(n, height, width, rows.shape[1]).permute(0, 3, 1, 2)
+
+
+def learns(tensors: Sequence[Tensor], layers: Sequence[ConvNorm]) -> bool:
+    """Whether statistics are taken, or gradients will be asked for."""
+    if any(norm.training for _, norm in layers):
+        return True
+    parameters = (p for layer in layers for module in layer for p in module.parameters())
+    return torch.is_grad_enabled() and any(t.requires_grad for t in (*tensors, *parameters))
+
+
+def scale_and_bias(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What each output channel of ``conv`` is multiplied by, and what is added, in place of the norm; fp32 or more."""
+    parameters = [t.detach() for t in (norm.weight, norm.bias, *running(norm))]
+    weight, bias, mean, var = parameters if norm.weight.dtype == torch.float64 else [t.float() for t in parameters]
+    scale = weight * (var + norm.eps).rsqrt()
+    bias = bias - mean * scale
+    return scale, bias if conv.bias is None else bias + conv.bias.detach() * scale
+
+
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution with the norm in it."""
+    scale, bias = scale_and_bias(conv, norm)
+    weight = conv.weight.detach() * scale.view(-1, 1, 1, 1)
+    return weight.to(conv.weight.dtype), bias.to(conv.weight.dtype)
+
+
+def _dense(maps: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
+    """Convolution, norm and ReLU, outside training."""
+    weight, bias = folded(conv, norm)
+    return F.conv2d(maps, weight.contiguous(memory_format=torch.channels_last), bias, padding=conv.padding).relu_()
+
+
+def _by_offset(weight: Tensor) -> Tensor:
+    """``(out, in, 3, 3)`` -> ``(out, 9 in)``."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
 
 
 def neighbours(mask: Tensor, sites: Tensor) -> Tensor:
