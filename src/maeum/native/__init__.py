@@ -28,6 +28,10 @@ class Unavailable(Exception):
     """Why there are no kernels, in words for the user."""
 
 
+class Broken(Unavailable):
+    """There should be kernels, but something failed."""
+
+
 def library(name: str) -> ctypes.CDLL | None:
     """The kernels of ``<name>.cpp`` beside this file; None where they cannot be had (`missing` says why)."""
     return _outcome(name)[0]
@@ -38,12 +42,17 @@ def missing(name: str) -> str | None:
     return _outcome(name)[1]
 
 
+def broken(name: str) -> bool:
+    """Whether `library` should have given kernels: what was to make them is there, and failed."""
+    return _outcome(name)[2]
+
+
 @cache
-def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None]:
+def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None, bool]:
     try:
-        return _load(name), None
+        return _load(name), None, False
     except Unavailable as why:
-        return None, str(why)
+        return None, str(why), isinstance(why, Broken)
 
 
 @cache
@@ -76,7 +85,7 @@ def _load(name: str) -> ctypes.CDLL:
         _compile(source, compiled, flags)
         return ctypes.CDLL(str(compiled))
     except OSError as error:
-        raise Unavailable(f"{compiled} cannot be made or loaded: {error}") from error
+        raise Broken(f"{compiled} cannot be made or loaded: {error}") from error
 
 
 def _folder() -> Path:
@@ -100,7 +109,7 @@ def _compile(source: Path, compiled: Path, flags: tuple[str, ...]) -> None:
                 capture_output=True, text=True, errors="replace", timeout=_COMPILE_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise Unavailable(f"{compiler} took more than {_COMPILE_S} s") from error
+            raise Broken(f"{compiler} took more than {_COMPILE_S} s") from error
         if run.returncode:
-            raise Unavailable(f"{compiler} failed: {(run.stderr.strip() or 'without a word').splitlines()[0]}")
+            raise Broken(f"{compiler} failed: {(run.stderr.strip() or 'without a word').splitlines()[0]}")
         made.replace(compiled)

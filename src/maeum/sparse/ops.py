@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maeum.errors import ConfigError
-from maeum.native import missing
+from maeum.native import broken, missing
 from maeum.sparse import reference
 
 #: Sites whose neighbourhoods are laid out at a time.
@@ -214,6 +214,8 @@ def running(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 def operators() -> ReferenceOps:
     """The form that is used: ``MAEUM_SPARSE`` (reference, portable, native), else the quickest that there is.
 
+    Warns once when kernels could not be made although there is a compiler.
+
     Raises:
         ConfigError: for another name, or when ``native`` is asked for and cannot be had.
     """
@@ -232,6 +234,6 @@ def operators() -> ReferenceOps:
         return NativeOps(native)
     if wanted == "native":
         raise ConfigError(f"no native kernels: {missing('sparse')}", item="MAEUM_SPARSE=native")
-    if os.environ.get("MAEUM_NATIVE", "1") != "0":
+    if broken("sparse"):
         warnings.warn(f"MESM runs without its kernels in C++: {missing('sparse')}", stacklevel=2)
     return PortableOps()

@@ -6,6 +6,7 @@ import copy
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -382,8 +383,16 @@ def test_the_quickest_form_that_there_is_is_chosen() -> None:
 
 def test_kernels_that_cannot_be_had_are_named() -> None:
     assert "turned off by MAEUM_NATIVE=0" in chosen(MAEUM_NATIVE="0", MAEUM_SPARSE="native")
-    nowhere = chosen(PATH="/nowhere", XDG_CACHE_HOME="/proc/nowhere")
-    assert nowhere.startswith("UserWarning: MESM runs without its kernels in C++")
+
+
+def test_kernels_that_fail_are_warned_of_and_missing_ones_are_not(tmp_path: Path) -> None:
+    bad = tmp_path / "c++"
+    bad.write_text("#!/bin/sh\necho 'internal error: out of luck' >&2\nexit 1\n")
+    bad.chmod(0o755)
+    cache = str(tmp_path / "cache")
+    said = chosen(PATH=f"{tmp_path}:/bin:/usr/bin", XDG_CACHE_HOME=cache, CXX=str(bad))
+    assert said == f"UserWarning: MESM runs without its kernels in C++: {bad} failed: internal error: out of luck"
+    assert chosen(PATH="/nowhere", XDG_CACHE_HOME=cache) == "portable"
 
 
 def test_an_unknown_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
