@@ -52,6 +52,7 @@ struct Float {
   typedef Vector Words;
   static constexpr int kPer = 1;
   static Element one(float x) { return x; }
+  static void join(Word* at, Vector x, Vector) { store(at, x); }  // words of these elements
   static Vector read(const Element* at) { return load(at); }
   static void write(Element* at, Vector x) { store(at, x); }
   static Vector madd(Vector sum, Word a, Words b) { return sum + a * b; }
@@ -64,6 +65,11 @@ struct Brain {
   typedef __m512i Words;
   static constexpr int kPer = 2;
   static Element one(float x) { return rounded(x); }
+  static void join(Word* at, Vector low, Vector high) {
+    const __m512i a = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)low));
+    const __m512i b = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)high));
+    _mm512_storeu_si512(at, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
+  }
   static Vector read(const Element* at) {
     const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
     return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
@@ -441,19 +447,20 @@ struct Gradient {
   const int32_t* tiles;  // as in Conv
   const int32_t* sites;
   float* weights;        // the gradient: (channels_out, channels_in, 3, 3)
-  float* near;           // (9, channels_in, channels_out), zeros
-  float* tiled;          // (16, channels_in, channels_out), zeros
+  float* near;           // (9, channels_in, channels_out), to be used
+  float* tiled;          // (16, channels_in, channels_out), to be used
   int32_t tile_count, site_count, channels_in, channels_out, threads;
 };
 
-// c[p] (V vectors, `apart` from each other) += the sum of a[i][p] * b[i] (V vectors) over i < count.
+// c[p] (V vectors, `apart` from each other) += (`add`: else =) the sum of a[i][p] * b[i] (V vectors) over i < count.
 template <int V, int P>
-inline void outer(const float* const* a, const float* const* b, int count, int from, int to, float* c, int64_t apart) {
+inline void outer(const float* const* a, const float* const* b, int count, int from, int to, float* c, int64_t apart,
+                  bool add) {
   Vector sums[P][V];
 #pragma GCC unroll 8
   for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) sums[p][v] = load(c + p * apart + v * kLanes);
+    for (int v = 0; v < V; ++v) sums[p][v] = add ? load(c + p * apart + v * kLanes) : Vector{};
   }
   for (int i = 0; i < count; ++i) {
     const float *x = a[i] + from, *y = b[i] + to;
@@ -476,25 +483,25 @@ inline void outer(const float* const* a, const float* const* b, int count, int f
 
 template <int V, int P>
 inline void outer_of(const float* const* a, const float* const* b, int count, int from, int rows, int to, float* c,
-                     int64_t apart) {
+                     int64_t apart, bool add) {
   if constexpr (P > 1) {
-    if (rows < P) return outer_of<V, P - 1>(a, b, count, from, rows, to, c, apart);
+    if (rows < P) return outer_of<V, P - 1>(a, b, count, from, rows, to, c, apart, add);
   }
-  outer<V, P>(a, b, count, from, to, c, apart);
+  outer<V, P>(a, b, count, from, to, c, apart, add);
 }
 
-// sums (channels_in, channels_out) += the outer products of a[i] and b[i], in one panel of output channels.
+// sums (channels_in, channels_out) += (`add`: else =) the outer products of a[i] and b[i], in one panel of the latter.
 template <int V = kVectors>
 void add_products(const float* const* a, const float* const* b, int count, int channels_in, int channels_out, int panel,
-                  float* sums) {
+                  float* sums, bool add) {
   if constexpr (V > 1) {
     if (channels_out / kLanes - panel * kVectors < V) {
-      return add_products<V - 1>(a, b, count, channels_in, channels_out, panel, sums);
+      return add_products<V - 1>(a, b, count, channels_in, channels_out, panel, sums, add);
     }
   }
   for (int from = 0; from < channels_in; from += kRows) {
     outer_of<V, kRows>(a, b, count, from, channels_in - from, panel * kPanel,
-                       sums + int64_t(from) * channels_out + panel * kPanel, channels_out);
+                       sums + int64_t(from) * channels_out + panel * kPanel, channels_out, add);
   }
 }
 
@@ -559,7 +566,7 @@ void gradient(const Gradient& task) {
 #pragma omp for schedule(dynamic)
       for (int unit = 0; unit < 16 * panels; ++unit) {
         const int at = unit / panels;
-        add_products(a + at * block, b + at * block, count, in, out, unit % panels, task.tiled + at * size);
+        add_products(a + at * block, b + at * block, count, in, out, unit % panels, task.tiled + at * size, first > 0);
       }
     }
     for (int first = 0; first < task.site_count; first += kBlock) {
@@ -581,7 +588,8 @@ void gradient(const Gradient& task) {
 #pragma omp for schedule(dynamic)
       for (int unit = 0; unit < 9 * panels; ++unit) {
         const int at = unit / panels;
-        add_products(a + at * kBlock, b + at * kBlock, pairs[at], in, out, unit % panels, task.near + at * size);
+        add_products(a + at * kBlock, b + at * kBlock, pairs[at], in, out, unit % panels, task.near + at * size,
+                     first > 0);
       }
     }
     // Both parts together, G' u G + w, turned to (out, in, 3, 3).
@@ -589,19 +597,25 @@ void gradient(const Gradient& task) {
     for (int o = 0; o < out; o += kLanes) {
       for (int c = 0; c < in; ++c) {
         const float *tiled = task.tiled + int64_t(c) * out + o, *near = task.near + int64_t(c) * out + o;
-        Vector half[3][4], made[9];
+        Vector made[9] = {};
+        if (task.tile_count) {
+          Vector half[3][4];
 #pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) {
-          const Vector u0 = load(tiled + j * size), u1 = load(tiled + (4 + j) * size);
-          const Vector u2 = load(tiled + (8 + j) * size), u3 = load(tiled + (12 + j) * size);
-          half[0][j] = u0 + (u1 + u2) * 0.5f, half[1][j] = (u1 - u2) * 0.5f, half[2][j] = (u1 + u2) * 0.5f + u3;
-        }
+          for (int j = 0; j < 4; ++j) {
+            const Vector u0 = load(tiled + j * size), u1 = load(tiled + (4 + j) * size);
+            const Vector u2 = load(tiled + (8 + j) * size), u3 = load(tiled + (12 + j) * size);
+            half[0][j] = u0 + (u1 + u2) * 0.5f, half[1][j] = (u1 - u2) * 0.5f, half[2][j] = (u1 + u2) * 0.5f + u3;
+          }
 #pragma GCC unroll 3
-        for (int i = 0; i < 3; ++i) {
-          const Vector* u = half[i];
-          made[3 * i] = load(near + 3 * i * size) + u[0] + (u[1] + u[2]) * 0.5f;
-          made[3 * i + 1] = load(near + (3 * i + 1) * size) + (u[1] - u[2]) * 0.5f;
-          made[3 * i + 2] = load(near + (3 * i + 2) * size) + (u[1] + u[2]) * 0.5f + u[3];
+          for (int i = 0; i < 3; ++i) {
+            const Vector* u = half[i];
+            made[3 * i] = u[0] + (u[1] + u[2]) * 0.5f;
+            made[3 * i + 1] = (u[1] - u[2]) * 0.5f;
+            made[3 * i + 2] = (u[1] + u[2]) * 0.5f + u[3];
+          }
+        }
+        if (task.site_count) {
+          for (int i = 0; i < 9; ++i) made[i] += load(near + i * size);
         }
         for (int l = 0; l < kLanes; ++l) {
           float* to = task.weights + (int64_t(o + l) * in + c) * 9;
@@ -612,16 +626,66 @@ void gradient(const Gradient& task) {
   }
 }
 
-// G g G' for the 3x3 weights g of one pair of channels.
-void transform(const float g[9], float made[16]) {
-  float half[4][3];
+struct Pack {
+  const float* weights;  // (out, in, 3, 3)
+  const float* scale;    // (out), or null
+  void* near;            // as in Conv, or null
+  void* tiled;           // likewise
+  int32_t in, out, padded_in, padded_out, turned, threads;
+};
+
+// The nine weights of input channel c and 16 output channels from o.
+inline void weights_of(const Pack& task, int c, int o, Vector g[9]) {
+  for (int i = 0; i < 9; ++i) g[i] = Vector{};
+  const bool turned = task.turned;
+  if (c >= (turned ? task.out : task.in)) return;
+  const int some = std::min(kLanes, (turned ? task.in : task.out) - o);
+  const float* from = task.weights + (turned ? int64_t(c) * task.in + o : int64_t(o) * task.in + c) * 9;
+  const int64_t step = turned ? 9 : int64_t(task.in) * 9;
+  for (int l = 0; l < some; ++l, from += step) {
+    const float by = task.scale ? task.scale[turned ? c : o + l] : 1.0f;
+    for (int i = 0; i < 9; ++i) g[i][l] = from[turned ? 8 - i : i] * by;
+  }
+}
+
+// G g G'.
+inline void transform(const Vector g[9], Vector made[16]) {
+  Vector half[4][3];
+#pragma GCC unroll 3
   for (int j = 0; j < 3; ++j) {
-    const float a = g[j], b = g[3 + j], c = g[6 + j];
+    const Vector a = g[j], b = g[3 + j], c = g[6 + j];
     half[0][j] = a, half[1][j] = (a + b + c) * 0.5f, half[2][j] = (a - b + c) * 0.5f, half[3][j] = c;
   }
+#pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
-    const float a = half[i][0], b = half[i][1], c = half[i][2];
+    const Vector a = half[i][0], b = half[i][1], c = half[i][2];
     made[4 * i] = a, made[4 * i + 1] = (a + b + c) * 0.5f, made[4 * i + 2] = (a - b + c) * 0.5f, made[4 * i + 3] = c;
+  }
+}
+
+template <class E>
+void pack(const Pack& task) {
+  typedef typename E::Word Word;
+  const int vectors = task.padded_out / kLanes, panels = (vectors + kVectors - 1) / kVectors;
+  const int words = task.padded_in / E::kPer, some = kLanes / E::kPer;
+#pragma omp parallel for schedule(dynamic) num_threads(task.threads)
+  for (int unit = 0; unit < panels * (words / some); ++unit) {
+    const int panel = unit % panels;
+    const int wide = std::min(kVectors, vectors - panel * kVectors) * kLanes;
+    const int64_t start = int64_t(panel) * kPanel * words, step = int64_t(words) * wide;
+    Word* near = task.near ? static_cast<Word*>(task.near) + 9 * start : nullptr;
+    Word* tiled = task.tiled ? static_cast<Word*>(task.tiled) + 16 * start : nullptr;
+    for (int word = unit / panels * some; word < (unit / panels + 1) * some; ++word) {
+      for (int l = 0; l < wide; l += kLanes) {
+        Vector g[E::kPer][9], made[E::kPer][16];
+        for (int k = 0; k < E::kPer; ++k) weights_of(task, word * E::kPer + k, panel * kPanel + l, g[k]);
+        const int64_t at = int64_t(word) * wide + l;
+        for (int i = 0; i < 9 && near; ++i) E::join(near + i * step + at, g[0][i], g[E::kPer - 1][i]);
+        if (!tiled) continue;
+        for (int k = 0; k < E::kPer; ++k) transform(g[k], made[k]);
+        for (int i = 0; i < 16; ++i) E::join(tiled + i * step + at, made[0][i], made[E::kPer - 1][i]);
+      }
+    }
   }
 }
 
@@ -650,12 +714,10 @@ inline Vector tanh_of(Vector x) {
 }
 
 inline float sum_of(Vector x) {
-  float sum = 0.0f;
   for (int half = kLanes / 2; half > 0; half /= 2) {
     for (int i = 0; i < half; ++i) x[i] += x[i + half];
   }
-  sum = x[0];
-  return sum;
+  return x[0];
 }
 
 struct Attention {
@@ -900,40 +962,9 @@ void maeum_plan(const uint8_t* mask, int32_t n, int32_t height, int32_t width, i
   counts[0] = row_count, counts[1] = tile_count, counts[2] = site_count;
 }
 
-// Weights (out, in, 3, 3), times `scale` (out) where given, as the convolution wants them; see Conv. turned: those of
-// the gradient of its input, (in, out) with the offsets reversed, whose padded sizes these then are.
-void maeum_pack(const float* weights, const float* scale, int32_t in, int32_t out, int32_t padded_in, int32_t padded_out,
-                int32_t turned, int32_t brain, void* near, void* tiled, int32_t threads) {
-  const int per = brain ? 2 : 1, vectors = padded_out / kLanes, panels = (vectors + kVectors - 1) / kVectors;
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-  for (int unit = 0; unit < panels * (padded_in / kLanes); ++unit) {
-    const int panel = unit % panels;
-    const int wide = std::min(kVectors, vectors - panel * kVectors) * kLanes;
-    const int64_t start = int64_t(panel) * kPanel * padded_in;
-    for (int c = unit / panels * kLanes; c < (unit / panels + 1) * kLanes; ++c) {
-      for (int l = 0; l < wide; ++l) {
-        const int o = panel * kPanel + l;
-        float g[9] = {}, made[16];
-        if (turned ? c < out && o < in : c < in && o < out) {
-          const float* from = weights + (turned ? int64_t(c) * in + o : int64_t(o) * in + c) * 9;
-          const float by = scale ? scale[turned ? c : o] : 1.0f;
-          for (int i = 0; i < 9; ++i) g[i] = from[turned ? 8 - i : i] * by;
-        }
-        transform(g, made);
-        const int64_t at = (int64_t(c / per) * wide + l) * per + c % per, step = int64_t(padded_in) * wide;
-        for (int i = 0; i < 9; ++i) {
-          const int64_t to = start * 9 + i * step + at;
-          brain ? void(static_cast<uint16_t*>(near)[to] = rounded(g[i])) : void(static_cast<float*>(near)[to] = g[i]);
-        }
-        for (int i = 0; i < 16; ++i) {
-          const int64_t to = start * 16 + i * step + at;
-          brain ? void(static_cast<uint16_t*>(tiled)[to] = rounded(made[i]))
-                : void(static_cast<float*>(tiled)[to] = made[i]);
-        }
-      }
-    }
-  }
-}
+// Weights, times their scale, as the convolution wants them. turned: those of the gradient of its input, (in, out) with
+// the offsets reversed, whose padded sizes the task then gives.
+void maeum_pack(const Pack* task, int32_t brain) { MAEUM_CALL(brain, pack, *task); }
 
 void maeum_convolve(const Conv* conv, int32_t brain) { MAEUM_CALL(brain, convolve, *conv); }
 

@@ -37,6 +37,10 @@ class _Conv(ctypes.Structure):
     ))  # fmt: skip
 
 
+class _Pack(ctypes.Structure):
+    _fields_ = _fields("weights scale near tiled", "in_ out padded_in padded_out turned threads")
+
+
 class _Gradient(ctypes.Structure):
     _fields_ = (*_fields("numbers", "n height width"), *_fields(
         "rows out tiles sites weights near tiled", "tile_count site_count channels_in channels_out threads"
@@ -78,8 +82,8 @@ class Kernels:
         self.has_bf16 = bool(lib.maeum_bf16())
         self.panel = int(lib.maeum_panel())
         lib.maeum_plan.argtypes = (_POINTER, _INT, _INT, _INT, _INT, *[_POINTER] * 5)
-        lib.maeum_pack.argtypes = (_POINTER, _POINTER, *[_INT] * 6, _POINTER, _POINTER, _INT)
-        lib.maeum_convolve.argtypes = lib.maeum_attend.argtypes = lib.maeum_first.argtypes = (_POINTER, _INT)
+        for function in (lib.maeum_pack, lib.maeum_convolve, lib.maeum_attend, lib.maeum_first):
+            function.argtypes = (_POINTER, _INT)
         lib.maeum_gradient.argtypes = (_POINTER,)
         lib.maeum_top_p.argtypes = (_POINTER, _POINTER, _INT, _INT, _FLOAT, _POINTER, _INT)
         lib.maeum_gather.argtypes = (_POINTER, _POINTER, _POINTER, _LONG, *[_INT] * 4, _POINTER, _INT)
@@ -118,14 +122,33 @@ class Kernels:
         row_count, tile_count, site_count = counts.tolist()
         return Plan(shape, numbers, positions[:row_count], tiles[:tile_count], sites[:site_count])
 
-    def pack(self, weight: Tensor, scale: Tensor | None, *, turned: bool = False, bf16: bool) -> Packed:
-        """Weights ``(out, in, 3, 3)``, times ``scale (out,)``; turned: those of the gradient of the input."""
+    def pack(
+        self, weight: Tensor, scale: Tensor | None, *, plan: Plan | None = None, turned: bool = False, bf16: bool
+    ) -> Packed:
+        """Weights ``(out, in, 3, 3)``, times ``scale (out,)``.
+
+        Args:
+            weight: fp32 or bf16.
+            scale: fp32.
+            plan: pack what it needs alone, to last until this thread packs again.
+            turned: as the gradient of the input needs them.
+            bf16: pack for rows in bf16.
+        """
         out, in_ = weight.shape[:2]
         channels = (padded(out), padded(in_)) if turned else (padded(in_), padded(out))
         weight = weight.detach().float().contiguous()
-        near, tiled = (torch.empty(n * channels[0] * channels[1], dtype=_dtype(bf16)) for n in (9, 16))
-        self._lib.maeum_pack(weight.data_ptr(), _at(scale), in_, out, *channels, turned, bf16, near.data_ptr(),
-                             tiled.data_ptr(), torch.get_num_threads())  # fmt: skip
+        size = channels[0] * channels[1]
+        dtype = _dtype(bf16)
+        if plan is None:
+            near, tiled = torch.empty(9 * size, dtype=dtype), torch.empty(16 * size, dtype=dtype)
+        else:
+            near = self.kept("near", (9 * size if len(plan.sites) else 0,), dtype)
+            tiled = self.kept("tiled", (16 * size if len(plan.tiles) else 0,), dtype)
+        task = _Pack(
+            weight.data_ptr(), _at(scale), _at(near), _at(tiled), in_, out, *channels,
+            turned, torch.get_num_threads(),
+        )  # fmt: skip
+        self._lib.maeum_pack(ctypes.byref(task), bf16)
         return Packed(near, tiled, channels)
 
     def convolve(
@@ -167,7 +190,7 @@ class Kernels:
         rows, out = rows.float().contiguous(), out.float().contiguous()
         channels = rows.shape[1], out.shape[1]
         made = torch.empty(channels[1], channels[0], 3, 3)
-        sums = self.kept("gradient", (25, *channels), torch.float32).zero_()
+        sums = self.kept("gradient", (25, *channels), torch.float32)
         task = _Gradient(
             plan.numbers.data_ptr(), *plan.shape, rows.data_ptr(), out.data_ptr(), plan.tiles.data_ptr(),
             plan.sites.data_ptr(), made.data_ptr(), sums[:9].data_ptr(), sums[9:].data_ptr(), len(plan.tiles),
@@ -265,4 +288,5 @@ def _dtype(bf16: bool) -> torch.dtype:
 
 
 def _at(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+    """Where it lies; None for nothing."""
+    return tensor.data_ptr() if tensor is not None and tensor.numel() else None

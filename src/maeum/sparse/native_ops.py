@@ -213,7 +213,7 @@ class _Convolve(Function):
         rows = rows.to(_dtype(bf16)).contiguous()
         ctx.kernels, ctx.plan, ctx.bf16 = kernels, plan, bf16
         ctx.save_for_backward(rows, weight)
-        packed = kernels.pack(weight, None, bf16=bf16)
+        packed = kernels.pack(weight, None, plan=plan, bf16=bf16)
         out = torch.empty(len(rows), len(weight), dtype=rows.dtype)
         bias = None if bias is None else bias.detach().float().contiguous()
         return kernels.convolve(plan, rows, packed, bias, out, relu=False, dense=False)
@@ -226,7 +226,7 @@ class _Convolve(Function):
         gradient = gradient.to(rows.dtype).contiguous()
         of_rows = of_weight = of_bias = None
         if ctx.needs_input_grad[3]:
-            packed = kernels.pack(weight, None, turned=True, bf16=bf16)
+            packed = kernels.pack(weight, None, plan=plan, turned=True, bf16=bf16)
             of_rows = kernels.convolve(plan, gradient, packed, None, torch.empty_like(rows), relu=False, dense=False)
         if ctx.needs_input_grad[4]:
             of_weight = kernels.gradient(plan, rows, gradient)
