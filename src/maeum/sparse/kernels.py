@@ -19,8 +19,8 @@ from maeum.native import library
 
 #: Channels are whole vectors.
 LANES = 16
-#: Pairs of active neighbours, of 36, from which a tile of 2x2 is the quicker way, by bf16 (docs/results/mesm-speed.md).
-_TILE_FROM = {False: 20, True: 22}
+#: Pairs of active neighbours, of 36, from which a tile of 2x2 is the quicker way (docs/results/mesm-speed.md).
+_TILE_FROM = 18
 #: Buffers of at most so many bytes are kept for the next call.
 _KEPT_BYTES = 64 << 20
 
@@ -110,7 +110,7 @@ class Kernels:
             setattr(self._local, slot, old)
         return old[: count * dtype.itemsize].view(dtype).view(shape)
 
-    def plan(self, mask: Tensor | None, shape: tuple[int, int, int], *, bf16: bool) -> Plan:
+    def plan(self, mask: Tensor | None, shape: tuple[int, int, int]) -> Plan:
         """For the active positions of ``mask (n, height, width)``; None: all of this shape."""
         mask = None if mask is None else mask.contiguous()
         n, height, width = shape
@@ -118,7 +118,7 @@ class Kernels:
         tiles = torch.empty(n * -(-height // 2) * -(-width // 2), dtype=torch.int32)
         counts = torch.empty(3, dtype=torch.int32)
         pointers = (t.data_ptr() for t in (numbers, positions, tiles, sites, counts))
-        self._lib.maeum_plan(_at(mask), n, height, width, _TILE_FROM[bf16], *pointers)
+        self._lib.maeum_plan(_at(mask), n, height, width, _TILE_FROM, *pointers)
         row_count, tile_count, site_count = counts.tolist()
         return Plan(shape, numbers, positions[:row_count], tiles[:tile_count], sites[:site_count])
 

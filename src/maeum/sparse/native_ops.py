@@ -54,7 +54,7 @@ class NativeOps(PortableOps):
             maps = norm(conv(maps.contiguous(memory_format=torch.channels_last))).relu_()
             maps = F.max_pool2d(maps, 2)
         n, _, height, width = maps.shape
-        plan = self._kernels.plan(None, (n, height, width), bf16=bf16)
+        plan = self._kernels.plan(None, (n, height, width))
         if not learning:
             return self._folded(maps, plan, None, rest, bf16)
         rows = _Gather.apply(self._kernels, plan, bf16, maps, None)  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ class NativeOps(PortableOps):
         if bf16 is None or not self._fits(layers, learning):
             return super().conv_block(maps, keep, gate, layers)
         n, height, width = keep.shape
-        plan = self._kernels.plan(keep, (n, height, width), bf16=bf16)
+        plan = self._kernels.plan(keep, (n, height, width))
         if not learning:
             return self._folded(maps, plan, gate, layers, bf16)
         rows = _Gather.apply(self._kernels, plan, bf16, maps, gate)  # type: ignore[no-untyped-call]

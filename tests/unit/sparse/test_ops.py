@@ -256,7 +256,7 @@ def test_gradients_of_a_convolution_in_bf16_are_near_those_of_a_dense_one(kept: 
     mask = torch.rand(6, 24, 23, generator=torch.Generator().manual_seed(0)) < kept
     maps, conv = maps_of(mask, 64).bfloat16(), layers_of(64, 144, count=1)[0]
     given, weight = maps.clone().requires_grad_(), conv.weight
-    plan = KERNELS.plan(mask, (6, 24, 23), bf16=True)
+    plan = KERNELS.plan(mask, (6, 24, 23))
     rows = _Gather.apply(KERNELS, plan, True, given, None)
     made = _Convolve.apply(KERNELS, plan, True, rows, weight, None)
     pattern = torch.randn(made.shape, generator=torch.Generator().manual_seed(1))
