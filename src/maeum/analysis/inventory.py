@@ -236,7 +236,7 @@ def _sparse() -> Finding:
         return Finding(what, "good", f"MESM's in C++ ({precisions}), compiled for this processor")
     why = missing("sparse") or f"MAEUM_SPARSE={os.environ.get('MAEUM_SPARSE')}"
     return Finding(
-        what, "optional", f"{why}; MESM's in PyTorch ({name}) give the same answers, at about half the speed"
+        what, "optional", f"{why}; MESM's in PyTorch ({name}) give the same answers, at less than half the speed"
     )
 
 
