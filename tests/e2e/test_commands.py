@@ -81,7 +81,17 @@ def test_below_the_asked_confidence_there_is_no_answer(maeum: Maeum, small_model
 
 def test_doctor_looks_at_everything(maeum: Maeum):
     ended = maeum("doctor")
-    for said in ("torch", "codecs", "h264", "face detector", "kernels", "embedded model", "cuda", "processors"):
+    for said in (
+        "torch",
+        "codecs",
+        "h264",
+        "face detector",
+        "kernels",
+        "sparse operators",
+        "embedded model",
+        "cuda",
+        "processors",
+    ):
         assert said in ended.out
     assert ended.code == (2 if "BROKEN" in ended.out else 0)
 

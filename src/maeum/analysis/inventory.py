@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -70,6 +71,7 @@ def checkup() -> list[Finding]:
         _codecs(),
         _try("face detector", _detector),
         _kernels(),
+        _sparse(),
         _try("embedded model", _embedded),
         *_extras(),
     ]
@@ -215,6 +217,27 @@ def _kernels() -> Finding:
     if why is None:
         return Finding("kernels", "good", "the face detector's arithmetic in C++, compiled for this processor")
     return Finding("kernels", "optional", f"{why}; faces are found as well without them, at about half the speed")
+
+
+def _sparse() -> Finding:
+    from maeum.native import missing
+    from maeum.sparse import operators
+    from maeum.sparse.kernels import kernels
+
+    what = "sparse operators"
+    try:
+        with warnings.catch_warnings(action="ignore"):  # said here instead
+            name = operators().name
+    except MaeumError as error:
+        return Finding(what, "broken", str(error))
+    if name == "native":
+        found = kernels()
+        precisions = "fp32 and bf16" if found is not None and found.has_bf16 else "fp32"
+        return Finding(what, "good", f"MESM's in C++ ({precisions}), compiled for this processor")
+    why = missing("sparse") or f"MAEUM_SPARSE={os.environ.get('MAEUM_SPARSE')}"
+    return Finding(
+        what, "optional", f"{why}; MESM's in PyTorch ({name}) give the same answers, at less than half the speed"
+    )
 
 
 def _embedded() -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from maeum.sparse import ConvNorm
 from maeum.types import Modality
 
 
@@ -38,6 +39,13 @@ class Stem(nn.Sequential):
             nn.MaxPool2d(2),
             *(VGGBlock(width, width) for _ in range(blocks)),
         )
+
+    def layers(self) -> tuple[ConvNorm, list[ConvNorm]]:
+        """The first convolution with its norm, and those of the VGG blocks."""
+        convs = [m for m in self.modules() if isinstance(m, nn.Conv2d)]
+        norms = [m for m in self.modules() if isinstance(m, nn.BatchNorm2d)]
+        first, *rest = zip(convs, norms, strict=True)
+        return first, rest
 
 
 class PositionalEncoding(nn.Module):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, map_form, projection
 from maeum.models.layers import Stem
 from maeum.models.registry import MODELS, ModelKind
-from maeum.sparse import reference
+from maeum.sparse import AttentionWeights, operators
 from maeum.types import Modality
 
 Selection = Literal["weighted", "published"]
@@ -47,17 +47,13 @@ class CrossModalAttention(nn.Module):
         self.top_p = top_p
         self.selection = selection
 
-    def forward(self, maps: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps at the kept positions, weighted as configured (zero elsewhere), and the mask of those positions."""
-        scores = reference.additive_scores(
-            maps, query, self.map.weight, self.map.bias, self.query.weight, self.score.weight[0]
-        )
-        probs = reference.masked_softmax(scores, mask)
-        keep = reference.top_p_mask(probs, mask, self.top_p)
-        gate = keep.to(maps.dtype)
-        if self.selection == "weighted":
-            gate = gate * probs * mask.sum((1, 2), keepdim=True)
-        return maps * gate.unsqueeze(1), keep
+    def forward(self, maps: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The kept positions of ``mask (n, h, w)``, and what to multiply them by: ``(n, h, w)``, or None for 1."""
+        weights = AttentionWeights(self.map.weight, self.map.bias, self.query.weight, self.score.weight[0])
+        ops = operators()
+        probs = ops.attend(maps, mask, query, weights)
+        keep = ops.top_p(probs, mask, self.top_p)
+        return keep, probs * mask.sum((1, 2), keepdim=True) if self.selection == "weighted" else None
 
 
 class SparseBlock(nn.Module):
@@ -70,26 +66,9 @@ class SparseBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels, eps=1e-4)
 
-    def forward(self, maps: Tensor, mask: Tensor) -> Tensor:
-        """``(n, in, h, w) -> (n, out, h, w)``, zero where inactive."""
-        for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2)):
-            maps = reference.submanifold_conv2d(maps, mask, conv.weight)
-            maps = torch.relu(self._normalise(norm, maps, mask))
-        return maps
-
-    def _normalise(self, norm: nn.BatchNorm2d, maps: Tensor, mask: Tensor) -> Tensor:
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        return reference.sparse_batch_norm(
-            maps,
-            mask,
-            norm.running_mean,
-            norm.running_var,
-            norm.weight,
-            norm.bias,
-            training=self.training,
-            eps=norm.eps,
-        )
+    def forward(self, maps: Tensor, keep: Tensor, gate: Tensor | None) -> Tensor:
+        """``(n, in, h, w) -> (n, out, h, w)`` at the kept positions, each multiplied by its gate; zero elsewhere."""
+        return operators().conv_block(maps, keep, gate, ((self.conv1, self.bn1), (self.conv2, self.bn2)))
 
 
 class SparseMapEncoder(nn.Module):
@@ -110,13 +89,14 @@ class SparseMapEncoder(nn.Module):
 
     def forward(self, maps: Tensor, query: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Encoded maps ``(n, dim)`` and the kept positions of each block, ``(n, h, w)`` bool."""
-        maps = self.stem(maps)
+        ops = operators()
+        maps = ops.stem(maps, *self.stem.layers())
         mask = maps.new_ones(maps.shape[0], *maps.shape[2:], dtype=torch.bool)
         kept: list[Tensor] = []
         for attention, block in zip(self.attention, self.blocks, strict=True):
-            maps, mask = attention(maps, mask, query)
-            kept.append(mask)
-            maps, mask = reference.sparse_max_pool2d(block(maps, mask), mask)
+            keep, gate = attention(maps, mask, query)
+            kept.append(keep)
+            maps, mask = ops.max_pool(block(maps, keep, gate), keep)
             maps = self.map_dropout(maps)
         projected: Tensor = self.project(F.adaptive_avg_pool2d(maps, self.map_shape).flatten(1))
         return projected, kept

@@ -18,12 +18,18 @@ from functools import cache
 from pathlib import Path
 
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
+#: Kernels that divide their work among threads do so with OpenMP, in the threads that PyTorch has already.
+_MORE_FLAGS = {"sparse": ("-fopenmp",)}
 _COMPILERS = ("c++", "g++", "clang++")
 _COMPILE_S = 120
 
 
 class Unavailable(Exception):
     """Why there are no kernels, in words for the user."""
+
+
+class Broken(Unavailable):
+    """There should be kernels, but something failed."""
 
 
 def library(name: str) -> ctypes.CDLL | None:
@@ -36,12 +42,17 @@ def missing(name: str) -> str | None:
     return _outcome(name)[1]
 
 
+def broken(name: str) -> bool:
+    """Whether `library` should have given kernels: what was to make them is there, and failed."""
+    return _outcome(name)[2]
+
+
 @cache
-def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None]:
+def _outcome(name: str) -> tuple[ctypes.CDLL | None, str | None, bool]:
     try:
-        return _load(name), None
+        return _load(name), None, False
     except Unavailable as why:
-        return None, str(why)
+        return None, str(why), isinstance(why, Broken)
 
 
 @cache
@@ -60,7 +71,8 @@ def _load(name: str) -> ctypes.CDLL:
     if os.name == "nt":  # functions would have to be exported, and GCC there does not align the stack for vectors
         raise Unavailable("not made for Windows")
     source = Path(__file__).with_name(f"{name}.cpp")
-    key = "\n".join((source.read_text(encoding="utf-8"), *_FLAGS, platform.machine(), _instructions()))
+    flags = (*_FLAGS, *_MORE_FLAGS.get(name, ()))
+    key = "\n".join((source.read_text(encoding="utf-8"), *flags, platform.machine(), _instructions()))
     folder = _folder()
     compiled = folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if compiled.exists():
@@ -70,10 +82,10 @@ def _load(name: str) -> ctypes.CDLL:
             pass
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _compile(source, compiled)
+        _compile(source, compiled, flags)
         return ctypes.CDLL(str(compiled))
     except OSError as error:
-        raise Unavailable(f"{compiled} cannot be made or loaded: {error}") from error
+        raise Broken(f"{compiled} cannot be made or loaded: {error}") from error
 
 
 def _folder() -> Path:
@@ -84,7 +96,7 @@ def _folder() -> Path:
         raise Unavailable("no home folder to keep them in: set HOME or XDG_CACHE_HOME") from error
 
 
-def _compile(source: Path, compiled: Path) -> None:
+def _compile(source: Path, compiled: Path, flags: tuple[str, ...]) -> None:
     """Whole or not at all: several processes may do this at once."""
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), *_COMPILERS))), None)
     if compiler is None:
@@ -93,11 +105,11 @@ def _compile(source: Path, compiled: Path) -> None:
         made = Path(folder) / compiled.name
         try:
             run = subprocess.run(
-                [compiler, *_FLAGS, "-o", str(made), str(source)],
+                [compiler, *flags, "-o", str(made), str(source)],
                 capture_output=True, text=True, errors="replace", timeout=_COMPILE_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise Unavailable(f"{compiler} took more than {_COMPILE_S} s") from error
+            raise Broken(f"{compiler} took more than {_COMPILE_S} s") from error
         if run.returncode:
-            raise Unavailable(f"{compiler} failed: {(run.stderr.strip() or 'without a word').splitlines()[0]}")
+            raise Broken(f"{compiler} failed: {(run.stderr.strip() or 'without a word').splitlines()[0]}")
         made.replace(compiled)

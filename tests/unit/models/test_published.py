@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from maeum.errors import ModelError
 from maeum.models import mesm, published
 from maeum.models.fe2e import FE2E
 from maeum.models.text import HubTextConfig, SmallTextConfig
+from maeum.native import missing
+from maeum.sparse import operators
 from maeum.types import Batch
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -48,6 +51,17 @@ def padded(rows: Tensor, lengths: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return dense, mask
 
 
+@pytest.fixture(params=["reference", "portable", "native"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test with each form of the sparse operators."""
+    if request.param == "native" and missing("sparse"):
+        pytest.skip("no kernels in C++")
+    monkeypatch.setenv("MAEUM_SPARSE", request.param)
+    operators.cache_clear()
+    yield
+    operators.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     faces = made("a.faces", (5, 3, 48, 48), is_input=True) * 40 + 110
@@ -72,25 +86,30 @@ def relative_error(ours: Tensor, golden: np.ndarray) -> float:
     return float(np.abs(ours.detach().numpy() - golden).max() / np.abs(golden).max())
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize(("kind", "top_p"), [("fe2e", 1.0), ("mesm", 0.5), ("mesm", 0.8)])
 def test_outputs_equal_the_published_networks(kind: str, top_p: float, batch: Batch) -> None:
     model = load(kind, top_p)
     prefix = kind if kind == "fe2e" else f"mesm.{top_p}"
-    output = model(batch)
+    with torch.no_grad():
+        output = model(batch)
     assert relative_error(output.features["faces"], NUMBERS[f"{prefix}.visual_cls"]) < TOLERANCE
     assert relative_error(output.features["speech"], NUMBERS[f"{prefix}.audio_cls"]) < TOLERANCE
     assert relative_error(output.logits, NUMBERS[f"{prefix}.logits"]) < TOLERANCE
 
 
+@pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("top_p", [0.5, 0.8])
 def test_kept_positions_equal_the_published_ones(top_p: float, batch: Batch) -> None:
-    output = load("mesm", top_p)(batch)
+    with torch.no_grad():
+        output = load("mesm", top_p)(batch)
     for ours, theirs in (("faces", "visual"), ("speech", "audio")):
         kept = output.auxiliary[f"{ours}.kept0"].numpy()
         golden = np.unpackbits(NUMBERS[f"mesm.{top_p}.{theirs}_mask0"])[: kept.size].reshape(kept.shape)
         assert (kept == golden.astype(bool)).all()
 
 
+@pytest.mark.usefixtures("form")
 def test_vectors_before_the_transformer_equal_the_published_ones(batch: Batch) -> None:
     model = load("mesm", 0.5)
     seen: dict[str, Tensor] = {}
@@ -98,7 +117,8 @@ def test_vectors_before_the_transformer_equal_the_published_ones(batch: Batch) -
         encoder = model.encoders[name]
         assert isinstance(encoder, mesm.SparseMapEncoder)
         encoder.project.register_forward_hook(lambda _m, _i, out, name=name: seen.__setitem__(name, out))
-    model(batch)
+    with torch.no_grad():
+        model(batch)
     assert relative_error(seen["faces"], NUMBERS["mesm.0.5.visual_frames"]) < TOLERANCE
     assert relative_error(seen["speech"], NUMBERS["mesm.0.5.audio_pieces"]) < TOLERANCE
 
