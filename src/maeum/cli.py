@@ -412,6 +412,29 @@ def _write_comparison(comparison: Comparison, out: Path, console: Console) -> No
 
 
 @app.command()
+def flops(
+    store: Annotated[Path, typer.Argument(help="A prepared corpus.", readable=False)],
+    model: Annotated[str | None, typer.Option(help="A model's name or folder; the one that ships by default.")] = None,
+    part: Annotated[str, typer.Option(help="Which part of the corpus.")] = "dev",
+    items: Annotated[int, typer.Option(min=1, help="At most so many items.")] = 64,
+    top_p: Annotated[
+        float | None, typer.Option(min=0.001, max=1, help="Attention mass that MESM keeps; its own by default.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the counts, JSON, to this file.")] = None,
+) -> None:
+    """Count a model's multiply-adds by stage, of all positions and of those it keeps, beside the time it takes."""
+    from maeum.analysis.writers import write_whole
+    from maeum.experiments.flops import flops as run
+
+    cost = run(model, store, part, items=items, top_p=top_p)
+    console = _console()
+    cost.show(console)
+    if out is not None:
+        write_whole(out, cost.to_json() + "\n")
+        console.print(f"written: {out}", soft_wrap=True)
+
+
+@app.command()
 def splits(
     store: Annotated[Path, typer.Argument(help="A prepared corpus.", readable=False)],
     split: Annotated[

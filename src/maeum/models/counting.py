@@ -25,8 +25,8 @@ class StageCost:
     branch: faces, speech or text. stage: ``stem``, ``attention 1``, ``block 1`` ... ``projection``, ``sequence``,
     ``encoder`` (of text), ``head``. dense: multiply-adds when every position is computed, padding included, as dense
     convolutions do; an attention counts as 0. done: for the kept positions, whose convolutions count pairs of a
-    position and a neighbour that are both kept. kept, positions: how many positions there are, and how many of them are kept;
-    0 where nothing is chosen.
+    position and a neighbour that are both kept. kept, positions: how many of how many positions are kept; 0 where
+    nothing is chosen.
     """
 
     branch: str

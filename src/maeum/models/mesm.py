@@ -116,6 +116,18 @@ class MESM(FE2E):
         self.stand_in = nn.Parameter(torch.randn(self.query_dim) * self.query_dim**-0.5)
 
     @property
+    def top_p(self) -> float:
+        """Attention mass that is kept at each sparse block. May be set, without training anew."""
+        return self.config.top_p
+
+    @top_p.setter
+    def top_p(self, top_p: float) -> None:
+        self.config = self.config.model_copy(update={"top_p": top_p})
+        for module in self.modules():
+            if isinstance(module, CrossModalAttention):
+                module.top_p = top_p
+
+    @property
     def query_dim(self) -> int:
         """Width of the query."""
         if "text" in self.encoders:
