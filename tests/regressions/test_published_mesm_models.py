@@ -11,7 +11,7 @@ from maeum.types import Batch
 BRANCH = BranchConfig(widths=(4, 6, 8, 10), stem_blocks=1, hidden=12, transformer=TransformerConfig(layers=1))
 
 
-def faces_only(top_p: float = 0.5, selection: str = "weighted") -> MESM:
+def faces_only(top_p: float = 0.5, selection: str = "learned") -> MESM:
     torch.manual_seed(0)
     sizes = {"labels": 3, "dim": 8, "faces": BRANCH, "speech": None}
     return MESM(MESMConfig.parse({**sizes, "top_p": top_p, "selection": selection}))

@@ -5,6 +5,7 @@ Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Rec
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -15,45 +16,75 @@ from torch import Tensor, nn
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, map_form, projection
 from maeum.models.layers import Stem
 from maeum.models.registry import MODELS, ModelKind
-from maeum.sparse import AttentionWeights, operators
+from maeum.sparse import AttentionWeights, operators, reference
 from maeum.types import Modality
 
-Selection = Literal["weighted", "published"]
+Selection = Literal["learned", "published", "random", "all"]
 
 
 class MESMConfig(FE2EConfig):
     """Sizes of MESM.
 
     top_p: attention mass that is kept at each sparse block, 0 < top_p <= 1.
-    selection: ``weighted`` multiplies what is kept by its probability relative to an even one, so the loss reaches the
+    selection: ``learned`` multiplies what is kept by its probability relative to an even one, so the loss reaches the
     attention and it learns where to look; ``published`` takes what is kept as it is, so the attention never gets a
-    gradient (for published checkpoints and for comparison).
+    gradient (for published checkpoints and for comparison). Controls: ``random`` keeps a share of ``top_p`` of the
+    positions, drawn anew each time; ``all`` keeps every position.
+    budget: share of a map's positions, 0 < budget <= 1: so many of the most probable active ones (at random for
+    ``random``) are kept in each map, whatever their mass; None keeps by ``top_p``.
+    settle: share of a training, 0..1, in which the kept mass falls from 1 to ``top_p``, so that the attention sees all
+    positions before it has to choose among them.
     query_dim: width of the query when there is no text branch.
     """
 
     top_p: float = Field(default=0.7, gt=0, le=1)
-    selection: Selection = "weighted"
+    selection: Selection = "learned"
+    budget: float | None = Field(default=None, gt=0, le=1)
+    settle: float = Field(default=0.0, ge=0, le=1)
     query_dim: int = 64
 
 
 class CrossModalAttention(nn.Module):
-    """Which positions of a map the query asks for: additive attention, softmax, nucleus."""
+    """Which positions of a map the query asks for: additive attention, softmax, nucleus.
 
-    def __init__(self, channels: int, query_dim: int, top_p: float, selection: Selection) -> None:
+    ``loose``: how far a training still is from keeping ``top_p`` alone, 1 (everything is kept) to 0.
+    """
+
+    def __init__(
+        self, channels: int, query_dim: int, top_p: float, selection: Selection, budget: float | None = None
+    ) -> None:
         super().__init__()
         self.map = nn.Linear(channels, channels)
         self.query = nn.Linear(query_dim, channels, bias=False)
         self.score = nn.Linear(channels, 1, bias=False)
         self.top_p = top_p
         self.selection = selection
+        self.budget = budget
+        self.loose = 0.0
 
     def forward(self, maps: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor | None]:
         """The kept positions of ``mask (n, h, w)``, and what to multiply them by: ``(n, h, w)``, or None for 1."""
+        loose = self.loose if self.training else 0.0
+        top_p, budget = (None if p is None else p + (1 - p) * loose for p in (self.top_p, self.budget))
+        assert top_p is not None
+        if self.selection == "all":
+            return mask, None
+        if self.selection == "random":
+            drawn = torch.rand(mask.shape, device=mask.device)
+            if budget is None:
+                # So many that their share of what is active is top_p, as of an even attention's mass.
+                return reference.most(drawn, mask, (top_p * mask.sum((1, 2))).ceil()), None
+            return reference.most(drawn, mask, budget_of(mask, budget)), None
         weights = AttentionWeights(self.map.weight, self.map.bias, self.query.weight, self.score.weight[0])
         ops = operators()
         probs = ops.attend(maps, mask, query, weights)
-        keep = ops.top_p(probs, mask, self.top_p)
-        return keep, probs * mask.sum((1, 2), keepdim=True) if self.selection == "weighted" else None
+        keep = ops.top_p(probs, mask, top_p) if budget is None else reference.most(probs, mask, budget_of(mask, budget))
+        return keep, probs * mask.sum((1, 2), keepdim=True) if self.selection == "learned" else None
+
+
+def budget_of(mask: Tensor, share: float) -> Tensor:
+    """How many positions of each map ``mask (n, h, w)`` a share of them is, ``(n,)``; at least one."""
+    return torch.full((len(mask),), math.ceil(share * mask[0].numel()) if len(mask) else 1, device=mask.device)
 
 
 class SparseBlock(nn.Module):
@@ -81,7 +112,9 @@ class SparseMapEncoder(nn.Module):
         first, *rest = config.widths
         ins = (first, *rest[:-1])
         self.stem = Stem(in_channels, first, config.stem_blocks)
-        self.attention = nn.ModuleList(CrossModalAttention(i, query_dim, mesm.top_p, mesm.selection) for i in ins)
+        self.attention = nn.ModuleList(
+            CrossModalAttention(i, query_dim, mesm.top_p, mesm.selection, mesm.budget) for i in ins
+        )
         self.blocks = nn.ModuleList(SparseBlock(i, o) for i, o in zip(ins, rest, strict=True))
         self.map_shape = (shape[0] // 16, shape[1] // 16)
         self.map_dropout = nn.Dropout2d(config.map_dropout)
@@ -126,6 +159,14 @@ class MESM(FE2E):
         for module in self.modules():
             if isinstance(module, CrossModalAttention):
                 module.top_p = top_p
+
+    def set_progress(self, done: float) -> None:
+        """Say how much of a training is done, 0..1, see ``settle``."""
+        settle = self.config.settle
+        loose = max(0.0, 1 - done / settle) if settle else 0.0
+        for module in self.modules():
+            if isinstance(module, CrossModalAttention):
+                module.loose = loose
 
     @property
     def query_dim(self) -> int:

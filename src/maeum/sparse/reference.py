@@ -28,7 +28,9 @@ def additive_scores(maps: Tensor, query: Tensor, w_map: Tensor, bias: Tensor, w_
         ``(n, height, width)``.
     """
     hidden = F.conv2d(maps, w_map[:, :, None, None], bias) + F.linear(query, w_query)[:, :, None, None]
-    return torch.einsum("nhij,h->nij", hidden.tanh(), w)
+    # Not in bf16, whose coarse sums make many positions equal, among which the first would always be kept.
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    return (hidden.to(wide).tanh() * w.to(wide)[:, None, None]).sum(1)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
@@ -61,6 +63,23 @@ def top_p_mask(probs: Tensor, mask: Tensor, p: float) -> Tensor:
     mass_before = ordered.clamp(min=0).cumsum(1) - ordered.clamp(min=0)
     keep = (mass_before < p) & (ordered >= 0)
     return torch.zeros_like(keep).scatter(1, order, keep).view_as(mask)
+
+
+def most(scores: Tensor, mask: Tensor, counts: Tensor) -> Tensor:
+    """The active positions with the highest scores: so many of each map, or all where fewer are active.
+
+    Args:
+        scores: ``(n, height, width)``.
+        mask: ``(n, height, width)`` bool, the active positions.
+        counts: ``(n,)``.
+
+    Returns:
+        ``(n, height, width)`` bool. Equal scores are taken in the order of their position.
+    """
+    flat = scores.detach().masked_fill(~mask, -torch.inf).flatten(1)
+    order = torch.sort(flat, dim=1, descending=True, stable=True)[1]
+    first = torch.arange(flat.shape[1], device=flat.device) < counts.unsqueeze(1)
+    return torch.zeros_like(first).scatter(1, order, first).view_as(mask) & mask
 
 
 def submanifold_conv2d(maps: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
