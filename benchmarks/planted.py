@@ -1,0 +1,185 @@
+"""Does the selection learn where to look? MESM on made-up clips whose label only a small region tells.
+
+    python benchmarks/planted.py [--modality faces|speech] [--selections learned published random all] [--top-p 0.3]
+                                 [--settle 0.5] [--steps 2000] [--seeds 3] [--out planted.json]
+
+A clip has one face (or piece) with four marked regions at random places. Each mark (a colour; for pieces a carrier
+band) is named by one of four words, and each region shows one of four textures. The text names a mark; the label is the
+texture in its region, so the other three regions mislead, and words and picture answer together or not at all: chance
+is 0.25. Printed for each selection and seed: accuracy on new clips; the share of the kept mass (what is kept, times
+its weight) that lies in the named region, at each block; how much of the positions is kept; and the region's area,
+which is what that share would be by chance. Means over seeds with a 95 % interval (Student's t).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from scipy import stats
+from torch import Tensor
+
+from maeum.models.mesm import MESM, CrossModalAttention, MESMConfig
+from maeum.types import Batch
+
+BRANCH = {"widths": [8, 16, 24, 32], "stem_blocks": 0, "hidden": 32,
+          "transformer": {"layers": 1, "heads": 2, "feedforward": 32}}  # fmt: skip
+WORDS = {"kind": "small", "vocabulary": 8, "width": 16, "channels": 16, "dim": 16, "drop_pieces": 0.0,
+         "drop_embedding": 0.0, "drop_summary": 0.0}  # fmt: skip
+MARKS, TEXTURES, SIDE = 4, 4, 12
+COLOURS = torch.tensor([[200.0, 60, 60], [60, 200, 60], [60, 60, 220], [210, 210, 60]])
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One training. inside, kept: at each block."""
+
+    selection: str
+    seed: int
+    accuracy: float
+    inside: tuple[float, ...]
+    kept: tuple[float, ...]
+    area: float
+
+
+def textures() -> Tensor:
+    """Stripes, the other way, diagonals and a board, ``(4, side, side)`` of -0.5 and 0.5."""
+    row, column = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    shown = [row % 4 < 2, column % 4 < 2, (row + column) // 2 % 2 == 0, (row // 3 + column // 3) % 2 == 0]
+    return torch.stack(shown).float() - 0.5
+
+
+def draw(n: int, modality: str, generator: torch.Generator) -> tuple[Batch, Tensor, Tensor]:
+    """Clips, their labels ``(n,)`` and the named region ``(n, h, w)`` on the map of the first block."""
+    height, width = (48, 48) if modality == "faces" else (128, 32)
+    places = [(y, x) for y in range(2, height - SIDE, 16) for x in range(2, width - SIDE, 16)]
+    named = torch.randint(MARKS, (n,), generator=generator)
+    shown = torch.randint(TEXTURES, (n, MARKS), generator=generator)
+    noise = torch.rand(n, 3, height, width, generator=generator)
+    maps, region = noise * 60 + 100, torch.zeros(n, height // 2, width // 2, dtype=torch.bool)
+    patterns = textures()
+    for i in range(n):
+        for mark, place in enumerate(torch.randperm(len(places), generator=generator)[:MARKS].tolist()):
+            y, x = places[place]
+            texture = patterns[shown[i, mark]] * 80
+            maps[i, :, y : y + SIDE, x : x + SIDE] = (
+                0.7 * COLOURS[mark].view(3, 1, 1) + texture + noise[i, :, y : y + SIDE, x : x + SIDE] * 20
+            )
+            if mark == named[i]:
+                region[i, y // 2 : (y + SIDE) // 2, x // 2 : (x + SIDE) // 2] = True
+    there = torch.ones(n, 1, dtype=torch.bool)
+    tokens = (named + 1).view(n, 1)
+    ids = tuple(map(str, range(n)))
+    target = shown[torch.arange(n), named]
+    if modality == "faces":
+        return Batch(ids, maps.clamp(0, 255).unsqueeze(1), there, None, None, tokens, there), target, region
+    # A piece has one channel: marks differ by their level instead of their colour.
+    levels = (maps * torch.tensor([0.5, 0.3, 0.2]).view(3, 1, 1)).sum(1, keepdim=True) / 40 - 8
+    return Batch(ids, None, None, levels.unsqueeze(1), there, tokens, there), target, region
+
+
+def weights(model: MESM, batch: Batch, modality: str) -> tuple[Tensor, list[Tensor]]:
+    """Logits of the branch, and at each block the weight of every position, zero where it is not kept."""
+    found: list[Tensor] = []
+
+    def hook(_: object, __: object, output: tuple[Tensor, Tensor | None]) -> None:
+        keep, gate = output
+        found.append(keep.float() if gate is None else keep * gate.float())
+
+    hooks = [m.register_forward_hook(hook) for m in model.modules() if isinstance(m, CrossModalAttention)]
+    try:
+        logits = model(batch).modality_logits[modality]
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return logits, found
+
+
+def train(arguments: argparse.Namespace, selection: str, seed: int) -> Outcome:
+    """Train one network and test it on new clips."""
+    modality = arguments.modality
+    generator = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    sizes = {"labels": TEXTURES, "dim": 16, "faces": None, "speech": None, modality: BRANCH, "text": WORDS}
+    model = MESM(
+        MESMConfig.parse({**sizes, "selection": selection, "top_p": arguments.top_p, "settle": arguments.settle})
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.lr, weight_decay=0.01)
+    for step in range(arguments.steps):
+        done = step / arguments.steps
+        model.train()
+        model.set_progress(done)
+        for group in optimizer.param_groups:
+            group["lr"] = arguments.lr * min(1, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * done))
+        batch, target, _ = draw(BATCH, modality, generator)
+        loss = F.cross_entropy(model(batch).modality_logits[modality], target)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    model.eval()
+    right, inside, kept, area = [], [], [], []
+    with torch.no_grad():
+        for _ in range(8):
+            batch, target, region = draw(128, modality, generator)
+            logits, blocks = weights(model, batch, modality)
+            right.append(float((logits.argmax(1) == target).float().mean()))
+            area.append(float(region.float().mean()))
+            shares = []
+            for mass in blocks:
+                shares.append(float((mass * region).sum() / mass.sum()))
+                region = F.max_pool2d(region.unsqueeze(1).float(), 2)[:, 0] > 0
+            inside.append(shares)
+            kept.append([float((mass > 0).float().mean()) for mass in blocks])
+    mean = [tuple(statistics.fmean(column) for column in zip(*rows, strict=True)) for rows in (inside, kept)]
+    return Outcome(selection, seed, statistics.fmean(right), mean[0], mean[1], statistics.fmean(area))
+
+
+def spread(values: list[float]) -> str:
+    """Mean and its 95 % interval over seeds."""
+    mean = statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.3f}"
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    return f"{mean:.3f} ({mean - half:.3f} to {mean + half:.3f})"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--modality", choices=("faces", "speech"), default="faces")
+    parser.add_argument("--selections", nargs="+", default=["learned", "published", "random", "all"])
+    parser.add_argument("--top-p", type=float, default=0.3)
+    parser.add_argument("--settle", type=float, default=0.5)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="keep every training's numbers, JSON")
+    arguments = parser.parse_args()
+    outcomes: list[Outcome] = []
+    for selection in arguments.selections:
+        for seed in range(arguments.seeds):
+            outcomes.append(train(arguments, selection, seed))
+            print(outcomes[-1], flush=True)
+            if arguments.out is not None:
+                arguments.out.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")
+    print(f"\n{arguments.modality}, p = {arguments.top_p}, settle {arguments.settle}, {arguments.steps} steps")
+    print(f"area of the region {outcomes[0].area:.3f}, chance accuracy {1 / TEXTURES}")
+    for selection in arguments.selections:
+        those = [o for o in outcomes if o.selection == selection]
+        print(f"{selection:10} accuracy {spread([o.accuracy for o in those])}")
+        for block in range(3):
+            mass, kept = spread([o.inside[block] for o in those]), statistics.fmean(o.kept[block] for o in those)
+            print(f"{'':10} block {block + 1}: mass inside {mass}, kept {kept:.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
