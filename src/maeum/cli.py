@@ -336,19 +336,13 @@ def evaluate(
 ) -> None:
     """Score a model on a prepared corpus, with intervals and beside the simplest guess."""
     from maeum.analysis.writers import write_whole
-    from maeum.corpora.splits import read_split
     from maeum.experiments.evaluate import evaluate as run
     from maeum.experiments.evaluate import evaluate_subsets
     from maeum.experiments.show import show_report
 
     if subsets and (modalities is not None or out is not None):
         raise typer.BadParameter("goes with neither --modalities nor --out", param_hint="--subsets")
-    options: dict[str, Any] = {
-        "target": target,
-        "split": None if split is None else read_split(split),
-        "sessions": None if sessions is None else [name.strip() for name in sessions.split(",")],
-        "allow_overlap": allow_overlap,
-    }
+    options = _items(target, split, sessions, allow_overlap)
     if subsets:
         done = evaluate_subsets(model, store, part, **options)
     else:
@@ -381,17 +375,11 @@ def report(
     out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
 ) -> None:
     """Compare models on a prepared corpus: a page with figures, tables, every score's passport and every answer."""
-    from maeum.corpora.splits import read_split
     from maeum.experiments.evaluate import evaluate as run
     from maeum.experiments.report import compare
     from maeum.experiments.show import show_report
 
-    options: dict[str, Any] = {
-        "target": target,
-        "split": None if split is None else read_split(split),
-        "sessions": None if sessions is None else [name.strip() for name in sessions.split(",")],
-        "allow_overlap": allow_overlap,
-    }
+    options = _items(target, split, sessions, allow_overlap)
     console = _console()
     done = []
     for name in model or (None,):
@@ -399,6 +387,18 @@ def report(
         show_report(done[-1].report, console)
         console.print()
     _write_comparison(compare(done, title), out, console)
+
+
+def _items(target: str | None, split: str | None, sessions: str | None, allow_overlap: bool) -> dict[str, Any]:
+    """What is scored, as `maeum.experiments.evaluate` takes it."""
+    from maeum.corpora.splits import read_split
+
+    return {
+        "target": target,
+        "split": None if split is None else read_split(split),
+        "sessions": None if sessions is None else [name.strip() for name in sessions.split(",")],
+        "allow_overlap": allow_overlap,
+    }
 
 
 def _write_comparison(comparison: Comparison, out: Path, console: Console) -> None:

@@ -33,6 +33,11 @@ class Lengths:
     pieces: int
     text_chars: int
 
+    @property
+    def cost(self) -> float:
+        """About how much work it is, by which batches are filled."""
+        return self.frames + self.pieces + self.text_chars / 50
+
 
 class ClipDataset(Dataset[Clip], ABC):
     """What every sequence of clips can tell about itself without reading its media."""

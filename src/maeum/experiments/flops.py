@@ -19,7 +19,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.sampler import BucketSampler
 from maeum.errors import ModelError
 from maeum.experiments.predict import collator
-from maeum.models.counting import StageCost, count
+from maeum.models.counting import StageCost, add_up, count
 from maeum.models.fe2e import FE2E
 from maeum.models.mesm import MESM
 from maeum.models.pretrained import Pretrained, load_pretrained
@@ -108,30 +108,25 @@ def flops(
     if top_p is not None and not isinstance(network, MESM):
         raise ModelError("keeps every position, so it has no top_p", item=pretrained.name)
     dataset = StoreDataset(store, part, modalities=pretrained.card.modalities or None)
-    chosen = range(min(items, len(dataset)))
     collate = collator(pretrained.tokenizer, pretrained.settings)
-    cost = [n.frames + n.pieces + n.text_chars / 50 for n in (dataset.lengths[i] for i in chosen)]
+    cost = [n.cost for n in dataset.lengths[:items]]
     batches = [
         collate([dataset[i] for i in indices]) for indices in BucketSampler(cost, batch_size, shuffle=False).batches(0)
     ]
     network.eval()
     with torch.inference_mode(), _keeping(network, top_p):
-        found: dict[tuple[str, str], StageCost] = {}
-        for batch in batches:
-            for stage in count(network, batch):
-                key = stage.branch, stage.stage
-                found[key] = found[key] + stage if key in found else stage
+        stages = add_up(stage for batch in batches for stage in count(network, batch))
         times = {"kept": float("inf"), "all": float("inf")}
         for _ in range(rounds):
             times["kept"] = min(times["kept"], _seconds(network, batches))
             if isinstance(network, MESM):
                 with _keeping(network, 1.0):
                     times["all"] = min(times["all"], _seconds(network, batches))
-    milliseconds = {name: 1000 * seconds / len(chosen) for name, seconds in times.items()}
+    milliseconds = {name: 1000 * seconds / len(cost) for name, seconds in times.items()}
     return Cost(
         model=pretrained.name,
-        items=len(chosen),
-        stages=tuple(found.values()),
+        items=len(cost),
+        stages=stages,
         milliseconds=milliseconds["kept"],
         all_milliseconds=milliseconds["all"] if isinstance(network, MESM) else None,
         top_p=(network.top_p if top_p is None else top_p) if isinstance(network, MESM) else None,

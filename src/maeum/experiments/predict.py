@@ -48,7 +48,7 @@ def predict_items(
     if any(t is None for t in targets):
         unlabelled = next(i for i, t in enumerate(targets) if t is None)
         raise EvaluationError("an item has no label", item=dataset.ids[unlabelled])
-    cost = [n.frames + n.pieces + n.text_chars / 50 for n in dataset.lengths]
+    cost = [n.cost for n in dataset.lengths]
     said: dict[int, Tensor] = {}
     made: dict[str, dict[int, Tensor]] = {}
     was_training = model.training

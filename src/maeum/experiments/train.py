@@ -145,7 +145,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
 
 def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:
     config, targets = recipe.training, train_set.targets()
-    cost = [n.frames + n.pieces + n.text_chars / 50 for n in train_set.lengths]
+    cost = [n.cost for n in train_set.lengths]
     single = train_set.label_set.task == "single-label"
     classes = [int(t) for t in targets if t is not None] if single else None
     # Concordance is of a batch as a whole: items of one length would be those of one kind of utterance.

@@ -48,6 +48,15 @@ class StageCost:
         )
 
 
+def add_up(costs: Iterable[StageCost]) -> tuple[StageCost, ...]:
+    """Costs of the same stage added, in the order in which stages come first."""
+    found: dict[tuple[str, str], StageCost] = {}
+    for cost in costs:
+        key = cost.branch, cost.stage
+        found[key] = found[key] + cost if key in found else cost
+    return tuple(found.values())
+
+
 def neighbour_pairs(mask: Tensor) -> int:
     """Pairs of an active position and an active position in the 3x3 around it, itself included; ``(n, h, w)`` bool."""
     around = F.avg_pool2d(mask.unsqueeze(1).float(), 3, 1, 1, divisor_override=1)[:, 0]
@@ -66,17 +75,12 @@ def count(model: FE2E, batch: Batch) -> tuple[StageCost, ...]:
         model: put into eval mode.
         batch: padding costs nothing in faces and speech, where only valid frames and pieces are encoded.
     """
-    found: dict[tuple[str, str], StageCost] = {}
-
-    def add(costs: Iterable[StageCost]) -> None:
-        for cost in costs:
-            key = cost.branch, cost.stage
-            found[key] = found[key] + cost if key in found else cost
+    found: list[StageCost] = []
 
     def encoded(branch: str) -> Any:
         def hook(encoder: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
             kept = output[1] if isinstance(encoder, SparseMapEncoder) else None
-            add(_encoder(branch, encoder, inputs[0], kept))
+            found.extend(_encoder(branch, encoder, inputs[0], kept))
 
         return hook
 
@@ -99,9 +103,9 @@ def count(model: FE2E, batch: Batch) -> tuple[StageCost, ...]:
         parts = [("sequence", f"sequences.{modality}"), ("head", f"heads.{modality}")]
         if modality == "text":
             parts.insert(0, ("encoder", "encoders.text"))
-        add(StageCost(modality, stage, counts[name], counts[name]) for stage, name in parts if counts[name])
+        found += [StageCost(modality, stage, counts[name], counts[name]) for stage, name in parts if counts[name]]
     order = {branch: number for number, branch in enumerate(MODALITIES)}
-    return tuple(sorted(found.values(), key=lambda cost: order[cost.branch]))  # type: ignore[index]
+    return tuple(sorted(add_up(found), key=lambda cost: order[cost.branch]))  # type: ignore[index]
 
 
 def _encoder(branch: str, encoder: nn.Module, maps: Tensor, kept: list[Tensor] | None) -> Iterable[StageCost]:
@@ -135,4 +139,4 @@ def _encoder(branch: str, encoder: nn.Module, maps: Tensor, kept: list[Tensor] |
     yield StageCost(branch, "projection", linear * n, linear * n)
 
 
-__all__ = ["StageCost", "count", "neighbour_pairs"]
+__all__ = ["StageCost", "add_up", "count", "neighbour_pairs"]
