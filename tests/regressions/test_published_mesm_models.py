@@ -78,6 +78,6 @@ def test_mesm_05_order_of_frames_matters_by_default() -> None:
     """Published: without positions, shuffled frames gave the same answer."""
     model = faces_only().eval()
     with torch.no_grad():  # as drawn, frames are encoded almost alike
-        model.encoders["faces"].project[-1].weight *= 100
+        model.encoders["faces"].project[-1].weight *= 1000
     faces = torch.rand(1, 3, 3, 48, 48) * 255
     assert not torch.allclose(model(batch_of(faces)).logits, model(batch_of(faces.flip(1))).logits, atol=1e-5)

@@ -260,20 +260,21 @@ class FE2E(nn.Module):
         features: dict[str, Tensor] = {}
         present: dict[Modality, Tensor] = {}
         auxiliary: dict[str, Tensor] = {}
-        query: Tensor | None = None
         if "text" in self.heads and batch.tokens is not None and batch.tokens_mask is not None:
-            features["text"] = query = self.encoders["text"](batch.tokens, batch.tokens_mask)
+            features["text"] = self.encoders["text"](batch.tokens, batch.tokens_mask)
             present["text"] = batch.tokens_mask.any(1)
-        if "faces" in self.heads and batch.faces is not None and batch.faces_mask is not None:
-            assert self.config.faces is not None
-            maps = normalise_faces(batch.faces[batch.faces_mask], self.config.faces)
-            features["faces"] = self.encode_maps("faces", maps, batch.faces_mask, query, present, auxiliary)
-            present["faces"] = batch.faces_mask.any(1)
         if "speech" in self.heads and batch.pieces is not None and batch.pieces_mask is not None:
             assert self.config.speech is not None
             mask, maps = self.prepare_pieces(batch.pieces, batch.pieces_mask, self.config.speech)
-            features["speech"] = self.encode_maps("speech", maps, mask, query, present, auxiliary)
+            asked = self.ask("speech", features, present, mask)
+            features["speech"] = self.encode_maps("speech", maps, mask, asked, auxiliary)
             present["speech"] = batch.pieces_mask.any(1)
+        if "faces" in self.heads and batch.faces is not None and batch.faces_mask is not None:
+            assert self.config.faces is not None
+            maps = normalise_faces(batch.faces[batch.faces_mask], self.config.faces)
+            asked = self.ask("faces", features, present, batch.faces_mask)
+            features["faces"] = self.encode_maps("faces", maps, batch.faces_mask, asked, auxiliary)
+            present["faces"] = batch.faces_mask.any(1)
         if not features:
             raise ModelError(
                 f"the batch has none of the modalities that the network reads ({', '.join(self.modalities)})"
@@ -294,16 +295,9 @@ class FE2E(nn.Module):
         return mask, maps
 
     def encode_maps(
-        self,
-        modality: Modality,
-        maps: Tensor,
-        mask: Tensor,
-        query: Tensor | None,
-        present: dict[Modality, Tensor],
-        auxiliary: dict[str, Tensor],
+        self, modality: Modality, maps: Tensor, mask: Tensor, asked: Tensor | None, auxiliary: dict[str, Tensor]
     ) -> Tensor:
-        """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
-        asked = self.ask(query, present, mask)
+        """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``; asked: see `ask`."""
         encoded, shown = self.read_maps(modality, maps, asked)
         if modality == "faces" and not self.training:
             encoded = self.look_again(encoded, maps, asked, (mask.sum(1) == 1)[mask.nonzero(as_tuple=True)[0]])
@@ -311,8 +305,17 @@ class FE2E(nn.Module):
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
         return summary
 
-    def ask(self, query: Tensor | None, present: dict[Modality, Tensor], mask: Tensor) -> Tensor | None:
-        """What each valid frame or piece is asked, ``(n, query)``; nothing here, MESM asks with the words."""
+    def ask(
+        self, modality: Modality, features: dict[str, Tensor], present: dict[Modality, Tensor], mask: Tensor
+    ) -> Tensor | None:
+        """What each valid frame or piece is asked, ``(n, query)``; nothing here, MESM asks with the words.
+
+        Args:
+            modality: of the frames or pieces.
+            features: of the modalities that were read before, ``(batch, dim)`` each.
+            present: which clips have them.
+            mask: of the frames or pieces, ``(batch, length)``.
+        """
         return None
 
     def read_maps(self, modality: Modality, maps: Tensor, asked: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:

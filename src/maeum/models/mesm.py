@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from maeum.errors import ModelError
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, map_form, projection
 from maeum.models.layers import Stem
 from maeum.models.registry import MODELS, ModelKind
@@ -26,60 +27,79 @@ class MESMConfig(FE2EConfig):
     """Sizes of MESM.
 
     top_p: attention mass that is kept at each sparse block, 0 < top_p <= 1.
-    selection: ``learned`` multiplies what is kept by its probability relative to an even one, so the loss reaches the
-    attention and it learns where to look; ``published`` takes what is kept as it is, so the attention never gets a
-    gradient (for published checkpoints and for comparison). Controls: ``random`` keeps a share of ``top_p`` of the
-    positions, drawn anew each time; ``all`` keeps every position.
+    selection: ``learned`` multiplies what is kept by how much more probable it is than under even attention (see
+    `CrossModalAttention`), so the loss reaches the attention and it learns where to look; ``published`` takes what is
+    kept as it is, so the attention never gets a gradient (for published checkpoints and for comparison). Controls:
+    ``random`` keeps a share of ``top_p`` of the positions, drawn anew each time; ``all`` keeps every position.
     budget: share of a map's positions, 0 < budget <= 1: so many of the most probable active ones (at random for
     ``random``) are kept in each map, whatever their mass; None keeps by ``top_p``.
-    settle: share of a training, 0..1, in which the kept mass falls from 1 to ``top_p``, so that the attention sees all
-    positions before it has to choose among them.
+    varied: while training, draw what is kept anew for each batch, evenly between ``top_p`` (or ``budget``) and 1. The
+    attention also sees what it does not keep yet, and one network serves every p from ``top_p`` on.
+    scoring: ``modulated``, the query multiplies what the score sees in a map; ``additive``, it is added (as published).
+    face_query: who asks for the faces: the words, or (our extension) the voice. A clip without the one that asks asks
+    with a learned stand-in.
     query_dim: width of the query when there is no text branch.
     """
 
     top_p: float = Field(default=0.7, gt=0, le=1)
     selection: Selection = "learned"
     budget: float | None = Field(default=None, gt=0, le=1)
-    settle: float = Field(default=0.0, ge=0, le=1)
+    varied: bool = True
+    scoring: Literal["modulated", "additive"] = "modulated"
+    face_query: Literal["text", "speech"] = "text"
     query_dim: int = 64
 
 
 class CrossModalAttention(nn.Module):
-    """Which positions of a map the query asks for: additive attention, softmax, nucleus.
+    """Which positions of a map the query asks for: attention, softmax, nucleus.
 
-    ``loose``: how far a training still is from keeping ``top_p`` alone, 1 (everything is kept) to 0.
+    With r the probability of a kept position times the number of active ones, which is 1 for even attention, a learned
+    selection multiplies it by 2 r / (1 + r): 0 to 2, and 1 for even attention. However sharp the attention becomes,
+    no position drowns the others in the batch norm that follows.
     """
 
-    def __init__(
-        self, channels: int, query_dim: int, top_p: float, selection: Selection, budget: float | None = None
-    ) -> None:
+    def __init__(self, channels: int, query_dim: int, config: MESMConfig) -> None:
         super().__init__()
+        self.modulated = config.scoring == "modulated"
         self.map = nn.Linear(channels, channels)
-        self.query = nn.Linear(query_dim, channels, bias=False)
+        self.query = nn.Linear(query_dim, channels, bias=self.modulated)
         self.score = nn.Linear(channels, 1, bias=False)
-        self.top_p = top_p
-        self.selection = selection
-        self.budget = budget
-        self.loose = 0.0
+        self.top_p = config.top_p
+        self.selection = config.selection
+        self.budget = config.budget
+        self.varied = config.varied
 
     def forward(self, maps: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor | None]:
         """The kept positions of ``mask (n, h, w)``, and what to multiply them by: ``(n, h, w)``, or None for 1."""
-        loose = self.loose if self.training else 0.0
-        top_p, budget = (None if p is None else p + (1 - p) * loose for p in (self.top_p, self.budget))
-        assert top_p is not None
         if self.selection == "all":
             return mask, None
+        top_p, budget = self.top_p, self.budget
+        if self.training and self.varied:
+            more = float(torch.rand(()))
+            top_p, budget = top_p + (1 - top_p) * more, None if budget is None else budget + (1 - budget) * more
         if self.selection == "random":
             drawn = torch.rand(mask.shape, device=mask.device)
             if budget is None:
                 # So many that their share of what is active is top_p, as of an even attention's mass.
                 return reference.most(drawn, mask, (top_p * mask.sum((1, 2))).ceil()), None
             return reference.most(drawn, mask, budget_of(mask, budget)), None
-        weights = AttentionWeights(self.map.weight, self.map.bias, self.query.weight, self.score.weight[0])
         ops = operators()
-        probs = ops.attend(maps, mask, query, weights)
+        probs = ops.attend(maps, mask, self.weights(query))
         keep = ops.top_p(probs, mask, top_p) if budget is None else reference.most(probs, mask, budget_of(mask, budget))
-        return keep, probs * mask.sum((1, 2), keepdim=True) if self.selection == "learned" else None
+        if self.selection == "published":
+            return keep, None
+        relative = probs * mask.sum((1, 2), keepdim=True)
+        return keep, 2 * relative / (1 + relative)
+
+    def weights(self, query: Tensor) -> AttentionWeights:
+        """What the scores are computed by, for ``query (n, query_dim)``."""
+        if self.modulated:  # the query's size says nothing: an untrained encoder's words hardly differ
+            scale = 1 + self.query(F.layer_norm(query, query.shape[-1:]))
+            shift = torch.zeros_like(scale[:1])
+        else:
+            shift = self.query(query)
+            scale = torch.ones_like(shift[:1])
+        return AttentionWeights(self.map.weight, self.map.bias, self.score.weight[0], scale, shift)
 
 
 def budget_of(mask: Tensor, share: float) -> Tensor:
@@ -106,19 +126,17 @@ class SparseMapEncoder(nn.Module):
     """The CNN of one frame or piece, sparse above its stem. ``(n, channels, h, w), (n, query) -> (n, dim)``."""
 
     def __init__(
-        self, config: BranchConfig, in_channels: int, shape: tuple[int, int], dim: int, query_dim: int, mesm: MESMConfig
+        self, config: BranchConfig, in_channels: int, shape: tuple[int, int], query_dim: int, mesm: MESMConfig
     ) -> None:
         super().__init__()
         first, *rest = config.widths
         ins = (first, *rest[:-1])
         self.stem = Stem(in_channels, first, config.stem_blocks)
-        self.attention = nn.ModuleList(
-            CrossModalAttention(i, query_dim, mesm.top_p, mesm.selection, mesm.budget) for i in ins
-        )
+        self.attention = nn.ModuleList(CrossModalAttention(i, query_dim, mesm) for i in ins)
         self.blocks = nn.ModuleList(SparseBlock(i, o) for i, o in zip(ins, rest, strict=True))
         self.map_shape = (shape[0] // 16, shape[1] // 16)
         self.map_dropout = nn.Dropout2d(config.map_dropout)
-        self.project = projection(config, self.map_shape, dim)
+        self.project = projection(config, self.map_shape, mesm.dim)
 
     def forward(self, maps: Tensor, query: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Encoded maps ``(n, dim)`` and the kept positions of each block, ``(n, h, w)`` bool."""
@@ -138,15 +156,23 @@ class SparseMapEncoder(nn.Module):
 class MESM(FE2E):
     """FE2E with cross-modal sparse blocks in the face and speech branches.
 
-    The query is the clip's text vector; a clip without words asks with a learned stand-in. ``auxiliary`` holds, per
-    branch and block, the kept positions (``faces.kept0`` ... in the order of the valid frames or pieces).
+    The query is the clip's text vector, see ``face_query``; a clip without words asks with a learned stand-in.
+    ``auxiliary`` holds, per branch and block, the kept positions (``faces.kept0`` ... in the order of the valid frames
+    or pieces).
+
+    Raises:
+        ModelError: when the voice is to ask for the faces and there is no speech branch.
     """
 
     config: MESMConfig
 
     def __init__(self, config: MESMConfig) -> None:
+        if config.face_query == "speech" and None in (config.speech, config.faces):
+            raise ModelError("face_query: speech needs a branch for faces and one for speech")
         super().__init__(config)
         self.stand_in = nn.Parameter(torch.randn(self.query_dim) * self.query_dim**-0.5)
+        if config.face_query == "speech":
+            self.voice_stand_in = nn.Parameter(torch.randn(config.dim) * config.dim**-0.5)
 
     @property
     def top_p(self) -> float:
@@ -160,17 +186,9 @@ class MESM(FE2E):
             if isinstance(module, CrossModalAttention):
                 module.top_p = top_p
 
-    def set_progress(self, done: float) -> None:
-        """Say how much of a training is done, 0..1, see ``settle``."""
-        settle = self.config.settle
-        loose = max(0.0, 1 - done / settle) if settle else 0.0
-        for module in self.modules():
-            if isinstance(module, CrossModalAttention):
-                module.loose = loose
-
     @property
     def query_dim(self) -> int:
-        """Width of the query."""
+        """Width of the words as a query."""
         if "text" in self.encoders:
             dim = self.encoders["text"].dim
             assert isinstance(dim, int)
@@ -179,13 +197,20 @@ class MESM(FE2E):
 
     def build_map_encoder(self, modality: Modality, branch: BranchConfig) -> nn.Module:
         """The sparse CNN of one branch."""
-        return SparseMapEncoder(branch, *map_form(modality, branch), self.config.dim, self.query_dim, self.config)
+        dim = self.config.dim if self._asks(modality) == "speech" else self.query_dim
+        return SparseMapEncoder(branch, *map_form(modality, branch), dim, self.config)
 
-    def ask(self, query: Tensor | None, present: dict[Modality, Tensor], mask: Tensor) -> Tensor:
-        """The words of each valid frame's or piece's clip, ``(n, query)``, or the stand-in where it has none."""
-        asked = self.stand_in.expand(len(mask), -1)
-        if query is not None:
-            asked = torch.where(present["text"].unsqueeze(1), query, asked)
+    def _asks(self, modality: Modality) -> Modality:
+        return self.config.face_query if modality == "faces" else "text"
+
+    def ask(
+        self, modality: Modality, features: dict[str, Tensor], present: dict[Modality, Tensor], mask: Tensor
+    ) -> Tensor:
+        """What is asked of each valid frame or piece, ``(n, query)``: its clip's words or voice, or the stand-in."""
+        asks = self._asks(modality)
+        asked = (self.stand_in if asks == "text" else self.voice_stand_in).expand(len(mask), -1)
+        if asks in features:
+            asked = torch.where(present[asks].unsqueeze(1), features[asks].to(asked.dtype), asked)
         return asked[mask.nonzero(as_tuple=True)[0]]
 
     def read_maps(self, modality: Modality, maps: Tensor, asked: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:

@@ -19,17 +19,19 @@
 
 namespace {
 
-constexpr int kLanes = 16;
+// As wide as the processor's own: the compiler keeps wider ones in memory.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16, kVectors = 4;
+#elif defined(__AVX__)
+constexpr int kLanes = 8, kVectors = 2;
+#else
+constexpr int kLanes = 4, kVectors = 2;
+#endif
 typedef float Vector __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 typedef int32_t Integers __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
 
 // Rows and vectors of output channels that the micro-kernel sums up at a time: as many as registers hold.
 constexpr int kRows = 6;
-#if defined(__AVX512F__)
-constexpr int kVectors = 4;
-#else
-constexpr int kVectors = 1;
-#endif
 constexpr int kPanel = kVectors * kLanes;
 // Positions and tiles that are held at a time, and the bytes of the latter: they should stay in the second-level cache.
 constexpr int kBlock = 192, kTiles = 96;
@@ -45,7 +47,7 @@ inline uint16_t rounded(float x) {  // to the nearest bf16, ties to even
   return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// An element type: how 16 of them are read and written, and how words of them (two bf16 or one float) are multiplied.
+// An element type: how a vector of them is read and written, and how words of them (two bf16 or one float) are multiplied.
 struct Float {
   typedef float Element;
   typedef float Word;
@@ -55,6 +57,7 @@ struct Float {
   static void join(Word* at, Vector x, Vector) { store(at, x); }  // words of these elements
   static Vector read(const Element* at) { return load(at); }
   static void write(Element* at, Vector x) { store(at, x); }
+  static Words words(const Word* at) { return load(at); }
   static Vector madd(Vector sum, Word a, Words b) { return sum + a * b; }
 };
 
@@ -77,6 +80,7 @@ struct Brain {
   static void write(Element* at, Vector x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), (__m256i)_mm512_cvtneps_pbh((__m512)x));
   }
+  static Words words(const Word* at) { return _mm512_loadu_si512(at); }
   static Vector madd(Vector sum, Word a, Words b) {
     return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(int(a)), (__m512bh)b);
   }
@@ -121,7 +125,7 @@ inline void products(const typename E::Word* const* a, int k, const typename E::
   for (int i = 0; i < k; ++i, b += V * kLanes) {
     Words w[V];
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) std::memcpy(&w[v], b + v * kLanes, sizeof(Words));
+    for (int v = 0; v < V; ++v) w[v] = E::words(b + v * kLanes);
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) {
       const Word value = rows[p][i];
@@ -374,7 +378,7 @@ inline void window(const typename E::Element* x, int64_t row, int channels, int 
     for (int i = 0; i < words; ++i, weights += V * kLanes) {
       Words w[V];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) std::memcpy(&w[v], weights + v * kLanes, sizeof(Words));
+      for (int v = 0; v < V; ++v) w[v] = E::words(weights + v * kLanes);
 #pragma GCC unroll 4
       for (int p = 0; p < 4; ++p) {
         typename E::Word value;
@@ -634,7 +638,7 @@ struct Pack {
   int32_t in, out, padded_in, padded_out, turned, threads;
 };
 
-// The nine weights of input channel c and 16 output channels from o.
+// The nine weights of input channel c and a vector of output channels from o.
 inline void weights_of(const Pack& task, int c, int o, Vector g[9]) {
   for (int i = 0; i < 9; ++i) g[i] = Vector{};
   const bool turned = task.turned;
@@ -724,7 +728,8 @@ struct Attention {
   const void* in;           // (n, positions, channels)
   const uint8_t* mask;      // (n, positions)
   const void* weights;      // (panels, words of channels, panel)
-  const float* asked;       // (n, hidden): bias and query
+  const float* scale;       // (n, hidden)
+  const float* shift;       // (n, hidden)
   const float* w;           // (hidden)
   float* probs;             // (n, positions)
   int32_t n, positions, channels, hidden, threads;
@@ -738,7 +743,8 @@ void attend_one(const Attention& task, int sample) {
   int32_t* active = scratch_sites.get<int32_t>(task.positions);
   const uint8_t* mask = task.mask + int64_t(sample) * task.positions;
   float* probs = task.probs + int64_t(sample) * task.positions;
-  const float* asked = task.asked + int64_t(sample) * task.hidden;
+  const float* scale = task.scale + int64_t(sample) * task.hidden;
+  const float* shift = task.shift + int64_t(sample) * task.hidden;
   const int k = task.channels / E::kPer, panels = (task.hidden / kLanes + kVectors - 1) / kVectors;
   int count = 0;
   for (int i = 0; i < task.positions; ++i) {
@@ -759,7 +765,7 @@ void attend_one(const Attention& task, int sample) {
         Vector sum = {};
         for (int v = 0; v < vectors; ++v) {
           const int at = panel * kPanel + v * kLanes;
-          sum += load(task.w + at) * tanh_of(load(c[s] + v * kLanes) + load(asked + at));
+          sum += load(task.w + at) * tanh_of(load(scale + at) * load(c[s] + v * kLanes) + load(shift + at));
         }
         probs[active[first + s]] += sum_of(sum);
       }
@@ -891,10 +897,11 @@ void gather(const void* in, const int32_t* from, const float* gate, int64_t coun
     const float by = gate ? gate[at] : 1.0f;
     int c = 0;
     for (; c + kLanes <= channels; c += kLanes) To::write(y + c, From::read(x + c) * by);
-    if (c == padded) continue;
-    Given some[kLanes] = {};
-    std::memcpy(some, x + c, (channels - c) * sizeof(Given));
-    To::write(y + c, From::read(some) * by);
+    for (; c < padded; c += kLanes) {
+      Given some[kLanes] = {};
+      if (c < channels) std::memcpy(some, x + c, (channels - c) * sizeof(Given));
+      To::write(y + c, From::read(some) * by);
+    }
   }
 }
 

@@ -52,7 +52,7 @@ class _First(ctypes.Structure):
 
 
 class _Attention(ctypes.Structure):
-    _fields_ = _fields("rows mask weights asked w probs", "n positions channels hidden threads")
+    _fields_ = _fields("rows mask weights scale shift w probs", "n positions channels hidden threads")
 
 
 class Plan(NamedTuple):
@@ -206,12 +206,13 @@ class Kernels:
             rows: ``(n, h, w, channels)``.
             mask: ``(n, h, w)`` bool.
             packed: weights ``(hidden, channels)`` in panels.
-            asked: bias and query, ``(n, hidden)``.
+            asked: what products of rows and weights are multiplied by, and what is added then, ``(2, n, hidden)``.
             w: ``(hidden,)``.
         """
         mask, probs = mask.contiguous(), torch.empty(mask.shape)
         task = _Attention(
-            rows.data_ptr(), mask.data_ptr(), packed.data_ptr(), asked.data_ptr(), w.data_ptr(), probs.data_ptr(),
+            rows.data_ptr(), mask.data_ptr(), packed.data_ptr(), _at(asked[0]), _at(asked[1]), w.data_ptr(),
+            probs.data_ptr(),
             len(mask), mask.shape[1:].numel(), rows.shape[-1], len(w), torch.get_num_threads(),
         )  # fmt: skip
         self._lib.maeum_attend(ctypes.byref(task), rows.dtype == torch.bfloat16)

@@ -63,14 +63,16 @@ class NativeOps(PortableOps):
             rows = _as_rows(norm(_as_picture(rows)).relu_())
         return _as_maps(rows, plan)
 
-    def attend(self, maps: Tensor, mask: Tensor, query: Tensor, weights: AttentionWeights) -> Tensor:
+    def attend(self, maps: Tensor, mask: Tensor, weights: AttentionWeights) -> Tensor:
         """See `ReferenceOps.attend`."""
         bf16 = self._in_bf16(maps)
-        if bf16 is None or learns((maps, query, *weights), ()):
-            return super().attend(maps, mask, query, weights)
+        if bf16 is None or learns((maps, *weights), ()):
+            return super().attend(maps, mask, weights)
         hidden, channels = weights.w_map.shape
         more, wider, dtype = padded(channels) - channels, padded(hidden) - hidden, _dtype(bf16)
-        asked = F.linear(query, weights.w_query).float() + weights.bias.float()
+        scale, shift = weights.scale.float(), weights.shift.float()
+        asked = torch.stack(torch.broadcast_tensors(scale, scale * weights.bias.float() + shift))
+        asked = F.pad(asked.expand(-1, len(maps), -1), (0, wider)).contiguous()
         w_map = F.pad(weights.w_map.to(dtype), (0, more, 0, wider))
         rows = _channels_last(maps).to(dtype)
         rows = F.pad(rows, (0, more)) if more else rows
@@ -79,7 +81,7 @@ class NativeOps(PortableOps):
             part.view(len(part), -1, per).transpose(0, 1).flatten() for part in torch.split(w_map, self._kernels.panel)
         ])  # fmt: skip
         w = F.pad(weights.w.float(), (0, wider)).contiguous()
-        return self._kernels.attend(rows, mask, packed, F.pad(asked, (0, wider)).contiguous(), w)
+        return self._kernels.attend(rows, mask, packed, asked, w)
 
     def top_p(self, probs: Tensor, mask: Tensor, p: float) -> Tensor:
         """See `ReferenceOps.top_p`."""

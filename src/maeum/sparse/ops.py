@@ -27,12 +27,13 @@ ConvNorm = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
 class AttentionWeights(NamedTuple):
-    """Weights of additive attention; see `reference.additive_scores`."""
+    """What attention's scores are computed by; see `reference.attention_scores`."""
 
     w_map: Tensor  # (hidden, channels)
     bias: Tensor  # (hidden,)
-    w_query: Tensor  # (hidden, query_dim)
     w: Tensor  # (hidden,)
+    scale: Tensor  # (n or 1, hidden)
+    shift: Tensor  # (n or 1, hidden)
 
 
 class ReferenceOps:
@@ -60,9 +61,9 @@ class ReferenceOps:
             maps = norm(conv(maps)).relu_()
         return maps
 
-    def attend(self, maps: Tensor, mask: Tensor, query: Tensor, weights: AttentionWeights) -> Tensor:
-        """How much ``query (n, query_dim)`` asks for each active position: probabilities ``(n, h, w)``."""
-        return reference.masked_softmax(reference.additive_scores(maps, query, *weights), mask)
+    def attend(self, maps: Tensor, mask: Tensor, weights: AttentionWeights) -> Tensor:
+        """How much each active position is asked for: probabilities ``(n, h, w)``."""
+        return reference.masked_softmax(reference.attention_scores(maps, *weights), mask)
 
     def top_p(self, probs: Tensor, mask: Tensor, p: float) -> Tensor:
         """The active positions that are kept, ``(n, h, w)``; see `reference.top_p_mask`."""

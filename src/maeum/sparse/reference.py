@@ -11,26 +11,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def additive_scores(maps: Tensor, query: Tensor, w_map: Tensor, bias: Tensor, w_query: Tensor, w: Tensor) -> Tensor:
-    """Additive attention scores ``s_j = w . tanh(W_f f_j + b + W_q q)`` (Dai et al. 2021, equation of section 3.3).
+def attention_scores(maps: Tensor, w_map: Tensor, bias: Tensor, w: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Scores ``s_j = w . tanh(scale * (W f_j + b) + shift)``, where a query decides on scale and shift.
 
-    A constant added to ``s`` would not change the softmax over positions, so there is none.
+    With scale 1 and shift ``W_q q`` that is additive attention (Dai et al. 2021, equation of section 3.3). A constant
+    added to ``s`` would not change the softmax over positions, so there is none.
 
     Args:
         maps: ``(n, channels, height, width)``.
-        query: ``(n, query_dim)``, one per map.
         w_map: ``(hidden, channels)``.
         bias: ``(hidden,)``.
-        w_query: ``(hidden, query_dim)``.
         w: ``(hidden,)``.
+        scale: ``(n, hidden)``, or broadcast to it.
+        shift: likewise.
 
     Returns:
         ``(n, height, width)``.
     """
-    hidden = F.conv2d(maps, w_map[:, :, None, None], bias) + F.linear(query, w_query)[:, :, None, None]
+    hidden = F.conv2d(maps, w_map[:, :, None, None], bias)
     # Not in bf16, whose coarse sums make many positions equal, among which the first would always be kept.
     wide = torch.promote_types(hidden.dtype, torch.float32)
-    return (hidden.to(wide).tanh() * w.to(wide)[:, None, None]).sum(1)
+    hidden = hidden.to(wide) * scale[:, :, None, None].to(wide) + shift[:, :, None, None].to(wide)
+    return (hidden.tanh() * w.to(wide)[:, None, None]).sum(1)
 
 
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -59,14 +59,6 @@ class TrainConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     face_sizes: tuple[tuple[float, int], ...] = ()
     checkpoint_every_s: float = 120.0
-
-
-@runtime_checkable
-class Paced(Protocol):
-    """A network that changes over a training."""
-
-    def set_progress(self, done: float) -> None:
-        """Say how much of the training is done, 0..1."""
 
 
 @dataclass
@@ -193,8 +185,6 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * group["scale"] * factor
         self.optimizer.zero_grad(set_to_none=True)
-        if isinstance(self.model, Paced):
-            self.model.set_progress(self.progress.step / self.total_steps)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             output = self.model(self.at_scheduled_size(batch))
             loss = emotion_loss(

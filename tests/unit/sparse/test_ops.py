@@ -138,9 +138,9 @@ def test_pooling_equals_the_definition(ops: ReferenceOps, channels: tuple[int, i
     assert torch.equal(ours, exact)
 
 
-def attention_of(channels: int, query_dim: int = 7) -> AttentionWeights:
+def attention_of(channels: int, n: int) -> AttentionWeights:
     generator = torch.Generator().manual_seed(4)
-    shapes = ((channels, channels), (channels,), (channels, query_dim), (channels,))
+    shapes = ((channels, channels), (channels,), (channels,), (n, channels), (1, channels))
     return AttentionWeights(*(torch.randn(shape, generator=generator) for shape in shapes))
 
 
@@ -151,10 +151,9 @@ def attention_of(channels: int, query_dim: int = 7) -> AttentionWeights:
 @example(mask=full(2, 17, 16), scale=0.3)
 @torch.no_grad()
 def test_attention_equals_the_definition(ops: ReferenceOps, channels: int, mask: Tensor, scale: float) -> None:
-    maps, weights = maps_of(mask, channels) * scale, attention_of(channels)
-    query = torch.randn(len(mask), 7, generator=torch.Generator().manual_seed(5))
-    ours = ops.attend(maps, mask, query, weights)
-    exact = REFERENCE.attend(maps.double(), mask, query.double(), AttentionWeights(*(w.double() for w in weights)))
+    maps, weights = maps_of(mask, channels) * scale, attention_of(channels, len(mask))
+    ours = ops.attend(maps, mask, weights)
+    exact = REFERENCE.attend(maps.double(), mask, AttentionWeights(*(w.double() for w in weights)))
     # scores of up to some tens, of which the exponential is taken: their rounding counts that much more
     assert float((ours.double() - exact).abs().max()) < 3e-5
     assert not ours[~mask].any()
@@ -241,9 +240,15 @@ def test_gradients_equal_those_of_the_definition(
     gate = torch.rand(mask.shape, generator=torch.Generator().manual_seed(3)) + 0.5 if gated else None
     exact_layers, fp32_layers = double(layers), copy.deepcopy(layers)
     ours = learn(ops, mask, layers, maps, gate)
-    exact = learn(REFERENCE, mask, exact_layers, maps.double(), None if gate is None else gate.double())
-    # What the definition itself rounds in fp32: a batch of few sites is divided by its own small deviation.
-    rounding = max(map(error, learn(REFERENCE, mask, fp32_layers, maps, gate), exact))
+    given = None if gate is None else gate.double()
+    exact = learn(REFERENCE, mask, copy.deepcopy(exact_layers), maps.double(), given)
+    # What the definition itself rounds in fp32: a batch of few sites is divided by its own small deviation. And what it
+    # makes of maps that are rounded: a ReLU's gradient jumps where its input is almost zero.
+    nudged = [maps.double() + 3e-6 * torch.randn_like(maps, dtype=torch.float64) for _ in range(4)]
+    others = [learn(REFERENCE, mask, copy.deepcopy(exact_layers), one, given) for one in nudged]
+    rounding = max(
+        max(map(error, other, exact)) for other in (learn(REFERENCE, mask, fp32_layers, maps, gate), *others)
+    )
     assert len(ours) == len(exact)
     for one, other in zip(ours, exact, strict=True):
         assert error(one, other) < max(FP32, 4 * rounding)

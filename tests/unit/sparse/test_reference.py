@@ -112,9 +112,9 @@ def test_gradients_reach_maps_and_weights() -> None:
 
 def test_scores_equal_the_written_out_formula() -> None:
     generator = torch.Generator().manual_seed(3)
-    maps, query = torch.randn(2, 3, 4, 4, generator=generator), torch.randn(2, 5, generator=generator)
-    w_map, bias = torch.randn(6, 3, generator=generator), torch.randn(6, generator=generator)
-    w_query, w = torch.randn(6, 5, generator=generator), torch.randn(6, generator=generator)
-    ours = reference.additive_scores(maps, query, w_map, bias, w_query, w)
-    expected = w @ torch.tanh(w_map @ maps[1, :, 2, 3] + bias + w_query @ query[1])
+    maps, w_map = torch.randn(2, 3, 4, 4, generator=generator), torch.randn(6, 3, generator=generator)
+    bias, w = torch.randn(6, generator=generator), torch.randn(6, generator=generator)
+    scale, shift = torch.randn(2, 6, generator=generator), torch.randn(2, 6, generator=generator)
+    ours = reference.attention_scores(maps, w_map, bias, w, scale, shift)
+    expected = w @ torch.tanh(scale[1] * (w_map @ maps[1, :, 2, 3] + bias) + shift[1])
     torch.testing.assert_close(ours[1, 2, 3], expected)
