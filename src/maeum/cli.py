@@ -435,6 +435,46 @@ def flops(
 
 
 @app.command()
+def reproduce(
+    what: Annotated[
+        str, typer.Argument(help="mesm/table, mesm/top-p, mesm/ablation or mesm/attention.", show_default=False)
+    ],
+    study: Annotated[
+        Path, typer.Argument(help="Networks and a corpus, such as recipes/mesm/collage.yaml.", readable=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the runs, and of what is written.")],
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many; the study's own number by default.")] = None,
+    pages: Annotated[Path | None, typer.Option(help="Write the page into this folder instead.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+) -> None:
+    """Make a paper's tables and figures from a prepared corpus. May be stopped; the same command goes on."""
+    import json
+
+    from maeum.analysis.writers import write_whole
+    from maeum.experiments.reproduce import REPRODUCTIONS
+    from maeum.experiments.study import Study
+
+    if what not in REPRODUCTIONS:
+        raise typer.BadParameter(f"there is {', '.join(REPRODUCTIONS)}", param_hint="WHAT")
+    console = _console()
+    chosen = Study.load(study)
+    if seeds is not None:
+        chosen = chosen.model_copy(update={"seeds": seeds})
+    try:
+        made = REPRODUCTIONS[what](chosen, out, device, console)
+    except KeyboardInterrupt as stop:
+        raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
+    console.print(made.markdown, soft_wrap=True)
+    folder = pages or out / chosen.name
+    folder.mkdir(parents=True, exist_ok=True)
+    name = what.replace("/", "-")
+    texts = {f"{name}.md": made.markdown, f"{name}.json": json.dumps(made.numbers, indent=1) + "\n"}
+    for file, content in {**texts, **made.files}.items():
+        write_whole(folder / file, content)
+        console.print(f"written: {folder / file}", soft_wrap=True)
+
+
+@app.command()
 def splits(
     store: Annotated[Path, typer.Argument(help="A prepared corpus.", readable=False)],
     split: Annotated[

@@ -19,12 +19,11 @@ from maeum.errors import ConfigError
 from maeum.evaluation.base import METRICS, Floats, Ints, metrics_of
 from maeum.evaluation.bootstrap import bootstrap_interval, score_of_drawn
 from maeum.evaluation.report import Score
-from maeum.evaluation.thresholds import Thresholds
 from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
+from maeum.experiments.seeds import given
 from maeum.experiments.tables import markdown_table
 from maeum.experiments.train import read_log, train
-from maeum.labels import LabelSet
 from maeum.models.pretrained import Pretrained, load_pretrained
 
 _COST = "cost.json"
@@ -140,7 +139,7 @@ def compare(
     first: Floats | None = None
     for name, recipe in recipes.items():
         folder = Path(out) / contest.name / name
-        _train(recipe, folder, device, console)
+        train_once(recipe, folder, device, console)
         pretrained = load_pretrained(folder / "model", device)
         data = recipe.dev[0]
         done = evaluate(
@@ -155,7 +154,7 @@ def compare(
             sessions=data.sessions,
             features=True,
         )
-        outputs = _given(contest.metrics[0], done)
+        outputs = given(contest.metrics[0], done)
         difference = None
         if first is None:
             first = outputs
@@ -170,7 +169,7 @@ def compare(
     return Outcome(contest, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes)
 
 
-def _train(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
+def train_once(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
     """Train to the end where that is not done yet, and add up what it cost in ``cost.json``."""
     if (folder / "model" / "README.md").exists() and Recipe.load(folder / "recipe.json") == recipe:
         return
@@ -204,14 +203,6 @@ def _row(title: str, scores: dict[str, Score], difference: Score | None, pretrai
         best_epoch=last["best_epoch"] + 1,
         cpu_minutes=_cpu_minutes(folder),
     )
-
-
-def _given(metric: str, done: Evaluation) -> Floats:
-    """What a metric takes, ``(n, labels)``."""
-    outputs: Floats = LabelSet.from_dict(done.report.label_set).activate(done.predictions.logits.double()).numpy()
-    thresholds = done.report.thresholds
-    decided = outputs if thresholds is None else Thresholds(thresholds).apply(outputs)
-    return METRICS[metric].given(outputs, decided)
 
 
 def _difference(metric: str, outputs: Floats, theirs: Floats, done: Evaluation, resamples: int) -> Score:

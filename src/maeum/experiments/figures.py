@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from maeum.evaluation.base import Floats, Ints
 from maeum.evaluation.calibration import ReliabilityBin
 from maeum.evaluation.features import Projection
+from maeum.evaluation.regions import TEMPLATE
 from maeum.evaluation.selective import RiskPoint
 
 #: Colours that people with any colour vision can tell apart (Okabe and Ito 2008), then a second round of them.
@@ -82,6 +84,102 @@ def agreement(said: Floats, true: Floats, name: str) -> str:
     axes.scatter(true, said, s=9, alpha=0.5, linewidths=0, color=COLOURS[0])
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     return _svg(figure)
+
+
+def sweep(
+    curves: Mapping[str, Sequence[tuple[float, float, tuple[float, float] | None]]],
+    lines: Mapping[str, float],
+    score: str,
+) -> str:
+    """Scores by the kept mass.
+
+    Args:
+        curves: network -> (kept mass, score, its interval).
+        lines: what networks score that keep everything.
+        score: its name.
+    """
+    figure, axes = _figure(5.4, 3.7)
+    for number, (name, points) in enumerate(curves.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot([p for p, _, _ in points], [s for _, s, _ in points], color=colour, linewidth=1.4, label=name,
+                  marker=_MARKS[number % len(_MARKS)], markersize=4)  # fmt: skip
+        known = [(p, bounds) for p, _, bounds in points if bounds is not None]
+        axes.fill_between([p for p, _ in known], [b[0] for _, b in known], [b[1] for _, b in known], color=colour,
+                          alpha=0.12, linewidth=0)  # fmt: skip
+    for number, (name, value) in enumerate(lines.items()):
+        axes.axhline(value, color=_INK, linewidth=1.1, linestyle=("--", ":", "-.")[number % 3], label=name)
+    axes.set(xlabel="p, the attention mass that is kept", ylabel=score, xlim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return _svg(figure)
+
+
+def densities(drawn: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """How often each place of an aligned face is kept: a row a network, a column an emotion; maps ``(h, w)``, 0..1."""
+    emotions = list(next(iter(drawn.values())))
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(1.25 * len(emotions) + 1.2, 1.35 * len(drawn) + 0.5), layout="constrained")
+        axes = figure.subplots(len(drawn), len(emotions), squeeze=False)
+    for row, (name, maps) in enumerate(drawn.items()):
+        top = max(float(one.max()) for one in maps.values())
+        for column, emotion in enumerate(emotions):
+            here: Axes = axes[row, column]
+            here.axis("off")
+            if emotion in maps:
+                shown = maps[emotion]
+                here.imshow(shown.numpy(), cmap="magma", vmin=0, vmax=top)
+                points = TEMPLATE * shown.shape[0] - 0.5
+                here.scatter(points[:, 0], points[:, 1], s=5, color="white", edgecolors="black", linewidths=0.4)
+            if row == 0:
+                here.set_title(emotion, fontsize=8)
+        axes[row, 0].text(
+            -0.08, 0.5, name, transform=axes[row, 0].transAxes, rotation=90, ha="right", va="center", fontsize=7
+        )
+    return _svg(figure)
+
+
+def kept_positions(
+    face: Tensor | None, kept_face: Sequence[Tensor], sound: Tensor | None, kept_sound: Sequence[Tensor], title: str
+) -> bytes:
+    """A face and a spectrogram, and over each what every block keeps; PNG.
+
+    Args:
+        face: ``(3, h, w)``, 0..255.
+        kept_face: ``(h / 2, w / 2)`` and smaller, bool.
+        sound: log-mel ``(bands, frames)``.
+        kept_sound: as for the face.
+        title: over the picture.
+    """
+    there = [pair for pair in ((face, kept_face, 1.9), (sound, kept_sound, 1.5)) if pair[0] is not None]
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8.6, sum(height for _, _, height in there) + 0.5), layout="constrained", dpi=120)
+        axes = figure.subplots(max(len(there), 1), 4, squeeze=False, height_ratios=[h for _, _, h in there] or None)
+    figure.suptitle(title, fontsize=9)
+    for row, (shown, kept, _) in enumerate(there):
+        assert shown is not None
+        spectrogram = shown.ndim == 2
+        picture = shown.float() if spectrogram else shown.permute(1, 2, 0).float() / 255
+        for column in range(4):
+            here: Axes = axes[row, column]
+            here.axis("off")
+            size = (0, shown.shape[-1], 0, shown.shape[-2]) if spectrogram else (0, shown.shape[-1], shown.shape[-2], 0)
+            origin: Any = "lower" if spectrogram else "upper"
+            here.imshow(
+                picture.numpy(), cmap="gray", extent=size, origin=origin, aspect="auto" if spectrogram else "equal"
+            )
+            if column:
+                mask = kept[column - 1].float()
+                veil = np.zeros((*mask.shape, 4))
+                veil[..., 3] = 0.78 * (1 - mask.numpy())
+                here.imshow(
+                    veil, extent=size, origin=origin, interpolation="nearest", aspect="auto" if spectrogram else "equal"
+                )
+                here.set_title(f"block {column}: {mask.mean():.0%} kept", fontsize=8)
+            else:
+                here.set_title("voice, mel bands" if spectrogram else "face", fontsize=8)
+    written = io.BytesIO()
+    with rc_context(_STYLE):
+        figure.savefig(written, format="png", metadata={"Software": None})
+    return written.getvalue()
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

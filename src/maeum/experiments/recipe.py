@@ -53,8 +53,9 @@ class Recipe(Config):
     (`maeum.corpora.splits`); the corpora's own parts by default. allow_overlap: train although parts share speakers,
     dialogues, recordings or contents; every score then says so. target: what is learned of them, by the
     name that a corpus gives it (IEMOCAP: six-class, four-class, dimensions) or spelled out; their labels as they are
-    when None. start_from: modality -> model folder
-    whose branch (settings, weights, tokenizer) is taken over; settings of the branch in ``network`` come first.
+    when None. start_from: modality -> model folder whose branch (settings, weights, tokenizer) is taken over; settings
+    of the branch in ``network`` come first. teacher: folder of a trained model whose answers are learned beside the
+    labels, with the weight ``training.distill``; its tokenizer is taken over.
     balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training curves in the
     run's folder ``tensorboard`` too (extra ``track``).
     """
@@ -68,6 +69,7 @@ class Recipe(Config):
     allow_overlap: bool = False
     target: str | Target | None = None
     start_from: dict[Modality, Path] = Field(default_factory=dict)
+    teacher: Path | None = None
     tokenizer: TokenizerConfig | None = None
     training: TrainConfig = TrainConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -77,3 +79,7 @@ class Recipe(Config):
     tensorboard: bool = False
     intended_use: str = ""
     limits: str = ""
+
+    def learns_from(self) -> tuple[Path, ...]:
+        """Folders of the models that it starts from or is taught by."""
+        return tuple(dict.fromkeys((*self.start_from.values(), *(() if self.teacher is None else (self.teacher,)))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -40,6 +41,7 @@ from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
 from maeum.models.fe2e import FE2E
 from maeum.models.losses import class_weights
+from maeum.models.mesm import MESM
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import (
     Calibration,
@@ -89,6 +91,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     label_set = train_set.label_set
     check_settings(recipe, label_set)
     known = _known(recipe, splits, train_set, dev_set)
+    teacher = _teacher(recipe, label_set, device)
     model = on_device(build(recipe, label_set), device)
     check_modalities(recipe, model, train_set.present())
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
@@ -130,6 +133,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
             folder=out,
             class_weight=_class_weight(recipe, train_set),
             ranges=None if label_set.ranges is None else torch.tensor(label_set.ranges),
+            teacher=teacher,
             device=device,
             report=report_line,
             remark=allowed(known.overlap),
@@ -251,6 +255,21 @@ def build(recipe: Recipe, label_set: LabelSet) -> nn.Module:
     return model
 
 
+def _teacher(recipe: Recipe, label_set: LabelSet, device: str) -> nn.Module | None:
+    """The network that teaches; raises ConfigError when there is none, or it answers other questions."""
+    if (recipe.teacher is None) != (recipe.training.distill == 0):
+        raise ConfigError("needs both a teacher and training.distill above 0, or neither", item=recipe.name)
+    if recipe.teacher is None:
+        return None
+    if label_set.task == "dimensional":
+        raise ConfigError("is taught by a model, which is not for scales", item=recipe.name)
+    source = load_pretrained(recipe.teacher, device)
+    if source.label_set.names != label_set.names:
+        raise ConfigError(f"answers {', '.join(source.label_set.names)}, not {', '.join(label_set.names)}",
+                          item=source.name)  # fmt: skip
+    return source.model
+
+
 def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
     """Copy one modality's branch, and its weight in the fusion; raises ConfigError when it does not fit."""
     if not isinstance(model, FE2E) or not isinstance(source.model, FE2E):
@@ -258,6 +277,8 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
     prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
     part = {k: v for k, v in source.model.state_dict().items() if k.startswith(prefixes)}
     mine = model.state_dict()
+    if isinstance(model, MESM) and not isinstance(source.model, MESM):
+        part = _made_sparse(part, mine)
     unfit = [k for k, v in part.items() if k not in mine or mine[k].shape != v.shape]
     if not part or unfit:
         raise ConfigError(
@@ -269,6 +290,15 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
         here, there = model.modalities.index(modality), source.model.modalities.index(modality)
         sharpness = source.model.fusion.weight[0, there] / source.calibration.temperature((modality,))
         model.fusion.weight[0, here] = sharpness
+
+
+def _made_sparse(part: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """FE2E's weights as MESM's, whose sparse convolutions have no bias: the batch norms after them take it off."""
+    made = dict(part)
+    for name in [k for k in part if re.search(r"\.blocks\.\d+\.conv\d\.bias$", k) and k not in mine]:
+        norm = re.sub(r"conv(\d)\.bias$", r"bn\1.running_mean", name)
+        made[norm] = made[norm] - made.pop(name)
+    return made
 
 
 def make_splits(recipe: Recipe) -> dict[Path, Split]:
@@ -285,7 +315,7 @@ def make_splits(recipe: Recipe) -> dict[Path, Split]:
 
 def _known(recipe: Recipe, splits: Mapping[Path, Split], train_set: ClipDataset, dev_set: ClipDataset) -> TrainedOn:
     """What the model will have seen, branches that it takes over included; raises CorpusError when parts overlap."""
-    folders = (load_pretrained(folder).folder for folder in recipe.start_from.values())
+    folders = (load_pretrained(folder).folder for folder in recipe.learns_from())
     sources = [known for folder in folders if (known := TrainedOn.read(folder)) is not None]
     by_session = {d.store for d in (*recipe.train, *recipe.dev) if d.sessions is not None}
     split_stores = {path: Store(path) for path in splits if path not in by_session}
@@ -335,7 +365,7 @@ def _decoding(data: tuple[DataConfig, ...], inputs: InputSettings, model: nn.Mod
 def _terms(recipe: Recipe) -> Terms:
     text = recipe.network.get("text")
     encoder = text.get("pretrained") if isinstance(text, dict) else None
-    sources = [load_pretrained(folder).card for folder in recipe.start_from.values()]
+    sources = [load_pretrained(folder).card for folder in recipe.learns_from()]
     return terms_of([d.store for d in recipe.train], sources, encoder)
 
 
@@ -357,8 +387,9 @@ def _claim(out: Path, recipe: Recipe) -> None:
 def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer | None:
     if (out / "tokenizer").is_dir():
         return load_tokenizer(out / "tokenizer")
-    if "text" in recipe.start_from:
-        return load_pretrained(recipe.start_from["text"]).tokenizer
+    for folder in (recipe.teacher, recipe.start_from.get("text")):
+        if folder is not None and (theirs := load_pretrained(folder).tokenizer) is not None:
+            return theirs
     if recipe.tokenizer is None:
         return None
     if isinstance(recipe.tokenizer, HubTokenizerConfig):

@@ -104,6 +104,35 @@ def emotion_loss(
     return total
 
 
+def distillation_loss(output: ModelOutput, teacher: ModelOutput, kind: LossName, temperature: float) -> Tensor:
+    """How far a network's softened answers are from a teacher's (Hinton et al. 2015), times the temperature squared.
+
+    The mean over the fused answer and that of each modality that both have, of Kullback-Leibler divergences: of the
+    classes for ``cross-entropy``, of every label for ``bce``. A branch is held to what the teacher's branch says, which
+    has seen that modality alone.
+
+    Args:
+        output: of the network that learns.
+        teacher: on the same batch.
+        kind: ``cross-entropy`` or ``bce``.
+        temperature: what logits are divided by.
+    """
+
+    def apart(mine: Tensor, theirs: Tensor) -> Tensor:
+        mine, theirs = mine.float() / temperature, theirs.float() / temperature
+        if kind == "cross-entropy":
+            return F.kl_div(mine.log_softmax(1), theirs.log_softmax(1), reduction="batchmean", log_target=True)
+        wanted = theirs.sigmoid()
+        surprise = F.binary_cross_entropy_with_logits(mine, wanted, reduction="none")
+        return (surprise - F.binary_cross_entropy_with_logits(theirs, wanted, reduction="none")).mean()
+
+    found = [apart(output.logits, teacher.logits)]
+    for modality, logits in output.modality_logits.items():
+        if modality in teacher.modality_logits and bool((there := output.present[modality]).any()):
+            found.append(apart(logits[there], teacher.modality_logits[modality][there]))
+    return torch.stack(found).mean() * temperature**2
+
+
 def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
     """Weights that even out the classes, ``(labels,)``.
 

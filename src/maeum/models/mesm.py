@@ -35,6 +35,9 @@ class MESMConfig(FE2EConfig):
     ``random``) are kept in each map, whatever their mass; None keeps by ``top_p``.
     varied: while training, draw what is kept anew for each batch, evenly between ``top_p`` (or ``budget``) and 1. The
     attention also sees what it does not keep yet, and one network serves every p from ``top_p`` on.
+    other_query: share of the clips, 0..1, that while training ask with what another clip of the batch says (for
+    ``learned``). Words of a training clip are soon as good as its label; if they always asked for their own clip, what
+    is kept would tell the label, and branches would learn to read it there instead of in faces and voices.
     scoring: ``modulated``, the query multiplies what the score sees in a map; ``additive``, it is added (as published).
     face_query: who asks for the faces: the words, or (our extension) the voice. A clip without the one that asks asks
     with a learned stand-in.
@@ -45,6 +48,7 @@ class MESMConfig(FE2EConfig):
     selection: Selection = "learned"
     budget: float | None = Field(default=None, gt=0, le=1)
     varied: bool = True
+    other_query: float = Field(default=0.5, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
     face_query: Literal["text", "speech"] = "text"
     query_dim: int = 64
@@ -210,7 +214,13 @@ class MESM(FE2E):
         asks = self._asks(modality)
         asked = (self.stand_in if asks == "text" else self.voice_stand_in).expand(len(mask), -1)
         if asks in features:
-            asked = torch.where(present[asks].unsqueeze(1), features[asks].to(asked.dtype), asked)
+            said, there = features[asks].to(asked.dtype), present[asks]
+            if self.training and self.config.other_query and self.config.selection == "learned":
+                own = torch.arange(len(said), device=said.device)
+                another = own[torch.randperm(len(said), device=said.device)]
+                own = torch.where(torch.rand(len(said), device=said.device) < self.config.other_query, another, own)
+                said, there = said[own], there[own]
+            asked = torch.where(there.unsqueeze(1), said, asked)
         return asked[mask.nonzero(as_tuple=True)[0]]
 
     def read_maps(self, modality: Modality, maps: Tensor, asked: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:

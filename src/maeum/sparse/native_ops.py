@@ -71,8 +71,9 @@ class NativeOps(PortableOps):
         hidden, channels = weights.w_map.shape
         more, wider, dtype = padded(channels) - channels, padded(hidden) - hidden, _dtype(bf16)
         scale, shift = weights.scale.float(), weights.shift.float()
-        asked = torch.stack(torch.broadcast_tensors(scale, scale * weights.bias.float() + shift))
-        asked = F.pad(asked.expand(-1, len(maps), -1), (0, wider)).contiguous()
+        added = scale * weights.bias.float() + shift
+        asked = torch.stack((scale.expand(len(maps), -1), added.expand(len(maps), -1)))
+        asked = F.pad(asked, (0, wider)).contiguous()
         w_map = F.pad(weights.w_map.to(dtype), (0, more, 0, wider))
         rows = _channels_last(maps).to(dtype)
         rows = F.pad(rows, (0, more)) if more else rows

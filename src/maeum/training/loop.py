@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.models.losses import LossName, emotion_loss
+from maeum.models.losses import LossName, distillation_loss, emotion_loss
 from maeum.types import Batch
 
 
@@ -32,6 +32,7 @@ class TrainConfig(Config):
     counts), such as ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
     loss: ``bce`` or ``cross-entropy``; ``ccc`` or ``squared-error`` for dimensional targets, which have no
     class_weights. The concordance of ``ccc`` is over a batch, so batches of 32 and more say more about it.
+    distill: weight of what a teacher says, see `losses.distillation_loss`; its temperature.
     schedule: ``constant``, or ``cosine`` to zero after ``warmup`` of all steps.
     patience: stop after so many epochs without a better dev score; None trains all epochs.
     ema: decay per step of the averaged weights that are evaluated and kept; 0 keeps the weights themselves.
@@ -53,6 +54,8 @@ class TrainConfig(Config):
     class_weights: bool = True
     label_smoothing: float = 0.0
     modality_weight: float = 0.0
+    distill: float = Field(default=0.0, ge=0)
+    distill_temperature: float = Field(default=2.0, gt=0)
     patience: int | None = Field(default=6, ge=1)
     ema: float = Field(default=0.0, ge=0, lt=1)
     seed: int = 0
@@ -86,6 +89,7 @@ class Trainer:
         folder: holds ``last.pt``, ``best.pt`` and ``log.jsonl``.
         class_weight: see `losses.class_weights`.
         ranges: lowest and highest value of each scale of dimensional targets, ``(labels, 2)``.
+        teacher: whose answers are learned too, with the weight ``distill``.
         device: where to train.
         remark: what every line of the log has to say of its scores; nothing when empty.
         report: called with every line of the log.
@@ -106,6 +110,7 @@ class Trainer:
         folder: Path,
         class_weight: Tensor | None = None,
         ranges: Tensor | None = None,
+        teacher: nn.Module | None = None,
         device: torch.device | str = "cpu",
         remark: str = "",
         report: Callable[[Mapping[str, Any]], None] | None = None,
@@ -120,6 +125,7 @@ class Trainer:
         self.folder = folder
         self.class_weight = None if class_weight is None else class_weight.to(self.device)
         self.ranges = ranges
+        self.teacher = None if teacher is None else teacher.to(self.device).eval()
         self.remark = {"remark": remark} if remark else {}
         self.report = report or (lambda line: None)
         self.on_step = on_step or (lambda progress, total: None)
@@ -186,7 +192,8 @@ class Trainer:
             group["lr"] = self.config.lr * group["scale"] * factor
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            output = self.model(self.at_scheduled_size(batch))
+            given = self.at_scheduled_size(batch)
+            output = self.model(given)
             loss = emotion_loss(
                 output,
                 batch.target,
@@ -196,6 +203,11 @@ class Trainer:
                 self.config.modality_weight,
                 self.ranges,
             )
+            if self.teacher is not None:
+                with torch.no_grad():
+                    taught = self.teacher(given)
+                apart = distillation_loss(output, taught, self.config.loss, self.config.distill_temperature)
+                loss = loss + self.config.distill * apart
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()} at step {self.progress.step}, clips {batch.ids[:3]}...",

@@ -1,0 +1,172 @@
+"""A published comparison on one corpus: its networks, trained from several seeds, in the tables that the paper has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from rich.console import Console
+
+from maeum.data.dataset import StoreDataset
+from maeum.errors import ConfigError
+from maeum.experiments.compare import Contest, train_once
+from maeum.experiments.evaluate import Evaluation, evaluate
+from maeum.experiments.recipe import Recipe
+from maeum.models.mesm import MESM
+from maeum.models.pretrained import Pretrained, load_pretrained
+from maeum.types import MODALITIES, Modality
+
+#: T, A, V: how the papers call words, voice and faces; in their order.
+_LETTERS: Mapping[str, Modality] = {"T": "text", "A": "speech", "V": "faces"}
+
+
+class Study(Contest):
+    """A contest whose networks are trained from several seeds.
+
+    seeds: how many; the training's own seed, and so many minus one after it. sweep: networks whose kept mass is varied;
+    the first one is looked into for pictures. top_p: the masses. ablation: networks that are trained on each subset of
+    the modalities. published: what the paper printed: table, top-p or ablation -> row -> column -> text.
+    """
+
+    seeds: int = Field(default=3, ge=1)
+    sweep: tuple[str, ...] = ()
+    top_p: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    ablation: tuple[str, ...] = ()
+    published: dict[str, dict[str, dict[str, str]]] = Field(default_factory=dict)
+
+    def network(self, name: str) -> str:
+        """The title of a network; raises ConfigError on one that is not there."""
+        if name not in self.contestants:
+            raise ConfigError(f"has no network {name!r}, only {', '.join(self.contestants)}", item=self.name)
+        return self.contestants[name].title
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: a network, and the recipe of each of its seeds. key: its folder."""
+
+    key: str
+    title: str
+    recipes: tuple[Recipe, ...]
+
+
+def variants(study: Study, names: Sequence[str], subset: str | None = None) -> list[Variant]:
+    """The study's networks, with all their modalities or with those of ``subset`` (such as TA)."""
+    made = []
+    for name in names:
+        title = study.network(name)
+        recipe = study.recipe(name)
+        if subset is not None:
+            recipe = _with_modalities(recipe, subset)
+            title = f"{title} {subset}"
+        first = recipe.training.seed
+        recipes = tuple(
+            recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": first + i})})
+            for i in range(study.seeds)
+        )
+        made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes))
+    return made
+
+
+def subsets_of(study: Study) -> tuple[str, ...]:
+    """Subsets of the modalities that all networks of the ablation read, largest first, by the papers' letters."""
+    missing = {m for name in study.ablation for m in MODALITIES if not _reads(study.recipe(name), m)}
+    letters = [letter for letter, modality in _LETTERS.items() if modality not in missing]
+    return tuple("".join(chosen) for size in range(len(letters), 0, -1) for chosen in combinations(letters, size))
+
+
+def _reads(recipe: Recipe, modality: Modality) -> bool:
+    if any(d.modalities is not None and modality not in d.modalities for d in (*recipe.train, *recipe.dev)):
+        return False
+    return recipe.network.get(modality, {}) is not None and not (modality == "text" and "text" not in recipe.network)
+
+
+def _with_modalities(recipe: Recipe, subset: str) -> Recipe:
+    """The recipe with the branches of a subset alone, on the same items."""
+    kept = {_LETTERS[letter] for letter in subset}
+    without: dict[str, Any] = dict.fromkeys((m for m in MODALITIES if m not in kept), None)
+    network = {**recipe.network, **without}
+    if network.get("face_query") == "speech" and not {"speech", "faces"} <= kept:
+        del network["face_query"]
+    changes: dict[str, Any] = {"network": network, "name": f"{recipe.name}-{subset}"}
+    if "text" not in kept:
+        changes["tokenizer"] = None
+    return recipe.model_copy(update=changes)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A variant's trained models, in the order of its seeds."""
+
+    variant: Variant
+    models: tuple[Pretrained, ...]
+    folders: tuple[Path, ...]
+
+
+def train_all(
+    study: Study, chosen: Sequence[Variant], out: Path | str, device: str = "cpu", console: Console | None = None
+) -> list[Runs]:
+    """Train what is not trained yet, in ``out/<study>/<variant>/seed-<n>``, seed by seed."""
+    folders = {v.key: [Path(out) / study.name / v.key / f"seed-{r.training.seed}" for r in v.recipes] for v in chosen}
+    for number in range(study.seeds):
+        for variant in chosen:
+            train_once(variant.recipes[number], folders[variant.key][number], device, console)
+    return [
+        Runs(v, tuple(load_pretrained(f / "model", device) for f in folders[v.key]), tuple(folders[v.key]))
+        for v in chosen
+    ]
+
+
+def score_all(study: Study, runs: Runs, top_p: float | None = None) -> list[Evaluation]:
+    """Answers of each seed's model about the study's items; ``top_p``: with another kept mass."""
+    done = []
+    for recipe, pretrained in zip(runs.variant.recipes, runs.models, strict=True):
+        if len(recipe.dev) != 1:
+            raise ConfigError("has dev items of several stores", item=study.name, remedy="Make a study for each.")
+        if top_p is not None:
+            assert isinstance(pretrained.model, MESM)
+            pretrained.model.top_p = top_p
+        data = recipe.dev[0]
+        done.append(evaluate(
+            pretrained, data.store, study.part, data.modalities, metrics=study.metrics, resamples=0,
+            target=recipe.target, split=recipe.split if data.sessions is None else None, sessions=data.sessions,
+            allow_overlap=recipe.allow_overlap,
+        ))  # fmt: skip
+    return done
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a reproduction gives: a page of Markdown, its numbers, and figures and pages by their file names.
+
+    Figures lie beside the page.
+    """
+
+    markdown: str
+    numbers: dict[str, Any]
+    files: dict[str, str | bytes]
+
+
+def items_of(study: Study, runs: Runs, part: str | None = None) -> StoreDataset:
+    """The study's scored items, as a model of its reads them."""
+    recipe, pretrained = runs.variant.recipes[0], runs.models[0]
+    data = recipe.dev[0]
+    return StoreDataset(data.store, part or study.part, pretrained.label_set, pretrained.card.modalities or None,
+                        labelled=True, target=recipe.target)  # fmt: skip
+
+
+__all__ = [
+    "Page",
+    "Runs",
+    "Study",
+    "Variant",
+    "items_of",
+    "score_all",
+    "subsets_of",
+    "train_all",
+    "variants",
+]

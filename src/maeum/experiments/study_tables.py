@@ -1,0 +1,223 @@
+"""A study's tables: all networks, subsets of the modalities, and the sweep over the kept mass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+
+from maeum.errors import ConfigError
+from maeum.experiments import figures
+from maeum.experiments.flops import Cost, flops
+from maeum.experiments.seeds import SeededScore, difference_over_seeds, over_seeds
+from maeum.experiments.study import Page, Runs, Study, score_all, subsets_of, train_all, variants
+from maeum.experiments.tables import markdown_table
+from maeum.models.mesm import MESM
+
+
+def table(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """All networks: scores, and each class, as the paper's main table has them."""
+    done = train_all(study, variants(study, list(study.contestants)), out, device, console)
+    rows = [_Row(study, runs) for runs in done]
+    return Page(
+        "\n".join([
+            *_head(study, "The networks", rows),
+            *_scores(study, rows), "", *_classes(rows), *_published(study, "table"), *_notes(rows), ""
+        ]),
+        {"study": study.name, "rows": [row.record() for row in rows]},
+        {},
+    )  # fmt: skip
+
+
+def ablation(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """Each network trained on each subset of the modalities."""
+    if not study.ablation:
+        raise ConfigError("names no networks for an ablation", item=study.name, remedy="Give it `ablation: [...]`.")
+    chosen = [v for subset in subsets_of(study) for v in variants(study, study.ablation, subset)]
+    rows = [_Row(study, runs) for runs in train_all(study, chosen, out, device, console)]
+    return Page(
+        "\n".join([
+            *_head(study, "Subsets of the modalities (T words, A voice, V faces)", rows),
+            *_scores(study, rows), *_published(study, "ablation"), *_notes(rows), ""
+        ]),
+        {"study": study.name, "rows": [row.record() for row in rows]},
+        {},
+    )  # fmt: skip
+
+
+class _Row:
+    """A variant's scores over seeds."""
+
+    def __init__(self, study: Study, runs: Runs) -> None:
+        self.title = runs.variant.title
+        self.evaluations = score_all(study, runs)
+        defined = [m for m in study.metrics if all(m in e.report.scores for e in self.evaluations)]
+        self.scores: dict[str, SeededScore] = {m: over_seeds(m, self.evaluations) for m in defined}
+        self.parameters = runs.models[0].card.parameters
+
+    def record(self) -> dict[str, Any]:
+        scores = {m: _as_record(score) for m, score in self.scores.items()}
+        return {"title": self.title, "scores": scores, "classes": [list(e.report.classes) for e in self.evaluations]}
+
+
+def _as_record(score: SeededScore) -> dict[str, Any]:
+    return {"mean": score.value, "seeds": score.seeds, "interval": _bounds(score)}
+
+
+def _head(study: Study, what: str, rows: Sequence[_Row]) -> list[str]:
+    report = rows[0].evaluations[0].report
+    speakers = f" of {report.groups} speakers" if report.groups else ""
+    lines = [
+        f"# {study.title}", "",
+        f"{what}; {report.items:,} items{speakers}, {study.seeds} seeds each. Values are means over seeds; in brackets "
+        "95 % intervals over drawn speakers (items where speakers are not known) and seeds.", "",
+    ]  # fmt: skip
+    if report.overlap:
+        lines += [f"**{report.overlap}**", ""]
+    return lines
+
+
+def _scores(study: Study, rows: Sequence[_Row]) -> list[str]:
+    metrics = [m for m in study.metrics if all(m in row.scores for row in rows)]
+    first = metrics[0]
+    heads = ["network", *(m.replace("_", " ") for m in metrics), f"{first.replace('_', ' ')}, minus the first",
+             "of each seed", "parameters"]  # fmt: skip
+    lines = []
+    for number, row in enumerate(rows):
+        minus = difference_over_seeds(first, row.evaluations, rows[0].evaluations).words("+.3f") if number else ""
+        each = " ".join(f"{value:.3f}" for value in row.scores[first].seeds)
+        lines.append([row.title, *(row.scores[m].words() for m in metrics), minus, each, f"{row.parameters:,}"])
+    majority = rows[0].evaluations[0].report.majority
+    same = [f"{majority[m]:.3f}" if m in majority else "" for m in metrics]
+    lines.append(["the same answer for every item", *same, "", "", ""])
+    return markdown_table(heads, lines)
+
+
+def _classes(rows: Sequence[_Row]) -> Iterator[str]:
+    """Each class as ``accuracy / F1`` in percent, means over seeds."""
+    first = rows[0].evaluations[0].report
+    if not first.classes or "f1" not in first.classes[0]:
+        return
+    there = [i for i, row in enumerate(first.classes) if row["support"]]
+    lines = []
+    for row in rows:
+        cells = []
+        for number in there:
+            of = [(e.report.classes[number], e.report.items) for e in row.evaluations]
+            values = fmean(_class_accuracy(one, items) for one, items in of), fmean(one["f1"] for one, _ in of)
+            cells.append(" / ".join(f"{100 * value:.1f}" for value in values))
+        lines.append([row.title, *cells])
+    what = "weighted accuracy" if "wacc" in first.classes[0] else "accuracy against the rest"
+    yield f"Of each class, {what} / F1 in percent:"
+    yield ""
+    yield from markdown_table(["network", *(str(first.classes[i]["name"]) for i in there)], lines)
+
+
+def _class_accuracy(row: dict[str, Any], items: int) -> float:
+    """WAcc where there are several labels an item; else of one class against the rest."""
+    if "wacc" in row:
+        return float(row["wacc"])
+    hits = (row["recall"] or 0.0) * row["support"]
+    return float((items - row["support"] - row["predicted"] + 2 * hits) / items)
+
+
+def _published(study: Study, what: str) -> Iterator[str]:
+    """What the paper printed, in a table of its own: other items, another split."""
+    rows = study.published.get(what)
+    if not rows:
+        return
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    yield ""
+    yield "What the paper printed, of its own items and split:"
+    yield ""
+    yield from markdown_table(
+        ["", *columns], [[name, *(row.get(c, "") for c in columns)] for name, row in rows.items()]
+    )
+
+
+def _notes(rows: Sequence[_Row]) -> Iterator[str]:
+    yield ""
+    for note in dict.fromkeys(note for row in rows for e in row.evaluations for note in e.report.notes):
+        yield f"- {note}"
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """A network at one kept mass. kept: block -> share of positions, of the first seed, as is the cost."""
+
+    network: str
+    top_p: float
+    scores: dict[str, SeededScore]
+    cost: Cost
+    kept: dict[str, float]
+
+
+def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """Score, multiply-adds, time and kept positions by the kept mass, none of it trained anew."""
+    if not study.sweep:
+        raise ConfigError("names no networks for a sweep", item=study.name, remedy="Give it `sweep: [...]`.")
+    first = study.metrics[0]
+    others = [name for name in study.contestants if name not in study.sweep]
+    swept = train_all(study, variants(study, study.sweep), out, device, console)
+    fixed = [_Row(study, runs) for runs in train_all(study, variants(study, others), out, device, console)]
+    points = []
+    for runs in swept:
+        if not isinstance(runs.models[0].model, MESM):
+            raise ConfigError("keeps every position, so it has no top_p", item=runs.variant.title)
+        for p in study.top_p:
+            done = score_all(study, runs, p)
+            scores = {m: over_seeds(m, done) for m in study.metrics}
+            cost = flops(runs.models[0], runs.variant.recipes[0].dev[0].store, study.part, items=32, top_p=p, rounds=2)
+            shares = {f"{s.branch} {s.stage}": s.kept / s.positions for s in cost.stages if s.positions}
+            points.append(SweepPoint(runs.variant.title, p, scores, cost, shares))
+            if console is not None:
+                words = scores[first].words()
+                console.print(f"{runs.variant.title}, p = {p:g}: {first} {words}", soft_wrap=True)
+    curves = {
+        title: [(q.top_p, q.scores[first].value, _bounds(q.scores[first])) for q in points if q.network == title]
+        for title in dict.fromkeys(q.network for q in points)
+    }
+    lines = {row.title: row.scores[first].value for row in fixed}
+    svg = figures.sweep(curves, lines, first.replace("_", " "))
+    blocks = list(points[0].kept)
+    scored = [m.replace("_", " ") for m in study.metrics]
+    kept = [f"kept, {block}" for block in blocks]
+    heads = ["network", "p", *scored, "GFLOPs", "of all kept", "ms", "of all kept", *kept]
+    rows = []
+    for q in points:
+        rows.append([
+            q.network, f"{q.top_p:g}", *(q.scores[m].words() for m in study.metrics),
+            f"{2 * q.cost.done / q.cost.items / 1e9:.3f}", f"{q.cost.done / q.cost.dense:.2f}",
+            f"{q.cost.milliseconds:.1f}", f"{q.cost.milliseconds / (q.cost.all_milliseconds or 1):.2f}",
+            *(f"{q.kept[block]:.3f}" for block in blocks),
+        ])  # fmt: skip
+    page = [
+        f"# {study.title}: how much has to be kept", "",
+        f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
+        f"{study.seeds} seeds each. Values are means over seeds, in brackets 95 % intervals over drawn speakers and "
+        "seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an answer of the "
+        "first seed, beside the share of what keeping every position takes.", "",
+        "![top-p](top-p.svg)", "",
+        *markdown_table(heads, rows), "",
+        *(f"- {row.title}, which keeps everything: {scored[0]} {row.scores[first].words()}" for row in fixed),
+        *_published(study, "top-p"), "",
+    ]  # fmt: skip
+    numbers = [
+        {"network": q.network, "top_p": q.top_p, "kept": q.kept, "gflops": 2 * q.cost.done / q.cost.items / 1e9,
+         "ms": q.cost.milliseconds, "ms_all": q.cost.all_milliseconds,
+         "scores": {m: _as_record(s) for m, s in q.scores.items()}}
+        for q in points
+    ]  # fmt: skip
+    return Page("\n".join(page), {"study": study.name, "points": numbers, "fixed": [r.record() for r in fixed]},
+                {"top-p.svg": svg})  # fmt: skip
+
+
+def _bounds(score: SeededScore) -> tuple[float, float] | None:
+    return None if score.interval is None else (score.interval.low, score.interval.high)
+
+
+__all__ = ["SweepPoint", "ablation", "table", "top_p"]
