@@ -203,7 +203,7 @@ def branch(config: BranchConfig, channels: int, shape: tuple[int, int], top_p: f
     """MESM's branch with random weights."""
     torch.manual_seed(1)
     mesm = MESMConfig(labels=6, dim=DIM, top_p=top_p)
-    return SparseMapEncoder(config, channels, shape, DIM, QUERY_DIM, mesm).eval()
+    return SparseMapEncoder(config, channels, shape, QUERY_DIM, mesm).eval()
 
 
 def planted(

@@ -48,7 +48,7 @@ class MESMConfig(FE2EConfig):
     selection: Selection = "learned"
     budget: float | None = Field(default=None, gt=0, le=1)
     varied: bool = True
-    other_query: float = Field(default=0.5, ge=0, le=1)
+    other_query: float = Field(default=0.0, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
     face_query: Literal["text", "speech"] = "text"
     query_dim: int = 64
