@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,11 +17,15 @@ from maeum.cli import app
 from maeum.data.store import StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError
 from maeum.evaluation.metrics import accuracy
+from maeum.evaluation.regions import REGIONS, TEMPLATE
+from maeum.experiments import attention
 from maeum.experiments.attention import clip_picture, landmarks_of, look
 from maeum.experiments.evaluate import evaluate
+from maeum.experiments.predict import collator
 from maeum.experiments.reproduce import REPRODUCTIONS
 from maeum.experiments.seeds import difference_over_seeds, over_seeds
-from maeum.experiments.study import Study, items_of, subsets_of, train_all, variants
+from maeum.experiments.study import Runs, Study, items_of, subsets_of, train_all, variants
+from maeum.experiments.train import build
 from maeum.labels import EKMAN, EMOTIONS
 from maeum.models.mesm import MESM
 from maeum.models.pretrained import load_pretrained
@@ -165,9 +170,6 @@ def test_the_ablation_trains_each_subset(store: Path, tmp_path: Path) -> None:
 
 
 def test_what_is_kept_is_counted_by_region(store: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from maeum.evaluation.regions import REGIONS, TEMPLATE
-    from maeum.experiments import attention
-
     asked = study(store)
     (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
     # Faces of noise have no landmarks.
@@ -201,10 +203,6 @@ def test_landmarks_have_the_order_that_regions_want() -> None:
 
 
 def test_a_picture_of_a_clip_without_a_face(store: Path, runs: Path) -> None:
-    from dataclasses import replace
-
-    from maeum.experiments.predict import collator
-
     asked = study(store)
     (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
     model = made.models[0]
@@ -246,3 +244,22 @@ def test_the_command_writes_the_page(store: Path, runs: Path, tmp_path: Path) ->
     wrong = CliRunner().invoke(app, ["reproduce", "mesm/tables", *command[2:]])
     assert wrong.exit_code != 0
     assert "there is mesm/table, mesm/top-p" in wrong.output
+
+
+def test_mesm_starts_from_fe2es_branches(store: Path, runs: Path) -> None:
+    """With everything kept, as it stands, it answers what FE2E answers."""
+    source = runs / "made" / "fe2e" / "seed-0" / "model"
+    fe2e = load_pretrained(source)
+    start = {m: str(source) for m in ("faces", "speech", "text")}
+    shared = {**study(store).shared, "start_from": start, "tokenizer": None}
+    built = build(study(store, shared=shared, contestants={
+        "mesm": {"title": "M", "model": "mesm", "network": {"selection": "all"}},
+    }, sweep=[], ablation=[]).recipe("mesm"), fe2e.label_set).eval()  # fmt: skip
+    dataset = items_of(study(store), Runs(variants(study(store), ["fe2e"])[0], (fe2e,), (source,)))
+    batch = collator(fe2e.tokenizer, fe2e.settings)([dataset[i] for i in range(6)])
+    with torch.no_grad():
+        ours, theirs = built(batch), fe2e.model.eval()(batch)
+    for modality in ("faces", "speech", "text"):
+        torch.testing.assert_close(
+            ours.modality_logits[modality], theirs.modality_logits[modality], rtol=1e-3, atol=1e-3
+        )

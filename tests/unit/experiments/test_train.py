@@ -128,6 +128,27 @@ def test_settings_of_a_branch_that_is_taken_over_may_be_changed(store: Path, tmp
     assert ours.model_copy(update={"drop_summary": theirs.drop_summary}) == theirs
 
 
+def test_a_teacher_is_learned_from(store: Path, tmp_path: Path) -> None:
+    """Without labels that fit, its answers alone make a pupil agree with it."""
+    teacher = train(recipe(store), tmp_path / "teacher").model
+    settings = {"teacher": str(teacher), "tokenizer": None, "training": {"distill": 50.0, "epochs": 8}}
+    pupil = train(recipe(store, **settings), tmp_path / "pupil").model
+    alone = train(recipe(store, training={"epochs": 8, "seed": 1}), tmp_path / "alone").model
+    theirs, ours, others = (
+        evaluate(m, store, "dev", resamples=0).predictions.logits.softmax(1) for m in (teacher, pupil, alone)
+    )
+    assert float((theirs - ours).abs().mean()) < float((theirs - others).abs().mean())
+    assert load_pretrained(pupil).tokenizer is not None
+
+
+@pytest.mark.parametrize("changes", [{"teacher": "runs/none"}, {"training": {"distill": 1.0}}])
+def test_a_teacher_needs_its_weight(store: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    if "teacher" in changes:
+        changes = {"teacher": str(train(recipe(store, training={"epochs": 1}), tmp_path / "first").model)}
+    with pytest.raises(ConfigError, match=r"needs both a teacher and training\.distill"):
+        train(recipe(store, **changes), tmp_path / "run")
+
+
 def test_calibration_finishes_a_model(store: Path, tmp_path: Path) -> None:
     model = train(recipe(store), tmp_path / "run").model
     config = CalibrateConfig.parse(

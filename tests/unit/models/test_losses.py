@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from maeum.evaluation.dimensional import concordance
-from maeum.models.losses import class_loss, class_weights, emotion_loss
+from maeum.models.losses import class_loss, class_weights, distillation_loss, emotion_loss
 from maeum.types import ModelOutput
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -0.3]])
@@ -151,3 +151,21 @@ def test_squared_error_leaves_out_missing_targets() -> None:
     target = torch.tensor([[5.0, math.nan], [math.nan, -3.0]])
     loss = class_loss(torch.zeros(2, 2), target, "squared-error", ranges=RANGES[:2])
     assert loss.item() == pytest.approx(0.25), "both are half a range off"
+
+
+@pytest.mark.parametrize("kind", ["cross-entropy", "bce"])
+def test_a_teacher_is_followed_modality_by_modality(kind: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, faces, other = (torch.randn(4, 3, generator=generator) for _ in range(3))
+    present = torch.tensor([True, True, False, True])
+    taught = ModelOutput(logits, {"faces": faces}, {"faces": present})
+    same = ModelOutput(logits.clone(), {"faces": torch.where(present.unsqueeze(1), faces, other)}, {"faces": present})
+    assert float(distillation_loss(same, taught, kind, 2.0)) == pytest.approx(0, abs=1e-6)
+    apart = ModelOutput(other, {"faces": faces, "speech": other}, {"faces": present, "speech": present})
+    p, q = torch.softmax(logits.double() / 2, 1), torch.softmax(other.double() / 2, 1)
+    expected = (p * (p / q).log()).sum(1).mean()
+    if kind == "bce":
+        p, q = torch.sigmoid(logits.double() / 2), torch.sigmoid(other.double() / 2)
+        expected = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
+    # the mean of the fused answer's and that of faces, which is 0; the teacher has no branch for speech
+    assert float(distillation_loss(apart, taught, kind, 2.0)) == pytest.approx(4 * float(expected) / 2, rel=1e-5)

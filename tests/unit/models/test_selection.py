@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from maeum.errors import ModelError
 from maeum.models.fe2e import BranchConfig, TransformerConfig
-from maeum.models.mesm import MESM, MESMConfig
+from maeum.models.mesm import MESM, CrossModalAttention, MESMConfig
 from maeum.sparse import reference
 from maeum.types import Batch
 
@@ -99,3 +101,86 @@ def test_scores_in_bf16_do_not_make_positions_equal():
         scores = reference.attention_scores(maps, w_map, bias, w, scale, shift)
     assert scores.dtype == torch.float32
     assert all(len(one.unique()) > 550 for one in scores.flatten(1))
+
+
+def clips(n: int = 6) -> Batch:
+    generator = torch.Generator().manual_seed(2)
+    there = torch.ones(n, 1, dtype=torch.bool)
+    return Batch(
+        tuple(map(str, range(n))),
+        torch.rand(n, 1, 3, 48, 48, generator=generator) * 255,
+        there,
+        torch.randn(n, 1, 1, 128, 32, generator=generator),
+        there,
+        torch.randint(1, 20, (n, 4), generator=generator),
+        torch.ones(n, 4, dtype=torch.bool),
+    )
+
+
+WORDS = {"kind": "small", "vocabulary": 20, "width": 8, "channels": 8, "dim": 6}
+
+
+@pytest.mark.parametrize("scoring", ["modulated", "additive"])
+def test_the_query_decides_what_is_kept(scoring: str):
+    model = mesm(speech=BRANCH, text=WORDS, scoring=scoring, top_p=0.4)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "attention" in name and "query" in name:
+                parameter.mul_(20 if scoring == "modulated" else 200)  # an untrained encoder's words hardly differ
+    batch = clips()
+    other = replace(batch, tokens=batch.tokens.flip(0))  # type: ignore[union-attr]
+    with torch.no_grad():
+        one, two = (model(b).auxiliary["faces.kept0"] for b in (batch, other))
+    assert not torch.equal(one, two)
+
+
+def test_a_learned_position_counts_at_most_twice():
+    model = mesm(top_p=1.0)
+    attention = next(m for m in model.modules() if isinstance(m, CrossModalAttention))
+    with torch.no_grad():
+        attention.score.weight.mul_(1000)
+    mask = torch.ones(2, 24, 24, dtype=torch.bool)
+    with torch.no_grad():
+        keep, gate = attention(torch.rand(2, 4, 24, 24), mask, torch.randn(2, model.query_dim))
+        assert gate is not None
+        assert keep.all()
+        assert 1.9 < float(gate.max()) <= 2
+        attention.score.weight.zero_()
+        even = attention(torch.rand(2, 4, 24, 24), mask, torch.randn(2, model.query_dim))[1]
+    torch.testing.assert_close(even, torch.ones(2, 24, 24))
+
+
+def test_faces_may_be_asked_by_the_voice():
+    model = mesm(speech=BRANCH, text=WORDS, face_query="speech")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "attention" in name and "query" in name:
+                parameter.mul_(2000)  # an untrained branch says almost the same of all
+    batch = clips()
+    other_voice = replace(batch, pieces=batch.pieces.flip(0))  # type: ignore[union-attr]
+    other_words = replace(batch, tokens=batch.tokens.flip(0))  # type: ignore[union-attr]
+    silent = replace(batch, pieces=None, pieces_mask=None)
+    with torch.no_grad():
+        own, voice, words, none = (model(b) for b in (batch, other_voice, other_words, silent))
+    assert not torch.equal(own.auxiliary["faces.kept0"], voice.auxiliary["faces.kept0"])
+    assert torch.isfinite(none.logits).all()
+    assert not torch.equal(own.auxiliary["speech.kept0"], words.auxiliary["speech.kept0"])
+    with pytest.raises(ModelError, match="needs a branch for faces and one for speech"):
+        mesm(face_query="speech")
+
+
+def test_while_training_clips_may_ask_with_the_words_of_others():
+    model = mesm(speech=None, text=WORDS, other_query=1.0, varied=False).train()
+    batch = clips()
+    said = model.encoders["text"](batch.tokens, batch.tokens_mask)
+    there = {"text": torch.tensor([True] * 5 + [False])}
+    mask = torch.ones(6, 1, dtype=torch.bool)
+    torch.manual_seed(0)
+    asked = model.ask("faces", {"text": said}, there, mask)
+    own = model.eval().ask("faces", {"text": said}, there, mask)
+    assert torch.equal(own[:5], said[:5])
+    assert torch.equal(own[5], model.stand_in)
+    everybody = torch.cat((said[:5], model.stand_in.unsqueeze(0)))
+    assert not torch.equal(asked, own)
+    for one in asked:
+        assert any(torch.equal(one, other) for other in everybody)
