@@ -41,9 +41,9 @@ class Looks:
     """Where a network looked in faces.
 
     shares: p -> block -> emotion ("all" too) -> region -> share of the kept positions. area: block -> region -> share
-    of all positions, which is what a blind selection has. density: emotion -> how often each place of an aligned face
-    was kept at the first block, at the network's own p, ``(48, 48)``. faces: how many; unclear: left out, as no
-    landmarks were found.
+    of all positions, which is what a blind selection has. density: emotion -> share of the blocks that kept each place
+    of an aligned face, at the network's own p, ``(48, 48)``. faces: how many; unclear: left out, as no landmarks were
+    found.
     """
 
     shares: dict[float, list[dict[str, dict[str, float]]]]
@@ -164,8 +164,8 @@ def attention(study: Study, out: Path | str, device: str = "cpu", console: Conso
         numbers["looks"] = {title: [one.record() for one in seeds] for title, seeds in looks.items()}
         drawn = {title: seeds[0].density for title, seeds in looks.items()}
         files["density.svg"] = figures.densities(drawn)
-        page += ["", "How often each place of a face is kept at the first block, by emotion, aligned on the landmarks "
-                 f"(dots), p = {own:g}, first seed:", "", "![density](density.svg)", ""]  # fmt: skip
+        page += ["", "How many of the blocks keep each place of a face, by emotion, aligned on the landmarks (dots), "
+                 f"p = {own:g}, first seed:", "", "![density](density.svg)", ""]  # fmt: skip
     shown = {
         "title": study.title,
         "pictures": [(e, base64.b64encode(png).decode()) for e, png in pictures.items()],
@@ -183,8 +183,8 @@ def _regions(looks: dict[str, list[Looks]], masses: Sequence[float], own: float)
     lines = [
         f"Shares of the kept positions in the regions of {first.faces:,} faces, relative to the region's share of all "
         f"positions: 1 is what a blind selection has, more is favoured. Means over {len(next(iter(looks.values())))} "
-        "seeds, in brackets the lowest and the highest. Regions are discs around MTCNN's landmarks of the eyes and the "
-        f"nose and a band around the mouth; {first.unclear:,} faces without clear landmarks are left out.", "",
+        "seed(s), in brackets the lowest and the highest. Regions are discs around MTCNN's landmarks of the eyes and "
+        f"the nose and a band around the mouth; {first.unclear:,} faces without clear landmarks are left out.", "",
     ]  # fmt: skip
     heads = ["network", "p", "block", *REGIONS]
     rows = []
@@ -193,9 +193,9 @@ def _regions(looks: dict[str, list[Looks]], masses: Sequence[float], own: float)
             for block in range(3):
                 rows.append([title, f"{p:g}", block + 1, *_ratios(seeds, p, block, "all")])
     area = [["share of all positions", "", b + 1, *(f"{first.area[b][r]:.3f}" for r in REGIONS)] for b in range(3)]
-    lines += [*markdown_table(heads, [*area, *rows]), "", f"By emotion, first block, p = {own:g}:", ""]
+    lines += [*markdown_table(heads, [*area, *rows]), "", f"By emotion, third block, p = {own:g}:", ""]
     emotions = list(first.shares[own][0])
-    rows = [[title, e, *_ratios(seeds, own, 0, e)] for title, seeds in looks.items() for e in emotions]
+    rows = [[title, e, *_ratios(seeds, own, 2, e)] for title, seeds in looks.items() for e in emotions]
     return [*lines, *markdown_table(["network", "emotion", *REGIONS], rows)]
 
 

@@ -155,7 +155,8 @@ def test_faces_may_be_asked_by_the_voice():
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "attention" in name and "query" in name:
-                parameter.mul_(2000)  # an untrained branch says almost the same of all
+                parameter.mul_(20)
+        model.encoders["speech"].project[-1].weight.mul_(1000)  # untrained, it says almost the same of all
     batch = clips()
     other_voice = replace(batch, pieces=batch.pieces.flip(0))  # type: ignore[union-attr]
     other_words = replace(batch, tokens=batch.tokens.flip(0))  # type: ignore[union-attr]
