@@ -126,7 +126,7 @@ def densities(drawn: Mapping[str, Mapping[str, Tensor]]) -> str:
             here.axis("off")
             if emotion in maps:
                 shown = maps[emotion]
-                here.imshow(shown.numpy(), cmap="magma", vmin=0, vmax=top)
+                here.imshow(shown.numpy(), cmap="magma", vmin=0, vmax=top, interpolation="none")
                 points = TEMPLATE * shown.shape[0] - 0.5
                 here.scatter(points[:, 0], points[:, 1], s=5, color="white", edgecolors="black", linewidths=0.4)
             if row == 0:
