@@ -234,6 +234,9 @@ def _sparse() -> Finding:
         found = kernels()
         precisions = "fp32 and bf16" if found is not None and found.has_bf16 else "fp32"
         return Finding(what, "good", f"MESM's in C++ ({precisions}), compiled for this processor")
+    if name == "triton":
+        says = "MESM's in Triton on a GPU, NOT VERIFIED ON A GPU (in Triton's interpreter alone); elsewhere in PyTorch"
+        return Finding(what, "optional", says)
     why = missing("sparse") or f"MAEUM_SPARSE={os.environ.get('MAEUM_SPARSE')}"
     return Finding(
         what, "optional", f"{why}; MESM's in PyTorch ({name}) give the same answers, at less than half the speed"

@@ -1,7 +1,7 @@
-"""The sparse operators that MESM calls, in three forms with the same answers, and which of them is used.
+"""The sparse operators that MESM calls, in four forms with the same answers, and which of them is used.
 
 `ReferenceOps` is the definition. `PortableOps` computes at active sites alone, in PyTorch. `NativeOps` (`native_ops`)
-does so in C++. Each form hands on to the one before what it is not made for.
+does so in C++, `TritonOps` (`triton_ops`) on a GPU. Each hands on what it is not made for: the last two to PyTorch.
 """
 
 from __future__ import annotations
@@ -130,18 +130,25 @@ class PortableOps(ReferenceOps):
             rows = (rows * gate.flatten()[sites].unsqueeze(1)).to(rows.dtype)
         around = neighbours(keep, sites)
         for conv, norm in layers:
-            given = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))
             if learning:
-                rows = F.linear(given[around].flatten(1), _by_offset(conv.weight))
+                rows = self.convolve(rows, around, conv.weight)
                 rows = normalise(norm, rows, len(rows)).relu()
             else:
-                weight, bias = folded(conv, norm)
-                weight = _by_offset(weight)
-                # A part at a time, whose neighbourhoods stay in the cache.
-                parts = [F.linear(given[some].flatten(1), weight, bias).relu_() for some in torch.split(around, _PART)]
-                rows = torch.cat(parts)
+                rows = self.convolve_folded(rows, around, *folded(conv, norm))
         made = rows.new_zeros(keep.numel(), rows.shape[1]).index_put((sites,), rows)
         return made.view(n, height, width, rows.shape[1]).permute(0, 3, 1, 2)
+
+    def convolve(self, rows: Tensor, around: Tensor, weight: Tensor) -> Tensor:
+        """A 3x3 convolution of ``rows (sites, in)`` whose `neighbours` are given, with its gradients."""
+        given = torch.cat((rows, rows.new_zeros(1, rows.shape[1])))
+        return F.linear(given[around].flatten(1), _by_offset(weight))
+
+    def convolve_folded(self, rows: Tensor, around: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The same with bias and ReLU, outside training."""
+        given, weight = torch.cat((rows, rows.new_zeros(1, rows.shape[1]))), _by_offset(weight)
+        # A part at a time, whose neighbourhoods stay in the cache.
+        parts = [F.linear(given[some].flatten(1), weight, bias).relu_() for some in torch.split(around, _PART)]
+        return torch.cat(parts)
 
 
 def learns(tensors: Sequence[Tensor], layers: Sequence[ConvNorm]) -> bool:
@@ -213,12 +220,13 @@ def running(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 @cache
 def operators() -> ReferenceOps:
-    """The form that is used: ``MAEUM_SPARSE`` (reference, portable, native), else the quickest that there is.
+    """The form that is used: ``MAEUM_SPARSE`` (reference, portable, native, triton), else native or portable.
 
-    Warns once when kernels could not be made although there is a compiler.
+    ``triton`` is used only where it is asked for, as long as no GPU has verified it. Warns once when kernels could not
+    be made although there is a compiler.
 
     Raises:
-        ConfigError: for another name, or when ``native`` is asked for and cannot be had.
+        ConfigError: for another name, or when ``native`` or ``triton`` is asked for and cannot be had.
     """
     from maeum.sparse.kernels import kernels
     from maeum.sparse.native_ops import NativeOps
@@ -228,8 +236,15 @@ def operators() -> ReferenceOps:
         return ReferenceOps()
     if wanted == "portable":
         return PortableOps()
+    if wanted == "triton":
+        try:
+            from maeum.sparse.triton_ops import TritonOps
+        except ImportError as error:
+            remedy = "On Linux, run `pip install 'maeum[gpu]'`."
+            raise ConfigError(f"no triton: {error}", item="MAEUM_SPARSE=triton", remedy=remedy) from error
+        return TritonOps()
     if wanted not in (None, "native"):
-        raise ConfigError(f"is {wanted!r}", item="MAEUM_SPARSE", remedy="Use reference, portable or native.")
+        raise ConfigError(f"is {wanted!r}", item="MAEUM_SPARSE", remedy="Use reference, portable, native or triton.")
     native = kernels()
     if native is not None:
         return NativeOps(native)
