@@ -75,7 +75,7 @@ def main() -> int:
             "published loop": published(clips, batch, clock),
             "FE2E": ours(FE2E(FE2EConfig.parse(sizes())), feed, Path(folder) / "fe2e", clock),
             f"MESM, p = {arguments.top_p:g}": ours(
-                MESM(MESMConfig.parse({**sizes(), "top_p": arguments.top_p, "varied": False})),
+                MESM(MESMConfig.parse({**sizes(), "top_p": arguments.top_p, "levels": 1})),
                 feed, Path(folder) / "mesm", clock,
             ),
             "of which words": words(batch, clock),

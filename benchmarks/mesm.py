@@ -47,9 +47,9 @@ class Planted(CrossModalAttention):
 
     positions: Tensor
 
-    def forward(self, maps: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, maps: Tensor, mask: Tensor, query: Tensor, level: int) -> tuple[Tensor, Tensor | None]:
         """See `CrossModalAttention`."""
-        _, gate = super().forward(maps, mask, query)
+        _, gate = super().forward(maps, mask, query, level)
         return self.positions, gate
 
 
@@ -202,7 +202,7 @@ def our_ways(ours: SparseMapEncoder, maps: Tensor, query: Tensor, *, bf16: bool)
 def branch(config: BranchConfig, channels: int, shape: tuple[int, int], top_p: float) -> SparseMapEncoder:
     """MESM's branch with random weights."""
     torch.manual_seed(1)
-    mesm = MESMConfig(labels=6, dim=DIM, top_p=top_p)
+    mesm = MESMConfig(labels=6, dim=DIM, top_p=top_p, levels=1)
     return SparseMapEncoder(config, channels, shape, QUERY_DIM, mesm).eval()
 
 

@@ -36,7 +36,7 @@ TWO_PHASE = {"labels": 5, "dim": 8, "speech": {"frames": 16}, "text": {"vocabula
 #: Settings of a small network of each kind.
 SMALL: dict[str, dict[str, object]] = {
     "fe2e": END_TO_END,
-    "mesm": END_TO_END,
+    "mesm": {**END_TO_END, "levels": 1},  # norms of a level that is not drawn get no gradient
     "lf-lstm": {**TWO_PHASE, "hidden": 6, "layers": 2},
     "lf-transformer": {**TWO_PHASE, "transformer": {"layers": 1, "feedforward": 16}},
     "mult": {**TWO_PHASE, "heads": 2, "blocks": 2},

@@ -298,6 +298,11 @@ def _made_sparse(part: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> dict
     for name in [k for k in part if re.search(r"\.blocks\.\d+\.conv\d\.bias$", k) and k not in mine]:
         norm = re.sub(r"conv(\d)\.bias$", r"bn\1.running_mean", name)
         made[norm] = made[norm] - made.pop(name)
+    for name in mine:  # the norms of further levels begin as the first ones
+        if further := re.match(r"(.*)\.more_norms\.(\d+)\.(.*)", name):
+            block, number, what = further.groups()
+            if (first := f"{block}.bn{int(number) % 2 + 1}.{what}") in made:
+                made[name] = made[first]
     return made
 
 

@@ -33,8 +33,10 @@ class MESMConfig(FE2EConfig):
     ``random`` keeps a share of ``top_p`` of the positions, drawn anew each time; ``all`` keeps every position.
     budget: share of a map's positions, 0 < budget <= 1: so many of the most probable active ones (at random for
     ``random``) are kept in each map, whatever their mass; None keeps by ``top_p``.
-    varied: while training, draw what is kept anew for each batch, evenly between ``top_p`` (or ``budget``) and 1. The
-    attention also sees what it does not keep yet, and one network serves every p from ``top_p`` on.
+    levels: how many masses a training has, evenly from ``top_p`` (or ``budget``) to 1; each block draws one anew for
+    each batch. The attention also sees what it does not keep yet, and one network serves every p from ``top_p`` on. A
+    block has batch norms for each level, as what it sees differs between them; at another p the nearest ones are used.
+    With 1 it is ``top_p`` alone.
     other_query: share of the clips, 0..1, that while training ask with what another clip of the batch says (for
     ``learned``). Words of a training clip are soon as good as its label; if they always asked for their own clip, what
     is kept would tell the label, and branches would learn to read it there instead of in faces and voices.
@@ -47,7 +49,7 @@ class MESMConfig(FE2EConfig):
     top_p: float = Field(default=0.7, gt=0, le=1)
     selection: Selection = "learned"
     budget: float | None = Field(default=None, gt=0, le=1)
-    varied: bool = True
+    levels: int = Field(default=4, ge=1)
     other_query: float = Field(default=0.0, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
     face_query: Literal["text", "speech"] = "text"
@@ -71,16 +73,33 @@ class CrossModalAttention(nn.Module):
         self.top_p = config.top_p
         self.selection = config.selection
         self.budget = config.budget
-        self.varied = config.varied
+        least = config.top_p if config.budget is None else config.budget
+        self.masses = [least + (1 - least) * i / max(config.levels - 1, 1) for i in range(config.levels)]
 
-    def forward(self, maps: Tensor, mask: Tensor, query: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The kept positions of ``mask (n, h, w)``, and what to multiply them by: ``(n, h, w)``, or None for 1."""
+    def level(self) -> int:
+        """Which of the masses is next: one that is drawn while training, else the one nearest to what is kept."""
+        if self.training:
+            return int(torch.randint(len(self.masses), ()))
+        kept = self.top_p if self.budget is None else self.budget
+        return min(range(len(self.masses)), key=lambda i: abs(self.masses[i] - kept))
+
+    def forward(self, maps: Tensor, mask: Tensor, query: Tensor, level: int) -> tuple[Tensor, Tensor | None]:
+        """What is kept of a map's active positions.
+
+        Args:
+            maps: ``(n, channels, h, w)``.
+            mask: the active positions, ``(n, h, w)`` bool.
+            query: ``(n, query_dim)``.
+            level: at which of the masses, while training.
+
+        Returns:
+            The kept positions, and what to multiply them by: ``(n, h, w)``, or None for 1.
+        """
         if self.selection == "all":
             return mask, None
         top_p, budget = self.top_p, self.budget
-        if self.training and self.varied:
-            more = float(torch.rand(()))
-            top_p, budget = top_p + (1 - top_p) * more, None if budget is None else budget + (1 - budget) * more
+        if self.training:
+            top_p, budget = self.masses[level], None if budget is None else self.masses[level]
         if self.selection == "random":
             drawn = torch.rand(mask.shape, device=mask.device)
             if budget is None:
@@ -112,18 +131,24 @@ def budget_of(mask: Tensor, share: float) -> Tensor:
 
 
 class SparseBlock(nn.Module):
-    """Two submanifold 3x3 convolutions, each with batch norm and ReLU over the active sites."""
+    """Two submanifold 3x3 convolutions, each with batch norm and ReLU over the active sites.
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    The norms of the first level are ``bn1`` and ``bn2``, those of the others ``more_norms``: two a level.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, levels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels, eps=1e-4)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels, eps=1e-4)
+        self.more_norms = nn.ModuleList(nn.BatchNorm2d(out_channels, eps=1e-4) for _ in range(2 * (levels - 1)))
 
-    def forward(self, maps: Tensor, keep: Tensor, gate: Tensor | None) -> Tensor:
+    def forward(self, maps: Tensor, keep: Tensor, gate: Tensor | None, level: int) -> Tensor:
         """``(n, in, h, w) -> (n, out, h, w)`` at the kept positions, each multiplied by its gate; zero elsewhere."""
-        return operators().conv_block(maps, keep, gate, ((self.conv1, self.bn1), (self.conv2, self.bn2)))
+        norms = (self.bn1, self.bn2, *self.more_norms)[2 * level : 2 * level + 2]
+        layers = [(conv, norm) for conv, norm in zip((self.conv1, self.conv2), norms, strict=True)]
+        return operators().conv_block(maps, keep, gate, layers)
 
 
 class SparseMapEncoder(nn.Module):
@@ -137,7 +162,9 @@ class SparseMapEncoder(nn.Module):
         ins = (first, *rest[:-1])
         self.stem = Stem(in_channels, first, config.stem_blocks)
         self.attention = nn.ModuleList(CrossModalAttention(i, query_dim, mesm) for i in ins)
-        self.blocks = nn.ModuleList(SparseBlock(i, o) for i, o in zip(ins, rest, strict=True))
+        # With everything kept there is one level.
+        levels = 1 if mesm.selection == "all" else mesm.levels
+        self.blocks = nn.ModuleList(SparseBlock(i, o, levels) for i, o in zip(ins, rest, strict=True))
         self.map_shape = (shape[0] // 16, shape[1] // 16)
         self.map_dropout = nn.Dropout2d(config.map_dropout)
         self.project = projection(config, self.map_shape, mesm.dim)
@@ -149,9 +176,11 @@ class SparseMapEncoder(nn.Module):
         mask = maps.new_ones(maps.shape[0], *maps.shape[2:], dtype=torch.bool)
         kept: list[Tensor] = []
         for attention, block in zip(self.attention, self.blocks, strict=True):
-            keep, gate = attention(maps, mask, query)
+            assert isinstance(attention, CrossModalAttention)
+            level = 0 if attention.selection == "all" else attention.level()
+            keep, gate = attention(maps, mask, query, level)
             kept.append(keep)
-            maps, mask = ops.max_pool(block(maps, keep, gate), keep)
+            maps, mask = ops.max_pool(block(maps, keep, gate, level), keep)
             maps = self.map_dropout(maps)
         projected: Tensor = self.project(F.adaptive_avg_pool2d(maps, self.map_shape).flatten(1))
         return projected, kept

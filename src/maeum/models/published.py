@@ -138,9 +138,9 @@ def _infer_config(state: Mapping[str, Tensor], text: TextConfig | None, top_p: f
         }
     except (KeyError, ValueError) as error:
         raise ModelError(f"is not a published checkpoint: {error} is missing", item="checkpoint") from error
-    return (
-        MESMConfig(**shared, top_p=top_p, selection="published", scoring="additive") if sparse else FE2EConfig(**shared)
-    )
+    if not sparse:
+        return FE2EConfig(**shared)
+    return MESMConfig(**shared, top_p=top_p, selection="published", scoring="additive", levels=1)
 
 
 def _infer_branch(

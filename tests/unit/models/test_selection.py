@@ -87,7 +87,7 @@ def test_what_is_kept_varies_while_training(selection: str, form: dict[str, floa
     assert min(shares) < 0.4
     assert max(shares) > 0.8
     assert min(shares) >= 0.15
-    fixed = mesm(selection=selection, varied=False, **form).train()
+    fixed = mesm(selection=selection, levels=1, **form).train()
     assert len({round(float(kept(fixed)[0].float().mean()), 2) for _ in range(10)}) <= 2
     model.eval()
     assert kept(model)[0].float().mean() < 0.3, "outside training it is as set"
@@ -141,12 +141,12 @@ def test_a_learned_position_counts_at_most_twice():
         attention.score.weight.mul_(1000)
     mask = torch.ones(2, 24, 24, dtype=torch.bool)
     with torch.no_grad():
-        keep, gate = attention(torch.rand(2, 4, 24, 24), mask, torch.randn(2, model.query_dim))
+        keep, gate = attention(torch.rand(2, 4, 24, 24), mask, torch.randn(2, model.query_dim), 0)
         assert gate is not None
         assert keep.all()
         assert 1.9 < float(gate.max()) <= 2
         attention.score.weight.zero_()
-        even = attention(torch.rand(2, 4, 24, 24), mask, torch.randn(2, model.query_dim))[1]
+        even = attention(torch.rand(2, 4, 24, 24), mask, torch.randn(2, model.query_dim), 0)[1]
     torch.testing.assert_close(even, torch.ones(2, 24, 24))
 
 
@@ -171,7 +171,7 @@ def test_faces_may_be_asked_by_the_voice():
 
 
 def test_while_training_clips_may_ask_with_the_words_of_others():
-    model = mesm(speech=None, text=WORDS, other_query=1.0, varied=False).train()
+    model = mesm(speech=None, text=WORDS, other_query=1.0, levels=1).train()
     batch = clips()
     said = model.encoders["text"](batch.tokens, batch.tokens_mask)
     there = {"text": torch.tensor([True] * 5 + [False])}
@@ -185,3 +185,28 @@ def test_while_training_clips_may_ask_with_the_words_of_others():
     assert not torch.equal(asked, own)
     for one in asked:
         assert any(torch.equal(one, other) for other in everybody)
+
+
+def test_every_level_has_norms_of_its_own():
+    model = mesm(top_p=0.4, levels=3).train()
+    block = model.encoders["faces"].blocks[0]
+    before = [m.running_mean.clone() for m in (block.bn1, *block.more_norms)]
+    for _ in range(12):
+        model(faces())
+    for mean, norm in zip(before, (block.bn1, *block.more_norms), strict=True):
+        assert not torch.equal(mean, norm.running_mean)
+    attention = model.encoders["faces"].attention[0]
+    assert attention.masses == pytest.approx([0.4, 0.7, 1.0])
+    model.eval()
+    for p, level in ((0.1, 0), (0.5, 0), (0.6, 1), (0.8, 1), (0.9, 2), (1.0, 2)):
+        model.top_p = p
+        assert attention.level() == level
+    with torch.no_grad():
+        model.top_p = 1.0
+        one = model(faces()).logits
+        block.more_norms[3].bias += 1
+        assert not torch.equal(model(faces()).logits, one)
+        model.top_p = 0.4
+        one = model(faces()).logits
+        block.more_norms[3].bias += 1
+        assert torch.equal(model(faces()).logits, one)
