@@ -6,7 +6,7 @@ Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Rec
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,10 +33,10 @@ class MESMConfig(FE2EConfig):
     ``random`` keeps a share of ``top_p`` of the positions, drawn anew each time; ``all`` keeps every position.
     budget: share of a map's positions, 0 < budget <= 1: so many of the most probable active ones (at random for
     ``random``) are kept in each map, whatever their mass; None keeps by ``top_p``.
-    levels: how many masses a training has, evenly from ``top_p`` (or ``budget``) to 1; each block draws one anew for
-    each batch. The attention also sees what it does not keep yet, and one network serves every p from ``top_p`` on. A
-    block has batch norms for each level, as what it sees differs between them; at another p the nearest ones are used.
-    With 1 it is ``top_p`` alone.
+    levels: how many masses a training has, evenly from ``top_p`` (or ``budget``) to 1; one is drawn for each batch and
+    branch. The attention also sees what it does not keep yet, and one network serves every p from ``top_p`` on. Blocks
+    have batch norms for each level, as what they see differs between them; at another p the nearest ones are used. With
+    1 it is ``top_p`` alone.
     other_query: share of the clips, 0..1, that while training ask with what another clip of the batch says (for
     ``learned``). Words of a training clip are soon as good as its label; if they always asked for their own clip, what
     is kept would tell the label, and branches would learn to read it there instead of in faces and voices.
@@ -78,6 +78,8 @@ class CrossModalAttention(nn.Module):
 
     def level(self) -> int:
         """Which of the masses is next: one that is drawn while training, else the one nearest to what is kept."""
+        if self.selection == "all":
+            return 0
         if self.training:
             return int(torch.randint(len(self.masses), ()))
         kept = self.top_p if self.budget is None else self.budget
@@ -175,9 +177,9 @@ class SparseMapEncoder(nn.Module):
         maps = ops.stem(maps, *self.stem.layers())
         mask = maps.new_ones(maps.shape[0], *maps.shape[2:], dtype=torch.bool)
         kept: list[Tensor] = []
+        first: Any = self.attention[0]
+        level = first.level()  # one for all blocks, as each sees what those before it keep
         for attention, block in zip(self.attention, self.blocks, strict=True):
-            assert isinstance(attention, CrossModalAttention)
-            level = 0 if attention.selection == "all" else attention.level()
             keep, gate = attention(maps, mask, query, level)
             kept.append(keep)
             maps, mask = ops.max_pool(block(maps, keep, gate, level), keep)
