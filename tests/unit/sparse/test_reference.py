@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from maeum.sparse import reference
+from maeum.sparse import AttentionWeights, PortableOps, ReferenceOps, reference
 
 
 def random_mask(n: int = 3, size: int = 8, kept: float = 0.4) -> torch.Tensor:
@@ -118,3 +118,49 @@ def test_scores_equal_the_written_out_formula() -> None:
     ours = reference.attention_scores(maps, w_map, bias, w, scale, shift)
     expected = w @ torch.tanh(scale[1] * (w_map @ maps[1, :, 2, 3] + bias) + shift[1])
     torch.testing.assert_close(ours[1, 2, 3], expected)
+
+
+def mask_of(kind: str) -> torch.Tensor:
+    """Small masks: an empty frame beside others, one position, all."""
+    mask = torch.rand(2, 4, 3, generator=torch.Generator().manual_seed(9)) < 0.5
+    if kind == "empty frame":
+        mask[0] = False
+    elif kind == "single position":
+        mask[:] = False
+        mask[0, 1, 2] = mask[1, 3, 0] = True
+    elif kind == "all":
+        mask[:] = True
+    return mask
+
+
+@pytest.mark.parametrize("ops", [ReferenceOps(), PortableOps()], ids=lambda ops: ops.name)
+@pytest.mark.parametrize("kind", ["some", "empty frame", "single position", "all"])
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_of_a_block_equal_finite_differences(ops: ReferenceOps, kind: str, training: bool) -> None:
+    torch.manual_seed(1)
+    mask = mask_of(kind)
+    layers = [
+        (nn.Conv2d(i, 3, 3, padding=1, bias=False).double(), nn.BatchNorm2d(3, eps=1e-4).double().train(training))
+        for i in (2, 3)
+    ]
+    parameters = [p for layer in layers for module in layer for p in module.parameters()]
+
+    def block(maps: torch.Tensor, gate: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return ops.max_pool(ops.conv_block(maps, mask, gate, layers), mask)[0]
+
+    maps = torch.randn(2, 2, 4, 3, dtype=torch.float64, requires_grad=True)
+    gate = (torch.rand(2, 4, 3, dtype=torch.float64) + 0.5).requires_grad_()
+    assert torch.autograd.gradcheck(block, (maps, gate, *parameters))
+
+
+@pytest.mark.parametrize("kind", ["some", "empty frame", "single position", "all"])
+def test_gradients_of_attention_equal_finite_differences(kind: str) -> None:
+    torch.manual_seed(2)
+    mask = mask_of(kind)
+    shapes = ((2, 3, 4, 3), (4, 3), (4,), (4,), (2, 4), (1, 4))
+    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+    def attend(maps: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        return ReferenceOps().attend(maps, mask, AttentionWeights(*weights))
+
+    assert torch.autograd.gradcheck(attend, given)
