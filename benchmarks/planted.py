@@ -6,9 +6,11 @@
 A clip has one face (or piece) with four marked regions at random places. Each mark (a colour; for pieces a level) is
 named by one of four words, and each region shows one of four textures. The text names a mark; the label is the texture
 in its region, so the other three regions mislead, and words and picture answer together or not at all: chance is 0.25.
-Printed for each selection and seed: accuracy on new clips; the share of the kept attention mass that lies in the named
-region, at each block (for `published` and `random` the share of what is kept); how much of the positions is kept; and
-the region's area, which is what that share would be by chance. Means over seeds with a 95 % interval (Student's t).
+Printed for each selection and seed: accuracy on new clips; at each block the share of the kept attention mass that lies
+in the named region (for `published` and `random` the share of what is kept), and that share with the positions right
+beside the region, which see into it (a position sees 6 pixels, a region has 12); how much of all positions these two
+are, which is what the shares would be by chance; and how much is kept. Means over seeds with a 95 % interval (Student's
+t).
 """
 
 from __future__ import annotations
@@ -42,14 +44,16 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Outcome:
-    """One training. inside, kept: at each block."""
+    """One training. inside, beside, their areas, kept: at each block."""
 
     selection: str
     seed: int
     accuracy: float
     inside: tuple[float, ...]
+    inside_area: tuple[float, ...]
+    beside: tuple[float, ...]
+    beside_area: tuple[float, ...]
     kept: tuple[float, ...]
-    area: float
 
 
 def textures() -> Tensor:
@@ -125,21 +129,23 @@ def train(arguments: argparse.Namespace, selection: str, seed: int) -> Outcome:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     model.eval()
-    right, inside, kept, area = [], [], [], []
+    right: list[float] = []
+    shares: list[list[tuple[float, float, float, float, float]]] = []
     with torch.no_grad():
         for _ in range(8):
             batch, target, region = draw(128, modality, generator)
             logits, blocks = weights(model, batch, modality)
             right.append(float((logits.argmax(1) == target).float().mean()))
-            area.append(float(region.float().mean()))
-            shares = []
+            found = []
             for mass in blocks:
-                shares.append(float((mass * region).sum() / mass.sum()))
+                seeing = F.max_pool2d(region.unsqueeze(1).float(), 3, 1, 1)[:, 0] > 0
+                parts = [float((mass * of).sum() / mass.sum()) for of in (region, seeing)]
+                areas = [float(of.float().mean()) for of in (region, seeing)]
+                found.append((parts[0], areas[0], parts[1], areas[1], float((mass > 0).float().mean())))
                 region = F.max_pool2d(region.unsqueeze(1).float(), 2)[:, 0] > 0
-            inside.append(shares)
-            kept.append([float((mass > 0).float().mean()) for mass in blocks])
-    mean = [tuple(statistics.fmean(column) for column in zip(*rows, strict=True)) for rows in (inside, kept)]
-    return Outcome(selection, seed, statistics.fmean(right), mean[0], mean[1], statistics.fmean(area))
+            shares.append(found)
+    means = torch.tensor(shares).mean(0).T.tolist()
+    return Outcome(selection, seed, statistics.fmean(right), *map(tuple, means))
 
 
 def spread(values: list[float]) -> str:
@@ -169,13 +175,17 @@ def main() -> int:
             if arguments.out is not None:
                 arguments.out.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")
     print(f"\n{arguments.modality}, p = {arguments.top_p}, {arguments.steps} steps")
-    print(f"area of the region {outcomes[0].area:.3f}, chance accuracy {1 / TEXTURES}")
+    print(f"chance accuracy {1 / TEXTURES}; of all positions, by block: inside "
+          f"{' '.join(f'{a:.3f}' for a in outcomes[0].inside_area)}, inside or beside "
+          f"{' '.join(f'{a:.3f}' for a in outcomes[0].beside_area)}")  # fmt: skip
     for selection in arguments.selections:
         those = [o for o in outcomes if o.selection == selection]
         print(f"{selection:10} accuracy {spread([o.accuracy for o in those])}")
         for block in range(3):
-            mass, kept = spread([o.inside[block] for o in those]), statistics.fmean(o.kept[block] for o in those)
-            print(f"{'':10} block {block + 1}: mass inside {mass}, kept {kept:.2f}")
+            inside, beside = (spread([share[block] for share in of]) for of in
+                              ([o.inside for o in those], [o.beside for o in those]))  # fmt: skip
+            kept = statistics.fmean(o.kept[block] for o in those)
+            print(f"{'':10} block {block + 1}: mass inside {inside}, inside or beside {beside}, kept {kept:.3f}")
     return 0
 
 

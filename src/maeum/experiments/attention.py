@@ -21,7 +21,7 @@ from maeum.errors import ConfigError
 from maeum.evaluation.regions import REGIONS, aligned, region_masks
 from maeum.experiments import figures
 from maeum.experiments.predict import collator
-from maeum.experiments.study import Page, Study, items_of, train_all, variants
+from maeum.experiments.study import Page, Study, items_of, swept, train_all
 from maeum.experiments.tables import markdown_table
 from maeum.media.mtcnn_networks import load_networks
 from maeum.models.mesm import MESM
@@ -33,6 +33,8 @@ _MOST_FACES = 1500
 #: Below this certainty that it is a face, landmarks are not believed.
 _FACE = 0.5
 _ALIGNED = 48
+#: What an item is called that carries none of several labels.
+_NONE = "none"
 _BATCH = 32
 
 
@@ -89,13 +91,16 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
     """Where a network looks in the faces of a dataset; ``own``: at which mass its density is drawn."""
     network: Any = pretrained.model
     names = pretrained.label_set.names
+    device = next(network.parameters()).device
     counts: dict[tuple[float, int, str], Tensor] = defaultdict(lambda: torch.zeros(len(REGIONS)))
     areas: dict[int, Tensor] = defaultdict(lambda: torch.zeros(len(REGIONS)))
     density: dict[str, list[Tensor]] = defaultdict(list)
     faces = unclear = 0
     for indices, batch in batches(dataset, pretrained):
-        if faces >= _MOST_FACES or batch.faces is None or batch.faces_mask is None:
+        if faces >= _MOST_FACES:
             break
+        if batch.faces is None or batch.faces_mask is None:
+            continue
         shown = batch.faces[batch.faces_mask]
         points, certain = landmarks_of(shown)
         clear = certain >= _FACE
@@ -103,40 +108,43 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
         if not clear.any():
             continue
         owner = batch.faces_mask.nonzero(as_tuple=True)[0][clear].tolist()
-        told = [_emotion(dataset, indices[i], names) for i in owner]
+        told = [_emotions(dataset, indices[i], names) for i in owner]
         for p in masses:
             network.top_p = p
-            auxiliary = network(batch).auxiliary
+            auxiliary = network(batch.to(device)).auxiliary
             for block in range(3):
-                keep = auxiliary[f"faces.kept{block}"][clear]
+                keep = auxiliary[f"faces.kept{block}"].cpu()[clear]
                 inside = region_masks(points[clear], *keep.shape[1:])
-                for number, emotion in enumerate(told):
+                for number, emotions in enumerate(told):
                     here = (inside[number] & keep[number]).sum((1, 2))
-                    counts[p, block, emotion] += here
-                    counts[p, block, "all"] += here
+                    for emotion in (*emotions, "all"):
+                        counts[p, block, emotion] += here
                 if p == masses[0]:
                     areas[block] += inside.sum((0, 2, 3))
-                if p == own and block == 0:
-                    for emotion, one in zip(
-                        told, aligned(keep.unsqueeze(1).float(), points[clear], _ALIGNED), strict=True
-                    ):
-                        density[emotion].append(one[0])
+                if p == own:
+                    drawn = aligned(keep.unsqueeze(1).float(), points[clear], _ALIGNED)
+                    for emotions, one in zip(told, drawn, strict=True):
+                        for emotion in emotions:
+                            density[emotion].append(one[0])
     if not faces:
         raise ConfigError("has no faces in which landmarks are found", item=str(dataset.store.folder))
-    emotions = ["all", *(n for n in names if (masses[0], 0, n) in counts)]
+    seen = ["all", *(n for n in (*names, _NONE) if (masses[0], 0, n) in counts)]
     return Looks(
-        shares={p: [{e: _shares(counts[p, block, e]) for e in emotions} for block in range(3)] for p in masses},
+        shares={p: [{e: _shares(counts[p, block, e]) for e in seen} for block in range(3)] for p in masses},
         area=[_shares(areas[block]) for block in range(3)],
-        density={e: torch.stack(density[e]).mean(0) for e in emotions if density[e]},
+        density={e: torch.stack(density[e]).mean(0) for e in seen if density[e]},
         faces=faces,
         unclear=unclear,
     )
 
 
-def _emotion(dataset: StoreDataset, index: int, names: Sequence[str]) -> str:
+def _emotions(dataset: StoreDataset, index: int, names: Sequence[str]) -> list[str]:
+    """The labels of an item."""
     target = dataset.targets()[index]
     assert target is not None
-    return names[int(target)] if target.ndim == 0 else names[int(target.argmax())]
+    if target.ndim == 0:
+        return [names[int(target)]]
+    return [name for name, on in zip(names, target.tolist(), strict=True) if on > 0.5] or [_NONE]
 
 
 def _shares(counts: Tensor) -> dict[str, float]:
@@ -145,12 +153,9 @@ def _shares(counts: Tensor) -> dict[str, float]:
 
 def attention(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Pictures of one clip of each emotion, and the shares of eyes, nose, mouth and background."""
-    if not study.sweep:
-        raise ConfigError("names no networks to look into", item=study.name, remedy="Give it `sweep: [...]`.")
-    trained = train_all(study, variants(study, study.sweep), out, device, console)
-    for runs in trained:
-        if not isinstance(runs.models[0].model, MESM):
-            raise ConfigError("keeps every position: there is nothing to show", item=runs.variant.title)
+    trained = train_all(study, swept(study), out, device, console)
+    if trained[0].models[0].label_set.task == "dimensional":
+        raise ConfigError("has values on scales; pictures are of emotions", item=study.name)
     own = float(trained[0].models[0].model.top_p)  # type: ignore[arg-type]
     dataset = items_of(study, trained[0])
     pictures = _clips(trained[0].models[0], dataset, own)
@@ -211,13 +216,14 @@ def _clips(pretrained: Pretrained, dataset: StoreDataset, own: float) -> dict[st
     network: Any = pretrained.model
     network.top_p = own
     names = pretrained.label_set.names
+    device = next(network.parameters()).device
     collate = collator(pretrained.tokenizer, pretrained.settings)
     found: dict[str, bytes] = {}
     for i in range(len(dataset)):
-        emotion = _emotion(dataset, i, names)
+        emotion = _emotions(dataset, i, names)[0]
         if emotion in found:
             continue
-        batch = collate([dataset[i]])
+        batch = collate([dataset[i]]).to(device)
         found[emotion] = clip_picture(network, batch, f"{emotion}: {dataset.ids[i]}")
         if len(found) == len(names):
             break
@@ -239,13 +245,13 @@ def clip_picture(network: MESM, batch: Batch, title: str) -> bytes:
     kept_face: list[Tensor] = []
     kept_sound: list[Tensor] = []
     if batch.faces is not None and batch.faces_mask is not None and "faces.kept0" in output.auxiliary:
-        face = batch.faces[batch.faces_mask][0]
-        kept_face = [output.auxiliary[f"faces.kept{i}"][0] for i in range(3)]
+        face = batch.faces[batch.faces_mask][0].cpu()
+        kept_face = [output.auxiliary[f"faces.kept{i}"][0].cpu() for i in range(3)]
     if batch.pieces is not None and batch.pieces_mask is not None and "speech.kept0" in output.auxiliary:
         assert network.config.speech is not None
         _, maps = network.prepare_pieces(batch.pieces, batch.pieces_mask, network.config.speech)
-        sound = torch.cat(list(maps[:, 0]), 1)
-        kept_sound = [torch.cat(list(output.auxiliary[f"speech.kept{i}"]), 1) for i in range(3)]
+        sound = torch.cat(list(maps[:, 0].cpu()), 1)
+        kept_sound = [torch.cat(list(output.auxiliary[f"speech.kept{i}"].cpu()), 1) for i in range(3)]
     return figures.kept_positions(face, kept_face, sound, kept_sound, title)
 
 

@@ -102,16 +102,31 @@ def flops(
         StoreError: when the store cannot be read.
     """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
+    dataset = StoreDataset(store, part, modalities=pretrained.card.modalities or None)
+    return flops_of(pretrained, dataset, items=items, batch_size=batch_size, top_p=top_p, rounds=rounds)
+
+
+def flops_of(
+    pretrained: Pretrained,
+    dataset: StoreDataset,
+    *,
+    items: int = 64,
+    batch_size: int = 8,
+    top_p: float | None = None,
+    rounds: int = 3,
+) -> Cost:
+    """The same of the first items of a dataset; see `flops`."""
     network: nn.Module = pretrained.model
     if not isinstance(network, FE2E):
         raise ModelError("is neither FE2E nor MESM, whose stages are known", item=pretrained.name)
     if top_p is not None and not isinstance(network, MESM):
         raise ModelError("keeps every position, so it has no top_p", item=pretrained.name)
-    dataset = StoreDataset(store, part, modalities=pretrained.card.modalities or None)
     collate = collator(pretrained.tokenizer, pretrained.settings)
     cost = [n.cost for n in dataset.lengths[:items]]
+    device = next(network.parameters()).device
     batches = [
-        collate([dataset[i] for i in indices]) for indices in BucketSampler(cost, batch_size, shuffle=False).batches(0)
+        collate([dataset[i] for i in indices]).to(device)
+        for indices in BucketSampler(cost, batch_size, shuffle=False).batches(0)
     ]
     network.eval()
     with torch.inference_mode(), _keeping(network, top_p):
@@ -136,7 +151,7 @@ def flops(
 def _seconds(model: nn.Module, batches: list[Batch]) -> float:
     start = time.perf_counter()
     for batch in batches:
-        model(batch)
+        model(batch).logits.cpu()  # waits for the device
     return time.perf_counter() - start
 
 
@@ -153,4 +168,4 @@ def _keeping(model: Any, top_p: float | None) -> Iterator[None]:
             model.top_p = before
 
 
-__all__ = ["Cost", "flops"]
+__all__ = ["Cost", "flops", "flops_of"]

@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 from rich.console import Console
 
 from maeum.data.dataset import StoreDataset
+from maeum.data.store import Store
 from maeum.errors import ConfigError
 from maeum.experiments.compare import Contest, train_once
 from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
 from maeum.models.mesm import MESM
 from maeum.models.pretrained import Pretrained, load_pretrained
+from maeum.models.registry import MODELS
 from maeum.types import MODALITIES, Modality
 
 #: T, A, V: how the papers call words, voice and faces; in their order.
@@ -34,7 +36,7 @@ class Study(Contest):
 
     seeds: int = Field(default=3, ge=1)
     sweep: tuple[str, ...] = ()
-    top_p: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    top_p: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     ablation: tuple[str, ...] = ()
     published: dict[str, dict[str, dict[str, str]]] = Field(default_factory=dict)
 
@@ -86,13 +88,16 @@ def _reads(recipe: Recipe, modality: Modality) -> bool:
 
 
 def _with_modalities(recipe: Recipe, subset: str) -> Recipe:
-    """The recipe with the branches of a subset alone, on the same items."""
+    """The recipe with the branches of a subset alone, on the items that have one of them."""
     kept = {_LETTERS[letter] for letter in subset}
     without: dict[str, Any] = dict.fromkeys((m for m in MODALITIES if m not in kept), None)
     network = {**recipe.network, **without}
+    gone = tuple(f"{part}.{m}" for m in without for part in ("encoders", "sequences", "heads"))
+    scales = {name: scale for name, scale in recipe.training.lr_scale.items() if not name.startswith(gone)}
+    training = recipe.training.model_copy(update={"lr_scale": scales})
     if network.get("face_query") == "speech" and not {"speech", "faces"} <= kept:
         del network["face_query"]
-    changes: dict[str, Any] = {"network": network, "name": f"{recipe.name}-{subset}"}
+    changes: dict[str, Any] = {"network": network, "training": training, "name": f"{recipe.name}-{subset}"}
     if "text" not in kept:
         changes["tokenizer"] = None
     return recipe.model_copy(update=changes)
@@ -107,10 +112,30 @@ class Runs:
     folders: tuple[Path, ...]
 
 
+def swept(study: Study) -> list[Variant]:
+    """The networks whose kept mass is varied; raises ConfigError when there are none, or they keep something else."""
+    if not study.sweep:
+        raise ConfigError("names no networks for a sweep", item=study.name, remedy="Give it `sweep: [...]`.")
+    chosen = variants(study, study.sweep)
+    for variant in chosen:
+        recipe = variant.recipes[0]
+        if not issubclass(MODELS[recipe.model].network, MESM) or recipe.network.get("selection") == "all":
+            raise ConfigError("keeps every position, so it has no top_p", item=variant.title)
+        if recipe.network.get("budget") is not None:
+            raise ConfigError("keeps a fixed share of positions, whatever top_p is", item=variant.title)
+    return chosen
+
+
 def train_all(
     study: Study, chosen: Sequence[Variant], out: Path | str, device: str = "cpu", console: Console | None = None
 ) -> list[Runs]:
-    """Train what is not trained yet, in ``out/<study>/<variant>/seed-<n>``, seed by seed."""
+    """Train what is not trained yet, in ``out/<study>/<variant>/seed-<n>``, seed by seed.
+
+    Raises:
+        ConfigError: when the dev items are of several stores, before anything is trained.
+    """
+    if any(len(variant.recipes[0].dev) != 1 for variant in chosen):
+        raise ConfigError("has dev items of several stores", item=study.name, remedy="Make a study for each.")
     folders = {v.key: [Path(out) / study.name / v.key / f"seed-{r.training.seed}" for r in v.recipes] for v in chosen}
     for number in range(study.seeds):
         for variant in chosen:
@@ -125,8 +150,6 @@ def score_all(study: Study, runs: Runs, top_p: float | None = None) -> list[Eval
     """Answers of each seed's model about the study's items; ``top_p``: with another kept mass."""
     done = []
     for recipe, pretrained in zip(runs.variant.recipes, runs.models, strict=True):
-        if len(recipe.dev) != 1:
-            raise ConfigError("has dev items of several stores", item=study.name, remedy="Make a study for each.")
         if top_p is not None:
             assert isinstance(pretrained.model, MESM)
             pretrained.model.top_p = top_p
@@ -151,12 +174,23 @@ class Page:
     files: dict[str, str | bytes]
 
 
-def items_of(study: Study, runs: Runs, part: str | None = None) -> StoreDataset:
-    """The study's scored items, as a model of its reads them."""
+def items_of(study: Study, runs: Runs) -> StoreDataset:
+    """The items that `score_all` scores, as the variant's models read them."""
     recipe, pretrained = runs.variant.recipes[0], runs.models[0]
     data = recipe.dev[0]
-    return StoreDataset(data.store, part or study.part, pretrained.label_set, pretrained.card.modalities or None,
-                        labelled=True, target=recipe.target)  # fmt: skip
+    store = Store(data.store)
+    by_session = data.sessions is not None
+    reads = [m for m in pretrained.card.modalities if data.modalities is None or m in data.modalities]
+    return StoreDataset(
+        store,
+        None if by_session else study.part,
+        pretrained.label_set,
+        reads or None,
+        labelled=True,
+        target=recipe.target,
+        split=None if by_session else recipe.split.split(store.members()),
+        sessions=data.sessions,
+    )
 
 
 __all__ = [
@@ -167,6 +201,7 @@ __all__ = [
     "items_of",
     "score_all",
     "subsets_of",
+    "swept",
     "train_all",
     "variants",
 ]

@@ -10,13 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from maeum.errors import ConfigError
+from maeum.errors import ConfigError, EvaluationError
 from maeum.experiments import figures
-from maeum.experiments.flops import Cost, flops
+from maeum.experiments.evaluate import Evaluation
+from maeum.experiments.flops import Cost, flops_of
 from maeum.experiments.seeds import SeededScore, difference_over_seeds, over_seeds
-from maeum.experiments.study import Page, Runs, Study, score_all, subsets_of, train_all, variants
+from maeum.experiments.study import Page, Runs, Study, items_of, score_all, subsets_of, swept, train_all, variants
 from maeum.experiments.tables import markdown_table
-from maeum.models.mesm import MESM
 
 
 def table(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
@@ -55,13 +55,22 @@ class _Row:
     def __init__(self, study: Study, runs: Runs) -> None:
         self.title = runs.variant.title
         self.evaluations = score_all(study, runs)
-        defined = [m for m in study.metrics if all(m in e.report.scores for e in self.evaluations)]
-        self.scores: dict[str, SeededScore] = {m: over_seeds(m, self.evaluations) for m in defined}
+        self.scores: dict[str, SeededScore] = {
+            m: over_seeds(m, self.evaluations) for m in _defined(study, self.evaluations)
+        }
         self.parameters = runs.models[0].card.parameters
 
     def record(self) -> dict[str, Any]:
         scores = {m: _as_record(score) for m, score in self.scores.items()}
         return {"title": self.title, "scores": scores, "classes": [list(e.report.classes) for e in self.evaluations]}
+
+
+def _defined(study: Study, done: Sequence[Evaluation]) -> list[str]:
+    """The study's metrics that every evaluation has; raises EvaluationError when it is none."""
+    found = [m for m in study.metrics if all(m in e.report.scores for e in done)]
+    if not found:
+        raise EvaluationError(f"none of {', '.join(study.metrics)} is defined on these items", item=study.name)
+    return found
 
 
 def _as_record(score: SeededScore) -> dict[str, Any]:
@@ -88,7 +97,9 @@ def _scores(study: Study, rows: Sequence[_Row]) -> list[str]:
              "of each seed", "parameters"]  # fmt: skip
     lines = []
     for number, row in enumerate(rows):
-        minus = difference_over_seeds(first, row.evaluations, rows[0].evaluations).words("+.3f") if number else ""
+        minus = ""
+        if number and row.evaluations[0].predictions.ids == rows[0].evaluations[0].predictions.ids:
+            minus = difference_over_seeds(first, row.evaluations, rows[0].evaluations).words("+.3f")
         each = " ".join(f"{value:.3f}" for value in row.scores[first].seeds)
         lines.append([row.title, *(row.scores[m].words() for m in metrics), minus, each, f"{row.parameters:,}"])
     majority = rows[0].evaluations[0].report.majority
@@ -158,39 +169,39 @@ class SweepPoint:
 
 def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Score, multiply-adds, time and kept positions by the kept mass, none of it trained anew."""
-    if not study.sweep:
-        raise ConfigError("names no networks for a sweep", item=study.name, remedy="Give it `sweep: [...]`.")
-    first = study.metrics[0]
+    chosen = swept(study)
     others = [name for name in study.contestants if name not in study.sweep]
-    swept = train_all(study, variants(study, study.sweep), out, device, console)
+    trained = train_all(study, chosen, out, device, console)
     fixed = [_Row(study, runs) for runs in train_all(study, variants(study, others), out, device, console)]
     points = []
-    for runs in swept:
-        if not isinstance(runs.models[0].model, MESM):
-            raise ConfigError("keeps every position, so it has no top_p", item=runs.variant.title)
+    for runs in trained:
         for p in study.top_p:
             done = score_all(study, runs, p)
-            scores = {m: over_seeds(m, done) for m in study.metrics}
-            cost = flops(runs.models[0], runs.variant.recipes[0].dev[0].store, study.part, items=32, top_p=p, rounds=2)
+            scores = {m: over_seeds(m, done) for m in _defined(study, done)}
+            first = next(iter(scores))
+            cost = flops_of(runs.models[0], items_of(study, runs), items=32, top_p=p, rounds=2)
             shares = {f"{s.branch} {s.stage}": s.kept / s.positions for s in cost.stages if s.positions}
             points.append(SweepPoint(runs.variant.title, p, scores, cost, shares))
             if console is not None:
                 words = scores[first].words()
                 console.print(f"{runs.variant.title}, p = {p:g}: {first} {words}", soft_wrap=True)
+    metrics = [m for m in study.metrics if all(m in q.scores for q in points)]
+    first = metrics[0]
     curves = {
         title: [(q.top_p, q.scores[first].value, _bounds(q.scores[first])) for q in points if q.network == title]
         for title in dict.fromkeys(q.network for q in points)
     }
+    fixed = [row for row in fixed if first in row.scores]
     lines = {row.title: row.scores[first].value for row in fixed}
     svg = figures.sweep(curves, lines, first.replace("_", " "))
     blocks = list(points[0].kept)
-    scored = [m.replace("_", " ") for m in study.metrics]
+    scored = [m.replace("_", " ") for m in metrics]
     kept = [f"kept, {block}" for block in blocks]
     heads = ["network", "p", *scored, "GFLOPs", "of all kept", "ms", "of all kept", *kept]
     rows = []
     for q in points:
         rows.append([
-            q.network, f"{q.top_p:g}", *(q.scores[m].words() for m in study.metrics),
+            q.network, f"{q.top_p:g}", *(q.scores[m].words() for m in metrics),
             f"{2 * q.cost.done / q.cost.items / 1e9:.3f}", f"{q.cost.done / q.cost.dense:.2f}",
             f"{q.cost.milliseconds:.1f}", f"{q.cost.milliseconds / (q.cost.all_milliseconds or 1):.2f}",
             *(f"{q.kept[block]:.3f}" for block in blocks),

@@ -277,9 +277,10 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
     prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
     part = {k: v for k, v in source.model.state_dict().items() if k.startswith(prefixes)}
     mine = model.state_dict()
-    if isinstance(model, MESM) and not isinstance(source.model, MESM):
+    if isinstance(model, MESM) and not any(".more_norms." in k for k in part):
         part = _made_sparse(part, mine)
     unfit = [k for k, v in part.items() if k not in mine or mine[k].shape != v.shape]
+    unfit += [k for k in mine if k.startswith(prefixes) and ".more_norms." in k and k not in part]
     if not part or unfit:
         raise ConfigError(
             f"its {modality} branch does not fit this network ({unfit[0] if unfit else 'it has none'})",
@@ -293,7 +294,7 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
 
 
 def _made_sparse(part: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """FE2E's weights as MESM's, whose sparse convolutions have no bias: the batch norms after them take it off."""
+    """A branch of one level as MESM's of several; FE2E's too, whose convolutions' bias the batch norms take off."""
     made = dict(part)
     for name in [k for k in part if re.search(r"\.blocks\.\d+\.conv\d\.bias$", k) and k not in mine]:
         norm = re.sub(r"conv(\d)\.bias$", r"bn\1.running_mean", name)
@@ -392,9 +393,14 @@ def _claim(out: Path, recipe: Recipe) -> None:
 def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer | None:
     if (out / "tokenizer").is_dir():
         return load_tokenizer(out / "tokenizer")
-    for folder in (recipe.teacher, recipe.start_from.get("text")):
-        if folder is not None and (theirs := load_pretrained(folder).tokenizer) is not None:
-            return theirs
+    folders = (folder for folder in (recipe.teacher, recipe.start_from.get("text")) if folder is not None)
+    if given := [t for folder in folders if (t := load_pretrained(folder).tokenizer) is not None]:
+        some = [text for text in train_set.texts() if text][:200]
+        if len(given) > 1 and given[0](some) != given[1](some):
+            raise ConfigError(
+                "the teacher reads other tokens than the text branch that is taken over", item=recipe.name
+            )
+        return given[0]
     if recipe.tokenizer is None:
         return None
     if isinstance(recipe.tokenizer, HubTokenizerConfig):

@@ -211,12 +211,12 @@ class MESM(FE2E):
 
     @property
     def top_p(self) -> float:
-        """Attention mass that is kept at each sparse block. May be set, without training anew."""
+        """Attention mass that is kept at each sparse block, 0..1. May be set, without training anew."""
         return self.config.top_p
 
     @top_p.setter
     def top_p(self, top_p: float) -> None:
-        self.config = self.config.model_copy(update={"top_p": top_p})
+        self.config = MESMConfig.parse({**dict(self.config), "top_p": top_p})
         for module in self.modules():
             if isinstance(module, CrossModalAttention):
                 module.top_p = top_p

@@ -24,10 +24,10 @@ from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator
 from maeum.experiments.reproduce import REPRODUCTIONS
 from maeum.experiments.seeds import difference_over_seeds, over_seeds
-from maeum.experiments.study import Runs, Study, items_of, subsets_of, train_all, variants
-from maeum.experiments.train import build
+from maeum.experiments.study import Runs, Study, items_of, score_all, subsets_of, train_all, variants
+from maeum.experiments.train import build, take_over
 from maeum.labels import EKMAN, EMOTIONS
-from maeum.models.mesm import MESM
+from maeum.models.mesm import MESM, MESMConfig
 from maeum.models.pretrained import load_pretrained
 from maeum.types import Utterance
 
@@ -116,6 +116,22 @@ def test_a_subset_has_the_branches_of_its_letters_alone(store: Path) -> None:
     assert [r.training.seed for r in variant.recipes] == [0, 1]
     voices = study(store, shared={**asked.shared, "network": {"faces": None, "text": None}})
     assert subsets_of(voices) == ("A",)
+
+
+def test_learning_rates_of_branches_that_are_gone_go_too() -> None:
+    read = Study.load(RECIPES / "iemocap.yaml")
+    scales = {s: variants(read, ["fe2e"], s)[0].recipes[0].training.lr_scale for s in subsets_of(read)}
+    assert scales["TA"] == {"encoders.text": 0.1, "heads.text": 0.1}
+    assert scales["AV"] == scales["A"] == {}
+
+
+def test_what_is_looked_into_is_what_is_scored(store: Path, tmp_path: Path) -> None:
+    split = {"kind": "random", "by": "speaker", "dev_share": 0.3, "test_share": 0.3, "seed": 1}
+    asked = study(store, part="test", seeds=1, shared={**study(store).shared, "split": split})
+    (made,) = train_all(asked, variants(asked, ["mesm"]), tmp_path)
+    (scored,) = score_all(asked, made)
+    assert items_of(asked, made).ids == scored.predictions.ids
+    assert 0 < len(scored.predictions.ids) < 20
 
 
 def test_the_table_has_means_over_seeds_and_what_was_published(store: Path, runs: Path) -> None:
@@ -218,7 +234,7 @@ def test_a_picture_of_a_clip_without_a_face(store: Path, runs: Path) -> None:
         ("mesm/top-p", {"sweep": ["fe2e"]}, "FE2E: keeps every position"),
         ("mesm/top-p", {"sweep": ["mess"]}, "has no network 'mess', only fe2e, mesm, random"),
         ("mesm/ablation", {"ablation": []}, "names no networks for an ablation"),
-        ("mesm/attention", {"sweep": []}, "names no networks to look into"),
+        ("mesm/attention", {"sweep": []}, "names no networks for a sweep"),
     ],
 )
 def test_what_a_study_lacks_is_said(store: Path, runs: Path, what: str, changes: dict[str, Any], words: str) -> None:
@@ -263,3 +279,20 @@ def test_mesm_starts_from_fe2es_branches(store: Path, runs: Path) -> None:
         torch.testing.assert_close(
             ours.modality_logits[modality], theirs.modality_logits[modality], rtol=1e-3, atol=1e-3
         )
+
+
+def test_further_levels_begin_as_the_only_one(store: Path, runs: Path) -> None:
+    source = load_pretrained(runs / "made" / "mesm" / "seed-0" / "model")
+    settings = {**study(store).recipe("mesm").network, "labels": len(EKMAN)}
+    one, four = (MESM(MESMConfig.parse({**settings, "levels": n})) for n in (1, 4))
+    with torch.no_grad():
+        for name, buffer in one.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.add_(7)
+    take_over(four, replace(source, model=one), "faces")
+    for block, theirs in zip(four.encoders["faces"].blocks, one.encoders["faces"].blocks, strict=True):
+        for number, norm in enumerate(block.more_norms):
+            assert torch.equal(norm.running_mean, (theirs.bn1, theirs.bn2)[number % 2].running_mean)
+    three = MESM(MESMConfig.parse({**settings, "levels": 3}))
+    with pytest.raises(ConfigError, match="does not fit this network"):
+        take_over(four, replace(source, model=three), "faces")

@@ -129,7 +129,7 @@ def test_settings_of_a_branch_that_is_taken_over_may_be_changed(store: Path, tmp
 
 
 def test_a_teacher_is_learned_from(store: Path, tmp_path: Path) -> None:
-    """Without labels that fit, its answers alone make a pupil agree with it."""
+    """A pupil agrees with it more than a network of another seed does that learned from the labels alone."""
     teacher = train(recipe(store), tmp_path / "teacher").model
     settings = {"teacher": str(teacher), "tokenizer": None, "training": {"distill": 50.0, "epochs": 8}}
     pupil = train(recipe(store, **settings), tmp_path / "pupil").model

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from maeum.errors import ModelError
+from maeum.errors import ConfigError, ModelError
 from maeum.models.fe2e import BranchConfig, TransformerConfig
 from maeum.models.mesm import MESM, CrossModalAttention, MESMConfig
 from maeum.sparse import reference
@@ -210,3 +210,28 @@ def test_every_level_has_norms_of_its_own():
         one = model(faces()).logits
         block.more_norms[3].bias += 1
         assert torch.equal(model(faces()).logits, one)
+
+
+def test_a_batch_is_of_one_level_which_has_its_mass_and_its_norms(monkeypatch: pytest.MonkeyPatch):
+    model = mesm(selection="random", top_p=0.25, levels=4).train()
+    drawn = iter([1])
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.tensor(next(drawn)))
+    encoder = model.encoders["faces"]
+    norms = [(block.bn1, block.bn2, *block.more_norms) for block in encoder.blocks]
+    before = [[n.running_mean.clone() for n in of] for of in norms]
+    shown = model(faces()).auxiliary
+    active = torch.ones(4, 24, 24, dtype=torch.bool)
+    for i in range(3):
+        mask = shown[f"faces.kept{i}"]
+        assert torch.equal(mask.sum((1, 2)), (0.5 * active.sum((1, 2))).ceil().long()), "0.25, 0.5, 0.75, 1"
+        active = reference.sparse_max_pool2d(mask.unsqueeze(1).float(), mask)[1]
+        moved = [not torch.equal(mean, n.running_mean) for mean, n in zip(before[i], norms[i], strict=True)]
+        assert moved == [False, False, True, True, False, False, False, False]
+
+
+def test_a_mass_of_nothing_is_refused():
+    model = mesm(top_p=0.5)
+    for wrong in (0.0, -1.0, 1.5):
+        with pytest.raises(ConfigError, match="top_p"):
+            model.top_p = wrong
+    assert model.top_p == 0.5
