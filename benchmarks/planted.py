@@ -6,6 +6,7 @@
 A clip has one face (or piece) with four marked regions at random places. Each mark (a colour; for pieces a level) is
 named by one of four words, and each region shows one of four textures. The text names a mark; the label is the texture
 in its region, so the other three regions mislead, and words and picture answer together or not at all: chance is 0.25.
+Networks differ in their selection alone: all score as `modulated` and are trained at four masses.
 Printed for each selection and seed: accuracy on new clips; at each block the share of the kept attention mass that lies
 in the named region (for `published` and `random` the share of what is kept), and that share with the positions right
 beside the region, which see into it (a position sees 6 pixels, a region has 12); how much of all positions these two

@@ -82,7 +82,7 @@ def _head(study: Study, what: str, rows: Sequence[_Row]) -> list[str]:
     speakers = f" of {report.groups} speakers" if report.groups else ""
     lines = [
         f"# {study.title}", "",
-        f"{what}; {report.items:,} items{speakers}, {study.seeds} seeds each. Values are means over seeds; in brackets "
+        f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each. Values are means over seeds; in brackets "
         "95 % intervals over drawn speakers (items where speakers are not known) and seeds.", "",
     ]  # fmt: skip
     if report.overlap:
@@ -209,7 +209,7 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     page = [
         f"# {study.title}: how much has to be kept", "",
         f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
-        f"{study.seeds} seeds each. Values are means over seeds, in brackets 95 % intervals over drawn speakers and "
+        f"{study.seeds} seed(s) each. Values are means over seeds, in brackets 95 % intervals over drawn speakers and "
         "seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an answer of the "
         "first seed, beside the share of what keeping every position takes.", "",
         "![top-p](top-p.svg)", "",

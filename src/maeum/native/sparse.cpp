@@ -1,4 +1,4 @@
-// The sparse operators of MESM on a CPU: additive attention, nucleus, submanifold 3x3 convolution, max-pooling.
+// The sparse operators of MESM on a CPU: attention, nucleus, submanifold 3x3 convolution, max-pooling.
 //
 // Features are rows of channels; `index` (n, height, width) says in which row a position's features lie, -1 where none
 // do. A convolution looks at tiles of 2x2 positions. Where most of a tile's neighbourhood is active, it is computed by
@@ -908,6 +908,7 @@ void gather(const void* in, const int32_t* from, const float* gate, int64_t coun
 }  // namespace
 
 // Element types: 0 fp32, 1 bf16. All channels are multiples of 16.
+static_assert(16 % kLanes == 0, "channels are whole vectors");
 #ifdef MAEUM_BF16
 #define MAEUM_CALL(brain, function, ...) ((brain) ? function<Brain>(__VA_ARGS__) : function<Float>(__VA_ARGS__))
 #else

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from maeum.native import library
 
-#: Channels are whole vectors.
+#: Channels are multiples of this, which are whole vectors on every processor.
 LANES = 16
 #: Pairs of active neighbours, of 36, from which a tile of 2x2 is the quicker way (docs/results/mesm-speed.md).
 _TILE_FROM = 18
