@@ -82,8 +82,8 @@ def _head(study: Study, what: str, rows: Sequence[_Row]) -> list[str]:
     speakers = f" of {report.groups} speakers" if report.groups else ""
     lines = [
         f"# {study.title}", "",
-        f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each. Values are means over seeds; in brackets "
-        "95 % intervals over drawn speakers (items where speakers are not known) and seeds.", "",
+        f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each. Values are means over seeds; in "
+        "brackets 95 % intervals over drawn speakers (items where speakers are not known) and seeds.", "",
     ]  # fmt: skip
     if report.overlap:
         lines += [f"**{report.overlap}**", ""]
