@@ -212,10 +212,14 @@ def test_faces_of_noise_have_no_clear_landmarks(store: Path, runs: Path) -> None
         look(made.models[0], items_of(asked, made), [0.3], 0.3)
 
 
-def test_landmarks_have_the_order_that_regions_want() -> None:
-    points, certain = landmarks_of(torch.randint(0, 256, (3, 3, 48, 48), dtype=torch.uint8))
-    assert points.shape == (3, 5, 2)
-    assert certain.shape == (3,)
+def test_landmarks_have_the_order_that_regions_want(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O-Net gives five x, then five y."""
+    said = torch.arange(1, 11).float().div(10).repeat(3, 1)
+    monkeypatch.setattr(attention, "_output_net", lambda: lambda faces: (None, torch.ones(len(faces)), said))
+    points, certain = landmarks_of(torch.zeros(3, 3, 48, 48, dtype=torch.uint8))
+    expected = torch.tensor([[0.1, 0.6], [0.2, 0.7], [0.3, 0.8], [0.4, 0.9], [0.5, 1.0]])
+    torch.testing.assert_close(points, expected.expand(3, 5, 2))
+    assert certain.tolist() == [1, 1, 1]
 
 
 def test_a_picture_of_a_clip_without_a_face(store: Path, runs: Path) -> None:
