@@ -75,14 +75,11 @@ def landmarks_of(faces: Tensor) -> tuple[Tensor, Tensor]:
     return points.view(-1, 2, 5).transpose(1, 2), certain
 
 
-def batches(
-    dataset: StoreDataset, pretrained: Pretrained, most: int | None = None
-) -> Iterator[tuple[Sequence[int], Batch]]:
+def batches(dataset: StoreDataset, pretrained: Pretrained) -> Iterator[tuple[Sequence[int], Batch]]:
     """Items of a dataset, in its order."""
     collate = collator(pretrained.tokenizer, pretrained.settings)
-    count = len(dataset) if most is None else min(most, len(dataset))
-    for start in range(0, count, _BATCH):
-        indices = range(start, min(start + _BATCH, count))
+    for start in range(0, len(dataset), _BATCH):
+        indices = range(start, min(start + _BATCH, len(dataset)))
         yield indices, collate([dataset[i] for i in indices])
 
 
@@ -91,7 +88,7 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
     """Where a network looks in the faces of a dataset; ``own``: at which mass its density is drawn."""
     network: Any = pretrained.model
     names = pretrained.label_set.names
-    device = next(network.parameters()).device
+    device, targets = next(network.parameters()).device, dataset.targets()
     counts: dict[tuple[float, int, str], Tensor] = defaultdict(lambda: torch.zeros(len(REGIONS)))
     areas: dict[int, Tensor] = defaultdict(lambda: torch.zeros(len(REGIONS)))
     density: dict[str, list[Tensor]] = defaultdict(list)
@@ -108,19 +105,21 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
         if not clear.any():
             continue
         owner = batch.faces_mask.nonzero(as_tuple=True)[0][clear].tolist()
-        told = [_emotions(dataset, indices[i], names) for i in owner]
+        told = [_emotions(targets[indices[i]], names) for i in owner]
+        height, width = shown.shape[-2:]
+        inside = [region_masks(points[clear], height >> n, width >> n) for n in (1, 2, 3)]
+        for block in range(3):
+            areas[block] += inside[block].sum((0, 2, 3))
+        given = batch.to(device)
         for p in masses:
             network.top_p = p
-            auxiliary = network(batch.to(device)).auxiliary
+            auxiliary = network(given).auxiliary
             for block in range(3):
                 keep = auxiliary[f"faces.kept{block}"].cpu()[clear]
-                inside = region_masks(points[clear], *keep.shape[1:])
                 for number, emotions in enumerate(told):
-                    here = (inside[number] & keep[number]).sum((1, 2))
+                    here = (inside[block][number] & keep[number]).sum((1, 2))
                     for emotion in (*emotions, "all"):
                         counts[p, block, emotion] += here
-                if p == masses[0]:
-                    areas[block] += inside.sum((0, 2, 3))
                 if p == own:
                     drawn = aligned(keep.unsqueeze(1).float(), points[clear], _ALIGNED)
                     for emotions, one in zip(told, drawn, strict=True):
@@ -138,9 +137,8 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
     )
 
 
-def _emotions(dataset: StoreDataset, index: int, names: Sequence[str]) -> list[str]:
+def _emotions(target: Tensor | None, names: Sequence[str]) -> list[str]:
     """The labels of an item."""
-    target = dataset.targets()[index]
     assert target is not None
     if target.ndim == 0:
         return [names[int(target)]]
@@ -216,11 +214,11 @@ def _clips(pretrained: Pretrained, dataset: StoreDataset, own: float) -> dict[st
     network: Any = pretrained.model
     network.top_p = own
     names = pretrained.label_set.names
-    device = next(network.parameters()).device
+    device, targets = next(network.parameters()).device, dataset.targets()
     collate = collator(pretrained.tokenizer, pretrained.settings)
     found: dict[str, bytes] = {}
     for i in range(len(dataset)):
-        emotion = _emotions(dataset, i, names)[0]
+        emotion = _emotions(targets[i], names)[0]
         if emotion in found:
             continue
         batch = collate([dataset[i]]).to(device)

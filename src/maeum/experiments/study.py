@@ -109,7 +109,6 @@ class Runs:
 
     variant: Variant
     models: tuple[Pretrained, ...]
-    folders: tuple[Path, ...]
 
 
 def swept(study: Study) -> list[Variant]:
@@ -140,10 +139,7 @@ def train_all(
     for number in range(study.seeds):
         for variant in chosen:
             train_once(variant.recipes[number], folders[variant.key][number], device, console)
-    return [
-        Runs(v, tuple(load_pretrained(f / "model", device) for f in folders[v.key]), tuple(folders[v.key]))
-        for v in chosen
-    ]
+    return [Runs(v, tuple(load_pretrained(f / "model", device) for f in folders[v.key])) for v in chosen]
 
 
 def score_all(study: Study, runs: Runs, top_p: float | None = None) -> list[Evaluation]:

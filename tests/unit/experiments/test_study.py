@@ -275,7 +275,7 @@ def test_mesm_starts_from_fe2es_branches(store: Path, runs: Path) -> None:
     built = build(study(store, shared=shared, contestants={
         "mesm": {"title": "M", "model": "mesm", "network": {"selection": "all"}},
     }, sweep=[], ablation=[]).recipe("mesm"), fe2e.label_set).eval()  # fmt: skip
-    dataset = items_of(study(store), Runs(variants(study(store), ["fe2e"])[0], (fe2e,), (source,)))
+    dataset = items_of(study(store), Runs(variants(study(store), ["fe2e"])[0], (fe2e,)))
     batch = collator(fe2e.tokenizer, fe2e.settings)([dataset[i] for i in range(6)])
     with torch.no_grad():
         ours, theirs = built(batch), fe2e.model.eval()(batch)
