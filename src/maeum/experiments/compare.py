@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import Console
 
 from maeum.config import Config
@@ -25,6 +25,7 @@ from maeum.experiments.seeds import given
 from maeum.experiments.tables import markdown_table
 from maeum.experiments.train import read_log, train
 from maeum.models.pretrained import Pretrained, load_pretrained
+from maeum.types import MODALITIES
 
 _COST = "cost.json"
 _ABOUT = """# Networks compared
@@ -42,10 +43,13 @@ class Contestant(Config):
     """One network of a contest: what it has for itself, beside what all share.
 
     title: in the table. model: a registered network. network, training: settings of a `Recipe` that are its own.
+    follows: a contestant before it. This one starts from what that one has learned (``start_from`` of the recipe), and
+    is taught by it where ``training`` says how (``teacher``).
     """
 
     title: str
     model: str
+    follows: str | None = None
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
 
@@ -64,6 +68,14 @@ class Contest(Config):
     contestants: dict[str, Contestant] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(default=("macro_f1", "uar", "accuracy"), min_length=1)
     part: str = "dev"
+
+    @model_validator(mode="after")
+    def _followed_come_first(self) -> Contest:
+        names = list(self.contestants)
+        for i, (name, contestant) in enumerate(self.contestants.items()):
+            if contestant.follows is not None and contestant.follows not in names[:i]:
+                raise ValueError(f"{name} follows {contestant.follows!r}, which is no contestant before it")
+        return self
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of one contestant; raises ConfigError on settings that no recipe has."""
@@ -139,7 +151,9 @@ def compare(
     first: Floats | None = None
     for name, recipe in recipes.items():
         folder = Path(out) / contest.name / name
-        train_once(recipe, folder, device, console)
+        leader = contest.contestants[name].follows
+        led = recipe if leader is None else following(recipe, Path(out) / contest.name / leader / "model")
+        train_once(led, folder, device, console)
         pretrained = load_pretrained(folder / "model", device)
         data = recipe.dev[0]
         done = evaluate(
@@ -167,6 +181,23 @@ def compare(
     report = evaluations[0].report
     notes = tuple(dict.fromkeys((*filter(None, (report.overlap,)), *report.notes)))
     return Outcome(contest, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes)
+
+
+def following(recipe: Recipe, leader: Path) -> Recipe:
+    """The recipe of a network that starts from the branches of a trained one, and is taught by it where it says how.
+
+    Raises:
+        ModelError: when the model folder ``leader`` cannot be read.
+    """
+    has = load_pretrained(leader).card.modalities
+    absent = {m for m in MODALITIES if recipe.network.get(m, None if m == "text" else {}) is None}
+    taught = recipe.training.distill > 0 or recipe.training.distill_encoded > 0
+    changes = {
+        "start_from": {m: leader for m in has if m not in absent},
+        "teacher": leader if taught else None,
+        "tokenizer": None,
+    }
+    return recipe.model_copy(update=changes)
 
 
 def train_once(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:

@@ -55,7 +55,7 @@ class Recipe(Config):
     name that a corpus gives it (IEMOCAP: six-class, four-class, dimensions) or spelled out; their labels as they are
     when None. start_from: modality -> model folder whose branch (settings, weights, tokenizer) is taken over; settings
     of the branch in ``network`` come first. teacher: folder of a trained model whose answers are learned beside the
-    labels, with the weight ``training.distill``; its tokenizer is taken over.
+    labels, as ``training.distill`` and ``training.distill_encoded`` weigh them; its tokenizer is taken over.
     balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training curves in the
     run's folder ``tensorboard`` too (extra ``track``).
     """

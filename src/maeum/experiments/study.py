@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from rich.console import Console
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError
-from maeum.experiments.compare import Contest, train_once
+from maeum.experiments.compare import Contest, following, train_once
 from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
 from maeum.models.mesm import MESM
@@ -49,11 +49,12 @@ class Study(Contest):
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a network, and the recipe of each of its seeds. key: its folder."""
+    """One row: a network, and the recipe of each of its seeds. key: its folder. follows: see `Contestant`."""
 
     key: str
     title: str
     recipes: tuple[Recipe, ...]
+    follows: Variant | None = None
 
 
 def variants(study: Study, names: Sequence[str], subset: str | None = None) -> list[Variant]:
@@ -61,6 +62,7 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
     made = []
     for name in names:
         title = study.network(name)
+        leader = study.contestants[name].follows
         recipe = study.recipe(name)
         if subset is not None:
             recipe = _with_modalities(recipe, subset)
@@ -70,7 +72,11 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
             recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": first + i})})
             for i in range(study.seeds)
         )
-        made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes))
+        follows = None if leader is None else variants(study, [leader], subset)[0]
+        if follows is not None and subset == "T":  # nothing to learn is left: it is what it follows
+            made.append(replace(follows, title=title))
+            continue
+        made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes, follows))
     return made
 
 
@@ -128,18 +134,27 @@ def swept(study: Study) -> list[Variant]:
 def train_all(
     study: Study, chosen: Sequence[Variant], out: Path | str, device: str = "cpu", console: Console | None = None
 ) -> list[Runs]:
-    """Train what is not trained yet, in ``out/<study>/<variant>/seed-<n>``, seed by seed.
+    """Train what is not trained yet, in ``out/<study>/<variant>/seed-<n>``, seed by seed; who is followed comes first.
 
     Raises:
         ConfigError: when the dev items are of several stores, before anything is trained.
     """
     if any(len(variant.recipes[0].dev) != 1 for variant in chosen):
         raise ConfigError("has dev items of several stores", item=study.name, remedy="Make a study for each.")
-    folders = {v.key: [Path(out) / study.name / v.key / f"seed-{r.training.seed}" for r in v.recipes] for v in chosen}
-    for number in range(study.seeds):
-        for variant in chosen:
-            train_once(variant.recipes[number], folders[variant.key][number], device, console)
-    return [Runs(v, tuple(load_pretrained(f / "model", device) for f in folders[v.key])) for v in chosen]
+
+    def trained(variant: Variant, number: int) -> Path:
+        recipe = variant.recipes[number]
+        folder = Path(out) / study.name / variant.key / f"seed-{recipe.training.seed}"
+        if variant.follows is not None:
+            recipe = following(recipe, trained(variant.follows, number))
+        train_once(recipe, folder, device, console)
+        return folder / "model"
+
+    folders = [[trained(variant, number) for variant in chosen] for number in range(study.seeds)]
+    return [
+        Runs(variant, tuple(load_pretrained(folder, device) for folder in of))
+        for variant, of in zip(chosen, zip(*folders, strict=True), strict=True)
+    ]
 
 
 def score_all(study: Study, runs: Runs, top_p: float | None = None) -> list[Evaluation]:

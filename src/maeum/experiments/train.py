@@ -91,8 +91,8 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     label_set = train_set.label_set
     check_settings(recipe, label_set)
     known = _known(recipe, splits, train_set, dev_set)
-    teacher = _teacher(recipe, label_set, device)
     model = on_device(build(recipe, label_set), device)
+    teacher = _teacher(recipe, model, label_set, device)
     check_modalities(recipe, model, train_set.present())
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
         for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
@@ -255,10 +255,14 @@ def build(recipe: Recipe, label_set: LabelSet) -> nn.Module:
     return model
 
 
-def _teacher(recipe: Recipe, label_set: LabelSet, device: str) -> nn.Module | None:
-    """The network that teaches; raises ConfigError when there is none, or it answers other questions."""
-    if (recipe.teacher is None) != (recipe.training.distill == 0):
-        raise ConfigError("needs both a teacher and training.distill above 0, or neither", item=recipe.name)
+def _teacher(recipe: Recipe, model: nn.Module, label_set: LabelSet, device: str) -> nn.Module | None:
+    """The network that teaches ``model``; raises ConfigError when there is none, or it answers other questions."""
+    training = recipe.training
+    if (recipe.teacher is None) != (training.distill == 0 and training.distill_encoded == 0):
+        raise ConfigError(
+            "needs both a teacher and training.distill or training.distill_encoded above 0, or neither",
+            item=recipe.name,
+        )
     if recipe.teacher is None:
         return None
     if label_set.task == "dimensional":
@@ -267,6 +271,10 @@ def _teacher(recipe: Recipe, label_set: LabelSet, device: str) -> nn.Module | No
     if source.label_set.names != label_set.names:
         raise ConfigError(f"answers {', '.join(source.label_set.names)}, not {', '.join(label_set.names)}",
                           item=source.name)  # fmt: skip
+    theirs, ours = (set(getattr(network, "modalities", ())) for network in (source.model, model))
+    if training.distill_encoded and not theirs & ours & {"faces", "speech"}:
+        raise ConfigError("has no branch for faces or speech in common with the network, so training.distill_encoded "
+                          "has nothing to compare", item=source.name)  # fmt: skip
     return source.model
 
 

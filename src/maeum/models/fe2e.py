@@ -216,7 +216,9 @@ def projection(config: BranchConfig, shape: tuple[int, int], dim: int) -> nn.Seq
 class FE2E(nn.Module):
     """Each modality through its own branch to its own logits; the answer is their weighted sum.
 
-    A clip may lack any modality, then the sum runs over those it has; a clip without any gets zeros.
+    A clip may lack any modality, then the sum runs over those it has; a clip without any gets zeros. ``auxiliary``
+    holds what each valid frame or piece was encoded to, in their order: ``faces.encoded``, ``speech.encoded``,
+    ``(n, dim)``.
 
     Raises:
         ModelError: when a batch has none of the modalities that the network reads.
@@ -302,6 +304,7 @@ class FE2E(nn.Module):
         if modality == "faces" and not self.training:
             encoded = self.look_again(encoded, maps, asked, (mask.sum(1) == 1)[mask.nonzero(as_tuple=True)[0]])
         auxiliary.update(shown)
+        auxiliary[f"{modality}.encoded"] = encoded
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
         return summary
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maeum.errors import ModelError
 from maeum.labels import Task
 from maeum.types import ModelOutput
 
@@ -131,6 +132,39 @@ def distillation_loss(output: ModelOutput, teacher: ModelOutput, kind: LossName,
         if modality in teacher.modality_logits and bool((there := output.present[modality]).any()):
             found.append(apart(logits[there], teacher.modality_logits[modality][there]))
     return torch.stack(found).mean() * temperature**2
+
+
+def encoding_loss(output: ModelOutput, teacher: ModelOutput) -> Tensor:
+    """How far the encoded frames and pieces of a network are from a teacher's (hints: Romero et al., ICLR 2015).
+
+    The squared difference over the teacher's variance in the batch, the mean over the branches that both have: 0 when
+    they are the same, 1 for a network that only knows the teacher's mean. It asks of every frame and piece by itself
+    what the teacher saw in it, whatever its clip's words and label are.
+
+    Args:
+        output: of the network that learns, with ``faces.encoded`` and so on in ``auxiliary``.
+        teacher: on the same batch.
+
+    Returns:
+        0 for a batch without a frame or piece that both read.
+
+    Raises:
+        ModelError: when they read other frames or pieces, or encode them to another width.
+    """
+    found = [output.logits.new_zeros(0, dtype=torch.float32)]
+    for name in (f"{modality}.encoded" for modality in output.present):
+        if name in output.auxiliary and name in teacher.auxiliary:
+            mine, theirs = output.auxiliary[name].float(), teacher.auxiliary[name].float()
+            if mine.shape != theirs.shape:
+                raise ModelError(
+                    f"{name} is {tuple(mine.shape)}, and {tuple(theirs.shape)} of the teacher",
+                    remedy="Give both networks the same dim and silence_db, or set training.distill_encoded to 0.",
+                )
+            if len(theirs) > 1:
+                variance = theirs.var(0, correction=0).mean()
+                found.append(((mine - theirs).square().mean() / variance.clamp(min=1e-12)).view(1))
+    apart = torch.cat(found)
+    return apart.sum() / max(len(apart), 1)
 
 
 def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:

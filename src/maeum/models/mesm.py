@@ -6,6 +6,7 @@ Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Rec
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -34,9 +35,12 @@ class MESMConfig(FE2EConfig):
     budget: share of a map's positions, 0 < budget <= 1: so many of the most probable active ones (at random for
     ``random``) are kept in each map, whatever their mass; None keeps by ``top_p``.
     levels: how many masses a training has, evenly from ``top_p`` (or ``budget``) to 1; one is drawn for each batch and
-    branch. The attention also sees what it does not keep yet, and one network serves every p from ``top_p`` on. Blocks
-    have batch norms for each level, as what they see differs between them; at another p the nearest ones are used. With
-    1 it is ``top_p`` alone.
+    branch, the least for half of them. The attention also sees what it does not keep yet, and one network serves every
+    p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another p the
+    nearest ones are used. With 1 it is ``top_p`` alone.
+    spread: how evenly what is kept covers a map, 0 or more. With 0 the most probable positions are kept, wherever they
+    lie. Above it, positions are taken in the order of their probability times a preference for a regular grid (see
+    `preference`): with 1 they lie the denser the more probable they are, as in a halftone picture.
     other_query: share of the clips, 0..1, that while training ask with what another clip of the batch says (for
     ``learned``). Words of a training clip are soon as good as its label; if they always asked for their own clip, what
     is kept would tell the label, and branches would learn to read it there instead of in faces and voices.
@@ -50,6 +54,7 @@ class MESMConfig(FE2EConfig):
     selection: Selection = "learned"
     budget: float | None = Field(default=None, gt=0, le=1)
     levels: int = Field(default=4, ge=1)
+    spread: float = Field(default=0.0, ge=0)
     other_query: float = Field(default=0.0, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
     face_query: Literal["text", "speech"] = "text"
@@ -73,15 +78,19 @@ class CrossModalAttention(nn.Module):
         self.top_p = config.top_p
         self.selection = config.selection
         self.budget = config.budget
+        self.spread = config.spread
         least = config.top_p if config.budget is None else config.budget
         self.masses = [least + (1 - least) * i / max(config.levels - 1, 1) for i in range(config.levels)]
+        # Half of the batches at the least, which is the hardest, the others evenly over the rest.
+        others = config.levels - 1
+        self.share = torch.tensor([0.5, *(0.5 / others for _ in range(others))] if others else [1.0])
 
     def level(self) -> int:
         """Which of the masses is next: one that is drawn while training, else the one nearest to what is kept."""
         if self.selection == "all":
             return 0
         if self.training:
-            return int(torch.randint(len(self.masses), ()))
+            return int(torch.multinomial(self.share, 1))
         kept = self.top_p if self.budget is None else self.budget
         return min(range(len(self.masses)), key=lambda i: abs(self.masses[i] - kept))
 
@@ -110,7 +119,12 @@ class CrossModalAttention(nn.Module):
             return reference.most(drawn, mask, budget_of(mask, budget)), None
         ops = operators()
         probs = ops.attend(maps, mask, self.weights(query))
-        keep = ops.top_p(probs, mask, top_p) if budget is None else reference.most(probs, mask, budget_of(mask, budget))
+        grid = preference(mask.shape[1], mask.shape[2], self.spread, mask.device) if self.spread else None
+        if budget is None:
+            keep = ops.top_p(probs, mask, top_p, grid)
+        else:
+            wanted = probs if grid is None else probs * grid
+            keep = reference.most(wanted, mask, budget_of(mask, budget))
         if self.selection == "published":
             return keep, None
         relative = probs * mask.sum((1, 2), keepdim=True)
@@ -125,6 +139,20 @@ class CrossModalAttention(nn.Module):
             shift = self.query(query)
             scale = torch.ones_like(shift[:1])
         return AttentionWeights(self.map.weight, self.map.bias, self.score.weight[0], scale, shift)
+
+
+@lru_cache(maxsize=64)
+def preference(height: int, width: int, spread: float, device: torch.device) -> Tensor:
+    """How much each position of a map is preferred for its place alone, ``(height, width)``.
+
+    Places are ranked as in ordered dithering (Bayer 1973), over and over in squares of 4 x 4: the first four of 16 are
+    one of each 2 x 2, so that with a quarter kept no part of the map is lost to the pooling that follows. Place number
+    i of 16 has the preference ``(16 / (i + 0.5)) ** spread``.
+    """
+    small = torch.tensor([[0, 2], [3, 1]])
+    rank = 4 * small.repeat(2, 2) + small.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    tiled = rank.repeat(-(-height // 4), -(-width // 4))[:height, :width]
+    return (16 / (tiled + 0.5)).pow(spread).to(device)
 
 
 def budget_of(mask: Tensor, share: float) -> Tensor:
@@ -192,8 +220,8 @@ class MESM(FE2E):
     """FE2E with cross-modal sparse blocks in the face and speech branches.
 
     The query is the clip's text vector, see ``face_query``; a clip without words asks with a learned stand-in.
-    ``auxiliary`` holds, per branch and block, the kept positions (``faces.kept0`` ... in the order of the valid frames
-    or pieces).
+    ``auxiliary`` also holds, per branch and block, the kept positions (``faces.kept0`` ... in the order of the valid
+    frames or pieces).
 
     Raises:
         ModelError: when the voice is to ask for the faces and there is no speech branch.

@@ -985,9 +985,10 @@ void maeum_attend(const Attention* task, int32_t brain) {
   for (int sample = 0; sample < task->n; ++sample) MAEUM_CALL(brain, attend_one, *task, sample);
 }
 
-// The nucleus of each sample: probs and mask (n, positions) -> keep. As `reference.top_p_mask`, sums and ties included.
-void maeum_top_p(const float* probs, const uint8_t* mask, int32_t n, int32_t positions, float p, uint8_t* keep,
-                 int32_t threads) {
+// The nucleus of each sample: probs and mask (n, positions) -> keep. As `reference.top_p_mask`, sums and ties included;
+// preference (positions) may be null.
+void maeum_top_p(const float* probs, const uint8_t* mask, const float* preference, int32_t n, int32_t positions,
+                 float p, uint8_t* keep, int32_t threads) {
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
   for (int sample = 0; sample < n; ++sample) {
     static thread_local Scratch scratch;
@@ -998,7 +999,8 @@ void maeum_top_p(const float* probs, const uint8_t* mask, int32_t n, int32_t pos
       keep[start + i] = 0;
       if (!mask[start + i]) continue;
       uint32_t bits;  // of numbers that are not negative: they rise with them
-      std::memcpy(&bits, probs + start + i, 4);
+      const float wanted = preference ? probs[start + i] * preference[i] : probs[start + i];
+      std::memcpy(&bits, &wanted, 4);
       order[count++] = uint64_t(~bits) << 32 | uint32_t(i);
     }
     std::sort(order, order + count);

@@ -85,7 +85,7 @@ class Kernels:
         for function in (lib.maeum_pack, lib.maeum_convolve, lib.maeum_attend, lib.maeum_first):
             function.argtypes = (_POINTER, _INT)
         lib.maeum_gradient.argtypes = (_POINTER,)
-        lib.maeum_top_p.argtypes = (_POINTER, _POINTER, _INT, _INT, _FLOAT, _POINTER, _INT)
+        lib.maeum_top_p.argtypes = (_POINTER, _POINTER, _POINTER, _INT, _INT, _FLOAT, _POINTER, _INT)
         lib.maeum_gather.argtypes = (_POINTER, _POINTER, _POINTER, _LONG, *[_INT] * 4, _POINTER, _INT)
         lib.maeum_place.argtypes = (*[_POINTER] * 4, _LONG, *[_INT] * 3, _POINTER, _POINTER, _INT)
         lib.maeum_clear.argtypes = (_POINTER, _LONG, _LONG, _POINTER, _INT)
@@ -218,10 +218,12 @@ class Kernels:
         self._lib.maeum_attend(ctypes.byref(task), rows.dtype == torch.bfloat16)
         return probs
 
-    def top_p(self, probs: Tensor, mask: Tensor, p: float) -> Tensor:
+    def top_p(self, probs: Tensor, mask: Tensor, p: float, preference: Tensor | None) -> Tensor:
         """See `reference.top_p_mask`; fp32."""
         probs, mask, keep = probs.contiguous(), mask.contiguous(), torch.empty(mask.shape, dtype=torch.bool)
-        self._lib.maeum_top_p(probs.data_ptr(), mask.data_ptr(), len(mask), mask.shape[1:].numel(), p,
+        if preference is not None:
+            preference = preference.float().expand(mask.shape[1:]).contiguous()
+        self._lib.maeum_top_p(probs.data_ptr(), mask.data_ptr(), _at(preference), len(mask), mask.shape[1:].numel(), p,
                               keep.data_ptr(), torch.get_num_threads())  # fmt: skip
         return keep
 

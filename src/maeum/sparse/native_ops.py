@@ -84,11 +84,11 @@ class NativeOps(PortableOps):
         w = F.pad(weights.w.float(), (0, wider)).contiguous()
         return self._kernels.attend(rows, mask, packed, asked, w)
 
-    def top_p(self, probs: Tensor, mask: Tensor, p: float) -> Tensor:
+    def top_p(self, probs: Tensor, mask: Tensor, p: float, preference: Tensor | None = None) -> Tensor:
         """See `ReferenceOps.top_p`."""
         if p >= 1 or probs.dtype != torch.float32 or self._in_bf16(probs) is None:
-            return super().top_p(probs, mask, p)
-        return self._kernels.top_p(probs.detach(), mask, p)
+            return super().top_p(probs, mask, p, preference)
+        return self._kernels.top_p(probs.detach(), mask, p, preference)
 
     def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.conv_block`."""

@@ -65,9 +65,9 @@ class ReferenceOps:
         """How much each active position is asked for: probabilities ``(n, h, w)``."""
         return reference.masked_softmax(reference.attention_scores(maps, *weights), mask)
 
-    def top_p(self, probs: Tensor, mask: Tensor, p: float) -> Tensor:
+    def top_p(self, probs: Tensor, mask: Tensor, p: float, preference: Tensor | None = None) -> Tensor:
         """The active positions that are kept, ``(n, h, w)``; see `reference.top_p_mask`."""
-        return reference.top_p_mask(probs, mask, p)
+        return reference.top_p_mask(probs, mask, p, preference)
 
     def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
         """Submanifold convolutions, each with batch norm and ReLU, over the kept positions of ``maps``.

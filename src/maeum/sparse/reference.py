@@ -47,23 +47,26 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     return flat.softmax(1).view_as(scores) * mask
 
 
-def top_p_mask(probs: Tensor, mask: Tensor, p: float) -> Tensor:
+def top_p_mask(probs: Tensor, mask: Tensor, p: float, preference: Tensor | None = None) -> Tensor:
     """Nucleus: the fewest most probable active positions whose mass reaches p; the one that crosses p is kept.
 
     Args:
         probs: ``(n, height, width)``, summing to 1 over each map's active positions.
         mask: ``(n, height, width)`` bool, the active positions.
         p: 0 < p <= 1; at 1 every active position stays, at least one always does.
+        preference: ``(height, width)``, positive: positions are taken in the order of their probability times this.
 
     Returns:
         ``(n, height, width)`` bool. Equal probabilities are taken in the order of their position.
     """
     if p >= 1:
         return mask
-    flat = torch.where(mask, probs.detach(), -1.0).flatten(1)
-    ordered, order = torch.sort(flat, dim=1, descending=True, stable=True)
-    mass_before = ordered.clamp(min=0).cumsum(1) - ordered.clamp(min=0)
-    keep = (mass_before < p) & (ordered >= 0)
+    probs = probs.detach()
+    wanted = probs if preference is None else probs * preference
+    order = torch.sort(torch.where(mask, wanted, -1.0).flatten(1), dim=1, descending=True, stable=True)[1]
+    ordered = torch.where(mask, probs, 0.0).flatten(1).gather(1, order)
+    mass_before = ordered.cumsum(1) - ordered
+    keep = (mass_before < p) & mask.flatten(1).gather(1, order)
     return torch.zeros_like(keep).scatter(1, order, keep).view_as(mask)
 
 

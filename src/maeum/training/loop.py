@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.models.losses import LossName, distillation_loss, emotion_loss
+from maeum.models.losses import LossName, distillation_loss, emotion_loss, encoding_loss
 from maeum.types import Batch
 
 
@@ -33,6 +33,7 @@ class TrainConfig(Config):
     loss: ``bce`` or ``cross-entropy``; ``ccc`` or ``squared-error`` for dimensional targets, which have no
     class_weights. The concordance of ``ccc`` is over a batch, so batches of 32 and more say more about it.
     distill: weight of what a teacher says, see `losses.distillation_loss`; its temperature.
+    distill_encoded: weight of what a teacher makes of each frame and piece, see `losses.encoding_loss`.
     schedule: ``constant``, or ``cosine`` to zero after ``warmup`` of all steps.
     patience: stop after so many epochs without a better dev score; None trains all epochs.
     ema: decay per step of the averaged weights that are evaluated and kept; 0 keeps the weights themselves.
@@ -56,6 +57,7 @@ class TrainConfig(Config):
     modality_weight: float = 0.0
     distill: float = Field(default=0.0, ge=0)
     distill_temperature: float = Field(default=2.0, gt=0)
+    distill_encoded: float = Field(default=0.0, ge=0)
     patience: int | None = Field(default=6, ge=1)
     ema: float = Field(default=0.0, ge=0, lt=1)
     seed: int = 0
@@ -89,7 +91,7 @@ class Trainer:
         folder: holds ``last.pt``, ``best.pt`` and ``log.jsonl``.
         class_weight: see `losses.class_weights`.
         ranges: lowest and highest value of each scale of dimensional targets, ``(labels, 2)``.
-        teacher: whose answers are learned too, with the weight ``distill``.
+        teacher: whose answers and encodings are learned too, as ``distill`` and ``distill_encoded`` weigh them.
         device: where to train.
         remark: what every line of the log has to say of its scores; nothing when empty.
         report: called with every line of the log.
@@ -206,8 +208,11 @@ class Trainer:
             if self.teacher is not None:
                 with torch.no_grad():
                     taught = self.teacher(given)
-                apart = distillation_loss(output, taught, self.config.loss, self.config.distill_temperature)
-                loss = loss + self.config.distill * apart
+                if self.config.distill:
+                    apart = distillation_loss(output, taught, self.config.loss, self.config.distill_temperature)
+                    loss = loss + self.config.distill * apart
+                if self.config.distill_encoded:
+                    loss = loss + self.config.distill_encoded * encoding_loss(output, taught)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()} at step {self.progress.step}, clips {batch.ids[:3]}...",

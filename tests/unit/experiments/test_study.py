@@ -22,6 +22,7 @@ from maeum.experiments import attention
 from maeum.experiments.attention import clip_picture, landmarks_of, look
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator
+from maeum.experiments.recipe import Recipe
 from maeum.experiments.reproduce import REPRODUCTIONS
 from maeum.experiments.seeds import difference_over_seeds, over_seeds
 from maeum.experiments.study import Runs, Study, items_of, score_all, subsets_of, train_all, variants
@@ -123,6 +124,43 @@ def test_learning_rates_of_branches_that_are_gone_go_too() -> None:
     scales = {s: variants(read, ["fe2e"], s)[0].recipes[0].training.lr_scale for s in subsets_of(read)}
     assert scales["TA"] == {"encoders.text": 0.1, "heads.text": 0.1}
     assert scales["AV"] == scales["A"] == {}
+
+
+FOLLOWS = {"title": "taught", "model": "mesm", "follows": "fe2e", "network": {"top_p": 0.5},
+           "training": {"distill_encoded": 1.0, "lr_scale": {"encoders.text": 0, "heads.text": 0}}}  # fmt: skip
+
+
+def test_who_follows_starts_from_what_was_learned(store: Path, tmp_path: Path) -> None:
+    contestants = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
+    asked = study(store, contestants=contestants, sweep=["taught"], seeds=2)
+    chosen = variants(asked, ["taught"])
+    (made,) = train_all(asked, chosen, tmp_path)
+    recipe = Recipe.load(tmp_path / "made" / "taught" / "seed-1" / "recipe.json")
+    leader = tmp_path / "made" / "fe2e" / "seed-1" / "model"
+    assert recipe.start_from == dict.fromkeys(("faces", "speech", "text"), leader)
+    assert recipe.teacher == leader
+    learned, first = made.models[1].model.state_dict(), load_pretrained(leader).model.state_dict()
+    for name in (n for n in first if n.startswith("encoders.text.") and "position_ids" not in n):
+        assert torch.equal(learned[name], first[name]), "frozen, so as it was learned before"
+    assert not torch.equal(learned["heads.faces.weight"], first["heads.faces.weight"])
+    before = (leader / "model.safetensors").stat().st_mtime_ns
+    train_all(asked, chosen, tmp_path)
+    assert (leader / "model.safetensors").stat().st_mtime_ns == before, "trained once"
+
+
+def test_a_subset_follows_the_same_subset(store: Path) -> None:
+    contestants = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
+    asked = study(store, contestants=contestants, sweep=["taught"], ablation=["fe2e", "taught"])
+    (voices,) = variants(asked, ["taught"], "A")
+    assert (voices.key, voices.follows and voices.follows.key) == ("taught-A", "fe2e-A")
+    assert voices.recipes[0].training.lr_scale == {}
+    (words,) = variants(asked, ["taught"], "T")
+    assert (words.key, words.title, words.follows) == ("fe2e-T", "taught T", None), "nothing in it is sparse"
+
+
+def test_only_those_before_can_be_followed(store: Path) -> None:
+    with pytest.raises(ConfigError, match="taught follows 'fe2e', which is no contestant before it"):
+        study(store, contestants={"taught": FOLLOWS, "fe2e": {"title": "FE2E", "model": "fe2e"}}, sweep=[], ablation=[])
 
 
 def test_what_is_looked_into_is_what_is_scored(store: Path, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from maeum.errors import ModelError
 from maeum.evaluation.dimensional import concordance
-from maeum.models.losses import class_loss, class_weights, distillation_loss, emotion_loss
+from maeum.models.losses import class_loss, class_weights, distillation_loss, emotion_loss, encoding_loss
 from maeum.types import ModelOutput
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -0.3]])
@@ -151,6 +152,28 @@ def test_squared_error_leaves_out_missing_targets() -> None:
     target = torch.tensor([[5.0, math.nan], [math.nan, -3.0]])
     loss = class_loss(torch.zeros(2, 2), target, "squared-error", ranges=RANGES[:2])
     assert loss.item() == pytest.approx(0.25), "both are half a range off"
+
+
+def encoded(**of: torch.Tensor) -> ModelOutput:
+    there = torch.tensor([True])
+    return ModelOutput(
+        torch.zeros(1, 3), present=dict.fromkeys(of, there), auxiliary={f"{m}.encoded": v for m, v in of.items()}
+    )
+
+
+def test_encodings_are_compared_in_units_of_their_spread() -> None:
+    generator = torch.Generator().manual_seed(0)
+    faces, speech, other = (torch.randn(6, 4, generator=generator) for _ in range(3))
+    taught = encoded(faces=100 + 5 * faces)
+    assert float(encoding_loss(encoded(faces=100 + 5 * faces, speech=speech), taught)) == 0, "speech has no teacher"
+    mean = (100 + 5 * faces.mean(0)).expand(6, 4)
+    assert float(encoding_loss(encoded(faces=mean), taught)) == pytest.approx(1, abs=1e-4)
+    two = encoding_loss(encoded(faces=mean, speech=other), encoded(faces=100 + 5 * faces, speech=other))
+    assert float(two) == pytest.approx(0.5, abs=1e-4), "the mean over branches"
+    assert float(encoding_loss(encoded(speech=speech), taught)) == 0
+    assert float(encoding_loss(encoded(faces=faces[:0]), encoded(faces=faces[:0]))) == 0, "a batch without faces"
+    with pytest.raises(ModelError, match=r"faces\.encoded is \(6, 4\), and \(5, 4\)"):
+        encoding_loss(encoded(faces=faces), encoded(faces=faces[:5]))
 
 
 @pytest.mark.parametrize("kind", ["cross-entropy", "bce"])

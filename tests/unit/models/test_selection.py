@@ -11,7 +11,7 @@ import torch
 
 from maeum.errors import ConfigError, ModelError
 from maeum.models.fe2e import BranchConfig, TransformerConfig
-from maeum.models.mesm import MESM, CrossModalAttention, MESMConfig
+from maeum.models.mesm import MESM, CrossModalAttention, MESMConfig, preference
 from maeum.sparse import reference
 from maeum.types import Batch
 
@@ -215,7 +215,7 @@ def test_every_level_has_norms_of_its_own():
 def test_a_batch_is_of_one_level_which_has_its_mass_and_its_norms(monkeypatch: pytest.MonkeyPatch):
     model = mesm(selection="random", top_p=0.25, levels=4).train()
     drawn = iter([1])
-    monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.tensor(next(drawn)))
+    monkeypatch.setattr(torch, "multinomial", lambda *_, **__: torch.tensor([next(drawn)]))
     encoder = model.encoders["faces"]
     norms = [(block.bn1, block.bn2, *block.more_norms) for block in encoder.blocks]
     before = [[n.running_mean.clone() for n in of] for of in norms]
@@ -227,6 +227,40 @@ def test_a_batch_is_of_one_level_which_has_its_mass_and_its_norms(monkeypatch: p
         active = reference.sparse_max_pool2d(mask.unsqueeze(1).float(), mask)[1]
         moved = [not torch.equal(mean, n.running_mean) for mean, n in zip(before[i], norms[i], strict=True)]
         assert moved == [False, False, True, True, False, False, False, False]
+
+
+def test_spread_keeps_even_attention_everywhere_and_sharp_attention_where_it_is():
+    grid = preference(6, 10, 1.0, torch.device("cpu"))
+    assert grid.shape == (6, 10)
+    assert sorted(set(grid.flatten().tolist()), reverse=True) == pytest.approx([16 / (i + 0.5) for i in range(16)])
+    attention = mesm(top_p=0.25, spread=1.0).encoders["faces"].attention[0]
+    maps, query = torch.randn(2, 4, 8, 8), torch.zeros(2, 64)
+    mask = torch.ones(2, 8, 8, dtype=torch.bool)
+    with torch.no_grad():
+        attention.score.weight.zero_()
+        keep, _ = attention(maps, mask, query, 0)
+        assert torch.equal(reference.sparse_max_pool2d(keep.unsqueeze(1).float(), keep)[1], mask[:, :4, :4])
+        assert keep.sum((1, 2)).tolist() == [16, 16], "one of each 2 x 2"
+        attention.score.weight.fill_(1.0)
+        attention.map.weight.zero_().fill_diagonal_(10.0)
+        maps[:, :, 2:4, 2:6] = 10.0
+        maps[:, :, 4:] = -10.0
+        attention.top_p = 0.2
+        keep, _ = attention(maps, mask, query, 0)
+    assert not keep[:, 4:].any()
+    budgeted = mesm(budget=0.25, spread=1.0).encoders["faces"].attention[0]
+    with torch.no_grad():
+        budgeted.score.weight.zero_()
+        keep, _ = budgeted(maps, mask, query, 0)
+    assert torch.equal(keep, mask & (preference(8, 8, 1.0, torch.device("cpu")) > 16 / 4))
+
+
+def test_half_of_the_batches_keep_the_least():
+    attention = mesm(levels=3).train().encoders["faces"].attention[0]
+    torch.manual_seed(0)
+    counts = torch.bincount(torch.tensor([attention.level() for _ in range(4000)]), minlength=3)
+    torch.testing.assert_close(counts / 4000, torch.tensor([0.5, 0.25, 0.25]), atol=0.03, rtol=0)
+    assert mesm(levels=1).train().encoders["faces"].attention[0].level() == 0
 
 
 def test_a_mass_of_nothing_is_refused():

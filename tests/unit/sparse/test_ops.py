@@ -112,12 +112,13 @@ def test_attention_equals_the_definition(ops: ReferenceOps, channels: int, mask:
 
 @pytest.mark.parametrize("ops", FORMS)
 @several
-@given(mask=masks(), p=st.sampled_from([0.05, 0.3, 0.5, 0.8, 0.999, 1.0]), even=st.booleans())
-def test_what_is_kept_equals_the_definition(ops: ReferenceOps, mask: Tensor, p: float, even: bool) -> None:
+@given(mask=masks(), p=st.sampled_from([0.05, 0.3, 0.5, 0.8, 0.999, 1.0]), even=st.booleans(), liked=st.booleans())
+def test_what_is_kept_equals_the_definition(ops: ReferenceOps, mask: Tensor, p: float, even: bool, liked: bool) -> None:
     scores = torch.randn(mask.shape, generator=torch.Generator().manual_seed(6))
     probs = torch.softmax((scores.round() if even else scores * 3).masked_fill(~mask, -50.0).flatten(1), 1)
     probs = probs.view(mask.shape) * mask
-    assert torch.equal(ops.top_p(probs, mask, p), REFERENCE.top_p(probs, mask, p))
+    preference = torch.rand(mask.shape[1:], generator=torch.Generator().manual_seed(7)) * 9 + 1 if liked else None
+    assert torch.equal(ops.top_p(probs, mask, p, preference), REFERENCE.top_p(probs, mask, p, preference))
 
 
 @pytest.mark.parametrize("ops", FORMS)

@@ -35,6 +35,21 @@ def test_top_p_keeps_the_smallest_prefix_that_reaches_p(p: float) -> None:
         assert values[keep].min() >= max(values[active & ~keep], default=0.0)
 
 
+def test_a_preference_changes_the_order_and_not_the_mass() -> None:
+    probs = torch.tensor([[[0.4, 0.3], [0.2, 0.1]]])
+    mask = torch.ones(1, 2, 2, dtype=torch.bool)
+    liked = torch.tensor([[1.0, 1.0], [3.0, 1.0]])  # 0.4, 0.3, 0.6, 0.1
+    for p, kept in (
+        (0.15, [[0, 0], [1, 0]]),
+        (0.2, [[0, 0], [1, 0]]),
+        (0.25, [[1, 0], [1, 0]]),
+        (0.7, [[1, 1], [1, 0]]),
+    ):
+        assert reference.top_p_mask(probs, mask, p, liked).int().tolist() == [kept]
+    mask[0, 1, 0] = False
+    assert reference.top_p_mask(probs, mask, 0.15, liked).int().tolist() == [[[1, 0], [0, 0]]]
+
+
 def test_top_p_of_one_keeps_everything_although_sums_are_rounded() -> None:
     mask = torch.ones(1, 40, 40, dtype=torch.bool)
     probs = reference.masked_softmax(torch.randn(1, 40, 40) * 30, mask)
