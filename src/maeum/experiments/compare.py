@@ -9,19 +9,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field, model_validator
 from rich.console import Console
 
 from maeum.config import Config
 from maeum.data.shards import atomic_write
 from maeum.errors import ConfigError
-from maeum.evaluation.base import METRICS, Floats, Ints, metrics_of
-from maeum.evaluation.bootstrap import bootstrap_interval, score_of_drawn
+from maeum.evaluation.base import metrics_of
 from maeum.evaluation.report import Score
 from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
-from maeum.experiments.seeds import given
+from maeum.experiments.seeds import SeededScore, difference_over_seeds
 from maeum.experiments.tables import markdown_table
 from maeum.experiments.train import read_log, train
 from maeum.models.pretrained import Pretrained, load_pretrained
@@ -96,7 +94,7 @@ class Row:
 
     title: str
     scores: dict[str, Score]
-    difference: Score | None
+    difference: SeededScore | None
     parameters: int
     epochs: int
     best_epoch: int
@@ -148,7 +146,6 @@ def compare(
                           remedy="Compare on one store; make a contest for each.")  # fmt: skip
     rows: list[Row] = []
     evaluations: list[Evaluation] = []
-    first: Floats | None = None
     for name, recipe in recipes.items():
         folder = Path(out) / contest.name / name
         leader = contest.contestants[name].follows
@@ -168,12 +165,9 @@ def compare(
             sessions=data.sessions,
             features=True,
         )
-        outputs = given(contest.metrics[0], done)
         difference = None
-        if first is None:
-            first = outputs
-        else:
-            difference = _difference(contest.metrics[0], outputs, first, done, resamples)
+        if evaluations:
+            difference = difference_over_seeds(contest.metrics[0], [done], evaluations[:1], resamples)
         title = contest.contestants[name].title
         rows.append(_row(title, {m: done.report.scores[m] for m in contest.metrics if m in done.report.scores},
                          difference, pretrained, folder))  # fmt: skip
@@ -223,7 +217,9 @@ def _cpu_minutes(folder: Path) -> float:
     return float(json.loads(path.read_text(encoding="utf-8"))["cpu_minutes"]) if path.exists() else 0.0
 
 
-def _row(title: str, scores: dict[str, Score], difference: Score | None, pretrained: Pretrained, folder: Path) -> Row:
+def _row(
+    title: str, scores: dict[str, Score], difference: SeededScore | None, pretrained: Pretrained, folder: Path
+) -> Row:
     last = read_log(folder)[-1]
     return Row(
         title=title,
@@ -234,18 +230,6 @@ def _row(title: str, scores: dict[str, Score], difference: Score | None, pretrai
         best_epoch=last["best_epoch"] + 1,
         cpu_minutes=_cpu_minutes(folder),
     )
-
-
-def _difference(metric: str, outputs: Floats, theirs: Floats, done: Evaluation, resamples: int) -> Score:
-    """Of a metric, on the same items and in the same resamples: these outputs minus theirs."""
-    target, groups = done.predictions.target.numpy(), done.predictions.groups
-    mine, other = (score_of_drawn(METRICS[metric], given, target) for given in (outputs, theirs))
-
-    def of(drawn: Ints) -> float:
-        return mine(drawn) - other(drawn)
-
-    value = of(np.arange(len(target)))
-    return Score(value, bootstrap_interval(of, len(target), groups, resamples=resamples) if resamples else None)
 
 
 def comparison_table(compared: Sequence[Outcome]) -> str:

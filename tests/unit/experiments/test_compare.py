@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.metrics import accuracy
@@ -15,6 +16,7 @@ from maeum.experiments.compare import Contest, compare, comparison_table, markdo
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import predict_pretrained
 from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.recipe import Recipe
 from maeum.experiments.train import load_parts
 from maeum.models.pretrained import load_pretrained
 
@@ -71,6 +73,22 @@ def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"words: unknown setting 'training\.epoch'"):
         compare(contest(store, contestants=wrong), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
+    text = {"text": {"kind": "small", "vocabulary": 60, "width": 8, "channels": 8, "dim": 8}}
+    frozen = {"lr_scale": {"encoders.text": 0}, "distill": 1.0}
+    asked = contest(store, contestants={
+        "first": {"title": "first", "model": "fe2e", "network": text},
+        "second": {"title": "second", "model": "fe2e", "follows": "first", "network": text, "training": frozen},
+    })  # fmt: skip
+    compare(asked, tmp_path, resamples=0)
+    first, second = (load_pretrained(tmp_path / "words" / name / "model") for name in ("first", "second"))
+    learned, before = second.model.state_dict(), first.model.state_dict()
+    assert all(torch.equal(learned[n], before[n]) for n in before if n.startswith("encoders.text."))
+    assert not torch.equal(learned["heads.text.weight"], before["heads.text.weight"])
+    recipe = Recipe.load(tmp_path / "words" / "second" / "recipe.json")
+    assert recipe.teacher == tmp_path / "words" / "first" / "model"
 
 
 def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path) -> None:
