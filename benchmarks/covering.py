@@ -5,8 +5,9 @@
 
 MESMs start from the face branch of a trained FE2E and learn to encode faces as it does, without labels or words, each
 with another way to choose what it keeps at its three blocks. Printed for each: the share of the dense encodings'
-variance that is not explained (0: the same; 1: only their mean is known) on the store's training faces and on its dev
-faces, and how much of all positions each block keeps. Grey, 48x48; random shifts by up to 2 pixels and mirror images.
+variance that is not explained (0: the same; 1: only their mean is known) on the first of the store's training faces and
+on its dev faces, and how much of all positions each block keeps. They learn from faces rolled by up to 2 pixels, and from
+mirror images.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from maeum.data.dataset import StoreDataset
+from maeum.errors import StoreError
 from maeum.experiments.predict import collator
 from maeum.experiments.train import take_over
 from maeum.models.fe2e import FE2E, normalise_faces
@@ -47,6 +49,8 @@ def faces_of(store: Path, part: str, dense: Pretrained) -> Tensor:
         batch = collate([items[i] for i in range(start, min(start + BATCH, len(items)))])
         if batch.faces is not None and batch.faces_mask is not None:
             found.append(normalise_faces(batch.faces[batch.faces_mask], dense.model.config.faces))  # type: ignore[union-attr, arg-type]
+    if not found:
+        raise StoreError(f"has no faces in its part {part}", item=store)
     return torch.cat(found)
 
 
@@ -95,6 +99,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     source = load_pretrained(arguments.model)
+    if not isinstance(source.model, FE2E) or source.model.config.faces is None:
+        parser.error(f"{arguments.model} is no FE2E that reads faces")
     train_faces, dev_faces = (faces_of(arguments.store, part, source) for part in ("train", "dev"))
     print(f"p = {arguments.top_p}, {arguments.steps} steps, {len(train_faces)} training and {len(dev_faces)} dev faces")
     for name, way in WAYS.items():

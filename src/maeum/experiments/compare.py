@@ -17,6 +17,7 @@ from maeum.data.shards import atomic_write
 from maeum.errors import ConfigError
 from maeum.evaluation.base import metrics_of
 from maeum.evaluation.report import Score
+from maeum.experiments.claim import claim
 from maeum.experiments.evaluate import Evaluation, evaluate
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.seeds import SeededScore, difference_over_seeds
@@ -33,7 +34,7 @@ beside the runs. The networks of a block were trained on the same items with the
 the epoch that was best on dev in the first score was kept; where dev is what is scored, scores are somewhat flattered.
 In brackets: 95 % intervals of a bootstrap over speakers where they are known, else over items. The difference to the
 block's first network is taken on the same items and in the same draws; where its interval holds 0, no difference is
-shown.
+shown. A network (after another) started from what that one had learned: its epochs and minutes come on top.
 """
 
 
@@ -72,8 +73,15 @@ class Contest(Config):
         names = list(self.contestants)
         for i, (name, contestant) in enumerate(self.contestants.items()):
             if contestant.follows is not None and contestant.follows not in names[:i]:
-                raise ValueError(f"{name} follows {contestant.follows!r}, which is no contestant before it")
+                before = ", ".join(names[:i]) or "none"
+                raise ValueError(f"{name} follows {contestant.follows!r}, not a contestant before it ({before})")
         return self
+
+    def title_of(self, name: str) -> str:
+        """Of a contestant, and whom it follows."""
+        contestant = self.contestants[name]
+        after = "" if contestant.follows is None else f" (after {self.contestants[contestant.follows].title})"
+        return contestant.title + after
 
     def recipe(self, name: str) -> Recipe:
         """The recipe of one contestant; raises ConfigError on settings that no recipe has."""
@@ -89,7 +97,8 @@ class Row:
     """One network's line.
 
     scores: of the contest's metrics. difference: of the first metric, this network minus the first one, on the same
-    items; None for the first one itself. cpu_minutes: of all processes that trained it, except those that were killed.
+    items; None for the first one itself, and where it answered other items. epochs, cpu_minutes: its own, of all
+    processes that trained it, except those that were killed; what it follows has its own line.
     """
 
     title: str
@@ -166,9 +175,9 @@ def compare(
             features=True,
         )
         difference = None
-        if evaluations:
+        if evaluations and done.predictions.ids == evaluations[0].predictions.ids:
             difference = difference_over_seeds(contest.metrics[0], [done], evaluations[:1], resamples)
-        title = contest.contestants[name].title
+        title = contest.title_of(name)
         rows.append(_row(title, {m: done.report.scores[m] for m in contest.metrics if m in done.report.scores},
                          difference, pretrained, folder))  # fmt: skip
         evaluations.append(replace(done, model=title))
@@ -181,8 +190,12 @@ def following(recipe: Recipe, leader: Path) -> Recipe:
     """The recipe of a network that starts from the branches of a trained one, and is taught by it where it says how.
 
     Raises:
+        ConfigError: when the recipe itself says whom to start from, or who teaches.
         ModelError: when the model folder ``leader`` cannot be read.
     """
+    if recipe.start_from or recipe.teacher is not None:
+        raise ConfigError("has start_from or teacher beside `follows`, which is both", item=recipe.name,
+                          remedy="Leave one of them out.")  # fmt: skip
     has = load_pretrained(leader).card.modalities
     absent = {m for m in MODALITIES if recipe.network.get(m, None if m == "text" else {}) is None}
     taught = recipe.training.distill > 0 or recipe.training.distill_encoded > 0
@@ -196,7 +209,8 @@ def following(recipe: Recipe, leader: Path) -> Recipe:
 
 def train_once(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
     """Train to the end where that is not done yet, and add up what it cost in ``cost.json``."""
-    if (folder / "model" / "README.md").exists() and Recipe.load(folder / "recipe.json") == recipe:
+    if (folder / "model" / "README.md").exists():
+        claim(folder, recipe)
         return
     before, began = _epochs(folder), time.process_time()
     try:

@@ -44,7 +44,7 @@ class Study(Contest):
         """The title of a network; raises ConfigError on one that is not there."""
         if name not in self.contestants:
             raise ConfigError(f"has no network {name!r}, only {', '.join(self.contestants)}", item=self.name)
-        return self.contestants[name].title
+        return self.title_of(name)
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,16 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
             for i in range(study.seeds)
         )
         follows = None if leader is None else variants(study, [leader], subset)[0]
-        if follows is not None and subset == "T":  # nothing to learn is left: it is what it follows
-            made.append(replace(follows, title=title))
+        if follows is not None and subset == "T" and _rests(recipe):
+            made.append(replace(follows, title=f"{title}, all frozen"))
             continue
         made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes, follows))
     return made
+
+
+def _rests(recipe: Recipe) -> bool:
+    """Whether a network of words alone has nothing to learn."""
+    return all(recipe.training.lr_scale.get(part) == 0 for part in ("encoders.text", "heads.text", "fusion"))
 
 
 def subsets_of(study: Study) -> tuple[str, ...]:
@@ -101,6 +106,8 @@ def _with_modalities(recipe: Recipe, subset: str) -> Recipe:
     gone = tuple(f"{part}.{m}" for m in without for part in ("encoders", "sequences", "heads"))
     scales = {name: scale for name, scale in recipe.training.lr_scale.items() if not name.startswith(gone)}
     training = recipe.training.model_copy(update={"lr_scale": scales})
+    if kept == {"text"}:  # of which there are no frames or pieces
+        training = training.model_copy(update={"distill_encoded": 0.0})
     if network.get("face_query") == "speech" and not {"speech", "faces"} <= kept:
         del network["face_query"]
     changes: dict[str, Any] = {"network": network, "training": training, "name": f"{recipe.name}-{subset}"}

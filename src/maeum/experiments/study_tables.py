@@ -83,7 +83,8 @@ def _head(study: Study, what: str, rows: Sequence[_Row]) -> list[str]:
     lines = [
         f"# {study.title}", "",
         f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each. Values are means over seeds; in "
-        "brackets 95 % intervals over drawn speakers (items where speakers are not known) and seeds.", "",
+        "brackets 95 % intervals over drawn speakers (items where speakers are not known) and seeds. A network "
+        "(after another) started from what that one had learned, and was trained on top of it.", "",
     ]  # fmt: skip
     if report.overlap:
         lines += [f"**{report.overlap}**", ""]

@@ -23,7 +23,6 @@ from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.data.feed import Feed
 from maeum.data.sampler import BucketSampler
-from maeum.data.shards import atomic_write
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError, StoreError
 from maeum.evaluation.base import METRICS, metrics_of
@@ -31,6 +30,7 @@ from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.calibrate import fit
 from maeum.experiments.checks import check_decoding, check_modalities, check_settings, check_text
+from maeum.experiments.claim import claim
 from maeum.experiments.curves import tensorboard
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
@@ -102,7 +102,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
             console.print(f"{store}: {note}")
     if known.overlap:
         console.print(allowed(known.overlap), style="bold yellow")
-    _claim(out, recipe)
+    claim(out, recipe)
     tokenizer = _tokenizer(recipe, train_set, out)
     check_text(model, tokenizer)
     collate = collator(tokenizer, recipe.inputs)
@@ -262,6 +262,7 @@ def _teacher(recipe: Recipe, model: nn.Module, label_set: LabelSet, device: str)
         raise ConfigError(
             "needs both a teacher and training.distill or training.distill_encoded above 0, or neither",
             item=recipe.name,
+            remedy="Name a teacher, or set these to 0." if recipe.teacher is None else "Give one of them a weight.",
         )
     if recipe.teacher is None:
         return None
@@ -271,11 +272,28 @@ def _teacher(recipe: Recipe, model: nn.Module, label_set: LabelSet, device: str)
     if source.label_set.names != label_set.names:
         raise ConfigError(f"answers {', '.join(source.label_set.names)}, not {', '.join(label_set.names)}",
                           item=source.name)  # fmt: skip
-    theirs, ours = (set(getattr(network, "modalities", ())) for network in (source.model, model))
-    if training.distill_encoded and not theirs & ours & {"faces", "speech"}:
-        raise ConfigError("has no branch for faces or speech in common with the network, so training.distill_encoded "
-                          "has nothing to compare", item=source.name)  # fmt: skip
+    if training.distill_encoded:
+        _check_encodings(source, model)
     return source.model
+
+
+def _check_encodings(teacher: Pretrained, model: nn.Module) -> None:
+    """Raise ConfigError when a network's frames and pieces cannot be compared with a teacher's."""
+    theirs, item, remedy = teacher.model, teacher.name, "Set training.distill_encoded to 0."
+    if not isinstance(theirs, FE2E) or not isinstance(model, FE2E):
+        raise ConfigError("only FE2E and MESM show what they make of a frame or piece", item=item, remedy=remedy)
+    shared = [m for m in ("faces", "speech") if m in theirs.heads and m in model.heads]
+    if not shared:
+        raise ConfigError("has no branch for faces or speech in common with the network", item=item, remedy=remedy)
+    differing: list[tuple[str, Any, Any]] = [("dim", theirs.config.dim, model.config.dim)]
+    if "speech" in shared:
+        assert theirs.config.speech is not None
+        assert model.config.speech is not None
+        differing += [("speech.silence_db", theirs.config.speech.silence_db, model.config.speech.silence_db)]
+    for name, hers, mine in differing:
+        if hers != mine:
+            raise ConfigError(f"has {name} {hers}, the network {mine}, so their frames and pieces are not alike",
+                              item=item, remedy=f"Give the network {name} {hers}.")  # fmt: skip
 
 
 def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
@@ -381,21 +399,6 @@ def _terms(recipe: Recipe) -> Terms:
     encoder = text.get("pretrained") if isinstance(text, dict) else None
     sources = [load_pretrained(folder).card for folder in recipe.learns_from()]
     return terms_of([d.store for d in recipe.train], sources, encoder)
-
-
-def _claim(out: Path, recipe: Recipe) -> None:
-    text = recipe.model_dump_json(indent=2) + "\n"
-    path = out / "recipe.json"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            if Recipe.load(path).model_dump_json() != recipe.model_dump_json():
-                raise StoreError("holds a run of another recipe", item=out, remedy="Choose another folder.")
-        else:
-            with atomic_write(path) as file:
-                file.write(text.encode())
-    except OSError as error:
-        raise StoreError(f"cannot be written ({error})", item=out, remedy="Choose another folder.") from error
 
 
 def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer | None:

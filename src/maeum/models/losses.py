@@ -138,7 +138,8 @@ def encoding_loss(output: ModelOutput, teacher: ModelOutput) -> Tensor:
     """How far the encoded frames and pieces of a network are from a teacher's (hints: Romero et al., ICLR 2015).
 
     The squared difference over the teacher's variance in the batch, the mean over the branches that both have: 0 when
-    they are the same, 1 for a network that only knows the teacher's mean. It asks of every frame and piece by itself
+    they are the same, 1 for a network that only knows the teacher's mean. The variance counts as at least a hundredth
+    of the teacher's mean square, for batches of like frames. It asks of every frame and piece by itself
     what the teacher saw in it, whatever its clip's words and label are.
 
     Args:
@@ -160,9 +161,10 @@ def encoding_loss(output: ModelOutput, teacher: ModelOutput) -> Tensor:
                     f"{name} is {tuple(mine.shape)}, and {tuple(theirs.shape)} of the teacher",
                     remedy="Give both networks the same dim and silence_db, or set training.distill_encoded to 0.",
                 )
-            if len(theirs) > 1:
-                variance = theirs.var(0, correction=0).mean()
-                found.append(((mine - theirs).square().mean() / variance.clamp(min=1e-12)).view(1))
+            if len(theirs):
+                least = theirs.square().mean() / 100 + 1e-6
+                variance = theirs.var(0, correction=0).mean().maximum(least)
+                found.append(((mine - theirs).square().mean() / variance).view(1))
     apart = torch.cat(found)
     return apart.sum() / max(len(apart), 1)
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from maeum.errors import ModelError
@@ -32,15 +32,16 @@ class MESMConfig(FE2EConfig):
     `CrossModalAttention`), so the loss reaches the attention and it learns where to look; ``published`` takes what is
     kept as it is, so the attention never gets a gradient (for published checkpoints and for comparison). Controls:
     ``random`` keeps a share of ``top_p`` of the positions, drawn anew each time; ``all`` keeps every position.
-    budget: share of a map's positions, 0 < budget <= 1: so many of the most probable active ones (at random for
+    budget: share of a map's positions, 0 < budget <= 1: so many active ones, the first in order (at random for
     ``random``) are kept in each map, whatever their mass; None keeps by ``top_p``.
     levels: how many masses a training has, evenly from ``top_p`` (or ``budget``) to 1; one is drawn for each batch and
     branch, the least for half of them. The attention also sees what it does not keep yet, and one network serves every
     p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another p the
     nearest ones are used. With 1 it is ``top_p`` alone.
-    spread: how evenly what is kept covers a map, 0 or more. With 0 the most probable positions are kept, wherever they
-    lie. Above it, positions are taken in the order of their probability times a preference for a regular grid (see
-    `preference`): with 1 they lie the denser the more probable they are, as in a halftone picture.
+    spread: how evenly what is kept covers a map, 0 to 16 (not for ``random`` and ``all``). With 0 the most probable
+    positions are kept, wherever they lie. Above it, positions are taken in the order of their probability times a
+    preference for a regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a
+    halftone picture.
     other_query: share of the clips, 0..1, that while training ask with what another clip of the batch says (for
     ``learned``). Words of a training clip are soon as good as its label; if they always asked for their own clip, what
     is kept would tell the label, and branches would learn to read it there instead of in faces and voices.
@@ -54,11 +55,17 @@ class MESMConfig(FE2EConfig):
     selection: Selection = "learned"
     budget: float | None = Field(default=None, gt=0, le=1)
     levels: int = Field(default=4, ge=1)
-    spread: float = Field(default=0.0, ge=0)
+    spread: float = Field(default=0.0, ge=0, le=16)
     other_query: float = Field(default=0.0, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
     face_query: Literal["text", "speech"] = "text"
     query_dim: int = 64
+
+    @model_validator(mode="after")
+    def _spread_has_an_order(self) -> MESMConfig:
+        if self.spread and self.selection in ("random", "all"):
+            raise ValueError(f"spread is for what an attention selects, and selection is {self.selection}")
+        return self
 
 
 class CrossModalAttention(nn.Module):
@@ -123,7 +130,7 @@ class CrossModalAttention(nn.Module):
         if budget is None:
             keep = ops.top_p(probs, mask, top_p, grid)
         else:
-            wanted = probs if grid is None else probs * grid
+            wanted = probs if grid is None else probs.detach() * grid
             keep = reference.most(wanted, mask, budget_of(mask, budget))
         if self.selection == "published":
             return keep, None
@@ -149,10 +156,15 @@ def preference(height: int, width: int, spread: float, device: torch.device) -> 
     one of each 2 x 2, so that with a quarter kept no part of the map is lost to the pooling that follows. Place number
     i of 16 has the preference ``(16 / (i + 0.5)) ** spread``.
     """
+    with torch.inference_mode(False):  # it stays, and trainings may use it
+        return _preference(height, width, spread).to(device)
+
+
+def _preference(height: int, width: int, spread: float) -> Tensor:
     small = torch.tensor([[0, 2], [3, 1]])
     rank = 4 * small.repeat(2, 2) + small.repeat_interleave(2, 0).repeat_interleave(2, 1)
     tiled = rank.repeat(-(-height // 4), -(-width // 4))[:height, :width]
-    return (16 / (tiled + 0.5)).pow(spread).to(device)
+    return (16 / (tiled + 0.5)).pow(spread)
 
 
 def budget_of(mask: Tensor, share: float) -> Tensor:

@@ -15,19 +15,21 @@ from typer.testing import CliRunner
 
 from maeum.cli import app
 from maeum.data.store import StoreItem, StoreWriter, write_shard
-from maeum.errors import ConfigError
+from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.metrics import accuracy
 from maeum.evaluation.regions import REGIONS, TEMPLATE
 from maeum.experiments import attention
 from maeum.experiments.attention import clip_picture, landmarks_of, look
+from maeum.experiments.compare import following
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.predict import collator
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.reproduce import REPRODUCTIONS
 from maeum.experiments.seeds import difference_over_seeds, over_seeds
 from maeum.experiments.study import Runs, Study, items_of, score_all, subsets_of, train_all, variants
-from maeum.experiments.train import build, take_over
+from maeum.experiments.train import build, take_over, train
 from maeum.labels import EKMAN, EMOTIONS
+from maeum.models.losses import encoding_loss
 from maeum.models.mesm import MESM, MESMConfig
 from maeum.models.pretrained import load_pretrained
 from maeum.types import Utterance
@@ -144,8 +146,65 @@ def test_who_follows_starts_from_what_was_learned(store: Path, tmp_path: Path) -
         assert torch.equal(learned[name], first[name]), "frozen, so as it was learned before"
     assert not torch.equal(learned["heads.faces.weight"], first["heads.faces.weight"])
     before = (leader / "model.safetensors").stat().st_mtime_ns
-    train_all(asked, chosen, tmp_path)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (tmp_path / "made").rename(moved / "made")
+    train_all(asked, chosen, moved)
+    leader = moved / "made" / "fe2e" / "seed-1" / "model"
     assert (leader / "model.safetensors").stat().st_mtime_ns == before, "trained once"
+    other = moved / "made" / "fe2e" / "seed-0" / "model" / "model.safetensors"
+    (leader / "model.safetensors").write_bytes(other.read_bytes())
+    with pytest.raises(StoreError, match=r"learned from other weights than those in .*fe2e/seed-1"):
+        train_all(asked, chosen, moved)
+
+
+def test_encodings_come_near_a_teachers(store: Path, tmp_path: Path) -> None:
+    contestants = {
+        "fe2e": {"title": "FE2E", "model": "fe2e"},
+        "taught": {
+            "title": "b",
+            "model": "fe2e",
+            "follows": "fe2e",
+            "training": {"epochs": 4, "distill_encoded": 30.0},
+        },
+        "alone": {"title": "c", "model": "fe2e", "follows": "fe2e", "training": {"epochs": 4}},
+    }
+    asked = study(store, contestants=contestants, sweep=[], seeds=1)
+    made = train_all(asked, variants(asked, list(contestants)), tmp_path)
+    (teacher,), (taught,), (alone,) = (runs.models for runs in made)
+    items = items_of(asked, made[0])
+    batch = collator(teacher.tokenizer, teacher.settings)([items[i] for i in range(len(items))])
+    with torch.no_grad():
+        said = [p.model(batch) for p in (taught, alone, teacher)]
+    near, far = (float(encoding_loss(output, said[2])) for output in said[:2])
+    assert near < 0.8 * far
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [({"dim": 16}, "has dim 8, the network 16"), ({"faces": None, "speech": None}, "no branch for faces or speech"),
+     ({"speech": {"silence_db": 20.0}}, r"has speech\.silence_db None, the network 20\.0")],
+)  # fmt: skip
+def test_encodings_that_cannot_be_compared_are_named(
+    store: Path, runs: Path, tmp_path: Path, network: dict[str, Any], message: str
+) -> None:
+    recipe = study(store).recipe("fe2e").model_dump()
+    branch = recipe["network"]["speech"]
+    wrong = {**recipe["network"], **network}
+    if isinstance(wrong["speech"], dict):
+        wrong["speech"] = {**branch, **wrong["speech"]}
+    changed = {**recipe, "network": wrong, "teacher": runs / "made" / "fe2e" / "seed-0" / "model", "tokenizer": None,
+               "training": {**recipe["training"], "distill_encoded": 1.0}}  # fmt: skip
+    with pytest.raises(ConfigError, match=message):
+        train(Recipe.parse(changed), tmp_path / "run")
+
+
+def test_who_follows_names_no_other_source(store: Path, tmp_path: Path) -> None:
+    shared = {**study(store).shared, "teacher": "runs/other"}
+    asked = study(store, shared=shared, contestants={"a": {"title": "A", "model": "fe2e"}},
+                  sweep=[], ablation=[])  # fmt: skip
+    with pytest.raises(ConfigError, match="has start_from or teacher beside `follows`"):
+        following(asked.recipe("a"), tmp_path)
 
 
 def test_a_subset_follows_the_same_subset(store: Path) -> None:
@@ -155,11 +214,18 @@ def test_a_subset_follows_the_same_subset(store: Path) -> None:
     assert (voices.key, voices.follows and voices.follows.key) == ("taught-A", "fe2e-A")
     assert voices.recipes[0].training.lr_scale == {}
     (words,) = variants(asked, ["taught"], "T")
-    assert (words.key, words.title, words.follows) == ("fe2e-T", "taught T", None), "nothing in it is sparse"
+    assert (words.key, words.title) == ("taught-T", "taught (after FE2E) T")
+    assert words.follows is not None
+    assert words.follows.key == "fe2e-T"
+    assert words.recipes[0].training.distill_encoded == 0, "words have no frames"
+    rests = {**FOLLOWS["training"], "lr_scale": {"encoders.text": 0, "heads.text": 0, "fusion": 0}}
+    asked = study(store, contestants={**contestants, "taught": {**FOLLOWS, "training": rests}}, sweep=["taught"])
+    (words,) = variants(asked, ["taught"], "T")
+    assert (words.key, words.title, words.follows) == ("fe2e-T", "taught (after FE2E) T, all frozen", None)
 
 
 def test_only_those_before_can_be_followed(store: Path) -> None:
-    with pytest.raises(ConfigError, match="taught follows 'fe2e', which is no contestant before it"):
+    with pytest.raises(ConfigError, match=r"taught follows 'fe2e', not a contestant before it \(none\)"):
         study(store, contestants={"taught": FOLLOWS, "fe2e": {"title": "FE2E", "model": "fe2e"}}, sweep=[], ablation=[])
 
 

@@ -164,14 +164,20 @@ def encoded(**of: torch.Tensor) -> ModelOutput:
 def test_encodings_are_compared_in_units_of_their_spread() -> None:
     generator = torch.Generator().manual_seed(0)
     faces, speech, other = (torch.randn(6, 4, generator=generator) for _ in range(3))
-    taught = encoded(faces=100 + 5 * faces)
-    assert float(encoding_loss(encoded(faces=100 + 5 * faces, speech=speech), taught)) == 0, "speech has no teacher"
-    mean = (100 + 5 * faces.mean(0)).expand(6, 4)
+    taught = encoded(faces=10 + 5 * faces)
+    assert float(encoding_loss(encoded(faces=10 + 5 * faces, speech=speech), taught)) == 0, "speech has no teacher"
+    mean = (10 + 5 * faces.mean(0)).expand(6, 4)
     assert float(encoding_loss(encoded(faces=mean), taught)) == pytest.approx(1, abs=1e-4)
-    two = encoding_loss(encoded(faces=mean, speech=other), encoded(faces=100 + 5 * faces, speech=other))
+    two = encoding_loss(encoded(faces=mean, speech=other), encoded(faces=10 + 5 * faces, speech=other))
     assert float(two) == pytest.approx(0.5, abs=1e-4), "the mean over branches"
     assert float(encoding_loss(encoded(speech=speech), taught)) == 0
     assert float(encoding_loss(encoded(faces=faces[:0]), encoded(faces=faces[:0]))) == 0, "a batch without faces"
+    alike = torch.ones(2, 4) * 3
+    assert float(encoding_loss(encoded(faces=alike + 0.3), encoded(faces=alike))) == pytest.approx(1, rel=1e-4), (
+        "0.09 / (9 / 100)"
+    )
+    nothing = encoding_loss(encoded(faces=alike), encoded(faces=0 * alike))
+    assert math.isfinite(float(nothing))
     with pytest.raises(ModelError, match=r"faces\.encoded is \(6, 4\), and \(5, 4\)"):
         encoding_loss(encoded(faces=faces), encoded(faces=faces[:5]))
 

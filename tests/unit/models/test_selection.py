@@ -243,16 +243,36 @@ def test_spread_keeps_even_attention_everywhere_and_sharp_attention_where_it_is(
         assert keep.sum((1, 2)).tolist() == [16, 16], "one of each 2 x 2"
         attention.score.weight.fill_(1.0)
         attention.map.weight.zero_().fill_diagonal_(10.0)
+        maps[:, :, :4] = 0.0
         maps[:, :, 2:4, 2:6] = 10.0
         maps[:, :, 4:] = -10.0
-        attention.top_p = 0.2
+        attention.top_p = 0.9
         keep, _ = attention(maps, mask, query, 0)
+    assert keep[:, 2:4, 2:6].float().mean() > 0.9, "dense where the attention is sharp"
     assert not keep[:, 4:].any()
     budgeted = mesm(budget=0.25, spread=1.0).encoders["faces"].attention[0]
     with torch.no_grad():
         budgeted.score.weight.zero_()
         keep, _ = budgeted(maps, mask, query, 0)
     assert torch.equal(keep, mask & (preference(8, 8, 1.0, torch.device("cpu")) > 16 / 4))
+
+
+@pytest.mark.parametrize("kept", [{"top_p": 0.5}, {"budget": 0.5}])
+def test_a_map_seen_in_evaluation_first_can_be_trained_on(kept: dict[str, float]):
+    preference.cache_clear()
+    model = mesm(spread=1.0, **kept)
+    with torch.inference_mode():
+        model(faces())
+    model.train()(faces()).logits.sum().backward()
+    assert model.encoders["faces"].attention[0].score.weight.grad is not None
+
+
+def test_spread_needs_an_order():
+    for selection in ("random", "all"):
+        with pytest.raises(ConfigError, match=f"spread is for what an attention selects, and selection is {selection}"):
+            mesm(spread=1.0, selection=selection)
+    with pytest.raises(ConfigError, match="spread"):
+        mesm(spread=17.0)
 
 
 def test_half_of_the_batches_keep_the_least():
