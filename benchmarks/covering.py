@@ -6,8 +6,8 @@
 MESMs start from the face branch of a trained FE2E and learn to encode faces as it does, without labels or words, each
 with another way to choose what it keeps at its three blocks. Printed for each: the share of the dense encodings'
 variance that is not explained (0: the same; 1: only their mean is known) on the first of the store's training faces and
-on its dev faces, and how much of all positions each block keeps. They learn from faces rolled by up to 2 pixels, and from
-mirror images.
+on its dev faces, and how much of all positions each block keeps. They learn from faces rolled by up to 2 pixels, and
+from mirror images.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def main() -> int:
     for name, way in WAYS.items():
         model = train(arguments, source, way, train_faces)
         with torch.no_grad():
-            seen, _ = unlike(model, source.model, train_faces[: len(dev_faces)])  # type: ignore[arg-type]
-            new, kept = unlike(model, source.model, dev_faces)  # type: ignore[arg-type]
+            seen, _ = unlike(model, source.model, train_faces[: len(dev_faces)])
+            new, kept = unlike(model, source.model, dev_faces)
         shares = " ".join(f"{float(k.float().mean()):.3f}" for k in kept)
         print(f"{name:18} not explained: training {float(seen):.3f}, dev {float(new):.3f}; kept {shares}", flush=True)
     return 0
