@@ -98,7 +98,7 @@ def sweep(
         lines: what networks score that keep everything.
         score: its name.
     """
-    figure, axes = _figure(5.4, 3.7)
+    figure, axes = _figure(5.4, 4.4)
     for number, (name, points) in enumerate(curves.items()):
         colour = COLOURS[number % len(COLOURS)]
         axes.plot([p for p, _, _ in points], [s for _, s, _ in points], color=colour, linewidth=1.4, label=name,
@@ -109,7 +109,7 @@ def sweep(
     for number, (name, value) in enumerate(lines.items()):
         axes.axhline(value, color=_INK, linewidth=1.1, linestyle=("--", ":", "-.")[number % 3], label=name)
     axes.set(xlabel="p, the attention mass that is kept", ylabel=score, xlim=(0, 1.02))
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return _svg(figure)
 
 
