@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -132,8 +133,9 @@ def densities(drawn: Mapping[str, Mapping[str, Tensor]]) -> str:
             if row == 0:
                 here.set_title(emotion, fontsize=8)
         axes[row, 0].text(
-            -0.08, 0.5, name, transform=axes[row, 0].transAxes, rotation=90, ha="right", va="center", fontsize=7
-        )
+            -0.08, 0.5, textwrap.fill(name, 18), transform=axes[row, 0].transAxes, rotation=90, ha="right", va="center",
+            fontsize=7, multialignment="center",
+        )  # fmt: skip
     return _svg(figure)
 
 
