@@ -31,7 +31,10 @@ def test_mesm_01_every_feature_lands_on_its_own_frame() -> None:
 
 
 def test_mesm_02_the_attention_learns_where_to_look() -> None:
-    """Published: the attention never got a gradient. Here the kept positions move to where it matters."""
+    """Published: the attention never got a gradient. Here the kept positions move to where it matters.
+
+    So they do for this seed; for what holds over seeds, `benchmarks/planted.py`.
+    """
     model = faces_only(top_p=0.5)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
@@ -50,15 +53,18 @@ def test_mesm_02_the_attention_learns_where_to_look() -> None:
 
     before = share_in_patch()
     grown = torch.zeros(())
-    for _ in range(60):
+    shares = []
+    for step in range(120):
         faces, target = draw(16)
         loss = torch.nn.functional.cross_entropy(model(batch_of(faces)).logits, target)
         optimizer.zero_grad()
         loss.backward()
         grown = grown + sum(p.grad.abs().sum() for p in model.encoders["faces"].attention.parameters())
         optimizer.step()
+        if step in (79, 99, 119):
+            shares.append(share_in_patch())
     assert grown > 0
-    assert share_in_patch() > max(before * 1.1, 1.1)
+    assert sum(shares) / 3 > max(before * 1.1, 1.1)
 
 
 def test_mesm_02_the_published_selection_is_an_explicit_choice_without_gradient() -> None:

@@ -38,6 +38,8 @@ class MESMConfig(FE2EConfig):
     branch, the least for half of them. The attention also sees what it does not keep yet, and one network serves every
     p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another p the
     nearest ones are used. With 1 it is ``top_p`` alone.
+    sharpness: what the attention's scores are multiplied by before the softmax: above 1 it starts sharper, and becomes
+    sharp sooner.
     spread: how evenly what is kept covers a map, 0 to 16 (not for ``random`` and ``all``). With 0 the most probable
     positions are kept, wherever they lie. Above it, positions are taken in the order of their probability times a
     preference for a regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a
@@ -55,6 +57,7 @@ class MESMConfig(FE2EConfig):
     selection: Selection = "learned"
     budget: float | None = Field(default=None, gt=0, le=1)
     levels: int = Field(default=4, ge=1)
+    sharpness: float = Field(default=1.0, gt=0)
     spread: float = Field(default=0.0, ge=0, le=16)
     other_query: float = Field(default=0.0, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
@@ -85,6 +88,7 @@ class CrossModalAttention(nn.Module):
         self.top_p = config.top_p
         self.selection = config.selection
         self.budget = config.budget
+        self.sharpness = config.sharpness
         self.spread = config.spread
         least = config.top_p if config.budget is None else config.budget
         self.masses = [least + (1 - least) * i / max(config.levels - 1, 1) for i in range(config.levels)]
@@ -145,7 +149,7 @@ class CrossModalAttention(nn.Module):
         else:
             shift = self.query(query)
             scale = torch.ones_like(shift[:1])
-        return AttentionWeights(self.map.weight, self.map.bias, self.score.weight[0], scale, shift)
+        return AttentionWeights(self.map.weight, self.map.bias, self.sharpness * self.score.weight[0], scale, shift)
 
 
 @lru_cache(maxsize=64)

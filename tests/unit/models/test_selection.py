@@ -275,6 +275,14 @@ def test_spread_needs_an_order():
         mesm(spread=17.0)
 
 
+def test_sharpness_multiplies_the_scores():
+    plain, sharp = (mesm(sharpness=s).encoders["faces"].attention[0] for s in (1.0, 3.0))
+    maps, query = torch.randn(2, 4, 8, 8), torch.randn(2, 64)
+    with torch.no_grad():
+        one, three = (reference.attention_scores(maps, *a.weights(query)) for a in (plain, sharp))
+    torch.testing.assert_close(three, 3 * one)
+
+
 def test_half_of_the_batches_keep_the_least():
     attention = mesm(levels=3).train().encoders["faces"].attention[0]
     torch.manual_seed(0)
