@@ -116,9 +116,9 @@ def train(arguments: argparse.Namespace, selection: str, seed: int) -> Outcome:
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     sizes = {"labels": TEXTURES, "dim": 16, "faces": None, "speech": None, modality: BRANCH, "text": WORDS}
-    spread = arguments.spread if selection == "learned" else 0.0
-    kept = {"selection": selection, "top_p": arguments.top_p, "spread": spread, "sharpness": arguments.sharpness}
-    model = MESM(MESMConfig.parse({**sizes, **kept}))
+    chosen = {"selection": selection, "top_p": arguments.top_p, "sharpness": arguments.sharpness,
+              "spread": arguments.spread if selection == "learned" else 0.0}  # fmt: skip
+    model = MESM(MESMConfig.parse({**sizes, **chosen}))
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.lr, weight_decay=0.01)
     for step in range(arguments.steps):
         done = step / arguments.steps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from maeum.data.shards import atomic_write
 from maeum.errors import StoreError
+from maeum.experiments.provenance import weights_digest
 from maeum.experiments.recipe import Recipe
 from maeum.models.pretrained import load_pretrained
 
@@ -26,12 +26,13 @@ def claim(out: Path, recipe: Recipe) -> None:
         StoreError: when the folder holds a run of another recipe, or of one that learned from other weights, or cannot
             be written.
     """
+    now = sources_of(recipe)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if (out / _RECIPE).exists():
             if _apart(Recipe.load(out / _RECIPE)) != _apart(recipe):
                 raise StoreError("holds a run of another recipe", item=out, remedy=_REMEDY)
-            before, now = _read_sources(out), sources_of(recipe)
+            before = _read_sources(out)
             if changed := [role for role in now if before.get(role, now[role]) != now[role]]:
                 raise StoreError(
                     f"holds a run that learned from other weights than those in {_folders(recipe)[changed[0]]}",
@@ -40,19 +41,15 @@ def claim(out: Path, recipe: Recipe) -> None:
                 )
         else:
             _write(out / _RECIPE, recipe.model_dump_json(indent=2) + "\n")
-        if recipe.learns_from() and not (out / _SOURCES).exists():
-            _write(out / _SOURCES, json.dumps(sources_of(recipe), indent=2) + "\n")
+        if now and not (out / _SOURCES).exists():
+            _write(out / _SOURCES, json.dumps(now, indent=2) + "\n")
     except OSError as error:
         raise StoreError(f"cannot be written ({error})", item=out, remedy=_REMEDY) from error
 
 
 def sources_of(recipe: Recipe) -> dict[str, str]:
-    """What is learned from: modality (its branch) or ``teacher`` -> SHA-256 of the model's weights."""
-    digests: dict[Path, str] = {}
-    for folder in recipe.learns_from():
-        found = load_pretrained(folder).folder
-        assert found is not None
-        digests[folder] = hashlib.sha256((found / "model.safetensors").read_bytes()).hexdigest()
+    """What is learned from: modality (its branch) or ``teacher`` -> digest of the model's weights."""
+    digests = {folder: weights_digest(load_pretrained(folder)) for folder in recipe.learns_from()}
     return {role: digests[folder] for role, folder in _folders(recipe).items()}
 
 

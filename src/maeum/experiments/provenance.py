@@ -37,7 +37,7 @@ def provenance(
     seed = (recipe or {}).get("training", {}).get("seed")
     return Provenance(
         model=pretrained.name,
-        weights=_weights(pretrained),
+        weights=weights_digest(pretrained),
         data=str(dataset.store.manifest["name"]),
         part=part,
         split=split,
@@ -59,7 +59,7 @@ def _data(dataset: StoreDataset) -> list[Any]:
     ]
 
 
-def _weights(pretrained: Pretrained) -> str:
+def weights_digest(pretrained: Pretrained) -> str:
     """A short hash of the parameters and buffers, whatever the precision they were saved in."""
     total = blake2b(digest_size=10)
     for name, value in sorted(pretrained.model.state_dict().items()):

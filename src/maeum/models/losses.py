@@ -139,8 +139,8 @@ def encoding_loss(output: ModelOutput, teacher: ModelOutput) -> Tensor:
 
     The squared difference over the teacher's variance in the batch, the mean over the branches that both have: 0 when
     they are the same, 1 for a network that only knows the teacher's mean. The variance counts as at least a hundredth
-    of the teacher's mean square, for batches of like frames. It asks of every frame and piece by itself
-    what the teacher saw in it, whatever its clip's words and label are.
+    of the teacher's mean square, for batches of like frames. It asks of every frame and piece by itself what the
+    teacher saw in it, whatever its clip's words and label are.
 
     Args:
         output: of the network that learns, with ``faces.encoded`` and so on in ``auxiliary``.
@@ -152,7 +152,7 @@ def encoding_loss(output: ModelOutput, teacher: ModelOutput) -> Tensor:
     Raises:
         ModelError: when they read other frames or pieces, or encode them to another width.
     """
-    found = [output.logits.new_zeros(0, dtype=torch.float32)]
+    found = []
     for name in (f"{modality}.encoded" for modality in output.present):
         if name in output.auxiliary and name in teacher.auxiliary:
             mine, theirs = output.auxiliary[name].float(), teacher.auxiliary[name].float()
@@ -164,9 +164,8 @@ def encoding_loss(output: ModelOutput, teacher: ModelOutput) -> Tensor:
             if len(theirs):
                 least = theirs.square().mean() / 100 + 1e-6
                 variance = theirs.var(0, correction=0).mean().maximum(least)
-                found.append(((mine - theirs).square().mean() / variance).view(1))
-    apart = torch.cat(found)
-    return apart.sum() / max(len(apart), 1)
+                found.append((mine - theirs).square().mean() / variance)
+    return torch.stack(found).mean() if found else output.logits.new_zeros(())
 
 
 def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:

@@ -161,14 +161,10 @@ def preference(height: int, width: int, spread: float, device: torch.device) -> 
     i of 16 has the preference ``(16 / (i + 0.5)) ** spread``.
     """
     with torch.inference_mode(False):  # it stays, and trainings may use it
-        return _preference(height, width, spread).to(device)
-
-
-def _preference(height: int, width: int, spread: float) -> Tensor:
-    small = torch.tensor([[0, 2], [3, 1]])
-    rank = 4 * small.repeat(2, 2) + small.repeat_interleave(2, 0).repeat_interleave(2, 1)
-    tiled = rank.repeat(-(-height // 4), -(-width // 4))[:height, :width]
-    return (16 / (tiled + 0.5)).pow(spread)
+        small = torch.tensor([[0, 2], [3, 1]])
+        rank = 4 * small.repeat(2, 2) + small.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        tiled = rank.repeat(-(-height // 4), -(-width // 4))[:height, :width]
+        return (16 / (tiled + 0.5)).pow(spread).to(device)
 
 
 def budget_of(mask: Tensor, share: float) -> Tensor:
