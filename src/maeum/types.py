@@ -84,7 +84,10 @@ class Utterance:
 class Clip:
     """One utterance as tensors; each modality may be missing (None).
 
-    faces: uint8 RGB, ``(frames, 3, 48, 48)``. pieces: float32 log-mel, ``(pieces, 1, 128, 32)``, 400 ms each.
+    faces: uint8 RGB, ``(frames, 3, 48, 48)``. pieces: float32 log-mel, ``(pieces, 1, 128, 32)``, 400 ms each. wave: the
+    sound itself, 16 kHz mono float32, ``(samples,)``, for networks that read it. spoken: the words that the sound
+    says, None where these are unknown or others than ``text``, as in a collage. twin: the same said in other words and
+    another voice.
     """
 
     id: str
@@ -93,12 +96,15 @@ class Clip:
     text: str | None = None
     target: Tensor | None = None
     speaker: str | None = None
+    wave: Tensor | None = None
+    spoken: str | None = None
+    twin: Clip | None = None
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that are present."""
         there = {"faces": self.faces is not None and len(self.faces) > 0,
-                 "speech": self.pieces is not None and len(self.pieces) > 0,
+                 "speech": any(sound is not None and len(sound) > 0 for sound in (self.pieces, self.wave)),
                  "text": bool(self.text and self.text.strip())}  # fmt: skip
         return tuple(m for m in MODALITIES if there[m])
 
@@ -118,14 +124,22 @@ class Batch:
     tokens: Tensor | None = None  # (batch, length) int64
     tokens_mask: Tensor | None = None  # (batch, length) bool
     target: Tensor | None = None  # (batch,) int64 or (batch, labels) float32
+    wave: Tensor | None = None  # (batch, samples) 16 kHz
+    wave_mask: Tensor | None = None  # (batch, samples) bool
+    spoken: Tensor | None = None  # (batch, length) int64 characters that the sound says, for CTC
+    spoken_mask: Tensor | None = None  # (batch, length) bool
+    twin: Batch | None = None  # the twins of those that have one, in their order
+    twinned: Tensor | None = None  # (batch,) bool, which have one
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        tensors = {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
-        moved: dict[str, Any] = {k: v.to(device, non_blocking=True) for k, v in tensors.items()}
+        parts = {k: v for k, v in vars(self).items() if isinstance(v, Tensor | Batch)}
+        moved: dict[str, Any] = {
+            k: v.to(device) if isinstance(v, Batch) else v.to(device, non_blocking=True) for k, v in parts.items()
+        }
         return replace(self, **moved)
 
 

@@ -6,12 +6,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from maeum.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 T = TypeVar("T")
 
@@ -57,6 +60,21 @@ def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
             item=name,
             remedy="Check the name on the hub's page; a private one needs `hf auth login`.",
         ) from error
+
+
+def architecture(data: dict[str, Any], what: str) -> PreTrainedConfig:
+    """The configuration of transformers that plain data with ``model_type`` describe.
+
+    Raises:
+        ModelError: when there is no such kind, or it has no such settings.
+    """
+    from transformers import AutoConfig  # takes a second, and only these encoders need it
+
+    kind = data["model_type"]
+    try:
+        return AutoConfig.for_model(**data)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"no {what} can be built from this architecture ({error})", item=kind) from error
 
 
 def hub_answers() -> bool:

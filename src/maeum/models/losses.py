@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -188,3 +189,39 @@ def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
         return weight.to(torch.float32)
     weight = torch.where((count > 0) & (count < total), (total - count) / count.clamp(min=1), 1.0)
     return weight.to(torch.float32)
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """loss: mean over the characters of all utterances that could be aligned, 0 without any. characters: how many they
+    are. left_out: utterances with more characters than their sound has steps for.
+    """
+
+    loss: Tensor
+    characters: int
+    left_out: int
+
+
+def spelling_loss(logits: Tensor, steps: Tensor, spoken: Tensor, spoken_mask: Tensor) -> Spelling:
+    """Connectionist temporal classification (Graves et al., ICML 2006), a mean per character.
+
+    An utterance without speech or characters takes no part. One whose characters need more steps than it has (equal
+    neighbours need a blank between them) cannot be aligned; it is left out and counted.
+
+    Args:
+        logits: ``(batch, steps, symbols)``, 0 is the blank.
+        steps: valid steps, ``(batch, steps)`` bool.
+        spoken: characters, ``(batch, length)`` int64.
+        spoken_mask: which are valid, ``(batch, length)`` bool.
+    """
+    has, wanted = steps.sum(1), spoken_mask.sum(1)
+    repeated = ((spoken[:, 1:] == spoken[:, :-1]) & spoken_mask[:, 1:]).sum(1)
+    asked = (wanted > 0) & (has > 0)
+    fits = asked & (wanted + repeated <= has)
+    left_out = int((asked & ~fits).sum())
+    if not bool(fits.any()):
+        return Spelling(logits.sum() * 0.0, 0, left_out)
+    log_probs = logits[fits].float().log_softmax(2).transpose(0, 1)
+    total = F.ctc_loss(log_probs, spoken[fits], has[fits], wanted[fits], reduction="sum", zero_infinity=True)
+    characters = int(wanted[fits].sum())
+    return Spelling(total / characters, characters, left_out)

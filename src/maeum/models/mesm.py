@@ -38,8 +38,9 @@ class MESMConfig(FE2EConfig):
     branch, the least for half of them. The attention also sees what it does not keep yet, and one network serves every
     p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another p the
     nearest ones are used. With 1 it is ``top_p`` alone.
-    sharpness: what the attention's scores are multiplied by before the softmax: above 1 it starts sharper, and becomes
-    sharp sooner.
+    sharpness: what the attention's scores are multiplied by before the softmax: above 1 it becomes sharp sooner.
+    sharpen_steps: so many training steps it takes from 1 to ``sharpness``; 0 is sharp from the start, which may settle
+    on some place before the rest of the network can tell what matters.
     spread: how evenly what is kept covers a map, 0 to 16 (not for ``random`` and ``all``). With 0 the most probable
     positions are kept, wherever they lie. Above it, positions are taken in the order of their probability times a
     preference for a regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a
@@ -58,6 +59,7 @@ class MESMConfig(FE2EConfig):
     budget: float | None = Field(default=None, gt=0, le=1)
     levels: int = Field(default=4, ge=1)
     sharpness: float = Field(default=1.0, gt=0)
+    sharpen_steps: int = Field(default=0, ge=0)
     spread: float = Field(default=0.0, ge=0, le=16)
     other_query: float = Field(default=0.0, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
@@ -88,7 +90,10 @@ class CrossModalAttention(nn.Module):
         self.top_p = config.top_p
         self.selection = config.selection
         self.budget = config.budget
-        self.sharpness = config.sharpness
+        self.sharpness, self.sharpen_steps = config.sharpness, config.sharpen_steps
+        self.steps: Tensor
+        if config.sharpen_steps:
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.spread = config.spread
         least = config.top_p if config.budget is None else config.budget
         self.masses = [least + (1 - least) * i / max(config.levels - 1, 1) for i in range(config.levels)]
@@ -128,6 +133,8 @@ class CrossModalAttention(nn.Module):
                 # So many that their share of what is active is top_p, as of an even attention's mass.
                 return reference.most(drawn, mask, (top_p * mask.sum((1, 2))).ceil()), None
             return reference.most(drawn, mask, budget_of(mask, budget)), None
+        if self.training and self.sharpen_steps:
+            self.steps += 1
         ops = operators()
         probs = ops.attend(maps, mask, self.weights(query))
         grid = preference(mask.shape[1], mask.shape[2], self.spread, mask.device) if self.spread else None
@@ -149,7 +156,10 @@ class CrossModalAttention(nn.Module):
         else:
             shift = self.query(query)
             scale = torch.ones_like(shift[:1])
-        return AttentionWeights(self.map.weight, self.map.bias, self.sharpness * self.score.weight[0], scale, shift)
+        sharpness: Tensor | float = self.sharpness
+        if self.sharpen_steps:
+            sharpness = 1 + (self.sharpness - 1) * (self.steps / self.sharpen_steps).clamp(max=1)
+        return AttentionWeights(self.map.weight, self.map.bias, sharpness * self.score.weight[0], scale, shift)
 
 
 @lru_cache(maxsize=64)

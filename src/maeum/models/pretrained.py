@@ -98,7 +98,7 @@ class Pretrained:
         Returns:
             Fused answers ``(batch, labels)``; each modality's own ``(batch, labels)``; each modality's share
             ``(batch,)``: its part in the sum of absolute logits, centred over labels (of scales 0 is the middle), so
-            shares of the present ones sum to 1.
+            shares of the present ones sum to 1. Of a network that reads modalities together only, nothing for both.
         """
         sets = [
             tuple(m for m in MODALITIES if m in output.present and bool(output.present[m][i]))
@@ -114,6 +114,8 @@ class Pretrained:
             own[modality] = self.label_set.activate(weighted / self.calibration.temperature((modality,)))
             centred = weighted if self.label_set.scales else weighted - weighted.mean(1, keepdim=True)
             strength[modality] = centred.abs().sum(1) * output.present[modality]
+        if not own:
+            return fused, {}, {}
         total = torch.stack(list(strength.values())).sum(0).clamp(min=1e-12)
         return fused, own, {m: s / total for m, s in strength.items()}
 

@@ -47,7 +47,7 @@ def load_published(
     Raises:
         ModelError: when it cannot be read, a name is unknown, or something is missing.
     """
-    state = _read(checkpoint) if isinstance(checkpoint, Path) else dict(checkpoint)
+    state = read_checkpoint(checkpoint) if isinstance(checkpoint, Path) else dict(checkpoint)
     config = _infer_config(state, text, top_p, heads)
     model = MESM(config) if isinstance(config, MESMConfig) else FE2E(config)
     converted = convert(state)
@@ -156,7 +156,8 @@ def _infer_branch(
     return BranchConfig(widths=tuple(widths), hidden=hidden, transformer=transformer)  # type: ignore[arg-type]
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file written by ``torch.save``, read without running code from it; raises ModelError."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
-from maeum.models.hub import fetch
+from maeum.models.hub import architecture, fetch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -76,45 +76,29 @@ def build_text_encoder(config: SmallTextConfig | HubTextConfig) -> SmallTextEnco
     return SmallTextEncoder(config) if isinstance(config, SmallTextConfig) else HubTextEncoder(config)
 
 
-class SmallTextEncoder(nn.Module):
-    """Piece vectors, a GRU where asked for, then what stands out and what is common.
+def build_text_reader(config: SmallTextConfig | HubTextConfig) -> PieceReader | HubTextEncoder:
+    """What gives a vector of each token, ``width`` wide, by ``sequence(tokens, mask)``; see `build_text_encoder`."""
+    return PieceReader(config) if isinstance(config, SmallTextConfig) else HubTextEncoder(config)
 
-    That is the maximum over the text of convolutions of several widths (Kim 2014), beside learned averages.
-    """
+
+class PieceReader(nn.Module):
+    """Vectors of pieces, and a GRU over them where asked for: each piece in its context."""
 
     def __init__(self, config: SmallTextConfig) -> None:
         super().__init__()
         self.config = config
-        self.dim = config.dim
+        self.width = config.width
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         nn.init.normal_(self.embedding.weight, std=0.1)
-        width = config.width
         self.recurrent: nn.GRU | None = None
         if config.recurrent:
-            self.recurrent = nn.GRU(width, config.recurrent, batch_first=True, bidirectional=True)
-            width = 2 * config.recurrent
-        self.windows = nn.ModuleList(nn.Linear(size * width, config.channels) for size in config.windows)
-        self.attention = nn.Linear(width, config.pools)
-        features = len(config.windows) * config.channels + config.pools * width
-        self.summary = nn.Sequential(
-            nn.Dropout(config.drop_summary), nn.Linear(features, config.dim), nn.GELU(), nn.Dropout(config.drop_summary)
-        )
+            self.recurrent = nn.GRU(config.width, config.recurrent, batch_first=True, bidirectional=True)
+            self.width = 2 * config.recurrent
 
-    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """``tokens (batch, length)``, ``mask (batch, length)`` -> ``(batch, dim)``."""
-        there = mask.any(1, keepdim=True)
+    def sequence(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """A vector of each piece in its context, ``(batch, length, width)``, zero where padded."""
         vectors = self._drop(self.embedding(tokens)) * mask.unsqueeze(2)
-        if self.recurrent is not None:
-            vectors = self._read_both_ways(self.recurrent, vectors, mask)
-        weights = self.attention(vectors).masked_fill(~mask.unsqueeze(2), -1e4).softmax(1)  # (batch, length, pools)
-        pooled = [torch.einsum("blp,blw->bpw", weights, vectors).flatten(1)]
-        for size, window in zip(self.config.windows, self.windows, strict=True):
-            before, after = (size - 1) // 2, size // 2
-            around = F.pad(vectors, (0, 0, before, after)).unfold(1, size, 1)  # (batch, length, width, size)
-            seen = window(around.flatten(2)).masked_fill(~mask.unsqueeze(2), -1e4)
-            pooled.append(F.gelu(seen.amax(1)))
-        summary: Tensor = self.summary(torch.cat(pooled, 1))
-        return summary * there
+        return vectors if self.recurrent is None else self._read_both_ways(self.recurrent, vectors, mask)
 
     def _drop(self, vectors: Tensor) -> Tensor:
         """While training, lose whole pieces, whole channels of a text and single values."""
@@ -135,6 +119,37 @@ class SmallTextEncoder(nn.Module):
         return read * mask.unsqueeze(2)
 
 
+class SmallTextEncoder(PieceReader):
+    """Piece vectors, a GRU where asked for, then what stands out and what is common.
+
+    That is the maximum over the text of convolutions of several widths (Kim 2014), beside learned averages.
+    """
+
+    def __init__(self, config: SmallTextConfig) -> None:
+        super().__init__(config)
+        self.dim = config.dim
+        self.windows = nn.ModuleList(nn.Linear(size * self.width, config.channels) for size in config.windows)
+        self.attention = nn.Linear(self.width, config.pools)
+        features = len(config.windows) * config.channels + config.pools * self.width
+        self.summary = nn.Sequential(
+            nn.Dropout(config.drop_summary), nn.Linear(features, config.dim), nn.GELU(), nn.Dropout(config.drop_summary)
+        )
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """``tokens (batch, length)``, ``mask (batch, length)`` -> ``(batch, dim)``."""
+        there = mask.any(1, keepdim=True)
+        vectors = self.sequence(tokens, mask)
+        weights = self.attention(vectors).masked_fill(~mask.unsqueeze(2), -1e4).softmax(1)  # (batch, length, pools)
+        pooled = [torch.einsum("blp,blw->bpw", weights, vectors).flatten(1)]
+        for size, window in zip(self.config.windows, self.windows, strict=True):
+            before, after = (size - 1) // 2, size // 2
+            around = F.pad(vectors, (0, 0, before, after)).unfold(1, size, 1)  # (batch, length, width, size)
+            seen = window(around.flatten(2)).masked_fill(~mask.unsqueeze(2), -1e4)
+            pooled.append(F.gelu(seen.amax(1)))
+        summary: Tensor = self.summary(torch.cat(pooled, 1))
+        return summary * there
+
+
 class HubTextEncoder(nn.Module):
     """A Hugging Face encoder without its pooler."""
 
@@ -143,9 +158,9 @@ class HubTextEncoder(nn.Module):
         from transformers import AutoConfig, AutoModel  # takes a second, and only this encoder needs it
 
         if config.architecture is not None:
-            architecture = _architecture(config.architecture)
+            found = architecture(config.architecture, "text encoder")
             self.model = AutoModel.from_config(  # type: ignore[no-untyped-call]
-                architecture, dtype=torch.float32, **_no_pooler(architecture)
+                found, dtype=torch.float32, **_no_pooler(found)
             )
         else:
             name = config.pretrained
@@ -159,32 +174,25 @@ class HubTextEncoder(nn.Module):
                 return model
 
             self.model = fetch(name, "text encoder", get)
-        self.dim = int(self.model.config.hidden_size)
+        self.dim = self.width = int(self.model.config.hidden_size)
         self.longest = _longest(self.model.config)
         self.config = HubTextConfig(architecture=self.model.config.to_dict())
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """``tokens (batch, length)``, ``mask (batch, length)`` -> ``(batch, dim)``; ModelError on too many tokens."""
+        return self.sequence(tokens, mask)[:, 0]
+
+    def sequence(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """A vector of each token in its context, ``(batch, length, width)``, zero where padded; raises ModelError."""
         if self.longest is not None and tokens.shape[1] > self.longest:
             raise ModelError(
                 f"a text of {tokens.shape[1]} tokens is longer than the {self.longest} that this text encoder reads",
                 remedy="Lower max_tokens of the collator.",
             )
-        there = mask.any(1, keepdim=True)
         readable = mask.clone()
-        readable[:, 0] |= ~there[:, 0]  # attention over nothing is undefined
+        readable[:, 0] |= ~mask.any(1)  # attention over nothing is undefined
         hidden: Tensor = self.model(input_ids=tokens, attention_mask=readable.long()).last_hidden_state
-        return hidden[:, 0] * there
-
-
-def _architecture(data: dict[str, Any]) -> PreTrainedConfig:
-    from transformers import AutoConfig
-
-    kind = data["model_type"]
-    try:
-        return AutoConfig.for_model(**data)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"no text encoder can be built from this architecture ({error})", item=kind) from error
+        return hidden * mask.unsqueeze(2)
 
 
 def _no_pooler(config: PreTrainedConfig) -> dict[str, bool]:

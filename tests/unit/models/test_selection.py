@@ -283,6 +283,27 @@ def test_sharpness_multiplies_the_scores():
     torch.testing.assert_close(three, 3 * one)
 
 
+def test_it_becomes_sharp_step_by_step_and_stays_as_sharp_as_it_was_trained():
+    slow, at_once, plain = mesm(sharpness=4.0, sharpen_steps=4), mesm(sharpness=4.0), mesm()
+    attention, sharp, soft = (model.encoders["faces"].attention[0] for model in (slow, at_once, plain))
+    query = torch.randn(2, 64)
+
+    def scores(of: CrossModalAttention) -> torch.Tensor:
+        return of.weights(query)[2].detach()
+
+    torch.testing.assert_close(scores(attention), scores(soft))
+    seen = []
+    for _ in range(6):
+        slow.train()(faces())
+        slow.eval()(faces())  # looking takes no step
+        seen.append(float((scores(attention) / scores(soft)).mean()))
+    assert seen == pytest.approx([1.75, 2.5, 3.25, 4.0, 4.0, 4.0])
+    torch.testing.assert_close(scores(attention), scores(sharp))
+    again = mesm(sharpness=4.0, sharpen_steps=4)
+    again.load_state_dict(slow.state_dict())
+    torch.testing.assert_close(scores(again.encoders["faces"].attention[0]), scores(sharp))
+
+
 def test_half_of_the_batches_keep_the_least():
     attention = mesm(levels=3).train().encoders["faces"].attention[0]
     torch.manual_seed(0)

@@ -1,0 +1,224 @@
+"""MMER: words and sound that attend to each other, an acoustic gate, and what its four training tasks need.
+
+Ghosh, Tyagi, Ramaneswaran, Srivastava, Manocha, "MMER: Multimodal Multi-task Learning for Speech Emotion Recognition",
+Interspeech 2023, section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from maeum.config import Config
+from maeum.errors import ModelError
+from maeum.models.registry import MODELS, ModelKind
+from maeum.models.speech import SpeechConfig, build_speech_encoder
+from maeum.models.text import TextConfig, build_text_reader
+from maeum.types import Batch, Modality, ModelOutput
+
+#: What may be left out, to see what it does.
+Part = Literal["speech-over-text", "text-over-text", "text-over-speech", "gate"]
+
+
+class MMERConfig(Config):
+    """Sizes of MMER.
+
+    speech, text: the encoders; None is a modality that does not exist. freeze_text: the text encoder does not learn, as
+    in the paper. dim, heads, feedforward, dropout: of the cross-modal encoders. characters: what the CTC head spells,
+    from number 0 (the blank) on; see `Characters`; nothing: there is no such head. project: width of the vectors
+    that are contrasted; 0: there are none. without: parts that are left out, for ablations: a cross-modal encoder that
+    is left out hands its queries on as they are.
+    """
+
+    labels: int
+    dim: int = 768
+    heads: int = 12
+    feedforward: int = 3072
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    speech: SpeechConfig | None
+    text: TextConfig | None
+    freeze_text: bool = True
+    characters: tuple[str, ...] = ()
+    project: int = Field(default=768, ge=0)
+    without: tuple[Part, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} does not divide among {self.heads} heads")
+        if self.characters and self.speech is None:
+            raise ValueError("characters are spelled from speech, which is None")
+        return self
+
+
+class CrossModalEncoder(nn.Module):
+    """Attention of one sequence over another, then a feed-forward part, each with a residual and a norm behind it.
+
+    One layer of the transformer encoder (post-norm, GELU) whose keys and values are another sequence; over itself it
+    is BERT's layer (Ghosh et al. 2023, section 3.2).
+    """
+
+    def __init__(self, dim: int, heads: int, feedforward: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+        self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-12), nn.LayerNorm(dim, eps=1e-12)
+        self.widen, self.narrow = nn.Linear(dim, feedforward), nn.Linear(feedforward, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, asking: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
+        """What ``asking (batch, n, dim)`` finds in ``asked (batch, m, dim)``, of which ``mask (batch, m)`` is valid.
+
+        Every row needs a valid step.
+        """
+
+        def split(values: Tensor) -> Tensor:  # of shape (batch, heads, length, dim / heads)
+            return values.view(*values.shape[:2], self.heads, -1).transpose(1, 2)
+
+        found = F.scaled_dot_product_attention(
+            split(self.query(asking)),
+            split(self.key(asked)),
+            split(self.value(asked)),
+            attn_mask=mask[:, None, None, :],
+            dropout_p=self.dropout.p if self.training else 0.0,
+        )
+        hidden = self.norm1(asking + self.dropout(self.out(found.transpose(1, 2).flatten(2))))
+        read: Tensor = self.norm2(hidden + self.dropout(self.narrow(F.gelu(self.widen(hidden)))))
+        return read
+
+
+class MMER(nn.Module):
+    """Speech asks the words (B), the words ask what it found (C) and the speech itself (D), whose answer is gated (E).
+
+    The largest values over the valid steps of each are what the answer is made of, beside those of the speech itself.
+    As in the published code the steps are pooled before they are fused. A clip without words, or without speech, has
+    one learned step instead; a clip without either gets zeros.
+
+    ``features``: ``fused``, what the logits are made of, ``(batch, speech.dim + dim)``; ``view`` and ``twin_view``,
+    what is contrasted, ``(batch, project)``: of an utterance, and of an utterance that stands as another one's twin.
+    ``auxiliary``: ``ctc.logits (batch, steps, characters)`` and ``ctc.mask (batch, steps)``, where there is speech.
+
+    Raises:
+        ModelError: when a batch has neither speech nor words.
+    """
+
+    def __init__(self, config: MMERConfig) -> None:
+        super().__init__()
+        if config.speech is None and config.text is None:
+            raise ModelError("a network needs at least one of speech and text")
+        dim = config.dim
+        self.encoders = nn.ModuleDict()
+        speech_dim, text_dim = dim, dim
+        if config.speech is not None:
+            speech = self.encoders["speech"] = build_speech_encoder(config.speech)
+            config, speech_dim = config.model_copy(update={"speech": speech.config}), speech.dim
+        if config.text is not None:
+            text = self.encoders["text"] = build_text_reader(config.text)
+            config, text_dim = config.model_copy(update={"text": text.config}), text.width
+            if config.freeze_text:
+                text.requires_grad_(False)
+        self.config = config
+        both: tuple[Modality, ...] = ("speech", "text")
+        self.modalities: tuple[Modality, ...] = tuple(m for m in both if m in self.encoders)
+        self.absent = nn.ParameterDict(
+            {m: nn.Parameter(torch.randn(d) * d**-0.5) for m, d in (("speech", speech_dim), ("text", text_dim))}
+        )
+
+        def encoder() -> CrossModalEncoder:
+            return CrossModalEncoder(dim, config.heads, config.feedforward, config.dropout)
+
+        self.text_in = nn.Identity() if text_dim == dim else nn.Linear(text_dim, dim)
+        self.text_over_itself = encoder()
+        self.speech_as_value, self.speech_as_query = nn.Linear(speech_dim, dim), nn.Linear(speech_dim, dim)
+        self.cross = nn.ModuleDict(
+            {
+                n: encoder()
+                for n in ("speech-over-text", "text-over-text", "text-over-speech")
+                if n not in config.without
+            }
+        )
+        self.gate = None if "gate" in config.without else nn.Linear(2 * dim, dim)
+        self.fuse = nn.Linear(2 * dim, dim)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(speech_dim + dim, config.labels)
+        self.spell = nn.Linear(speech_dim, len(config.characters)) if config.characters else None
+        self.view, self.twin_view = (
+            nn.Sequential(
+                nn.Linear(speech_dim + dim, config.project), nn.GELU(), nn.Linear(config.project, config.project)
+            )
+            if config.project
+            else None
+            for _ in range(2)
+        )
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Logits of a batch; see `ModelOutput` for shapes."""
+        read = {"speech": self._speech(batch), "text": self._text(batch)}
+        present: dict[Modality, Tensor] = {m: found[1].any(1) for m in self.modalities if (found := read[m])}
+        if not present:
+            raise ModelError(
+                f"the batch has none of the modalities that the network reads ({', '.join(self.modalities)})"
+            )
+        speech, speech_mask = self._whole(read["speech"], "speech", len(batch))
+        text, text_mask = self._whole(read["text"], "text", len(batch))
+        fused = self._fuse(speech, speech_mask, self.text_in(text), text_mask)
+        there = torch.stack(list(present.values())).any(0).unsqueeze(1)
+        features, auxiliary = {"fused": fused}, {}
+        for name, project in (("view", self.view), ("twin_view", self.twin_view)):
+            if project is not None:
+                features[name] = project(fused)
+        if self.spell is not None and read["speech"] is not None:
+            auxiliary = {"ctc.logits": self.spell(read["speech"][0]), "ctc.mask": read["speech"][1]}
+        return ModelOutput(self.head(self.dropout(fused)) * there, {}, present, features, auxiliary)
+
+    def _speech(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        read: tuple[Tensor, Tensor] | None = self.encoders["speech"](batch) if "speech" in self.encoders else None
+        return read
+
+    def _text(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        if "text" not in self.encoders or batch.tokens is None or batch.tokens_mask is None:
+            return None
+        encoder = self.encoders["text"]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text):
+            return encoder.sequence(batch.tokens, batch.tokens_mask), batch.tokens_mask  # type: ignore[operator]
+
+    def _whole(self, read: tuple[Tensor, Tensor] | None, modality: str, clips: int) -> tuple[Tensor, Tensor]:
+        """A sequence in which every row has a valid step: the learned one where there was none."""
+        stand_in: Tensor = self.absent[modality]
+        if read is None:
+            return stand_in.expand(clips, 1, -1), torch.ones(clips, 1, dtype=torch.bool, device=stand_in.device)
+        sequence, mask = read
+        gone = ~mask.any(1, keepdim=True)
+        first = torch.arange(mask.shape[1], device=mask.device) == 0
+        put = gone & first
+        return torch.where(put.unsqueeze(2), stand_in.to(sequence.dtype), sequence), mask | put
+
+    def _fuse(self, speech: Tensor, speech_mask: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """What the answer is made of, ``(batch, speech.dim + dim)``, of two sequences."""
+
+        def ask(name: str, asking: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
+            if name not in self.cross:
+                return asking
+            found: Tensor = self.cross[name](asking, asked, mask)
+            return found
+
+        words = self.text_over_itself(text, text, text_mask)
+        found = ask("speech-over-text", self.speech_as_query(speech), words, text_mask)
+        spoken_words = ask("text-over-text", words, found, speech_mask)
+        worded_speech = ask("text-over-speech", words, self.speech_as_value(speech), speech_mask)
+        if self.gate is not None:
+            worded_speech = self.gate(torch.cat((spoken_words, worded_speech), 2)).sigmoid() * worded_speech
+        both = torch.cat((_largest(spoken_words, text_mask), _largest(worded_speech, text_mask)), 1)
+        return torch.cat((_largest(speech, speech_mask), self.fuse(both)), 1)
+
+
+def _largest(sequence: Tensor, mask: Tensor) -> Tensor:
+    """The largest value over valid steps, ``(batch, dim)``; every row has one."""
+    return sequence.masked_fill(~mask.unsqueeze(2), -torch.inf).amax(1)
+
+
+MODELS.register("mmer")(ModelKind(MMERConfig, MMER, "MMER: speech and words in cross-attention (Ghosh et al. 2023)"))

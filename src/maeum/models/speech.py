@@ -1,0 +1,319 @@
+"""Speech encoders that give a vector of every few milliseconds: wav2vec2 and its kin, or a small one of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from maeum.config import Config
+from maeum.errors import ModelError
+from maeum.models.fe2e import NATURAL_PER_DB, PIECE_SHAPE
+from maeum.models.hub import architecture, fetch
+from maeum.models.layers import PositionalEncoding, scatter_valid
+from maeum.types import Batch
+
+#: Keeps the standardisation of silence finite, as transformers' feature extractor does.
+_SILENCE = 1e-7
+
+
+class SmallSpeechConfig(Config):
+    """Sizes of the small speech encoder, trained from nothing on the corpus at hand. It reads log-mel pieces.
+
+    widths: channels of its convolutions, each of which halves the mel bands. halve_time: how many of them halve time
+    too: 1 gives a vector every 25 ms, 2 every 50 ms. dim: of a vector. layers, heads, feedforward, dropout: of the
+    transformer over them. range_db: log-mel further than this below an utterance's loudest bin is floor. mask_time,
+    mask_bands: longest stretch of frames and of mel bands that is hidden while training (SpecAugment: Park et al.
+    2019), two of each in every utterance.
+    """
+
+    kind: Literal["small"] = "small"
+    widths: tuple[int, ...] = (32, 48, 64, 96)
+    halve_time: int = Field(default=1, ge=0)
+    dim: int = 96
+    layers: int = 2
+    heads: int = 4
+    feedforward: int = 192
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    range_db: float = Field(default=50.0, gt=0)
+    mask_time: int = Field(default=12, ge=0)
+    mask_bands: int = Field(default=16, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not 1 <= len(self.widths) <= 7 or self.halve_time > len(self.widths):
+            raise ValueError("widths are 1 to 7 numbers, and halve_time at most as many")
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} is not even in each of {self.heads} heads")
+        return self
+
+
+class HubSpeechConfig(Config):
+    """A speech encoder of transformers that reads the sound itself: wav2vec2, HuBERT, WavLM and their kin.
+
+    pretrained: name on the hub, or folder, that architecture and weights come from. architecture: its configuration as
+    plain data, with ``model_type``; alone, it makes an encoder without weights, which is how a trained model is built
+    again without network. freeze_features: the convolutions that read the sound do not learn, as in MMER.
+    standardise: mean 0 and variance 1 of each utterance's own samples; None does as the checkpoint's own
+    preprocessor says. mask_time: share of the time steps that are hidden while training, in stretches of 10 (Baevski
+    et al. 2020, section 3.1). sees_padding: the utterances' padding is not masked, as in the published MMER, whose
+    answers so depend on what else is in the batch: to compare numbers only.
+    """
+
+    kind: Literal["hub"] = "hub"
+    pretrained: str | None = None
+    architecture: dict[str, Any] | None = None
+    freeze_features: bool = True
+    standardise: bool | None = None
+    mask_time: float = Field(default=0.05, ge=0, lt=1)
+    sees_padding: bool = False
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if (self.pretrained is None) == (self.architecture is None):
+            raise ValueError("a hub speech encoder needs either pretrained (a name or folder) or architecture")
+        if self.architecture is not None and "model_type" not in self.architecture:
+            raise ValueError("architecture does not say its model_type, such as 'wav2vec2'")
+        return self
+
+
+SpeechConfig = Annotated[SmallSpeechConfig | HubSpeechConfig, Field(discriminator="kind")]
+
+
+def build_speech_encoder(config: SmallSpeechConfig | HubSpeechConfig) -> SmallSpeechEncoder | HubSpeechEncoder:
+    """The encoder of a configuration: ``(batch) -> (sequence (batch, steps, dim), mask (batch, steps))``, or None.
+
+    None: the batch has nothing that it reads. Its ``dim`` is a vector's width; its ``config`` builds it again without
+    a network.
+
+    Raises:
+        ModelError: when a pretrained encoder cannot be had, or an architecture is unknown.
+    """
+    return SmallSpeechEncoder(config) if isinstance(config, SmallSpeechConfig) else HubSpeechEncoder(config)
+
+
+class SmallSpeechEncoder(nn.Module):
+    """Log-mel through convolutions that halve the bands, then a transformer over time.
+
+    Padding is zero behind every layer and takes no part in the norms, so an utterance is read alike whatever its batch.
+    """
+
+    def __init__(self, config: SmallSpeechConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.dim = config.dim
+        ins = (1, *config.widths[:-1])
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 3, stride=(2, 2 if n < config.halve_time else 1), padding=1, bias=False)
+            for n, (i, o) in enumerate(zip(ins, config.widths, strict=True))
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in config.widths)
+        bands = PIECE_SHAPE[0] >> len(config.widths)
+        self.project = nn.Linear(config.widths[-1] * bands, config.dim)
+        self.positions = PositionalEncoding(config.dim)
+        layer = nn.TransformerEncoderLayer(
+            config.dim, config.heads, config.feedforward, config.dropout, batch_first=True, norm_first=True
+        )
+        self.transformer = nn.TransformerEncoder(
+            layer, config.layers, nn.LayerNorm(config.dim), enable_nested_tensor=False
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """See `build_speech_encoder`."""
+        if batch.pieces is None or batch.pieces_mask is None or not bool(batch.pieces_mask.any()):
+            return None
+        maps, mask = spectrogram(batch.pieces, batch.pieces_mask, self.config.range_db)
+        if self.training:
+            maps = self._hide(maps, mask)
+        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
+            maps = conv(maps)
+            mask = mask[:, ::2] if number < self.config.halve_time else mask
+            rows = maps.permute(0, 3, 1, 2)[mask]  # (valid, channels, bands)
+            maps = scatter_valid(F.gelu(norm(rows)), mask).permute(0, 2, 3, 1)
+        steps = self.dropout(self.project(maps.permute(0, 3, 1, 2).flatten(2)))
+        there = mask.any(1)
+        read = self.transformer(self.positions(steps[there]), src_key_padding_mask=~mask[there])
+        sequence = read.new_zeros(*mask.shape, self.dim)
+        sequence[there] = read
+        return sequence * mask.unsqueeze(2), mask
+
+    def _hide(self, maps: Tensor, mask: Tensor) -> Tensor:
+        """Two stretches of time and two of mel bands of each utterance, set to its floor."""
+        hidden = torch.zeros_like(maps, dtype=torch.bool)
+        lengths = mask.sum(1, keepdim=True)
+        for axis, longest, size in ((3, self.config.mask_time, lengths), (2, self.config.mask_bands, None)):
+            span = torch.full_like(lengths, maps.shape[axis]) if size is None else size
+            place = torch.arange(maps.shape[axis], device=maps.device)
+            for _ in range(2):
+                width, start = torch.rand(2, len(maps), 1, device=maps.device)
+                width = (width * (longest + 1)).floor()
+                start = (start * (span - width).clamp(min=0)).floor()
+                within = (place >= start) & (place < start + width)
+                hidden |= within[:, None, None, :] if axis == 3 else within[:, None, :, None]
+        return torch.where(hidden, -2.0, maps) * mask[:, None, None, :]
+
+
+def spectrogram(pieces: Tensor, mask: Tensor, range_db: float) -> tuple[Tensor, Tensor]:
+    """Log-mel pieces as one map an utterance, relative to its loudest bin, and which frames of 12.5 ms are valid.
+
+    Frames that only fill up an utterance's last piece, those at the floor behind its last sound, are not valid. Valid
+    values are in -2 (the floor) .. 2 (the loudest bin), others 0.
+
+    Args:
+        pieces: ``(batch, pieces, 1, 128, 32)``.
+        mask: ``(batch, pieces)``; valid pieces come first.
+        range_db: what is further below the loudest bin is floor.
+
+    Returns:
+        ``(batch, 1, 128, 32 pieces)`` and ``(batch, 32 pieces)`` bool.
+    """
+    maps = pieces.float().permute(0, 2, 3, 1, 4).flatten(3)  # (batch, 1, 128, frames)
+    valid = mask.repeat_interleave(PIECE_SHAPE[1], 1)
+    maps = maps.masked_fill(~valid[:, None, None, :], -torch.inf)
+    loudest = maps.amax((1, 2, 3), keepdim=True)
+    loudest = torch.where(loudest.isfinite(), loudest, 0.0)
+    span = range_db * NATURAL_PER_DB
+    maps = (maps - loudest).clamp(min=-span)
+    sounding = (maps.amax((1, 2)) > -span) & valid  # (batch, frames)
+    last = torch.where(sounding, torch.arange(valid.shape[1], device=mask.device), -1).amax(1, keepdim=True)
+    valid = valid & (torch.arange(valid.shape[1], device=mask.device) <= last)
+    return (maps / (span / 4) + 2.0).masked_fill(~valid[:, None, None, :], 0.0), valid
+
+
+class OwnLengthNorm(nn.GroupNorm):
+    """Group norm of one group a channel, over each utterance's own frames.
+
+    Over padding too, as transformers' wav2vec2-base computes it, an answer depends on what else is in the batch.
+    ``lengths (batch,)`` is set before each call; None takes all frames.
+    """
+
+    lengths: Tensor | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``(batch, channels, frames)``; what is behind an utterance's end is zero."""
+        if self.lengths is None:
+            return super().forward(input)
+        mask = (torch.arange(input.shape[2], device=input.device) < self.lengths.unsqueeze(1)).unsqueeze(1)
+        values = input.float()
+        count = self.lengths.view(-1, 1, 1).clamp(min=1)
+        centred = (values - (values * mask).sum(2, keepdim=True) / count) * mask
+        scale = (centred.square().sum(2, keepdim=True) / count + self.eps).rsqrt()
+        weight, bias = self.weight.view(1, -1, 1), self.bias.view(1, -1, 1)
+        return ((centred * scale * weight + bias) * mask).to(input.dtype)
+
+
+class HubSpeechEncoder(nn.Module):
+    """A speech encoder of transformers, whose answer about an utterance depends on that utterance alone."""
+
+    def __init__(self, config: HubSpeechConfig) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+        standardise = config.standardise
+        if config.architecture is not None:
+            found = architecture(config.architecture, "speech encoder")
+            self.model = AutoModel.from_config(found, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        else:
+            name = config.pretrained
+            assert name is not None
+
+            def get(local: bool) -> nn.Module:
+                found = AutoConfig.from_pretrained(name, local_files_only=local)
+                model: nn.Module = AutoModel.from_pretrained(
+                    name, config=found, local_files_only=local, dtype=torch.float32
+                )
+                return model
+
+            self.model = fetch(name, "speech encoder", get)
+            if standardise is None:
+                extractor = fetch(
+                    name,
+                    "preprocessor of a speech encoder",
+                    lambda local: AutoFeatureExtractor.from_pretrained(  # type: ignore[no-untyped-call]
+                        name, local_files_only=local
+                    ),
+                )
+                standardise = bool(extractor.do_normalize)
+        theirs: Any = self.model.config
+        for part in ("feature_extractor", "feature_projection", "encoder"):
+            if not hasattr(self.model, part):
+                raise ModelError(f"is no speech encoder like wav2vec2: it has no {part}", item=theirs.model_type)
+        self.dim = int(theirs.hidden_size)
+        self.config = config.model_copy(
+            update={
+                "pretrained": None,
+                "architecture": theirs.to_dict(),
+                "standardise": True if standardise is None else standardise,
+            }
+        )
+        self.kernels: Sequence[int] = tuple(theirs.conv_kernel)
+        self.strides: Sequence[int] = tuple(theirs.conv_stride)
+        if theirs.feat_extract_norm == "group":
+            first = self._first_layer()
+            norm = OwnLengthNorm(first.layer_norm.num_groups, first.layer_norm.num_channels, first.layer_norm.eps)
+            norm.load_state_dict(first.layer_norm.state_dict())
+            first.layer_norm = norm
+        self.masks = hasattr(self.model, "masked_spec_embed") and config.mask_time > 0
+        theirs.mask_time_prob = theirs.mask_feature_prob = 0.0  # drawn here, from torch's generator: runs can resume
+        if config.freeze_features:
+            self.model.feature_extractor.requires_grad_(False)
+        if not self.masks and hasattr(self.model, "masked_spec_embed"):
+            self.model.masked_spec_embed.requires_grad_(False)
+
+    def frames(self, samples: Tensor, layers: int | None = None) -> Tensor:
+        """How many vectors so many samples give, behind all convolutions or the first ``layers``; none below 0."""
+        for kernel, stride in list(zip(self.kernels, self.strides, strict=True))[:layers]:
+            samples = (samples - kernel).div(stride, rounding_mode="floor") + 1
+        return samples.clamp(min=0)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """See `build_speech_encoder`. An utterance too short for a single vector has none."""
+        if batch.wave is None or batch.wave_mask is None:
+            return None
+        lengths = batch.wave_mask.sum(1)
+        counts = self.frames(lengths)
+        there = counts > 0
+        if not bool(there.any()):
+            return None
+        longest = int(self.frames(torch.tensor(batch.wave.shape[1])))
+        mask = torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
+        wave = batch.wave.float() * batch.wave_mask
+        if self.config.standardise:
+            wave = standardised(wave, batch.wave_mask)
+        read = self._read(wave[there], lengths[there], batch.wave_mask[there], mask[there])
+        sequence = read.new_zeros(len(mask), longest, self.dim)
+        sequence[there] = read
+        return sequence * mask.unsqueeze(2), mask
+
+    def _first_layer(self) -> Any:
+        """The first convolution of the extractor and its norm, where it has one."""
+        return self.model.feature_extractor.conv_layers[0]
+
+    def _read(self, wave: Tensor, lengths: Tensor, samples: Tensor, mask: Tensor) -> Tensor:
+        norm = getattr(self._first_layer(), "layer_norm", None)
+        blind = not self.config.sees_padding
+        if isinstance(norm, OwnLengthNorm):
+            norm.lengths = self.frames(lengths, 1) if blind else None
+        hidden = _stretches(mask, self.config.mask_time) if self.masks and self.training else None
+        output = self.model(wave, attention_mask=samples.long() if blind else None, mask_time_indices=hidden)
+        read: Tensor = output.last_hidden_state
+        return read
+
+
+def standardised(wave: Tensor, mask: Tensor) -> Tensor:
+    """Each row's valid samples with mean 0 and variance 1, zero behind them. ``(batch, samples)``."""
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    centred = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask
+    return centred * (centred.square().sum(1, keepdim=True) / count + _SILENCE).rsqrt()
+
+
+def _stretches(mask: Tensor, share: float, length: int = 10) -> Tensor:
+    """Which valid steps to hide: stretches that start anywhere, so that about ``share`` are hidden. As ``mask``."""
+    starts = (torch.rand(mask.shape, device=mask.device) < share / length).float()
+    behind = F.pad(starts, (length - 1, 0)).unsqueeze(1)
+    return (F.max_pool1d(behind, length, 1)[:, 0] > 0) & mask
