@@ -40,7 +40,8 @@ from maeum.models.losses import emotion_loss
 from maeum.models.mesm import MESM, MESMConfig
 from maeum.models.text import HubTextConfig, build_text_encoder
 from maeum.models.tokenizer import train_tokenizer
-from maeum.training.loop import TrainConfig, Trainer
+from maeum.training.config import TrainConfig
+from maeum.training.loop import Trainer
 from maeum.types import Batch
 
 ROOT = Path(__file__).resolve().parents[1]

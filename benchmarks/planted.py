@@ -1,8 +1,8 @@
 """Does the selection learn where to look? MESM on made-up clips whose label only a small region tells.
 
     python benchmarks/planted.py [--modality faces|speech] [--selections learned published random all] [--top-p 0.3]
-                                 [--sharpness 4] [--sharpen 0.6] [--spread 0] [--steps 4000] [--seeds 3]
-                                 [--out planted.json]
+                                 [--sharpness 3] [--sharpen 0.4 0.8] [--spread 0] [--steps 6000]
+                                 [--seeds 3] [--out planted.json]
 
 A clip has one face (or piece) with four marked regions at random places. Each mark (a colour; for pieces a level) is
 named by one of four words, and each region shows one of four textures. The text names a mark; the label is the texture
@@ -118,7 +118,7 @@ def train(arguments: argparse.Namespace, selection: str, seed: int) -> Outcome:
     torch.manual_seed(seed)
     sizes = {"labels": TEXTURES, "dim": 16, "faces": None, "speech": None, modality: BRANCH, "text": WORDS}
     chosen = {"selection": selection, "top_p": arguments.top_p, "sharpness": arguments.sharpness,
-              "sharpen_steps": round(arguments.sharpen * arguments.steps),
+              "sharpen_steps": [round(share * arguments.steps) for share in arguments.sharpen],
               "spread": arguments.spread if selection == "learned" else 0.0}  # fmt: skip
     model = MESM(MESMConfig.parse({**sizes, **chosen}))
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.lr, weight_decay=0.01)
@@ -167,10 +167,16 @@ def main() -> int:
     parser.add_argument("--modality", choices=("faces", "speech"), default="faces")
     parser.add_argument("--selections", nargs="+", default=["learned", "published", "random", "all"])
     parser.add_argument("--top-p", type=float, default=0.3)
-    parser.add_argument("--sharpness", type=float, default=4.0, help="see MESMConfig")
-    parser.add_argument("--sharpen", type=float, default=0.6, help="in how much of the training it becomes so sharp")
+    parser.add_argument("--sharpness", type=float, default=3.0, help="see MESMConfig")
+    parser.add_argument(
+        "--sharpen",
+        type=float,
+        nargs=2,
+        default=(0.4, 0.8),
+        help="between which shares of the training it grows so sharp",
+    )
     parser.add_argument("--spread", type=float, default=0.0, help="of learned: see MESMConfig")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="keep every training's numbers, JSON")
@@ -183,8 +189,8 @@ def main() -> int:
             if arguments.out is not None:
                 arguments.out.write_text(json.dumps([asdict(o) for o in outcomes], indent=1) + "\n")
     print(
-        f"\n{arguments.modality}, p = {arguments.top_p}, sharpness {arguments.sharpness} from {arguments.sharpen} of "
-        f"{arguments.steps} steps on, spread {arguments.spread}"
+        f"\n{arguments.modality}, p = {arguments.top_p}, sharpness 1 to {arguments.sharpness} between "
+        f"{arguments.sharpen[0]} and {arguments.sharpen[1]} of {arguments.steps} steps, spread {arguments.spread}"
     )
     print(f"chance accuracy {1 / TEXTURES}; of all positions, by block: inside "
           f"{' '.join(f'{a:.3f}' for a in outcomes[0].inside_area)}, inside or beside "

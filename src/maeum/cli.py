@@ -244,6 +244,9 @@ def prepare(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only so many items of each part, spread over it, for a trial.")
     ] = None,
+    wave: Annotated[
+        bool, typer.Option("--wave", help="Keep the sound itself too, for networks that read it (wav2vec2 in MMER).")
+    ] = False,
     restart: Annotated[bool, typer.Option(help="Begin anew when the store was made with other settings.")] = False,
 ) -> None:
     """Read a corpus once and keep it ready for training. May be stopped at any time; the same command goes on."""
@@ -253,6 +256,8 @@ def prepare(
     settings = PrepareConfig.load(config) if config is not None else PrepareConfig()
     if limit is not None:
         settings = settings.model_copy(update={"limit": limit})
+    if wave:
+        settings = settings.model_copy(update={"decode": settings.decode.model_copy(update={"wave": True})})
     try:
         report = run(corpus, source, store, settings, workers=workers, restart=restart, console=_progress_console())
     except KeyboardInterrupt as stop:

@@ -29,7 +29,8 @@ from maeum.models.losses import LOSSES, LossName
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained
 from maeum.models.tokenizer import train_tokenizer
-from maeum.training.loop import TrainConfig, Trainer
+from maeum.training.config import TrainConfig
+from maeum.training.loop import Trainer
 from maeum.types import Clip
 
 BRANCH = {"widths": (4, 6, 8, 10), "stem_blocks": 1, "hidden": 12, "transformer": {"layers": 1, "feedforward": 16}}
@@ -46,6 +47,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "lf-lstm": {**TWO_PHASE, "hidden": 6, "layers": 2},
     "lf-transformer": {**TWO_PHASE, "transformer": {"layers": 1, "feedforward": 16}},
     "mult": {**TWO_PHASE, "heads": 2, "blocks": 2},
+    "mmer": {
+        "dim": 8,
+        "heads": 2,
+        "feedforward": 12,
+        "speech": {"kind": "small", "widths": [4, 6], "dim": 16, "feedforward": 16},
+        "text": END_TO_END["text"],
+    },
 }
 LENGTHS = ((1, 1, 2), (9, 2, 7), (2, 6, 19), (5, 3, 1))
 

@@ -49,6 +49,7 @@ class Evidence:
             self.clip,
             faces=None if "faces" in unread else self.clip.faces,
             pieces=None if "speech" in unread else self.clip.pieces,
+            wave=None if "speech" in unread else self.clip.wave,
             text=None if "text" in unread else self.clip.text,
         )
         problems = self.problems | {m: f"this model does not read {_NOUN[m]}" for m in unread}
@@ -92,18 +93,20 @@ def collect(
             problems["faces"] = "no face: the picture is of one colour"
         elif blank:
             notes.append(f"{blank} pictures of one colour were left out")
-    pieces = None
-    if wave is not None:
-        pieces, problem = _pieces(wave, settings)
-        if problem:
-            problems["speech"] = problem
-        elif pieces is not None and len(pieces) > settings.max_pieces:
-            seconds = f"{len(pieces) * _PIECE_S:.0f} s of sound the middle {settings.max_pieces * _PIECE_S:.0f} s"
-            notes.append(f"of {seconds} were used")
+    pieces, heard = None, None
+    if wave is not None and (problem := _why_nothing_is_heard(wave)):
+        problems["speech"] = problem
+    elif wave is not None:
+        heard = _trimmed(wave) if settings.trim_silence else wave
+        length_s, most_s = len(heard) / SAMPLE_RATE_HZ, settings.max_pieces * _PIECE_S
+        if length_s > most_s:
+            notes.append(f"of {length_s:.0f} s of sound the middle {most_s:.0f} s were used")
+        if settings.sound == "pieces":
+            pieces, heard = mel_pieces(heard), None
     if text is not None and not _has_words(text):
         problems["text"] = "no words: the text is empty" if not text.strip() else "no words: the text has only signs"
         text = None
-    return Evidence(Clip(id, faces, pieces, text), problems, tuple(notes))
+    return Evidence(Clip(id, faces, pieces, text, wave=heard), problems, tuple(notes))
 
 
 def _with_features(faces: Tensor) -> tuple[Tensor | None, int]:
@@ -117,13 +120,10 @@ def _has_words(text: str) -> bool:
     return any(sign.isalnum() or unicodedata.category(sign) == "So" for sign in text)
 
 
-def _pieces(wave: Tensor, settings: InputSettings) -> tuple[Tensor | None, str | None]:
-    """Log-mel pieces of a voice, or why there are none."""
-    if problem := _why_nothing_is_heard(wave):
-        return None, problem
-    if settings.trim_silence and len(part := voiced_part(wave)) >= SHORTEST_S * SAMPLE_RATE_HZ:
-        wave = part
-    return mel_pieces(wave), None
+def _trimmed(wave: Tensor) -> Tensor:
+    """What is between the first and the last voice, or all of it where that is next to nothing."""
+    part = voiced_part(wave)
+    return part if len(part) >= SHORTEST_S * SAMPLE_RATE_HZ else wave
 
 
 def why_no_speech(wave: Tensor) -> str | None:

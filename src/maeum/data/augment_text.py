@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import torch
+from pydantic import Field
 
 from maeum.config import Config
 
@@ -17,10 +18,12 @@ class TextAugment(Config):
 
     plain: probability that a text loses its punctuation and emoji; in half of these cases its apostrophes too.
     lower: probability that it is in lower case (of no effect with the small tokenizer, which has no other).
+    leave_out: probability with which each word of a text of several is missing; one always stays.
     """
 
     plain: float = 0.25
     lower: float = 0.0
+    leave_out: float = Field(default=0.0, ge=0, lt=1)
 
 
 def augment_text(text: str, config: TextAugment, generator: torch.Generator) -> str:
@@ -29,4 +32,10 @@ def augment_text(text: str, config: TextAugment, generator: torch.Generator) -> 
     if plain < config.plain:
         signs = _SIGNS if plain < config.plain / 2 else _SIGNS_AND_APOSTROPHES
         text = " ".join(signs.sub(" ", text).split()) or text
+    words = text.split()
+    if config.leave_out and len(words) > 1:
+        luck = torch.rand(len(words), generator=generator)
+        kept = luck >= config.leave_out
+        kept[luck.argmax()] = True
+        text = " ".join(word for word, stays in zip(words, kept.tolist(), strict=True) if stays)
     return text.lower() if lower < config.lower else text

@@ -207,6 +207,8 @@ def _compose(
         utterance=Utterance(id=id, speaker=voice.row["speaker"], text=sentence.row["text"], label=label, part=part),
         faces=_moving(images[0], frames, config, rng),
         pieces=voice.store.array(voice.index, "pieces"),
+        wave=voice.store.array(voice.index, "wave"),
+        spoken=voice.row["text"],
         content=digest(provenance, frames),
         provenance=provenance,
     )

@@ -11,20 +11,25 @@ from maeum.errors import ConfigError
 from maeum.types import Batch, Clip
 
 Tokenize = Callable[[list[str]], list[list[int]]]
+#: Samples of 400 ms at 16 kHz.
+PIECE_SAMPLES = 6400
 
 
 class Collator:
     """Pads clips to the longest of the batch and says in masks what is valid.
 
     What is too long is shortened: frames are thinned out evenly over time, of the pieces the middle stretch is kept,
-    of the tokens the first ``max_tokens - 1`` and the last one (an encoder's end token survives).
+    of the tokens the first ``max_tokens - 1`` and the last one (an encoder's end token survives). Twins make a batch of
+    their own.
 
     Args:
         tokenize: texts -> token ids of each, special tokens included; None leaves text out.
         pad_id: the token that fills up; masked out everywhere.
         max_tokens: tokens at most.
         max_frames: face frames at most, None for all.
-        max_pieces: speech pieces at most (400 ms each), None for all.
+        max_pieces: speech pieces at most (400 ms each), and as much of a wave; None for all.
+        spell: what a sound says -> numbers of its characters; None leaves that out. A sound that is shortened says only
+            part of it, so then nothing is known of it.
     """
 
     def __init__(
@@ -34,6 +39,7 @@ class Collator:
         max_tokens: int = 100,
         max_frames: int | None = None,
         max_pieces: int | None = None,
+        spell: Callable[[str], list[int]] | None = None,
     ) -> None:
         for name, value in (("max_tokens", max_tokens), ("max_frames", max_frames), ("max_pieces", max_pieces)):
             if value is not None and value < 1:
@@ -41,6 +47,8 @@ class Collator:
         self.tokenize = tokenize
         self.pad_id = pad_id
         self.max_tokens, self.max_frames, self.max_pieces = max_tokens, max_frames, max_pieces
+        self.max_samples = None if max_pieces is None else max_pieces * PIECE_SAMPLES
+        self.spell = spell
 
     def __call__(self, clips: Sequence[Clip]) -> Batch:
         """The batch of these clips, in their order.
@@ -51,8 +59,11 @@ class Collator:
         if not clips:
             raise ConfigError("a batch needs at least one clip")
         faces, faces_mask = pad([None if c.faces is None else self._thin(c.faces) for c in clips])
-        pieces, pieces_mask = pad([None if c.pieces is None else self._middle(c.pieces) for c in clips])
+        pieces, pieces_mask = pad([None if c.pieces is None else _middle(c.pieces, self.max_pieces) for c in clips])
+        wave, wave_mask = pad([None if c.wave is None else _middle(c.wave, self.max_samples) for c in clips])
         tokens, tokens_mask = pad(self._tokens(clips), self.pad_id)
+        spoken, spoken_mask = pad([self._spelled(c) for c in clips])
+        twins = [c.twin for c in clips if c.twin is not None]
         return Batch(
             ids=tuple(c.id for c in clips),
             faces=faces,
@@ -62,6 +73,12 @@ class Collator:
             tokens=tokens,
             tokens_mask=tokens_mask,
             target=_targets(clips),
+            wave=wave,
+            wave_mask=wave_mask,
+            spoken=spoken,
+            spoken_mask=spoken_mask,
+            twin=self(twins) if twins else None,
+            twinned=torch.tensor([c.twin is not None for c in clips]) if twins else None,
         )
 
     def _thin(self, faces: Tensor) -> Tensor:
@@ -71,11 +88,15 @@ class Collator:
         centres = (torch.arange(self.max_frames, dtype=torch.float64) + 0.5) * (len(faces) / self.max_frames)
         return faces[centres.long()]
 
-    def _middle(self, pieces: Tensor) -> Tensor:
-        if self.max_pieces is None or len(pieces) <= self.max_pieces:
-            return pieces
-        first = (len(pieces) - self.max_pieces) // 2
-        return pieces[first : first + self.max_pieces]
+    def _spelled(self, clip: Clip) -> Tensor | None:
+        if self.spell is None or not clip.spoken:
+            return None
+        if any(
+            sound is not None and most is not None and len(sound) > most
+            for sound, most in ((clip.pieces, self.max_pieces), (clip.wave, self.max_samples))
+        ):
+            return None
+        return torch.tensor(self.spell(clip.spoken), dtype=torch.int64)
 
     def _tokens(self, clips: Sequence[Clip]) -> list[Tensor | None]:
         there = [i for i, c in enumerate(clips) if "text" in c.modalities]
@@ -87,6 +108,13 @@ class Collator:
             kept = ids if len(ids) <= self.max_tokens else [*ids[: self.max_tokens - 1], ids[-1]]
             rows[i] = torch.tensor(kept, dtype=torch.int64) if kept else None
         return rows
+
+
+def _middle(sound: Tensor, most: int | None) -> Tensor:
+    if most is None or len(sound) <= most:
+        return sound
+    first = (len(sound) - most) // 2
+    return sound[first : first + most]
 
 
 def pad(rows: Sequence[Tensor | None], value: int = 0) -> tuple[Tensor | None, Tensor | None]:

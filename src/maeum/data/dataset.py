@@ -6,9 +6,9 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -74,6 +74,10 @@ class ClipDataset(Dataset[Clip], ABC):
         """The items' words; None where an item has none, or they are not asked for."""
 
     @abstractmethod
+    def spoken(self) -> tuple[str | None, ...]:
+        """What the items' sound says; None where that is unknown, or there is no sound to read."""
+
+    @abstractmethod
     def members(self) -> tuple[Member, ...]:
         """What decides with whom each item may share a part."""
 
@@ -119,6 +123,7 @@ class StoreDataset(ClipDataset):
         split: says which item is in which part; the store's own parts count when None.
         sessions: only these, when given; ``part`` None and sessions make the folds of a cross-validation.
         modalities: which to give, all when None. Items with none of them are left out, and listed.
+        sound: speech as log-mel ``pieces``, or as the ``wave`` itself, which a store has when it was asked to keep it.
         labelled: leave out items without a label too, and list them.
 
     Raises:
@@ -137,6 +142,7 @@ class StoreDataset(ClipDataset):
         target: str | Target | None = None,
         split: Split | None = None,
         sessions: Sequence[str] | None = None,
+        sound: Literal["pieces", "wave"] = "pieces",
     ) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
         self.part = part
@@ -150,6 +156,7 @@ class StoreDataset(ClipDataset):
         _check_scales(own, self.label_set, self.store)
         check_sessions(self.store, sessions or ())
         self.modalities: tuple[Modality, ...] = MODALITIES if modalities is None else tuple(modalities)
+        self.sound = sound
         if unknown := set(self.modalities) - set(MODALITIES):
             raise ConfigError(f"unknown modality {sorted(unknown)[0]!r}", remedy=f"Choose of {', '.join(MODALITIES)}.")
         rows, targets, left_out = [], [], []
@@ -169,6 +176,13 @@ class StoreDataset(ClipDataset):
                 continue
             rows.append(number)
             targets.append(wanted)
+        read = [self.store.rows[number] for number in rows if sound == "wave" and "speech" in self.modalities]
+        if without := next((row["id"] for row in read if row["pieces_count"] and not row["wave_count"]), None):
+            raise StoreError(
+                f"does not keep the sound itself ({without} has none), which this network reads",
+                item=self.store.folder,
+                remedy="Prepare the corpus in another folder with --wave.",
+            )
         if not rows and left_out:
             reasons = "; ".join(f"{n} x {reason}" for reason, n in Counter(i.reason for i in left_out).most_common(3))
             raise StoreError(
@@ -230,15 +244,18 @@ class StoreDataset(ClipDataset):
     def __getitem__(self, index: int) -> Clip:
         number = self._rows[index]
         faces = self.store.array(number, "faces") if "faces" in self.modalities else None
-        pieces = self.store.array(number, "pieces") if "speech" in self.modalities else None
-        return self.clip(index, None if faces is None else torch.from_numpy(faces.copy()),
-                         None if pieces is None else torch.from_numpy(pieces.astype(np.float32)))  # fmt: skip
+        sound = self.store.array(number, self.sound) if "speech" in self.modalities else None
+        faces_read = None if faces is None else torch.from_numpy(faces.copy())
+        if sound is None or self.sound == "pieces":
+            return self.clip(index, faces_read, None if sound is None else torch.from_numpy(sound.astype(np.float32)))
+        wave = torch.from_numpy(sound.astype(np.float32) / 32768)
+        return replace(self.clip(index, faces_read, None), wave=wave)
 
     def clip(self, index: int, faces: Tensor | None, pieces: Tensor | None) -> Clip:
         """The item at that place with these arrays; what is not asked for is left out of it."""
         row = self.store.rows[self._rows[index]]
         return Clip(id=row["id"], faces=faces, pieces=pieces, text=row["text"] if "text" in self.modalities else None,
-                    target=self._targets[index], speaker=row["speaker"])  # fmt: skip
+                    target=self._targets[index], speaker=row["speaker"], spoken=_spoken(row))  # fmt: skip
 
     @property
     def rows(self) -> tuple[dict[str, Any], ...]:
@@ -271,10 +288,20 @@ class StoreDataset(ClipDataset):
         """See `ClipDataset`."""
         return tuple(row["text"] if "text" in self.modalities else None for row in self.rows)
 
+    def spoken(self) -> tuple[str | None, ...]:
+        """See `ClipDataset`."""
+        return tuple(_spoken(row) if row["pieces_count"] and "speech" in self.modalities else None for row in self.rows)
+
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""
         everybody = self.store.members()
         return tuple(everybody[number] for number in self._rows)
+
+
+def _spoken(row: Mapping[str, Any]) -> str | None:
+    """The words that an item's sound says; a composed item's text is somebody else's."""
+    said: str | None = row["spoken"] if row["provenance"] is not None else row["spoken"] or row["text"]
+    return said
 
 
 class JointDataset(ClipDataset):
@@ -326,6 +353,10 @@ class JointDataset(ClipDataset):
     def texts(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
         return tuple(t for d in self.datasets for t in d.texts())
+
+    def spoken(self) -> tuple[str | None, ...]:
+        """See `ClipDataset`."""
+        return tuple(t for d in self.datasets for t in d.spoken())
 
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""

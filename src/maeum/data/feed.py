@@ -13,23 +13,38 @@ from maeum.config import Config
 from maeum.data.augment import FaceAugment, augment_faces
 from maeum.data.augment_pieces import PieceAugment, augment_pieces
 from maeum.data.augment_text import TextAugment, augment_text
+from maeum.data.augment_wave import WaveAugment, augment_wave
 from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset
 from maeum.data.mixup import mix
 from maeum.data.sampler import BucketSampler
-from maeum.types import MODALITIES, Batch, Clip
+from maeum.types import Batch, Clip, Modality
+
+
+class TwinConfig(Config):
+    """How an utterance's twin is made, for the augmented contrast: its sound and words vary more than those of clips.
+
+    It stands for the same said in other words by another voice.
+    """
+
+    pieces: PieceAugment | None = PieceAugment(tempo=0.2, warp=0.2, eq_db=6.0, noise=0.5)
+    wave: WaveAugment | None = WaveAugment(speed=0.15, pitch=4.0, noise=0.5, room=0.5)
+    text: TextAugment | None = TextAugment(plain=0.5, leave_out=0.15)
 
 
 class AugmentConfig(Config):
     """How training clips vary; None leaves a modality as it is.
 
+    twin: makes twins; None makes none.
     drop_modality: probability with which each modality of a clip is withheld; one always stays.
     mixup: strength of the blend of two clips, see `mix`; 0 blends none.
     """
 
     faces: FaceAugment | None = None
     pieces: PieceAugment | None = None
+    wave: WaveAugment | None = None
     text: TextAugment | None = None
+    twin: TwinConfig | None = None
     drop_modality: float = 0.0
     mixup: float = Field(default=0.0, ge=0)
 
@@ -74,24 +89,37 @@ class Feed:
             clips = [self._withhold(clip, generator) for clip in clips]
         if augment.faces is not None:
             clips = _vary_faces(clips, augment.faces, generator)
-        if augment.pieces is not None:
-            varied = ((c, c.pieces) for c in clips)
-            clips = [
-                c if p is None or not len(p) else replace(c, pieces=augment_pieces(p, augment.pieces, generator))
-                for c, p in varied
-            ]
-        if augment.text is not None:
-            clips = [c if not c.text else replace(c, text=augment_text(c.text, augment.text, generator)) for c in clips]
-        return clips
+        if augment.twin is not None:
+            twin = augment.twin
+            clips = [replace(c, twin=_said(c, twin.pieces, twin.wave, twin.text, generator)) for c in clips]
+        return [_said(c, augment.pieces, augment.wave, augment.text, generator) for c in clips]
 
     def _withhold(self, clip: Clip, generator: torch.Generator) -> Clip:
         there = clip.modalities
         gone = [m for m in there if torch.rand((), generator=generator) < self.augment.drop_modality]
         if len(gone) == len(there) and gone:
             gone.pop(int(torch.randint(len(gone), (), generator=generator)))
-        fields = {"faces": "faces", "speech": "pieces", "text": "text"}
-        withheld: dict[str, Any] = {fields[m]: None for m in MODALITIES if m in gone}
+        fields: dict[Modality, tuple[str, ...]] = {"faces": ("faces",), "speech": ("pieces", "wave"), "text": ("text",)}
+        withheld: dict[str, Any] = {field: None for m in gone for field in fields[m]}
         return replace(clip, **withheld)
+
+
+def _said(
+    clip: Clip,
+    pieces: PieceAugment | None,
+    wave: WaveAugment | None,
+    text: TextAugment | None,
+    generator: torch.Generator,
+) -> Clip:
+    """The clip with its sound and its words varied."""
+    varied: dict[str, Any] = {}
+    if pieces is not None and clip.pieces is not None and len(clip.pieces):
+        varied["pieces"] = augment_pieces(clip.pieces, pieces, generator)
+    if wave is not None and clip.wave is not None and len(clip.wave):
+        varied["wave"] = augment_wave(clip.wave, wave, generator)
+    if text is not None and clip.text:
+        varied["text"] = augment_text(clip.text, text, generator)
+    return replace(clip, **varied)
 
 
 def _vary_faces(clips: list[Clip], config: FaceAugment, generator: torch.Generator) -> list[Clip]:

@@ -1,8 +1,9 @@
 """One shard of a store: a tar of arrays and their descriptions, whole or absent, never half.
 
 A shard is an ordinary tar (``tar tf`` lists it, webdataset reads it): ``000012.json``, ``000012.faces.npy``,
-``000012.pieces.npy`` for each item, then ``rows.json``, which says at which byte each array starts, so that the index
-can be made from the shards alone, and ``end.json``, one block that says where ``rows.json`` is.
+``000012.pieces.npy``, ``000012.wave.npy`` for each item, then ``rows.json``, which says at which byte each array
+starts, so that the index can be made from the shards alone, and ``end.json``, one block that says where ``rows.json``
+is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from numpy.typing import NDArray
 from maeum.errors import StoreError
 from maeum.types import Utterance
 
+#: The arrays of an item, and the shape of one element of each.
+ARRAYS: dict[str, tuple[int, ...]] = {"faces": (3, 48, 48), "pieces": (1, 128, 32), "wave": ()}
+
 _BLOCK = tarfile.BLOCKSIZE
 TEMPORARY = ".part-"
 
@@ -35,17 +39,20 @@ Array = NDArray[Any]
 class StoreItem:
     """One utterance on its way into a store.
 
-    faces: uint8 RGB ``(frames, 3, 48, 48)``. pieces: log-mel ``(pieces, 1, 128, 32)``, float16 or float32. content:
-    hash of what it was made from. notes: what to know about it (frames without a face, a truncated file). provenance:
-    for a composed item, the ids it is made of.
+    faces: uint8 RGB ``(frames, 3, 48, 48)``. pieces: log-mel ``(pieces, 1, 128, 32)``, float16 or float32. wave: the
+    sound itself, 16 kHz mono, int16 ``(samples,)``. content: hash of what it was made from. notes: what to know about
+    it (frames without a face, a truncated file). provenance: for a composed item, the ids it is made of. spoken: the
+    words that its sound says, where these are not its text.
     """
 
     utterance: Utterance
     faces: Array | None = None
     pieces: Array | None = None
+    wave: Array | None = None
     content: str = ""
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    spoken: str | None = None
 
 
 @contextlib.contextmanager
@@ -100,8 +107,9 @@ class ShardWriter:
         """
         key = f"{len(self.rows):06d}"
         utterance = item.utterance
-        check_array(item.faces, "faces", (3, 48, 48), ("uint8",), utterance.id)
-        check_array(item.pieces, "pieces", (1, 128, 32), ("float16", "float32"), utterance.id)
+        check_array(item.faces, "faces", ("uint8",), utterance.id)
+        check_array(item.pieces, "pieces", ("float16", "float32"), utterance.id)
+        check_array(item.wave, "wave", ("int16",), utterance.id)
         row: dict[str, Any] = {
             "id": utterance.id,
             "part": utterance.part,
@@ -117,10 +125,11 @@ class ShardWriter:
             "other_labels": None if utterance.other_labels is None else json.dumps(dict(utterance.other_labels)),
             "content": item.content,
             "notes": list(item.notes),
+            "spoken": item.spoken,
             "provenance": json.dumps(dict(item.provenance), sort_keys=True) if item.provenance else None,
         }
         self._member(f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
-        for name, array in (("faces", item.faces), ("pieces", item.pieces)):
+        for name, array in (("faces", item.faces), ("pieces", item.pieces), ("wave", item.wave)):
             offset, count, crc, dtype = self._array(f"{key}.{name}.npy", array)
             row |= {f"{name}_offset": offset, f"{name}_count": count, f"{name}_crc": crc, f"{name}_dtype": dtype}
         self.rows.append(row)
@@ -190,17 +199,17 @@ def read_array(read: Read, shard: str, row: Mapping[str, Any], name: str, folder
         read: gives ``size`` bytes of a shard from an offset on.
         shard: the shard's file name.
         row: a row of the index.
-        name: ``faces`` or ``pieces``.
+        name: one of `ARRAYS`.
         folder: where the shards are, for the message.
 
     Raises:
         StoreError: naming the shard when it is missing, cut off or altered.
     """
-    count = row[f"{name}_count"]
+    count = row.get(f"{name}_count")
     if not count:
         return None
     dtype = np.dtype(row[f"{name}_dtype"])
-    shape = (count, 3, 48, 48) if name == "faces" else (count, 1, 128, 32)
+    shape = (count, *ARRAYS[name])
     size = int(np.prod(shape)) * dtype.itemsize
     data = read(shard, row[f"{name}_offset"], size)
     if len(data) != size or zlib.crc32(data) != row[f"{name}_crc"]:
@@ -209,10 +218,11 @@ def read_array(read: Read, shard: str, row: Mapping[str, Any], name: str, folder
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def check_array(array: Array | None, name: str, shape: tuple[int, ...], dtypes: tuple[str, ...], id: str) -> None:
-    """Raise StoreError when an array is not ``(count, *shape)`` of one of the types, or holds NaN."""
+def check_array(array: Array | None, name: str, dtypes: tuple[str, ...], id: str) -> None:
+    """Raise StoreError when an array has not the shape of its kind (`ARRAYS`) or one of the types, or holds NaN."""
     if array is None:
         return
+    shape = ARRAYS[name]
     if array.ndim != len(shape) + 1 or array.shape[1:] != shape or str(array.dtype) not in dtypes:
         raise StoreError(
             f"{name} are {array.dtype} {array.shape}, expected {' or '.join(dtypes)} (count, {shape})", item=id

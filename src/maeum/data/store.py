@@ -31,6 +31,7 @@ from maeum.corpora.base import LeftOut
 from maeum.corpora.overlaps import Member
 from maeum.corpora.targets import Target
 from maeum.data.shards import (
+    ARRAYS,
     REMAKE,
     TEMPORARY,
     Array,
@@ -63,10 +64,13 @@ _SCHEMA = pa.schema(
         ("pieces_dtype", pa.string()),
         ("session", pa.string()), ("scales", pa.string()), ("media", pa.string()),
         ("other_labels", pa.string()), ("recording", pa.string()), ("recording_hash", pa.string()),
+        ("wave_offset", pa.int64()), ("wave_count", pa.int32()), ("wave_crc", pa.uint32()), ("wave_dtype", pa.string()),
+        ("spoken", pa.string()),
     ]
 )  # fmt: skip
 #: Columns that stores of earlier versions lack; nothing is known of them there.
-_LATER = ("session", "scales", "media", "other_labels", "recording", "recording_hash")
+_LATER = ("session", "scales", "media", "other_labels", "recording", "recording_hash",
+          "wave_offset", "wave_count", "wave_crc", "wave_dtype", "spoken")  # fmt: skip
 
 
 def digest(*parts: object) -> str:
@@ -172,7 +176,7 @@ class StoreWriter:
             rows, _ = read_rows(path)
             with path.open("rb") as file:
                 for row in rows:
-                    for name in ("faces", "pieces"):
+                    for name in ARRAYS:
                         read_array(
                             lambda _, at, size: os.pread(file.fileno(), size, at), path.name, row, name, self._shards
                         )
@@ -304,15 +308,15 @@ class Store:
         return [_member(row, name) for row in self.rows]
 
     def array(self, index: int, name: str) -> Array | None:
-        """The ``faces`` or ``pieces`` of a row, None where it has none; raises StoreError on a damaged shard."""
+        """One of `ARRAYS` of a row, None where it has none; raises StoreError on a damaged shard."""
         row = self.rows[index]
         return read_array(self._read, row["shard"], row, name, self.folder / "shards")
 
     def verify(self) -> None:
         """Read everything once; raises StoreError at the first damage."""
         for index in range(len(self)):
-            self.array(index, "faces")
-            self.array(index, "pieces")
+            for name in ARRAYS:
+                self.array(index, name)
 
     def close(self) -> None:
         """Close the shards; they open again when read."""

@@ -129,6 +129,7 @@ def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -
         target=dev.target,
         split=None if known is None else known.split(store),
         sessions=dev.sessions,
+        sound=source.settings.sound,
     )
     if known is not None:
         known.shared(dataset.members(), dev.part)

@@ -62,6 +62,28 @@ def check_modalities(recipe: Recipe, model: nn.Module, present: Sequence[Modalit
             )
 
 
+def check_tasks(recipe: Recipe, model: nn.Module) -> None:
+    """Raise ConfigError when a further task has a weight that the network, or the data, cannot serve."""
+    training, augment = recipe.training, recipe.augment
+    config = getattr(model, "config", None)
+    contrasts = [name for name in ("supervised_contrastive", "augmented_contrastive") if getattr(training, name)]
+    if training.ctc and not getattr(config, "characters", ()):
+        raise ConfigError("training.ctc has a weight, but this network spells nothing", item=recipe.name,
+                          remedy="Use model: mmer, or set training.ctc to 0.")  # fmt: skip
+    if contrasts and not getattr(config, "project", 0):
+        raise ConfigError(f"training.{contrasts[0]} has a weight, but this network makes nothing to contrast",
+                          item=recipe.name, remedy="Use model: mmer with project above 0, or set it to 0.")  # fmt: skip
+    if training.augmented_contrastive and augment.twin is None:
+        raise ConfigError("training.augmented_contrastive has a weight, but utterances have no twins",
+                          item=recipe.name, remedy="Give augment.twin, or set it to 0.")  # fmt: skip
+    if contrasts and augment.mixup:
+        raise ConfigError(f"training.{contrasts[0]} tells classes apart, which augment.mixup blends", item=recipe.name,
+                          remedy="Set one of them to 0.")  # fmt: skip
+    if training.ctc and augment.pieces is not None and augment.pieces.window:
+        raise ConfigError("training.ctc spells whole utterances, of which augment.pieces.window keeps a stretch",
+                          item=recipe.name, remedy="Set one of them to 0.")  # fmt: skip
+
+
 def check_text(model: nn.Module, tokenizer: Tokenizer | None) -> None:
     """Raise ConfigError when a text branch would get no tokens, or tokens that it does not know."""
     config = getattr(model.config, "text", None)

@@ -112,6 +112,7 @@ def evaluate(
         target=target,
         split=chosen,
         sessions=sessions,
+        sound=pretrained.settings.sound,
     )
     members = dataset.members()
     overlap = () if known is None else known.shared(members, part, allow=allow_overlap)

@@ -102,7 +102,7 @@ def flops(
         StoreError: when the store cannot be read.
     """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
-    dataset = StoreDataset(store, part, modalities=pretrained.card.modalities or None)
+    dataset = StoreDataset(store, part, modalities=pretrained.card.modalities or None, sound=pretrained.settings.sound)
     return flops_of(pretrained, dataset, items=items, batch_size=batch_size, top_p=top_p, rounds=rounds)
 
 

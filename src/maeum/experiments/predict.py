@@ -110,12 +110,15 @@ def predict_pretrained(
     )
 
 
-def collator(tokenizer: Tokenizer | None, settings: InputSettings) -> Collator:
-    """The collator that a model's settings ask for, in training and evaluation."""
+def collator(
+    tokenizer: Tokenizer | None, settings: InputSettings, spell: Callable[[str], list[int]] | None = None
+) -> Collator:
+    """The collator that a model's settings ask for, in training and evaluation; spell: see `Collator`."""
     return Collator(
         tokenizer,
         0 if tokenizer is None else tokenizer.pad_id,
         settings.max_tokens,
         settings.max_frames,
         settings.max_pieces,
+        spell,
     )

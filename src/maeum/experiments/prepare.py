@@ -177,7 +177,7 @@ def prepare(
     made_from = {
         "corpus": corpus.name,
         "options": corpus.options.model_dump(mode="json"),
-        "decode": settings.decode.model_dump(mode="json"),
+        "decode": settings.decode.kept(),
         "limit": settings.limit,
     }
     with StoreWriter(folder, made_from, restart=restart) as writer:

@@ -12,7 +12,7 @@ from maeum.corpora.splits import OfficialSplit, SplitConfig
 from maeum.corpora.targets import Target
 from maeum.data.feed import AugmentConfig
 from maeum.models.pretrained import InputSettings
-from maeum.training.loop import TrainConfig
+from maeum.training.config import TrainConfig
 from maeum.types import Modality
 
 

@@ -208,6 +208,7 @@ def items_of(study: Study, runs: Runs) -> StoreDataset:
         target=recipe.target,
         split=None if by_session else recipe.split.split(store.members()),
         sessions=data.sessions,
+        sound=pretrained.settings.sound,
     )
 
 

@@ -6,11 +6,11 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -29,7 +29,7 @@ from maeum.evaluation.base import METRICS, metrics_of
 from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.experiments.calibrate import fit
-from maeum.experiments.checks import check_decoding, check_modalities, check_settings, check_text
+from maeum.experiments.checks import check_decoding, check_modalities, check_settings, check_tasks, check_text
 from maeum.experiments.claim import claim
 from maeum.experiments.curves import tensorboard
 from maeum.experiments.predict import collator, predict_items
@@ -39,9 +39,11 @@ from maeum.experiments.terms import Terms, terms_of
 from maeum.experiments.trained_on import TrainedOn, allowed, trained_on
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
+from maeum.models.characters import Characters
 from maeum.models.fe2e import FE2E
 from maeum.models.losses import class_weights
 from maeum.models.mesm import MESM
+from maeum.models.mmer import MMER
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import (
     Calibration,
@@ -86,14 +88,16 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     console = console or Console(quiet=True)
     splits = make_splits(recipe)
     train_set, dev_set = (
-        load_parts(d, p, recipe.target, splits) for d, p in ((recipe.train, "train"), (recipe.dev, "dev"))
+        load_parts(d, p, recipe.target, splits, recipe.inputs.sound)
+        for d, p in ((recipe.train, "train"), (recipe.dev, "dev"))
     )
     label_set = train_set.label_set
     check_settings(recipe, label_set)
     known = _known(recipe, splits, train_set, dev_set)
-    model = on_device(build(recipe, label_set), device)
+    model = on_device(build(recipe, label_set, train_set.spoken()), device)
     teacher = _teacher(recipe, model, label_set, device)
     check_modalities(recipe, model, train_set.present())
+    check_tasks(recipe, model)
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
         for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
             console.print(f"{part}: {note}")
@@ -105,7 +109,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     claim(out, recipe)
     tokenizer = _tokenizer(recipe, train_set, out)
     check_text(model, tokenizer)
-    collate = collator(tokenizer, recipe.inputs)
+    collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
     feed = _feed(recipe, train_set, collate)
     console.print(
         f"{recipe.name}: {len(train_set)} training and {len(dev_set)} dev items, "
@@ -241,9 +245,17 @@ def finish(
     return report
 
 
-def build(recipe: Recipe, label_set: LabelSet) -> nn.Module:
-    """The recipe's network, with the branches of ``start_from`` in place."""
+def build(recipe: Recipe, label_set: LabelSet, spoken: Iterable[str | None] = ()) -> nn.Module:
+    """The recipe's network, with the branches of ``start_from`` in place.
+
+    Args:
+        recipe: the training's.
+        label_set: what the network answers.
+        spoken: what the training utterances say, of which a network that learns to spell takes its characters.
+    """
     settings: dict[str, Any] = {**recipe.network, "labels": len(label_set)}
+    if recipe.training.ctc and recipe.model == "mmer" and not settings.get("characters"):
+        settings["characters"] = Characters.of(text for text in spoken if text).symbols
     sources = {m: load_pretrained(folder) for m, folder in recipe.start_from.items()}
     for modality, source in sources.items():
         theirs = source.model.config.model_dump(mode="json")[modality]  # type: ignore[union-attr, operator]
@@ -298,6 +310,9 @@ def _check_encodings(teacher: Pretrained, model: nn.Module) -> None:
 
 def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
     """Copy one modality's branch, and its weight in the fusion; raises ConfigError when it does not fit."""
+    if isinstance(model, MMER):
+        _take_encoder(model, source, modality)
+        return
     if not isinstance(model, FE2E) or not isinstance(source.model, FE2E):
         raise ConfigError("start_from works within the FE2E and MESM family", item=source.name)
     prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
@@ -317,6 +332,24 @@ def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
         here, there = model.modalities.index(modality), source.model.modalities.index(modality)
         sharpness = source.model.fusion.weight[0, there] / source.calibration.temperature((modality,))
         model.fusion.weight[0, here] = sharpness
+
+
+def _take_encoder(model: MMER, source: Pretrained, modality: Modality) -> None:
+    """Copy the encoder of one modality into MMER; what it does not need of it, such as a summary, stays behind."""
+    prefix = f"encoders.{modality}."
+    mine = {k: v for k, v in model.state_dict().items() if k.startswith(prefix)}
+    theirs = {k: v for k, v in source.model.state_dict().items() if k in mine and v.shape == mine[k].shape}
+    if not mine or len(theirs) < len(mine):
+        lacking = next((k for k in mine if k not in theirs), "the network reads none")
+        raise ConfigError(f"its {modality} encoder does not fit this network ({lacking})", item=source.name)
+    model.load_state_dict(theirs, strict=False)
+
+
+def _spell(recipe: Recipe, model: nn.Module) -> Callable[[str], list[int]] | None:
+    """What turns transcripts into what the network spells, where it learns to."""
+    if not recipe.training.ctc or not isinstance(model, MMER) or not model.config.characters:
+        return None
+    return Characters(model.config.characters).encode
 
 
 def _made_sparse(part: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -368,6 +401,7 @@ def load_parts(
     part: str,
     target: str | Target | None = None,
     splits: Mapping[Path, Split] | None = None,
+    sound: Literal["pieces", "wave"] = "pieces",
 ) -> ClipDataset:
     """The labelled items of one part, or of some sessions, of several stores."""
     if not data:
@@ -382,6 +416,7 @@ def load_parts(
             target=target,
             split=None if splits is None else splits[d.store],
             sessions=d.sessions,
+            sound=sound,
         )
         for d in data
     ]

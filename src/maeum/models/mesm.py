@@ -39,8 +39,8 @@ class MESMConfig(FE2EConfig):
     p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another p the
     nearest ones are used. With 1 it is ``top_p`` alone.
     sharpness: what the attention's scores are multiplied by before the softmax: above 1 it becomes sharp sooner.
-    sharpen_steps: so many training steps it takes from 1 to ``sharpness``; 0 is sharp from the start, which may settle
-    on some place before the rest of the network can tell what matters.
+    sharpen_steps: from which to which training step it grows from 1 to ``sharpness``; None is sharp from the start. An
+    attention that is sharp before the rest of the network can tell what matters may settle on some place and stay.
     spread: how evenly what is kept covers a map, 0 to 16 (not for ``random`` and ``all``). With 0 the most probable
     positions are kept, wherever they lie. Above it, positions are taken in the order of their probability times a
     preference for a regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a
@@ -59,7 +59,7 @@ class MESMConfig(FE2EConfig):
     budget: float | None = Field(default=None, gt=0, le=1)
     levels: int = Field(default=4, ge=1)
     sharpness: float = Field(default=1.0, gt=0)
-    sharpen_steps: int = Field(default=0, ge=0)
+    sharpen_steps: tuple[int, int] | None = None
     spread: float = Field(default=0.0, ge=0, le=16)
     other_query: float = Field(default=0.0, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
@@ -67,7 +67,9 @@ class MESMConfig(FE2EConfig):
     query_dim: int = 64
 
     @model_validator(mode="after")
-    def _spread_has_an_order(self) -> MESMConfig:
+    def _fits(self) -> MESMConfig:
+        if self.sharpen_steps is not None and not 0 <= self.sharpen_steps[0] < self.sharpen_steps[1]:
+            raise ValueError(f"sharpen_steps go from a step to a later one, not {list(self.sharpen_steps)}")
         if self.spread and self.selection in ("random", "all"):
             raise ValueError(f"spread is for what an attention selects, and selection is {self.selection}")
         return self
@@ -92,7 +94,7 @@ class CrossModalAttention(nn.Module):
         self.budget = config.budget
         self.sharpness, self.sharpen_steps = config.sharpness, config.sharpen_steps
         self.steps: Tensor
-        if config.sharpen_steps:
+        if config.sharpen_steps is not None:
             self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self.spread = config.spread
         least = config.top_p if config.budget is None else config.budget
@@ -133,7 +135,7 @@ class CrossModalAttention(nn.Module):
                 # So many that their share of what is active is top_p, as of an even attention's mass.
                 return reference.most(drawn, mask, (top_p * mask.sum((1, 2))).ceil()), None
             return reference.most(drawn, mask, budget_of(mask, budget)), None
-        if self.training and self.sharpen_steps:
+        if self.training and self.sharpen_steps is not None:
             self.steps += 1
         ops = operators()
         probs = ops.attend(maps, mask, self.weights(query))
@@ -157,8 +159,9 @@ class CrossModalAttention(nn.Module):
             shift = self.query(query)
             scale = torch.ones_like(shift[:1])
         sharpness: Tensor | float = self.sharpness
-        if self.sharpen_steps:
-            sharpness = 1 + (self.sharpness - 1) * (self.steps / self.sharpen_steps).clamp(max=1)
+        if self.sharpen_steps is not None:
+            first, last = self.sharpen_steps
+            sharpness = 1 + (self.sharpness - 1) * ((self.steps - first) / (last - first)).clamp(0, 1)
         return AttentionWeights(self.map.weight, self.map.bias, sharpness * self.score.weight[0], scale, shift)
 
 

@@ -34,7 +34,7 @@ class InputSettings(Config):
 
     frame_every_s: seconds between sampled faces. margin_px: see `media.faces.crop_face`. max_frames, max_pieces,
     max_tokens: longer inputs are shortened to so many (see `Collator`). trim_silence: speech is cut to the stretch
-    between the first and the last voice activity.
+    between the first and the last voice activity. sound: what is read of speech, log-mel ``pieces`` or the ``wave``.
     """
 
     frame_every_s: float = 0.5
@@ -43,6 +43,7 @@ class InputSettings(Config):
     max_pieces: int = 64
     max_tokens: int = 100
     trim_silence: bool = False
+    sound: Literal["pieces", "wave"] = "pieces"
 
 
 class Calibration(Config):

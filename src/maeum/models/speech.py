@@ -14,7 +14,7 @@ from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.models.fe2e import NATURAL_PER_DB, PIECE_SHAPE
 from maeum.models.hub import architecture, fetch
-from maeum.models.layers import PositionalEncoding, scatter_valid
+from maeum.models.layers import PositionalEncoding
 from maeum.types import Batch
 
 #: Keeps the standardisation of silence finite, as transformers' feature extractor does.
@@ -24,29 +24,29 @@ _SILENCE = 1e-7
 class SmallSpeechConfig(Config):
     """Sizes of the small speech encoder, trained from nothing on the corpus at hand. It reads log-mel pieces.
 
-    widths: channels of its convolutions, each of which halves the mel bands. halve_time: how many of them halve time
-    too: 1 gives a vector every 25 ms, 2 every 50 ms. dim: of a vector. layers, heads, feedforward, dropout: of the
-    transformer over them. range_db: log-mel further than this below an utterance's loudest bin is floor. mask_time,
-    mask_bands: longest stretch of frames and of mel bands that is hidden while training (SpecAugment: Park et al.
-    2019), two of each in every utterance.
+    shrink: so many mel bands and frames of 12.5 ms are averaged into one first. widths: channels of its convolutions,
+    each of which halves the bands. dim: of a vector. layers, heads, feedforward, dropout: of the transformer over them.
+    range_db: log-mel further than this below an utterance's loudest bin is floor. mask_time, mask_bands: longest
+    stretch of averaged frames and bands that is hidden while training (SpecAugment: Park et al. 2019), two of each in
+    every utterance.
     """
 
     kind: Literal["small"] = "small"
-    widths: tuple[int, ...] = (32, 48, 64, 96)
-    halve_time: int = Field(default=1, ge=0)
+    shrink: tuple[Literal[1, 2, 4], Literal[1, 2, 4]] = (2, 2)
+    widths: tuple[int, ...] = (24, 48, 64, 96)
     dim: int = 96
     layers: int = 2
     heads: int = 4
     feedforward: int = 192
     dropout: float = Field(default=0.1, ge=0, lt=1)
     range_db: float = Field(default=50.0, gt=0)
-    mask_time: int = Field(default=12, ge=0)
-    mask_bands: int = Field(default=16, ge=0)
+    mask_time: int = Field(default=6, ge=0)
+    mask_bands: int = Field(default=8, ge=0)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not 1 <= len(self.widths) <= 7 or self.halve_time > len(self.widths):
-            raise ValueError("widths are 1 to 7 numbers, and halve_time at most as many")
+        if not 1 <= len(self.widths) <= 5:
+            raise ValueError("widths are 1 to 5 numbers")
         if self.dim % (2 * self.heads):
             raise ValueError(f"dim {self.dim} is not even in each of {self.heads} heads")
         return self
@@ -108,11 +108,10 @@ class SmallSpeechEncoder(nn.Module):
         self.dim = config.dim
         ins = (1, *config.widths[:-1])
         self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, 3, stride=(2, 2 if n < config.halve_time else 1), padding=1, bias=False)
-            for n, (i, o) in enumerate(zip(ins, config.widths, strict=True))
+            nn.Conv2d(i, o, 3, stride=(2, 1), padding=1, bias=False) for i, o in zip(ins, config.widths, strict=True)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in config.widths)
-        bands = PIECE_SHAPE[0] >> len(config.widths)
+        self.norms = nn.ModuleList(ValidNorm(width) for width in config.widths)
+        bands = PIECE_SHAPE[0] // config.shrink[0] >> len(config.widths)
         self.project = nn.Linear(config.widths[-1] * bands, config.dim)
         self.positions = PositionalEncoding(config.dim)
         layer = nn.TransformerEncoderLayer(
@@ -128,13 +127,11 @@ class SmallSpeechEncoder(nn.Module):
         if batch.pieces is None or batch.pieces_mask is None or not bool(batch.pieces_mask.any()):
             return None
         maps, mask = spectrogram(batch.pieces, batch.pieces_mask, self.config.range_db)
+        maps, mask = F.avg_pool2d(maps, self.config.shrink), mask[:, :: self.config.shrink[1]]
         if self.training:
             maps = self._hide(maps, mask)
-        for number, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
-            maps = conv(maps)
-            mask = mask[:, ::2] if number < self.config.halve_time else mask
-            rows = maps.permute(0, 3, 1, 2)[mask]  # (valid, channels, bands)
-            maps = scatter_valid(F.gelu(norm(rows)), mask).permute(0, 2, 3, 1)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            maps = F.gelu(norm(conv(maps), mask)) * mask[:, None, None, :]
         steps = self.dropout(self.project(maps.permute(0, 3, 1, 2).flatten(2)))
         there = mask.any(1)
         read = self.transformer(self.positions(steps[there]), src_key_padding_mask=~mask[there])
@@ -156,6 +153,26 @@ class SmallSpeechEncoder(nn.Module):
                 within = (place >= start) & (place < start + width)
                 hidden |= within[:, None, None, :] if axis == 3 else within[:, None, :, None]
         return torch.where(hidden, -2.0, maps) * mask[:, None, None, :]
+
+
+class ValidNorm(nn.BatchNorm2d):
+    """Batch norm whose statistics are of the valid frames alone."""
+
+    def forward(self, input: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """``(batch, channels, bands, frames)``, mask ``(batch, frames)``; what is not valid comes out as anything."""
+        if not self.training:
+            return super().forward(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        values = input.to(torch.promote_types(input.dtype, torch.float32)) * mask[:, None, None, :]
+        count = mask.sum() * input.shape[2]
+        mean = values.sum((0, 2, 3)) / count
+        variance = (values.square().sum((0, 2, 3)) / count - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum or 0.0)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum or 0.0)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (values * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)).to(input.dtype)
 
 
 def spectrogram(pieces: Tensor, mask: Tensor, range_db: float) -> tuple[Tensor, Tensor]:

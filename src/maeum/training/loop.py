@@ -10,65 +10,23 @@ import pickle
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from maeum.config import Config
 from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.models.losses import LossName, distillation_loss, emotion_loss, encoding_loss
+from maeum.training.config import TrainConfig
+from maeum.training.objective import Objective
 from maeum.types import Batch
-
-
-class TrainConfig(Config):
-    """How a model is trained.
-
-    lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key
-    counts), such as ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
-    loss: ``bce`` or ``cross-entropy``; ``ccc`` or ``squared-error`` for dimensional targets, which have no
-    class_weights. The concordance of ``ccc`` is over a batch, so batches of 32 and more say more about it.
-    distill: weight of what a teacher says, see `losses.distillation_loss`; its temperature.
-    distill_encoded: weight of what a teacher makes of each frame and piece, see `losses.encoding_loss`.
-    schedule: ``constant``, or ``cosine`` to zero after ``warmup`` of all steps.
-    patience: stop after so many epochs without a better dev score; None trains all epochs.
-    ema: decay per step of the averaged weights that are evaluated and kept; 0 keeps the weights themselves.
-    precision: ``auto`` uses bf16 where the processor multiplies it natively, else fp32.
-    face_sizes: (fraction of training, height) pairs: faces are shrunk to that height from that point on (cheap
-    early epochs).
-    """
-
-    epochs: int = Field(default=40, ge=1)
-    batch_size: int = Field(default=8, ge=1)
-    lr: float = Field(default=5e-5, gt=0)
-    lr_scale: dict[str, float] = Field(default_factory=dict)
-    optimizer: Literal["adam", "adamw"] = "adam"
-    weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup: float = Field(default=0.0, ge=0, lt=1)
-    clip_norm: float | None = 1.0
-    loss: LossName = "bce"
-    class_weights: bool = True
-    label_smoothing: float = 0.0
-    modality_weight: float = 0.0
-    distill: float = Field(default=0.0, ge=0)
-    distill_temperature: float = Field(default=2.0, gt=0)
-    distill_encoded: float = Field(default=0.0, ge=0)
-    patience: int | None = Field(default=6, ge=1)
-    ema: float = Field(default=0.0, ge=0, lt=1)
-    seed: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    face_sizes: tuple[tuple[float, int], ...] = ()
-    checkpoint_every_s: float = 120.0
 
 
 @dataclass
 class Progress:
-    """Where a training stands; part of the checkpoint."""
+    """Where a training stands; part of the checkpoint. parts: sums of the epoch, of what its loss is made of."""
 
     epoch: int = 0
     batch: int = 0
@@ -76,6 +34,7 @@ class Progress:
     best_score: float = -math.inf
     best_epoch: int = -1
     loss_sum: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 class Trainer:
@@ -125,9 +84,12 @@ class Trainer:
         self.batches_per_epoch = batches_per_epoch
         self.evaluate = evaluate
         self.folder = folder
-        self.class_weight = None if class_weight is None else class_weight.to(self.device)
-        self.ranges = ranges
-        self.teacher = None if teacher is None else teacher.to(self.device).eval()
+        self.objective = Objective(
+            config,
+            None if class_weight is None else class_weight.to(self.device),
+            ranges,
+            None if teacher is None else teacher.to(self.device).eval(),
+        )
         self.remark = {"remark": remark} if remark else {}
         self.report = report or (lambda line: None)
         self.on_step = on_step or (lambda progress, total: None)
@@ -156,12 +118,13 @@ class Trainer:
                 "loss": self.progress.loss_sum / self.batches_per_epoch,
                 "lr": self.lr_factor() * self.config.lr,
                 "best_epoch": self.progress.best_epoch,
+                **{f"loss_{name}": total / self.batches_per_epoch for name, total in self.progress.parts.items()},
                 **scores,
                 **self.remark,
             }
             self.progress.epoch += 1
             self.progress.batch = 0
-            self.progress.loss_sum = 0.0
+            self.progress.loss_sum, self.progress.parts = 0.0, {}
             self.save_checkpoint()
             with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
@@ -195,24 +158,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             given = self.at_scheduled_size(batch)
-            output = self.model(given)
-            loss = emotion_loss(
-                output,
-                batch.target,
-                self.config.loss,
-                self.class_weight,
-                self.config.label_smoothing,
-                self.config.modality_weight,
-                self.ranges,
-            )
-            if self.teacher is not None:
-                with torch.no_grad():
-                    taught = self.teacher(given)
-                if self.config.distill:
-                    apart = distillation_loss(output, taught, self.config.loss, self.config.distill_temperature)
-                    loss = loss + self.config.distill * apart
-                if self.config.distill_encoded:
-                    loss = loss + self.config.distill_encoded * encoding_loss(output, taught)
+            loss, parts = self.objective(self.model, given)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()} at step {self.progress.step}, clips {batch.ids[:3]}...",
@@ -224,6 +170,8 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.progress.step += 1
+        for name, value in parts.items():
+            self.progress.parts[name] = self.progress.parts.get(name, 0.0) + value
         self.update_average()
         return float(loss.detach())
 
@@ -268,6 +216,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else None,
+            "memory": self.objective.memory.state_dict() if self.objective.memory is not None else None,
             "config": self.config.model_dump(),
         }
         save_atomically(state, self.folder / "last.pt")
@@ -296,6 +245,8 @@ class Trainer:
         if self.config.ema:
             self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.objective.memory is not None:
+            self.objective.memory.load_state_dict(state["memory"])
         torch.set_rng_state(state["torch_rng"].cpu())
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])

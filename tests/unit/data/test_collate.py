@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -74,3 +76,45 @@ def test_targets_all_or_none():
         Collator()([])
     with pytest.raises(ConfigError, match="max_frames = 0"):
         Collator(max_frames=0)
+
+
+def spell(text: str) -> list[int]:
+    return [ord(letter) - 96 for letter in text]
+
+
+def test_what_is_said_is_spelled_where_it_is_known():
+    clips = [replace(clip("a", pieces=1), spoken="ab"), clip("b", pieces=1), replace(clip("c", pieces=1), spoken="abc")]
+    batch = Collator(spell=spell)(clips)
+    assert batch.spoken.tolist() == [[1, 2, 0], [0, 0, 0], [1, 2, 3]]
+    assert batch.spoken_mask.sum(1).tolist() == [2, 0, 3]
+    assert Collator()(clips).spoken is None
+
+
+def test_mmer_08_of_a_sound_that_is_shortened_nothing_is_spelled():
+    """Published: the sound was cut at 13.1 s, its transcript was not."""
+    long = replace(clip("a", pieces=3), spoken="ab")
+    short = replace(clip("b", pieces=2), spoken="ab")
+    wave = Clip("c", wave=torch.ones(2 * 6400 + 1), spoken="ab", target=torch.tensor(0))
+    batch = Collator(spell=spell, max_pieces=2)([long, short, wave])
+    assert batch.spoken_mask.sum(1).tolist() == [0, 2, 0]
+    assert batch.wave.shape == (3, 2 * 6400)
+
+
+def test_waves_are_padded_and_masked():
+    clips = [Clip("a", wave=torch.full((5,), 0.5)), Clip("b", wave=torch.full((3,), 0.25)), clip("c", 1, target=None)]
+    batch = Collator()(clips)
+    assert batch.wave.tolist() == [[0.5] * 5, [0.25] * 3 + [0, 0], [0] * 5]
+    assert batch.wave_mask.sum(1).tolist() == [5, 3, 0]
+    assert clips[0].modalities == ("speech",)
+
+
+def test_twins_make_a_batch_of_their_own_and_move_with_it():
+    a = replace(clip("a", pieces=1, text="one two"), twin=clip("a", pieces=3, text="one"))
+    batch = Collator(tokenize)([clip("b", pieces=2), a])
+    assert batch.twinned.tolist() == [False, True]
+    assert batch.twin.ids == ("a",)
+    assert batch.twin.pieces.shape[:2] == (1, 3)
+    assert batch.pieces.shape[:2] == (2, 2)
+    moved = batch.to("meta")
+    assert moved.twin.pieces.device.type == moved.twinned.device.type == "meta"
+    assert Collator()([clip("b", pieces=2)]).twin is None

@@ -22,6 +22,7 @@ from maeum.models.speech import (
     HubSpeechEncoder,
     SmallSpeechConfig,
     SmallSpeechEncoder,
+    ValidNorm,
     _stretches,
     spectrogram,
     standardised,
@@ -193,7 +194,7 @@ def test_the_small_encoder_reads_alike_alone_and_in_a_batch() -> None:
     batch = pieces()
     assert batch.pieces is not None
     sequence, mask = read(encoder, batch)
-    assert mask.sum(1).tolist() == [64, 32, 48]
+    assert mask.sum(1).tolist() == [64, 32, 48]  # a vector every 25 ms
     for i, count in enumerate([4, 2, 3]):
         single = Batch(("x",), pieces=batch.pieces[i : i + 1, :count], pieces_mask=torch.ones(1, count).bool())
         torch.testing.assert_close(sequence[i][mask[i]], read(encoder, single)[0][0], rtol=1e-5, atol=1e-5)
@@ -212,6 +213,24 @@ def test_norms_of_the_small_encoder_see_no_padding() -> None:
     first, mask = read(encoder, batch)
     second, _ = read(encoder, padded)
     torch.testing.assert_close(second[:, : mask.shape[1]], first, rtol=1e-5, atol=1e-5)
+
+
+def test_the_norm_of_valid_frames_is_batch_norm_of_them() -> None:
+    torch.manual_seed(0)
+    ours, theirs = ValidNorm(5).double(), torch.nn.BatchNorm1d(5).double()
+    maps = torch.randn(3, 5, 4, 7, dtype=torch.float64, requires_grad=True)
+    mask = torch.arange(7) < torch.tensor([7, 3, 5]).unsqueeze(1)
+    weight = torch.randn(15, 5, 4, dtype=torch.float64)
+    for _ in range(2):
+        found = [ours(maps, mask).permute(0, 3, 1, 2)[mask], theirs(maps.permute(0, 3, 1, 2)[mask])]
+        torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+        slopes = [torch.autograd.grad((f * weight).sum(), maps)[0] for f in found]
+        torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    ours.eval()
+    theirs.eval()
+    torch.testing.assert_close(ours(maps, mask).permute(0, 3, 1, 2)[mask], theirs(maps.permute(0, 3, 1, 2)[mask]))
 
 
 def test_frames_behind_the_last_sound_are_not_read() -> None:

@@ -10,7 +10,8 @@ from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
-from maeum.training.loop import Progress, TrainConfig, Trainer, rest_frozen_parts
+from maeum.training.config import TrainConfig
+from maeum.training.loop import Progress, Trainer, rest_frozen_parts
 from maeum.types import Batch
 
 BRANCH = BranchConfig(

@@ -1,0 +1,118 @@
+"""What a training minimises: the emotions, and beside them whatever further tasks its settings weigh."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from maeum.errors import ConfigError
+from maeum.models.contrastive import (
+    Memory,
+    augmented_contrastive,
+    published_augmented_contrastive,
+    published_supervised_contrastive,
+    supervised_contrastive,
+)
+from maeum.models.losses import distillation_loss, emotion_loss, encoding_loss, spelling_loss
+from maeum.training.config import TrainConfig
+from maeum.types import Batch, ModelOutput
+
+
+class Objective:
+    """The loss of a batch: ``L = emotions + sum of weight x task`` (Ghosh et al. 2023, equation 10).
+
+    Args:
+        config: kinds and weights.
+        class_weight: see `losses.class_weights`.
+        ranges: lowest and highest value of each scale of dimensional targets, ``(labels, 2)``.
+        teacher: whose answers and encodings are learned too; in eval mode.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        class_weight: Tensor | None = None,
+        ranges: Tensor | None = None,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        self.config, self.class_weight, self.ranges, self.teacher = config, class_weight, ranges, teacher
+        self.memory = Memory(config.memory) if config.memory and config.supervised_contrastive else None
+
+    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch with targets, and of each further task: its own loss, and what it could not use.
+
+        Raises:
+            ConfigError: when the network has nothing that a task could be learned with.
+        """
+        config = self.config
+        assert batch.target is not None
+        output: ModelOutput = model(batch)
+        loss = emotion_loss(
+            output,
+            batch.target,
+            config.loss,
+            self.class_weight,
+            config.label_smoothing,
+            config.modality_weight,
+            self.ranges,
+        )
+        if self.teacher is not None:
+            loss = loss + self._taught(self.teacher, batch, output)
+        parts: dict[str, float] = {}
+        if config.ctc:
+            loss = loss + config.ctc * self._spelled(batch, output, parts)
+        if config.supervised_contrastive:
+            loss = loss + config.supervised_contrastive * self._together(batch.target, output, parts)
+        if config.augmented_contrastive:
+            loss = loss + config.augmented_contrastive * self._twinned(model, batch, output, parts)
+        return loss, parts
+
+    def _taught(self, teacher: nn.Module, batch: Batch, output: ModelOutput) -> Tensor:
+        config, loss = self.config, output.logits.new_zeros(())
+        with torch.no_grad():
+            taught = teacher(batch)
+        if config.distill:
+            apart = distillation_loss(output, taught, config.loss, config.distill_temperature)
+            loss = loss + config.distill * apart
+        if config.distill_encoded:
+            loss = loss + config.distill_encoded * encoding_loss(output, taught)
+        return loss
+
+    def _spelled(self, batch: Batch, output: ModelOutput, parts: dict[str, float]) -> Tensor:
+        if batch.spoken is None or batch.spoken_mask is None or "ctc.logits" not in output.auxiliary:
+            return output.logits.new_zeros(())  # nobody speaks, or nothing is known of what is said
+        shown = output.auxiliary
+        spelling = spelling_loss(shown["ctc.logits"], shown["ctc.mask"], batch.spoken, batch.spoken_mask)
+        parts["ctc"], parts["ctc_left_out"] = float(spelling.loss.detach()), spelling.left_out
+        return spelling.loss
+
+    def _together(self, target: Tensor, output: ModelOutput, parts: dict[str, float]) -> Tensor:
+        view = _view(output, "view")
+        if self.config.contrast == "published":
+            loss = published_supervised_contrastive(view, target, self.config.temperature)
+        else:
+            seen = (None, None) if self.memory is None else (self.memory.features, self.memory.target)
+            contrast = supervised_contrastive(view, target, self.config.temperature, *seen)
+            loss, parts["alone"] = contrast.loss, contrast.alone
+            if self.memory is not None:
+                self.memory.push(view, target)
+        parts["supervised"] = float(loss.detach())
+        return loss
+
+    def _twinned(self, model: nn.Module, batch: Batch, output: ModelOutput, parts: dict[str, float]) -> Tensor:
+        if batch.twin is None or batch.twinned is None:
+            return output.logits.new_zeros(())
+        contrast = augmented_contrastive if self.config.contrast == "standard" else published_augmented_contrastive
+        view, twins = _view(output, "view")[batch.twinned], _view(model(batch.twin), "twin_view")
+        loss = contrast(view, twins, self.config.temperature)
+        parts["augmented"] = float(loss.detach())
+        return loss
+
+
+def _view(output: ModelOutput, name: str) -> Tensor:
+    if name not in output.features:
+        raise ConfigError(
+            "the network makes nothing that could be contrasted",
+            remedy="Use MMER with project above 0, or set supervised_contrastive and augmented_contrastive to 0.",
+        )
+    return output.features[name]

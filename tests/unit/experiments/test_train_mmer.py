@@ -1,0 +1,197 @@
+"""MMER from a miniature IEMOCAP to scores, through all five folds, with tiny encoders of the real classes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    RobertaConfig,
+    RobertaModel,
+    RobertaTokenizerFast,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+)
+
+from maeum.data.dataset import StoreDataset
+from maeum.data.store import Store
+from maeum.errors import ConfigError, StoreError
+from maeum.experiments.evaluate import evaluate
+from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.recipe import Recipe
+from maeum.experiments.train import train
+from maeum.models.pretrained import load_pretrained
+
+WORDS = {"hap": "what a lovely day", "ang": "leave me alone now", "neu": "it is half past five", "sad": "so sad i cry"}
+SESSIONS = [f"Session{i}" for i in range(1, 6)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, make_iemocap: Callable[..., Path], make_turn: Any) -> Path:
+    folder = tmp_path_factory.mktemp("iemocap")
+    dialogues = {
+        f"Ses0{session}F_impro01": [
+            make_turn(
+                f"{'FM'[i % 2]}{i:03d}", 2 * i, 2 * i + 0.8 + 0.2 * session, label, words=f"{WORDS[label]} {session}"
+            )
+            for i, label in enumerate([*WORDS, *WORDS])
+        ]
+        for session in range(1, 6)
+    }
+    make_iemocap(folder / "source", dialogues)
+    prepare("iemocap", folder / "source", folder / "store", PrepareConfig.parse({"decode": {"wave": True}}))
+    return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A wav2vec2 and a RoBERTa in folders as the hub's, with random weights."""
+    folder = tmp_path_factory.mktemp("encoders")
+    torch.manual_seed(0)
+    speech = Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8, 8, 8, 8],
+        conv_kernel=[10, 8, 4, 4], conv_stride=[5, 4, 4, 2], num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    Wav2Vec2Model(speech).save_pretrained(folder / "wav2vec2")
+    Wav2Vec2FeatureExtractor().save_pretrained(folder / "wav2vec2")
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", *map(chr, range(97, 123)), "\u0120"]
+    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    tokenizer = RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    text = RobertaConfig(
+        vocab_size=len(tokenizer), hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12,
+        max_position_embeddings=60, pad_token_id=1,
+    )  # fmt: skip
+    RobertaModel(text).save_pretrained(folder / "roberta")
+    tokenizer.save_pretrained(folder / "roberta")
+    return folder / "wav2vec2", folder / "roberta"
+
+
+def recipe(store: Path, encoders: tuple[Path, Path], test: str = "Session5", **changes: Any) -> Recipe:
+    speech, text = map(str, encoders)
+    tasks = {"ctc": 0.1, "supervised_contrastive": 0.1, "augmented_contrastive": 0.1, "memory": 8}
+    settings = {"epochs": 2, "batch_size": 4, "lr": 0.003, "loss": "cross-entropy", "precision": "fp32"}
+    training = {**settings, **tasks, "checkpoint_every_s": 0.0}
+    data = [{"store": str(store), "modalities": ["speech", "text"]}]
+    return Recipe.parse(
+        {
+            "name": "mmer",
+            "model": "mmer",
+            "target": "four-class",
+            "split": {"kind": "leave-one-out", "by": "session", "test": test},
+            "network": {
+                "dim": 16, "heads": 2, "feedforward": 24, "project": 8,
+                "speech": {"kind": "hub", "pretrained": speech}, "text": {"kind": "hub", "pretrained": text},
+            },
+            "tokenizer": {"kind": "hub", "pretrained": text},
+            "inputs": {"sound": "wave", "max_tokens": 50},
+            "train": data,
+            "dev": data,
+            "augment": {"twin": {}},
+            "training": {**training, **changes.pop("training", {})},
+            **changes,
+        }
+    )  # fmt: skip
+
+
+def log(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_all_five_folds_train_and_are_scored_on_the_session_left_out(
+    store: Path, encoders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sessions = {row["id"]: row["session"] for row in Store(store).rows}
+    for fold in SESSIONS:
+        run = tmp_path / fold
+        report = train(recipe(store, encoders, fold), run)
+        line = log(run)[-1]
+        assert {"loss_ctc", "loss_supervised", "loss_augmented"} <= set(line)
+        scored = evaluate(report.model, store, "test", resamples=20)
+        assert {sessions[id] for id in scored.predictions.ids} == {fold}
+        assert not scored.report.overlap
+        trained = load_pretrained(report.model)
+        assert trained.settings.sound == "wave"
+        assert not any(p.requires_grad for p in trained.model.parameters())
+
+
+def test_a_killed_run_goes_on_exactly(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = recipe(store, encoders, training={"epochs": 12})
+    settings.save(tmp_path / "recipe.json")
+    train(settings, tmp_path / "whole")
+    killed = tmp_path / "killed"
+    command = [sys.executable, "-c", "from maeum.cli import main; main()", "train", str(tmp_path / "recipe.json"),
+               "--out", str(killed)]  # fmt: skip
+    alike = {**os.environ, "OMP_NUM_THREADS": "1"}  # as tests do: sums over several threads differ in their last digits
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=alike) as process:
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and process.poll() is None:
+            if (killed / "log.jsonl").exists() and len(log(killed)) >= 2:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.005)
+    assert 2 <= len(log(killed)) < 12, "it was over before it could be killed"
+    train(settings, killed)
+    assert {line["epoch"]: line for line in log(killed)} == {line["epoch"]: line for line in log(tmp_path / "whole")}
+    a, b = (load_pretrained(run / "model").model.state_dict() for run in (killed, tmp_path / "whole"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_frozen_parts_do_not_move_and_the_others_do(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
+    trained = load_pretrained(train(recipe(store, encoders, training={"epochs": 1}), tmp_path).model).model
+    before = Wav2Vec2Model.from_pretrained(encoders[0]).state_dict()
+    text = RobertaModel.from_pretrained(encoders[1]).state_dict()
+    moved = set()
+    for name, tensor in trained.state_dict().items():
+        for prefix, old in (("encoders.speech.model.", before), ("encoders.text.model.", text)):
+            if name.startswith(prefix) and not torch.equal(tensor, old[name.removeprefix(prefix)]):
+                moved.add(name.removeprefix("encoders.").split(".")[0] + "." + name.removeprefix(prefix).split(".")[0])
+    assert moved == {"speech.encoder", "speech.feature_projection", "speech.masked_spec_embed"}
+
+
+def test_a_store_without_the_sound_itself_is_refused(
+    store: Path, encoders: tuple[Path, Path], tmp_path: Path, make_iemocap: Callable[..., Path]
+) -> None:
+    make_iemocap(tmp_path / "source")
+    prepare("iemocap", tmp_path / "source", tmp_path / "store")
+    with pytest.raises(StoreError, match=r"does not keep the sound itself.*--wave"):
+        train(recipe(tmp_path / "store", encoders), tmp_path / "run")
+
+
+def test_what_the_sound_says_and_the_sound_are_in_the_store(store: Path) -> None:
+    data = StoreDataset(store, sound="wave", modalities=("speech", "text"))
+    clip = data[0]
+    assert clip.wave is not None
+    assert clip.pieces is None
+    assert len(clip.wave) == pytest.approx(16_000, abs=200)
+    assert 0.05 < clip.wave.abs().max() <= 1
+    assert clip.spoken == clip.text == data.spoken()[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"augment": {}}, "no twins"),
+        ({"augment": {"twin": {}, "mixup": 0.2}}, "mixup"),
+        ({"network": {"project": 0}}, "nothing to contrast"),
+        ({"augment": {"twin": {}, "pieces": {"window": 0.5}}}, "window"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(
+    store: Path, encoders: tuple[Path, Path], tmp_path: Path, changes: dict[str, Any], problem: str
+) -> None:
+    settings = recipe(store, encoders)
+    if "network" in changes:
+        changes = {"network": {**settings.network, **changes["network"]}}
+    with pytest.raises(ConfigError, match=problem):
+        train(Recipe.parse({**settings.model_dump(mode="json"), **changes}), tmp_path / "run")
