@@ -34,6 +34,7 @@ from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
 from maeum.media.text import TranscriptLine, read_transcript
 from maeum.models.card import ModelCard
+from maeum.models.mmer import MMER
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
 
@@ -128,7 +129,7 @@ class Recognizer:
             settings=self.pretrained.settings,
             problems=problems,
         )
-        return replace(self._answer([evidence], min_confidence)[0], id=None)
+        return replace(self._answer(self._worded([evidence]), min_confidence)[0], id=None)
 
     def analyse(
         self,
@@ -210,11 +211,27 @@ class Recognizer:
             evidence.append(
                 collect(f"{number}", faces=crops, wave=wave, text=part.text, settings=self.pretrained.settings)
             )
+        evidence = self._worded(evidence)
         answers = self._answer(evidence, min_confidence)
         return [
-            Segment(part.start_s, part.end_s, answer, part.text, part.face, part.speaker)
-            for part, answer in zip(planned, answers, strict=True)
+            Segment(part.start_s, part.end_s, answer, part.text or given.clip.text, part.face, part.speaker)
+            for part, given, answer in zip(planned, evidence, answers, strict=True)
         ]
+
+    def _worded(self, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """With the words that the model itself recognises where there is a voice and none were given."""
+        model = self.pretrained.model
+        if not isinstance(model, MMER) or model.spell is None or self.pretrained.tokenizer is None:
+            return list(evidence)
+        return [e if e.clip.text or "speech" not in e.clip.modalities else self._recognised(model, e) for e in evidence]
+
+    def _recognised(self, model: MMER, evidence: Evidence) -> Evidence:
+        with torch.inference_mode():
+            said = model.transcribe(self._collate([evidence.clip]).to(self._device))[0]
+        if not any(letter.isalnum() for letter in said):
+            return replace(evidence, notes=(*evidence.notes, "no words were given, and this model recognised none"))
+        note = f'no words were given; this model recognised "{said}", which may be wrong'
+        return replace(evidence, clip=replace(evidence.clip, text=said), notes=(*evidence.notes, note))
 
     def _answer(self, evidence: Sequence[Evidence], min_confidence: float) -> list[Prediction]:
         """A prediction for each, in their order."""

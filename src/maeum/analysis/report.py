@@ -210,7 +210,7 @@ def _card(number: int, segment: Segment, tones: dict[str, str], scales: Mapping[
     modalities = [MODALITY_NAMES[m] for m in MODALITIES if m in answer.modalities]
     bars = (
         [_bar(f"{modalities[0]} alone" if len(modalities) == 1 else "together", "", answer.probs, tones)]
-        if modalities and not scales
+        if (modalities or answer.answered) and not scales  # some networks have no opinion of one modality alone
         else []
     )
     if len(modalities) > 1 and not scales:

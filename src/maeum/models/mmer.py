@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
+from maeum.models.characters import Characters
 from maeum.models.registry import MODELS, ModelKind
 from maeum.models.speech import SpeechConfig, build_speech_encoder
 from maeum.models.text import TextConfig, build_text_reader
@@ -174,6 +175,17 @@ class MMER(nn.Module):
         if self.spell is not None and read["speech"] is not None:
             auxiliary = {"ctc.logits": self.spell(read["speech"][0]), "ctc.mask": read["speech"][1]}
         return ModelOutput(self.head(self.dropout(fused)) * there, {}, present, features, auxiliary)
+
+    @torch.no_grad()
+    def transcribe(self, batch: Batch) -> list[str]:
+        """What each clip's sound says, as far as the CTC head can tell; empty without speech, or without that head."""
+        read = self._speech(batch) if self.spell is not None else None
+        if read is None or self.spell is None:
+            return [""] * len(batch)
+        sequence, mask = read
+        best = self.spell(sequence).argmax(2)
+        characters = Characters(self.config.characters)
+        return [characters.decode(row[valid].tolist()) for row, valid in zip(best, mask, strict=True)]
 
     def _speech(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         read: tuple[Tensor, Tensor] | None = self.encoders["speech"](batch) if "speech" in self.encoders else None

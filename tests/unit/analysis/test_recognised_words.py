@@ -1,0 +1,100 @@
+"""A model that spells gives itself the words that nobody gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import maeum
+from maeum.analysis.recognizer import Recognizer
+from maeum.analysis.report import render_html
+from maeum.labels import LabelSet
+from maeum.models.card import ModelCard
+from maeum.models.mmer import MMER, MMERConfig
+from maeum.models.pretrained import InputSettings, save_pretrained
+from maeum.models.tokenizer import train_tokenizer
+
+RATE = 16_000
+TEXTS = [f"kids are talking by the door {word}" for word in ("yes", "no", "now", "then")] * 4
+
+
+def voice(seconds: float = 1.5) -> np.ndarray:
+    """Something that passes for a voice: a buzz with formants, in syllables."""
+    t = np.arange(round(seconds * RATE)) / RATE
+    buzz = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 25))
+    return (0.2 * buzz * (0.55 + 0.45 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
+
+
+@pytest.fixture(params=["pieces", "wave"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """MMER that hears an A in every sound."""
+    torch.manual_seed(0)
+    small = {"kind": "small", "widths": [4, 6], "dim": 16, "feedforward": 16}
+    hub = {
+        "kind": "hub",
+        "architecture": {
+            "model_type": "wav2vec2", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 16, "conv_dim": [8, 8], "conv_kernel": [10, 8], "conv_stride": [10, 16],
+            "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
+        },
+    }  # fmt: skip
+    sizes = {"labels": 3, "dim": 8, "heads": 2, "feedforward": 12, "characters": ("", " ", "A", "B")}
+    text = {"kind": "small", "vocabulary": 60, "width": 8}
+    speech = small if request.param == "pieces" else hub
+    model = MMER(MMERConfig.parse({**sizes, "speech": speech, "text": text}))
+    assert model.spell is not None
+    with torch.no_grad():
+        model.spell.weight.zero_()
+        model.spell.bias.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
+    save_pretrained(
+        tmp_path / "mmer",
+        kind="mmer",
+        model=model,
+        label_set=LabelSet(("anger", "happiness", "sadness")),
+        card=ModelCard(
+            name="mmer", title="mmer", licence="none", non_commercial=True, parameters=1, modalities=("speech", "text")
+        ),
+        tokenizer=train_tokenizer(TEXTS, 60),
+        settings=InputSettings(sound=request.param),
+    )
+    return tmp_path / "mmer"
+
+
+def test_a_voice_without_words_gets_the_words_that_the_model_hears(folder: Path) -> None:
+    recognizer = maeum.load(folder)
+    prediction = recognizer.predict(audio=voice(), sample_rate_hz=RATE)
+    assert prediction.answered
+    assert any('recognised "A"' in note for note in prediction.notes)
+    given = recognizer.predict(audio=voice(), sample_rate_hz=RATE, text="kids are talking")
+    assert not any("recognised" in note for note in given.notes)
+    assert given.probs != prediction.probs
+    spoken = recognizer.predict(audio=voice(), sample_rate_hz=RATE, text="a")
+    assert spoken.probs == pytest.approx(prediction.probs)
+
+
+def test_a_timeline_shows_them_and_says_where_they_are_from(folder: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "speech.wav", voice(2.0), RATE)
+    timeline = maeum.load(folder).analyse(tmp_path / "speech.wav")
+    answered = [s for s in timeline.segments if s.prediction.answered]
+    assert answered
+    for segment in answered:
+        assert segment.text == "A"
+        assert any("no words were given; this model recognised" in note for note in segment.prediction.notes)
+    page = render_html(timeline)
+    assert "together" in page
+    assert "recognised" in page
+
+
+def test_where_nothing_is_recognised_it_says_so(folder: Path) -> None:
+    recognizer = maeum.load(folder)
+    silent = recognizer.pretrained.model
+    assert isinstance(silent, MMER)
+    assert silent.spell is not None
+    silent.spell.bias.data = torch.tensor([5.0, 0.0, 0.0, 0.0])
+    prediction = Recognizer(recognizer.pretrained).predict(audio=voice(), sample_rate_hz=RATE)
+    assert prediction.answered
+    assert any("recognised none" in note for note in prediction.notes)
