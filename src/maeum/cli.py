@@ -442,7 +442,12 @@ def flops(
 @app.command()
 def reproduce(
     what: Annotated[
-        str, typer.Argument(help="mesm/table, mesm/top-p, mesm/ablation or mesm/attention.", show_default=False)
+        str,
+        typer.Argument(
+            help="mesm/table, mesm/top-p, mesm/ablation, mesm/attention, mmer/table, mmer/ablation, mmer/confusion or "
+            "mmer/features.",
+            show_default=False,
+        ),
     ],
     study: Annotated[
         Path, typer.Argument(help="Networks and a corpus, such as recipes/mesm/collage.yaml.", readable=False)

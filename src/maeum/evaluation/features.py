@@ -51,7 +51,8 @@ def class_distances(features: ArrayLike, target: ArrayLike, classes: int) -> lis
     x, true = _checked(features, target, classes)
     there = [c for c in range(classes) if (true == c).any()]
     means = {c: x[true == c].mean(0) for c in there}
-    spread = float(np.sqrt(np.mean([np.square(row - means[c]).sum() for row, c in zip(x, true.tolist(), strict=True)])))
+    own = np.stack(list(means.values()))[np.searchsorted(there, true)]
+    spread = float(np.sqrt(np.square(x - own).sum(1).mean()))
     if spread == 0:
         raise EvaluationError("all items of a class are equal, so distances have no unit", remedy="Score more items.")
     return [
@@ -64,7 +65,12 @@ def class_distances(features: ArrayLike, target: ArrayLike, classes: int) -> lis
 
 
 def silhouette(features: ArrayLike, target: ArrayLike, classes: int) -> float:
-    """Mean silhouette, -1..1, higher is better: how much nearer an item is to its own class than to the next one.
+    """Mean of `silhouettes`."""
+    return float(silhouettes(features, target, classes).mean())
+
+
+def silhouettes(features: ArrayLike, target: ArrayLike, classes: int) -> Floats:
+    """Each item's silhouette, -1..1, higher is better: how much nearer it is to its own class than to the next one.
 
     Euclidean distances (Rousseeuw 1987). An item that is alone in its class counts 0.
 
@@ -91,8 +97,8 @@ def silhouette(features: ArrayLike, target: ArrayLike, classes: int) -> float:
     others[rows, own] = np.inf
     nearest = others.min(1)
     widest = np.maximum(inside, nearest)
-    values = np.divide(nearest - inside, widest, out=np.zeros(len(x)), where=(widest > 0) & (sizes[own] > 1))
-    return float(values.mean())
+    values: Floats = np.divide(nearest - inside, widest, out=np.zeros(len(x)), where=(widest > 0) & (sizes[own] > 1))
+    return values
 
 
 def _checked(features: ArrayLike, target: ArrayLike, classes: int) -> tuple[Floats, NDArray[np.int64]]:

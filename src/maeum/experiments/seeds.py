@@ -49,26 +49,36 @@ def over_seeds(metric: str, runs: Sequence[Evaluation], resamples: int = 1000) -
     Raises:
         ConfigError: when there are none, or they answered other items.
     """
-    return _mean(metric, [_scorers(metric, runs)], runs, resamples)
+    return mean_over_seeds(metric, [_scorers(metric, runs)], runs, resamples)
 
 
 def difference_over_seeds(
     metric: str, runs: Sequence[Evaluation], others: Sequence[Evaluation], resamples: int = 1000
 ) -> SeededScore:
     """The mean of ``runs`` minus that of ``others``, on the same items and drawn speakers; see `over_seeds`."""
-    return _mean(metric, [_scorers(metric, runs), _scorers(metric, others)], [*runs, *others], resamples)
+    return mean_over_seeds(metric, [_scorers(metric, runs), _scorers(metric, others)], [*runs, *others], resamples)
 
 
 def _scorers(metric: str, runs: Sequence[Evaluation]) -> list[Callable[[Ints], float]]:
     return [score_of_drawn(METRICS[metric], given(metric, run), run.predictions.target.numpy()) for run in runs]
 
 
-def _mean(
-    metric: str, sides: list[list[Callable[[Ints], float]]], runs: Sequence[Evaluation], resamples: int
+def mean_over_seeds(
+    name: str, sides: Sequence[Sequence[Callable[[Ints], float]]], runs: Sequence[Evaluation], resamples: int = 1000
 ) -> SeededScore:
-    """Of the first side, minus the second where there is one."""
+    """The mean over seeds of whatever can be said of drawn items; of the first side, minus the second if there is one.
+
+    Args:
+        name: of what is said, for errors.
+        sides: for each seed, what is said of the items with these indices; one or two such.
+        runs: all that were asked.
+        resamples: draws for the interval; 0 leaves it out.
+
+    Raises:
+        ConfigError: when there are none, or they answered other items.
+    """
     if not all(sides):
-        raise ConfigError("there is nothing to score", item=metric)
+        raise ConfigError("there is nothing to score", item=name)
     first = runs[0].predictions
     if other := next((run for run in runs if run.predictions.ids != first.ids), None):
         raise ConfigError("answered other items", item=other.model, remedy="Score all on one part of one store.")
@@ -96,4 +106,4 @@ def _mean(
     return SeededScore(of(whole), each, interval)
 
 
-__all__ = ["SeededScore", "difference_over_seeds", "given", "over_seeds"]
+__all__ = ["SeededScore", "difference_over_seeds", "given", "mean_over_seeds", "over_seeds"]

@@ -164,8 +164,15 @@ def train_all(
     ]
 
 
-def score_all(study: Study, runs: Runs, top_p: float | None = None) -> list[Evaluation]:
-    """Answers of each seed's model about the study's items; ``top_p``: with another kept mass."""
+def score_all(study: Study, runs: Runs, top_p: float | None = None, *, features: bool = False) -> list[Evaluation]:
+    """Answers of each seed's model about the study's items.
+
+    Args:
+        study: says which items.
+        runs: the models.
+        top_p: with another kept mass.
+        features: keep the models' features too.
+    """
     done = []
     for recipe, pretrained in zip(runs.variant.recipes, runs.models, strict=True):
         if top_p is not None:
@@ -175,7 +182,7 @@ def score_all(study: Study, runs: Runs, top_p: float | None = None) -> list[Eval
         done.append(evaluate(
             pretrained, data.store, study.part, data.modalities, metrics=study.metrics, resamples=0,
             target=recipe.target, split=recipe.split if data.sessions is None else None, sessions=data.sessions,
-            allow_overlap=recipe.allow_overlap,
+            allow_overlap=recipe.allow_overlap, features=features,
         ))  # fmt: skip
     return done
 

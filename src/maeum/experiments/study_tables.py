@@ -25,8 +25,25 @@ def table(study: Study, out: Path | str, device: str = "cpu", console: Console |
     rows = [_Row(study, runs) for runs in done]
     return Page(
         "\n".join([
-            *_head(study, "The networks", rows),
+            *head(study, "The networks", rows[0].evaluations),
             *_scores(study, rows), "", *_classes(rows), *_published(study, "table"), *_notes(rows), ""
+        ]),
+        {"study": study.name, "rows": [row.record() for row in rows]},
+        {},
+    )  # fmt: skip
+
+
+def parts(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """The first network, and those of the ablation, each of which lacks a part of it."""
+    if not study.ablation:
+        raise ConfigError("names no networks for an ablation", item=study.name, remedy="Give it `ablation: [...]`.")
+    first = next(iter(study.contestants))
+    names = [first, *(name for name in study.ablation if name != first)]
+    rows = [_Row(study, runs) for runs in train_all(study, variants(study, names), out, device, console)]
+    return Page(
+        "\n".join([
+            *head(study, "The network, and what is left when a part is taken away", rows[0].evaluations),
+            *_scores(study, rows), "", *_classes(rows), *_published(study, "ablation"), *_notes(rows), ""
         ]),
         {"study": study.name, "rows": [row.record() for row in rows]},
         {},
@@ -41,7 +58,7 @@ def ablation(study: Study, out: Path | str, device: str = "cpu", console: Consol
     rows = [_Row(study, runs) for runs in train_all(study, chosen, out, device, console)]
     return Page(
         "\n".join([
-            *_head(study, "Subsets of the modalities (T words, A voice, V faces)", rows),
+            *head(study, "Subsets of the modalities (T words, A voice, V faces)", rows[0].evaluations),
             *_scores(study, rows), *_published(study, "ablation"), *_notes(rows), ""
         ]),
         {"study": study.name, "rows": [row.record() for row in rows]},
@@ -77,8 +94,9 @@ def _as_record(score: SeededScore) -> dict[str, Any]:
     return {"mean": score.value, "seeds": score.seeds, "interval": _bounds(score)}
 
 
-def _head(study: Study, what: str, rows: Sequence[_Row]) -> list[str]:
-    report = rows[0].evaluations[0].report
+def head(study: Study, what: str, done: Sequence[Evaluation]) -> list[str]:
+    """Title of a page and what its numbers are, in lines of Markdown; done: answers of one of its networks."""
+    report = done[0].report
     speakers = f" of {report.groups} speakers" if report.groups else ""
     lines = [
         f"# {study.title}", "",
@@ -232,4 +250,4 @@ def _bounds(score: SeededScore) -> tuple[float, float] | None:
     return None if score.interval is None else (score.interval.low, score.interval.high)
 
 
-__all__ = ["SweepPoint", "ablation", "table", "top_p"]
+__all__ = ["SweepPoint", "ablation", "head", "parts", "table", "top_p"]

@@ -99,9 +99,9 @@ class MMER(nn.Module):
     As in the published code the steps are pooled before they are fused. A clip without words, or without speech, has
     one learned step instead; a clip without either gets zeros.
 
-    ``features``: ``fused``, what the logits are made of, ``(batch, speech.dim + dim)``; ``view`` and ``twin_view``,
-    what is contrasted, ``(batch, project)``: of an utterance, and of an utterance that stands as another one's twin.
-    ``auxiliary``: ``ctc.logits (batch, steps, characters)`` and ``ctc.mask (batch, steps)``, where there is speech.
+    ``features``: ``fused``, what the logits are made of, ``(batch, speech.dim + dim)``. ``auxiliary``: ``view`` and
+    ``twin_view``, what is contrasted, ``(batch, project)``: of an utterance, and of an utterance that stands as another
+    one's twin; ``ctc.logits (batch, steps, characters)`` and ``ctc.mask (batch, steps)``, where there is speech.
 
     Raises:
         ModelError: when a batch has neither speech nor words.
@@ -168,13 +168,13 @@ class MMER(nn.Module):
         text, text_mask = self._whole(read["text"], "text", len(batch))
         fused = self._fuse(speech, speech_mask, self.text_in(text), text_mask)
         there = torch.stack(list(present.values())).any(0).unsqueeze(1)
-        features, auxiliary = {"fused": fused}, {}
+        auxiliary: dict[str, Tensor] = {}
         for name, project in (("view", self.view), ("twin_view", self.twin_view)):
             if project is not None:
-                features[name] = project(fused)
+                auxiliary[name] = project(fused)
         if self.spell is not None and read["speech"] is not None:
-            auxiliary = {"ctc.logits": self.spell(read["speech"][0]), "ctc.mask": read["speech"][1]}
-        return ModelOutput(self.head(self.dropout(fused)) * there, {}, present, features, auxiliary)
+            auxiliary["ctc.logits"], auxiliary["ctc.mask"] = self.spell(read["speech"][0]), read["speech"][1]
+        return ModelOutput(self.head(self.dropout(fused)) * there, {}, present, {"fused": fused}, auxiliary)
 
     @torch.no_grad()
     def transcribe(self, batch: Batch) -> list[str]:

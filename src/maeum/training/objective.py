@@ -110,9 +110,9 @@ class Objective:
 
 
 def _view(output: ModelOutput, name: str) -> Tensor:
-    if name not in output.features:
+    if name not in output.auxiliary:
         raise ConfigError(
             "the network makes nothing that could be contrasted",
             remedy="Use MMER with project above 0, or set supervised_contrastive and augmented_contrastive to 0.",
         )
-    return output.features[name]
+    return output.auxiliary[name]

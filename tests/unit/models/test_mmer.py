@@ -96,7 +96,7 @@ def test_published_spelling(outputs: tuple[ModelOutput, ModelOutput]) -> None:
 
 
 def test_published_contrasts(outputs: tuple[ModelOutput, ModelOutput]) -> None:
-    view, twins = outputs[0].features["view"], outputs[1].features["twin_view"]
+    view, twins = outputs[0].auxiliary["view"], outputs[1].auxiliary["twin_view"]
     close(published_augmented_contrastive(view, twins), "loss_acl")
     close(published_supervised_contrastive(view, LABELS), "loss_scl_reference")
 
