@@ -56,6 +56,7 @@ from maeum.models.pretrained import (
 )
 from maeum.models.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
 from maeum.training.loop import Trainer
+from maeum.training.processes import launched
 from maeum.types import MODALITIES, Modality
 
 
@@ -85,7 +86,8 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         CorpusError: when the split cannot be made, or its parts share something and the recipe does not allow that.
     """
     out = Path(out)
-    console = console or Console(quiet=True)
+    processes, device = launched(device)
+    console = console if console is not None and processes.rank == 0 else Console(quiet=True)
     splits = make_splits(recipe)
     train_set, dev_set = (
         load_parts(d, p, recipe.target, splits, recipe.inputs.sound)
@@ -106,8 +108,9 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
             console.print(f"{store}: {note}")
     if known.overlap:
         console.print(allowed(known.overlap), style="bold yellow")
-    claim(out, recipe)
-    tokenizer = _tokenizer(recipe, train_set, out)
+    with processes.first_one():
+        claim(out, recipe)
+        tokenizer = _tokenizer(recipe, train_set, out)
     check_text(model, tokenizer)
     collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
     feed = _feed(recipe, train_set, collate)
@@ -139,6 +142,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
             ranges=None if label_set.ranges is None else torch.tensor(label_set.ranges),
             teacher=teacher,
             device=device,
+            processes=processes,
             report=report_line,
             remark=allowed(known.overlap),
             on_step=lambda progress, total: bar.update(
@@ -146,8 +150,11 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
             ),
         )
         progress = trainer.fit()
-    model.load_state_dict(_best(out, device))
-    report = finish(recipe, model, tokenizer, dev_set, out, device, known)
+    made = None
+    if processes.rank == 0:
+        model.load_state_dict(_best(out, device))
+        made = finish(recipe, model, tokenizer, dev_set, out, device, known)
+    report: Report = processes.gather(made)[0]
     return TrainReport(out / "model", report, progress.epoch, progress.best_epoch)
 
 

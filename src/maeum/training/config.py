@@ -15,6 +15,9 @@ class TrainConfig(Config):
 
     lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key
     counts), such as ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
+    accumulate: in how many parts a batch goes through the network, one after the other, with the gradient of the whole:
+    for batches that do not fit into memory. recompute: hub encoders keep no activations for the way back, but compute
+    them again.
     loss: ``bce`` or ``cross-entropy``; ``ccc`` or ``squared-error`` for dimensional targets, which have no
     class_weights. The concordance of ``ccc`` is over a batch, so batches of 32 and more say more about it.
     distill: weight of what a teacher says, see `losses.distillation_loss`; its temperature.
@@ -33,6 +36,8 @@ class TrainConfig(Config):
 
     epochs: int = Field(default=40, ge=1)
     batch_size: int = Field(default=8, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    recompute: bool = False
     lr: float = Field(default=5e-5, gt=0)
     lr_scale: dict[str, float] = Field(default_factory=dict)
     optimizer: Literal["adam", "adamw"] = "adam"

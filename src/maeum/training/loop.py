@@ -10,6 +10,7 @@ import pickle
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from torch import Tensor, nn
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.training.config import TrainConfig
 from maeum.training.objective import Objective
+from maeum.training.parts import backward
+from maeum.training.processes import Processes
 from maeum.types import Batch
 
 
@@ -52,6 +55,7 @@ class Trainer:
         ranges: lowest and highest value of each scale of dimensional targets, ``(labels, 2)``.
         teacher: whose answers and encodings are learned too, as ``distill`` and ``distill_encoded`` weigh them.
         device: where to train.
+        processes: who shares every batch; the first of them evaluates, writes and reports.
         remark: what every line of the log has to say of its scores; nothing when empty.
         report: called with every line of the log.
         on_step: called with the progress and ``batches_per_epoch`` after every batch.
@@ -73,6 +77,7 @@ class Trainer:
         ranges: Tensor | None = None,
         teacher: nn.Module | None = None,
         device: torch.device | str = "cpu",
+        processes: Processes | None = None,
         remark: str = "",
         report: Callable[[Mapping[str, Any]], None] | None = None,
         on_step: Callable[[Progress, int], None] | None = None,
@@ -90,10 +95,13 @@ class Trainer:
             ranges,
             None if teacher is None else teacher.to(self.device).eval(),
         )
+        self.processes = processes or Processes()
         self.remark = {"remark": remark} if remark else {}
         self.report = report or (lambda line: None)
         self.on_step = on_step or (lambda progress, total: None)
         self.total_steps = max(1, config.epochs * batches_per_epoch)
+        if config.recompute:
+            recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model
         self.optimizer = build_optimizer(model, config)
         self.progress = Progress()
@@ -108,10 +116,12 @@ class Trainer:
             seed_everything(self.config.seed)
         while self.progress.epoch < self.config.epochs and not self.out_of_patience():
             self.train_epoch()
-            scores = dict(self.evaluate(self.averaged))
+            first = self.processes.rank == 0
+            scores = self.processes.gather(dict(self.evaluate(self.averaged)) if first else {})[0]
             if scores["score"] > self.progress.best_score:
                 self.progress.best_score, self.progress.best_epoch = scores["score"], self.progress.epoch
-                save_atomically(self.averaged.state_dict(), self.folder / "best.pt")
+                if first:
+                    save_atomically(self.averaged.state_dict(), self.folder / "best.pt")
             line = {
                 "epoch": self.progress.epoch,
                 "step": self.progress.step,
@@ -126,6 +136,8 @@ class Trainer:
             self.progress.batch = 0
             self.progress.loss_sum, self.progress.parts = 0.0, {}
             self.save_checkpoint()
+            if not first:
+                continue
             with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
             self.report(line)
@@ -156,16 +168,22 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * group["scale"] * factor
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with self.precision():
             given = self.at_scheduled_size(batch)
-            loss, parts = self.objective(self.model, given)
+        if (count := self.config.accumulate * self.processes.world) > 1:
+            seed = self.config.seed * 1_000_003 + self.progress.step
+            loss, parts = backward(self.objective, self.model, given, count, seed, self.precision, self.processes)
+        else:
+            with self.precision():
+                loss, parts = self.objective(self.model, given)
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()} at step {self.progress.step}, clips {batch.ids[:3]}...",
                 item=self.folder,
                 remedy="Use a lower learning rate, a smaller clip_norm or precision fp32, in a new folder.",
             )
-        loss.backward()  # type: ignore[no-untyped-call]
+        if count == 1:
+            loss.backward()  # type: ignore[no-untyped-call]
         if self.config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
@@ -174,6 +192,10 @@ class Trainer:
             self.progress.parts[name] = self.progress.parts.get(name, 0.0) + value
         self.update_average()
         return float(loss.detach())
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """The context in which the network computes."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def lr_factor(self) -> float:
         """Learning rate at this step relative to ``config.lr``."""
@@ -208,7 +230,9 @@ class Trainer:
                 mean.copy_(now)
 
     def save_checkpoint(self) -> None:
-        """Write ``last.pt``: everything that an exact continuation needs."""
+        """Write ``last.pt``: everything that an exact continuation needs; the first process does."""
+        if self.processes.rank:
+            return
         state = {
             "progress": vars(self.progress),
             "model": self.model.state_dict(),
@@ -280,6 +304,14 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     ]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     return kind(described, lr=config.lr, fused=True)
+
+
+def recompute(model: nn.Module) -> None:
+    """Let encoders of the hub compute their activations again on the way back, instead of keeping them."""
+    for module in model.modules():
+        enable = getattr(module, "gradient_checkpointing_enable", None)
+        if callable(enable):
+            enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
 
 def rest_frozen_parts(model: nn.Module) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,15 @@ from maeum.models.contrastive import (
 from maeum.models.losses import distillation_loss, emotion_loss, encoding_loss, spelling_loss
 from maeum.training.config import TrainConfig
 from maeum.types import Batch, ModelOutput
+
+
+@dataclass(frozen=True)
+class Said:
+    """Answers about a batch, about its twins and by a teacher, where there are such."""
+
+    output: ModelOutput
+    twin: ModelOutput | None = None
+    taught: ModelOutput | None = None
 
 
 class Objective:
@@ -44,9 +55,21 @@ class Objective:
         Raises:
             ConfigError: when the network has nothing that a task could be learned with.
         """
-        config = self.config
+        return self.loss(batch, self.answer(model, batch))
+
+    def answer(self, model: nn.Module, batch: Batch) -> Said:
+        """What `loss` needs: answers about a batch and about its twins, and the teacher's."""
+        taught = None
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught = self.teacher(batch)
+        twins = batch.twin if self.config.augmented_contrastive else None
+        return Said(model(batch), None if twins is None else model(twins), taught)
+
+    def loss(self, batch: Batch, said: Said) -> tuple[Tensor, dict[str, float]]:
+        """The loss of answers about a batch; see `__call__`."""
+        config, output = self.config, said.output
         assert batch.target is not None
-        output: ModelOutput = model(batch)
         loss = emotion_loss(
             output,
             batch.target,
@@ -56,21 +79,19 @@ class Objective:
             config.modality_weight,
             self.ranges,
         )
-        if self.teacher is not None:
-            loss = loss + self._taught(self.teacher, batch, output)
+        if said.taught is not None:
+            loss = loss + self._taught(output, said.taught)
         parts: dict[str, float] = {}
         if config.ctc:
             loss = loss + config.ctc * self._spelled(batch, output, parts)
         if config.supervised_contrastive:
             loss = loss + config.supervised_contrastive * self._together(batch.target, output, parts)
         if config.augmented_contrastive:
-            loss = loss + config.augmented_contrastive * self._twinned(model, batch, output, parts)
+            loss = loss + config.augmented_contrastive * self._twinned(batch, said, parts)
         return loss, parts
 
-    def _taught(self, teacher: nn.Module, batch: Batch, output: ModelOutput) -> Tensor:
+    def _taught(self, output: ModelOutput, taught: ModelOutput) -> Tensor:
         config, loss = self.config, output.logits.new_zeros(())
-        with torch.no_grad():
-            taught = teacher(batch)
         if config.distill:
             apart = distillation_loss(output, taught, config.loss, config.distill_temperature)
             loss = loss + config.distill * apart
@@ -99,11 +120,11 @@ class Objective:
         parts["supervised"] = float(loss.detach())
         return loss
 
-    def _twinned(self, model: nn.Module, batch: Batch, output: ModelOutput, parts: dict[str, float]) -> Tensor:
-        if batch.twin is None or batch.twinned is None:
-            return output.logits.new_zeros(())
+    def _twinned(self, batch: Batch, said: Said, parts: dict[str, float]) -> Tensor:
+        if said.twin is None or batch.twinned is None:
+            return said.output.logits.new_zeros(())
         contrast = augmented_contrastive if self.config.contrast == "standard" else published_augmented_contrastive
-        view, twins = _view(output, "view")[batch.twinned], _view(model(batch.twin), "twin_view")
+        view, twins = _view(said.output, "view")[batch.twinned], _view(said.twin, "twin_view")
         loss = contrast(view, twins, self.config.temperature)
         parts["augmented"] = float(loss.detach())
         return loss

@@ -1,0 +1,176 @@
+"""A batch in parts, by one process or several: the gradient and the outcome of the whole."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maeum.models.mmer import MMER, MMERConfig
+from maeum.training.config import TrainConfig
+from maeum.training.objective import Objective
+from maeum.training.parts import backward, split
+from maeum.types import Batch
+
+WAV2VEC2 = {
+    "model_type": "wav2vec2", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "intermediate_size": 16, "conv_dim": [8, 8], "conv_kernel": [10, 8], "conv_stride": [10, 16],
+    "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
+    "hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0,
+    "layerdrop": 0.0,
+}  # fmt: skip
+TASKS = TrainConfig(loss="cross-entropy", ctc=0.3, supervised_contrastive=0.5, augmented_contrastive=0.7, epochs=1)
+
+
+def small() -> MMER:
+    torch.manual_seed(0)
+    sizes = {"labels": 3, "dim": 8, "heads": 2, "feedforward": 12, "project": 6, "dropout": 0.0}
+    speech = {"kind": "hub", "architecture": WAV2VEC2, "mask_time": 0.0}
+    text = {"kind": "small", "vocabulary": 20, "width": 8, "drop_pieces": 0.0, "drop_embedding": 0.0}
+    settings = {**sizes, "speech": speech, "text": text, "characters": ("", "A", "B"), "freeze_text": False}
+    return MMER(MMERConfig.parse(settings)).train()
+
+
+def batch_of(n: int, seed: int = 0, silent: tuple[int, ...] = (), twinless: tuple[int, ...] = ()) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(rows: int) -> Batch:
+        lengths = torch.randint(600, 2400, (rows,), generator=generator)
+        words = torch.randint(1, 6, (rows,), generator=generator)
+        spoken = torch.randint(1, 3, (rows,), generator=generator)
+        return Batch(
+            tuple(map(str, range(rows))),
+            wave=torch.randn(rows, 2400, generator=generator),
+            wave_mask=torch.arange(2400) < lengths.unsqueeze(1),
+            tokens=torch.randint(1, 20, (rows, 5), generator=generator),
+            tokens_mask=torch.arange(5) < words.unsqueeze(1),
+            spoken=torch.randint(1, 3, (rows, 2), generator=generator),
+            spoken_mask=torch.arange(2) < spoken.unsqueeze(1),
+            target=torch.randint(0, 3, (rows,), generator=generator),
+        )
+
+    whole = draw(n)
+    assert whole.wave_mask is not None
+    for i in silent:
+        whole.wave_mask[i] = False
+    twinned = torch.tensor([i not in twinless for i in range(n)])
+    twin = draw(int(twinned.sum())) if twinned.any() else None
+    return Batch(**{**vars(whole), "twin": twin, "twinned": twinned if twin is not None else None})
+
+
+def gradients(model: MMER) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    n=st.integers(1, 7),
+    parts=st.integers(2, 8),
+    seed=st.integers(0, 100),
+    silent=st.sets(st.integers(0, 6), max_size=3),
+    twinless=st.sets(st.integers(0, 6), max_size=7),
+)
+def test_the_gradient_is_that_of_the_whole(n: int, parts: int, seed: int, silent: set[int], twinless: set[int]) -> None:
+    batch = batch_of(n, seed, tuple(i for i in silent if i < n), tuple(twinless))
+    whole, parted = small(), small()
+    loss, made_of = Objective(TASKS)(whole, batch)
+    loss.backward()
+    found, also_made_of = backward(Objective(TASKS), parted, batch, parts, seed=0)
+    torch.testing.assert_close(found, loss.detach(), rtol=1e-4, atol=1e-5)
+    assert also_made_of == pytest.approx(made_of, rel=1e-3, abs=1e-4)
+    expected, mine = gradients(whole), gradients(parted)
+    for name in expected:
+        other = mine.get(name, torch.zeros_like(expected[name]))
+        torch.testing.assert_close(other, expected[name], rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_what_is_drawn_in_the_first_pass_is_drawn_again_in_the_second() -> None:
+    """Else gradients would be of other masks than the loss; with dropout the loss falls along its own gradient."""
+    model = small()
+    model.dropout.p = 0.5
+    batch, steps = batch_of(6), 1e-3
+    before, _ = backward(Objective(TASKS), model, batch, 3, seed=4)
+    slopes = gradients(model)
+    length = sum(g.square().sum() for g in slopes.values())
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name in slopes:
+                p -= steps * slopes[name] / length.sqrt()
+    after, _ = backward(Objective(TASKS), model, batch, 3, seed=4)
+    assert float(before - after) == pytest.approx(steps * float(length.sqrt()), rel=0.1)
+
+
+def test_parts_are_of_like_size_and_their_twins_go_with_them() -> None:
+    batch = batch_of(7, twinless=(1, 4))
+    pieces = split(batch, 3)
+    assert [len(p) for p in pieces] == [2, 3, 2]
+    assert [0 if p.twin is None else len(p.twin) for p in pieces] == [1, 2, 2]
+    assert sum((p.ids for p in pieces), ()) == batch.ids
+    assert batch.twin is not None
+    assert batch.twin.wave is not None
+    twins = [p.twin.wave for p in pieces if p.twin is not None and p.twin.wave is not None]
+    assert torch.equal(torch.cat(twins), batch.twin.wave)
+    assert len(split(batch, 20)) == 7
+
+
+SCRIPT = textwrap.dedent("""
+    import sys
+    import torch
+    from pathlib import Path
+    torch.set_num_threads(1)
+    sys.path.insert(0, {here!r})
+    from test_parts import TASKS, batch_of, small
+    from maeum.training.loop import Trainer
+    from maeum.training.processes import launched
+
+    processes, device = launched("cpu")
+    changes = {{"epochs": 2, "lr": 0.01, "accumulate": {accumulate}, "memory": 4, "optimizer": "adamw",
+               "weight_decay": 0.1, "checkpoint_every_s": 0.0}}
+    config = TASKS.model_copy(update=changes)
+    model = small()
+    model.dropout.p = 0.3
+    trainer = Trainer(
+        model, config, batches=lambda epoch, start: [batch_of(6, 10 * epoch + i) for i in range(start, 3)],
+        batches_per_epoch=3, evaluate=lambda m: {{"score": float(m.head.bias.sum())}}, folder=Path({folder!r}),
+        processes=processes,
+    )
+    trainer.fit()
+    if processes.rank == 0:
+        torch.save({{"model": model.state_dict(), "memory": trainer.objective.memory.features}}, {folder!r} + "/end.pt")
+    processes.wait()
+""")
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    """Started by torchrun, with gloo; dropout, both contrasts, the memory and the decay of weights included."""
+    ends = []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    here = str(Path(__file__).parent)
+    several = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
+    for name, accumulate, start in (("one", 2, [sys.executable]), ("two", 1, several)):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "run.py").write_text(SCRIPT.format(here=here, accumulate=accumulate, folder=str(folder)))
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [*start, str(folder / "run.py")], capture_output=True, text=True, env=environment, timeout=300
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert len((folder / "log.jsonl").read_text().splitlines()) == 2
+        ends.append(torch.load(folder / "end.pt", weights_only=True))
+    one, two = ends
+    torch.testing.assert_close(one["memory"], two["memory"], rtol=1e-5, atol=1e-6)
+    for name in one["model"]:
+        torch.testing.assert_close(one["model"][name], two["model"][name], rtol=1e-5, atol=1e-6)
+    torch.manual_seed(0)
+    assert not torch.equal(one["model"]["head.weight"], small().head.weight)
