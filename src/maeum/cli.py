@@ -268,6 +268,29 @@ def prepare(
 
 
 @app.command()
+def augment(
+    store: Annotated[Path, typer.Argument(help="A corpus prepared with --wave.", readable=False)],
+    out: Annotated[Path, typer.Option(help="The folder to keep the twins in.")],
+    config: Annotated[Path | None, typer.Option(help="Settings as YAML or JSON.", readable=False)] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+    restart: Annotated[bool, typer.Option(help="Begin anew when twins were made with other settings.")] = False,
+) -> None:
+    """Make a twin of every utterance: the same in other words and another voice. May be stopped; goes on."""
+    from maeum.experiments.twins import TwinsConfig, make_twins
+
+    settings = TwinsConfig.load(config) if config is not None else TwinsConfig()
+    try:
+        made = make_twins(store, out, settings, device=device, restart=restart, console=_progress_console())
+    except KeyboardInterrupt as stop:
+        raise _Stopped(f"Finished shards are kept in {out}; the same command goes on from there.") from stop
+    console = _console()
+    console.print(f"{made.made} twins, {made.kept_words} of them in the same words; {made.left_out} left out, see "
+                  f"{out / 'left_out.csv'}", soft_wrap=True)  # fmt: skip
+    console.print(f"{made.shards} shards, {made.reused} of them were there already", soft_wrap=True)
+    console.print(f"store: {out}", soft_wrap=True)
+
+
+@app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="All settings of the run, YAML or JSON.", readable=False)],
     out: Annotated[Path, typer.Option(help="The folder of the run; the model is written to its folder model/.")],

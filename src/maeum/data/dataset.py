@@ -123,6 +123,7 @@ class StoreDataset(ClipDataset):
         split: says which item is in which part; the store's own parts count when None.
         sessions: only these, when given; ``part`` None and sessions make the folds of a cross-validation.
         modalities: which to give, all when None. Items with none of them are left out, and listed.
+        twins: store of `maeum augment` with the items' twins, which are given with them.
         sound: speech as log-mel ``pieces``, or as the ``wave`` itself, which a store has when it was asked to keep it.
         labelled: leave out items without a label too, and list them.
 
@@ -143,6 +144,7 @@ class StoreDataset(ClipDataset):
         split: Split | None = None,
         sessions: Sequence[str] | None = None,
         sound: Literal["pieces", "wave"] = "pieces",
+        twins: Store | Path | None = None,
     ) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
         self.part = part
@@ -196,6 +198,11 @@ class StoreDataset(ClipDataset):
             raise StoreError(f"has nothing in part {part!r}", item=self.store.folder,
                              remedy=f"Its parts: {', '.join(there) or 'none; choose a split'}.")  # fmt: skip
         self._rows, self._targets, self.left_out = rows, tuple(targets), tuple(left_out)
+        self.twins = None if twins is None else twins if isinstance(twins, Store) else Store(twins)
+        self._twin_of = {} if self.twins is None else {row["id"]: i for i, row in enumerate(self.twins.rows)}
+        if self.twins is not None and not any(id in self._twin_of for id in self.ids):
+            raise StoreError("has the twin of none of these items", item=self.twins.folder,
+                             remedy=f"Make them with: maeum augment {self.store.folder} --out ...")  # fmt: skip
 
     def _target(self, row: dict[str, Any]) -> tuple[Tensor | None, str | None]:
         label = None if row["label"] is None else json.loads(row["label"])
@@ -244,12 +251,23 @@ class StoreDataset(ClipDataset):
     def __getitem__(self, index: int) -> Clip:
         number = self._rows[index]
         faces = self.store.array(number, "faces") if "faces" in self.modalities else None
-        sound = self.store.array(number, self.sound) if "speech" in self.modalities else None
-        faces_read = None if faces is None else torch.from_numpy(faces.copy())
-        if sound is None or self.sound == "pieces":
-            return self.clip(index, faces_read, None if sound is None else torch.from_numpy(sound.astype(np.float32)))
-        wave = torch.from_numpy(sound.astype(np.float32) / 32768)
-        return replace(self.clip(index, faces_read, None), wave=wave)
+        clip = self.clip(index, None if faces is None else torch.from_numpy(faces.copy()), None)
+        clip = replace(clip, **self._sound(self.store, number))
+        twin = self._twin_of.get(clip.id)
+        return clip if twin is None else replace(clip, twin=self._twin(clip, twin))
+
+    def _sound(self, store: Store, number: int) -> dict[str, Any]:
+        """Pieces or wave of a row, under the name that a clip has for them."""
+        kept = store.array(number, self.sound) if "speech" in self.modalities else None
+        if kept is None:
+            return {}
+        return {self.sound: torch.from_numpy(kept.astype(np.float32)) / (32768 if self.sound == "wave" else 1)}
+
+    def _twin(self, clip: Clip, number: int) -> Clip:
+        assert self.twins is not None
+        row = self.twins.rows[number]
+        text = row["text"] if "text" in self.modalities else None
+        return Clip(id=clip.id, text=text, spoken=row["spoken"], **self._sound(self.twins, number))
 
     def clip(self, index: int, faces: Tensor | None, pieces: Tensor | None) -> Clip:
         """The item at that place with these arrays; what is not asked for is left out of it."""
@@ -295,7 +313,16 @@ class StoreDataset(ClipDataset):
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""
         everybody = self.store.members()
-        return tuple(everybody[number] for number in self._rows)
+        mine = [everybody[number] for number in self._rows]
+        if self.twins is None:
+            return tuple(mine)
+        voices = {row["id"]: json.loads(row["provenance"]).get("voice") for row in self.twins.rows}
+        heard = {m.id: (voices[m.id],) for m in mine if voices.get(m.id)}
+        # Whose voice a twin has is heard in training too.
+        return tuple(
+            replace(m, made_of=(*(m.made_of or (f"{m.corpus}:{m.id}",)), *heard[m.id])) if m.id in heard else m
+            for m in mine
+        )
 
 
 def _spoken(row: Mapping[str, Any]) -> str | None:

@@ -24,7 +24,7 @@ from maeum.types import Batch, Clip, Modality
 class TwinConfig(Config):
     """How an utterance's twin is made, for the augmented contrast: its sound and words vary more than those of clips.
 
-    It stands for the same said in other words by another voice.
+    It stands for the same said in other words by another voice; where a store of such twins is given, these vary.
     """
 
     pieces: PieceAugment | None = PieceAugment(tempo=0.2, warp=0.2, eq_db=6.0, noise=0.5)
@@ -91,7 +91,7 @@ class Feed:
             clips = _vary_faces(clips, augment.faces, generator)
         if augment.twin is not None:
             twin = augment.twin
-            clips = [replace(c, twin=_said(c, twin.pieces, twin.wave, twin.text, generator)) for c in clips]
+            clips = [replace(c, twin=_said(c.twin or c, twin.pieces, twin.wave, twin.text, generator)) for c in clips]
         return [_said(c, augment.pieces, augment.wave, augment.text, generator) for c in clips]
 
     def _withhold(self, clip: Clip, generator: torch.Generator) -> Clip:

@@ -73,9 +73,12 @@ def check_tasks(recipe: Recipe, model: nn.Module) -> None:
     if contrasts and not getattr(config, "project", 0):
         raise ConfigError(f"training.{contrasts[0]} has a weight, but this network makes nothing to contrast",
                           item=recipe.name, remedy="Use model: mmer with project above 0, or set it to 0.")  # fmt: skip
-    if training.augmented_contrastive and augment.twin is None:
-        raise ConfigError("training.augmented_contrastive has a weight, but utterances have no twins",
-                          item=recipe.name, remedy="Give augment.twin, or set it to 0.")  # fmt: skip
+    if training.augmented_contrastive and augment.twin is None and not any(d.twins for d in recipe.train):
+        raise ConfigError(
+            "training.augmented_contrastive has a weight, but utterances have no twins",
+            item=recipe.name,
+            remedy="Give augment.twin, or twins of `maeum augment` beside a store, or set it to 0.",
+        )
     if contrasts and augment.mixup:
         raise ConfigError(f"training.{contrasts[0]} tells classes apart, which augment.mixup blends", item=recipe.name,
                           remedy="Set one of them to 0.")  # fmt: skip

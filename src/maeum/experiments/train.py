@@ -424,6 +424,7 @@ def load_parts(
             split=None if splits is None else splits[d.store],
             sessions=d.sessions,
             sound=sound,
+            twins=d.twins if part == "train" else None,
         )
         for d in data
     ]

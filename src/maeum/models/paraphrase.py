@@ -1,0 +1,111 @@
+"""The same in other words: texts translated into another language and back."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from maeum.config import Config
+from maeum.models.hub import fetch
+
+
+class Leg(Config):
+    """One way of a translation.
+
+    model: of transformers, a name on the hub or a folder (Marian, NLLB, M2M100 and their kin). source, target: codes of
+    the languages, for models that know many (NLLB: ``eng_Latn``, ``fra_Latn``).
+    """
+
+    model: str
+    source: str | None = None
+    target: str | None = None
+
+
+class BackTranslation(Config):
+    """How texts are paraphrased (the published MMER: NLLB-600M, English to French and back, 5 samples).
+
+    there, back: the two ways. samples: paraphrases that are drawn, of which one is taken. temperature: of the draw; 0
+    takes the most probable ones (beams). least_alike, most_alike: how alike a paraphrase and its text may be, 0..1 (the
+    share of equal stretches of characters: Ratcliff and Obershelp 1988); one that is equal says nothing new, one that
+    has nothing in common is something else. length: least and greatest number of its words, relative to the text's.
+    max_tokens: of a translation at most.
+    """
+
+    there: Leg
+    back: Leg
+    samples: int = Field(default=5, ge=1)
+    temperature: float = Field(default=1.0, ge=0)
+    least_alike: float = Field(default=0.3, ge=0, le=1)
+    most_alike: float = Field(default=0.95, ge=0, le=1)
+    length: tuple[float, float] = (0.5, 2.0)
+    max_tokens: int = Field(default=128, ge=1)
+
+
+class Paraphraser:
+    """Paraphrases one text after the other, each drawn from a state of its own.
+
+    Raises:
+        ModelError: when a model cannot be had.
+    """
+
+    def __init__(self, config: BackTranslation, device: str = "cpu") -> None:
+        self.config = config
+        self._there, self._back = (_Translator(leg, config, device) for leg in (config.there, config.back))
+
+    def __call__(self, text: str, seed: int) -> str | None:
+        """Another wording, or None where none of the samples passes the filter."""
+        state = torch.get_rng_state()
+        torch.manual_seed(seed)
+        try:
+            abroad = self._there([text], self.config.samples)
+            home = self._back(abroad, 1)
+        finally:
+            torch.set_rng_state(state)
+        return choose(text, home, self.config)
+
+
+def choose(text: str, paraphrases: Sequence[str], config: BackTranslation) -> str | None:
+    """The paraphrase that is least like the text among those that pass; None when none does."""
+    words = len(text.split())
+    passed = []
+    for candidate in dict.fromkeys(" ".join(p.split()) for p in paraphrases):
+        alike = difflib.SequenceMatcher(None, text.lower(), candidate.lower(), autojunk=False).ratio()
+        low, high = (share * words for share in config.length)
+        if config.least_alike <= alike <= config.most_alike and low <= len(candidate.split()) <= high:
+            passed.append((alike, candidate))
+    return min(passed)[1] if passed else None
+
+
+class _Translator:
+    def __init__(self, leg: Leg, config: BackTranslation, device: str) -> None:
+        from transformers import AutoModelForSeq2SeqLM, AutoTokenizer  # takes a second
+
+        def get(local: bool) -> tuple[Any, Any]:
+            languages = {"src_lang": leg.source, "tgt_lang": leg.target}
+            known = {name: code for name, code in languages.items() if code is not None}
+            tokenizer = AutoTokenizer.from_pretrained(leg.model, local_files_only=local, **known)
+            model = AutoModelForSeq2SeqLM.from_pretrained(leg.model, local_files_only=local, dtype=torch.float32)
+            return tokenizer, model
+
+        self._tokenizer, model = fetch(leg.model, "translation model", get)
+        self._model = model.to(device).eval()
+        self._config, self._device = config, device
+        self._first = {}
+        if leg.target is not None:
+            self._first = {"forced_bos_token_id": self._tokenizer.convert_tokens_to_ids(leg.target)}
+
+    @torch.inference_mode()
+    def __call__(self, texts: list[str], samples: int) -> list[str]:
+        given = self._tokenizer(texts, return_tensors="pt", padding=True, truncation=True).to(self._device)
+        drawn: dict[str, Any] = {"do_sample": False, "num_beams": max(1, samples)}
+        if self._config.temperature > 0 and samples > 1:
+            drawn = {"do_sample": True, "num_beams": 1, "temperature": self._config.temperature}
+        made = self._model.generate(
+            **given, **drawn, **self._first, num_return_sequences=samples, max_new_tokens=self._config.max_tokens
+        )
+        texts_made: list[str] = self._tokenizer.batch_decode(made, skip_special_tokens=True)
+        return texts_made
