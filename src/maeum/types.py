@@ -123,6 +123,7 @@ class Batch:
     pieces_mask: Tensor | None = None  # (batch, pieces) bool
     tokens: Tensor | None = None  # (batch, length) int64
     tokens_mask: Tensor | None = None  # (batch, length) bool
+    vectors: Tensor | None = None  # (batch, length, width), what a frozen text encoder made of the tokens
     target: Tensor | None = None  # (batch,) int64 or (batch, labels) float32
     wave: Tensor | None = None  # (batch, samples) 16 kHz
     wave_mask: Tensor | None = None  # (batch, samples) bool

@@ -30,6 +30,8 @@ class Collator:
         max_pieces: speech pieces at most (400 ms each), and as much of a wave; None for all.
         spell: what a sound says -> numbers of its characters; None leaves that out. A sound that is shortened says only
             part of it, so then nothing is known of it.
+        vectors: tokens ``(length,)`` -> what a frozen text encoder makes of them, ``(length, width)``, or None where it
+            is not known; a batch has the vectors of all its texts, or none.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Collator:
         max_frames: int | None = None,
         max_pieces: int | None = None,
         spell: Callable[[str], list[int]] | None = None,
+        vectors: Callable[[Tensor], Tensor | None] | None = None,
     ) -> None:
         for name, value in (("max_tokens", max_tokens), ("max_frames", max_frames), ("max_pieces", max_pieces)):
             if value is not None and value < 1:
@@ -48,7 +51,7 @@ class Collator:
         self.pad_id = pad_id
         self.max_tokens, self.max_frames, self.max_pieces = max_tokens, max_frames, max_pieces
         self.max_samples = None if max_pieces is None else max_pieces * PIECE_SAMPLES
-        self.spell = spell
+        self.spell, self.vectors = spell, vectors
 
     def __call__(self, clips: Sequence[Clip]) -> Batch:
         """The batch of these clips, in their order.
@@ -61,7 +64,10 @@ class Collator:
         faces, faces_mask = pad([None if c.faces is None else self._thin(c.faces) for c in clips])
         pieces, pieces_mask = pad([None if c.pieces is None else _middle(c.pieces, self.max_pieces) for c in clips])
         wave, wave_mask = pad([None if c.wave is None else _middle(c.wave, self.max_samples) for c in clips])
-        tokens, tokens_mask = pad(self._tokens(clips), self.pad_id)
+        rows = self.tokens(clips)
+        tokens, tokens_mask = pad(rows, self.pad_id)
+        known = [None if row is None or self.vectors is None else self.vectors(row) for row in rows]
+        all_known = all((vector is None) == (row is None) for vector, row in zip(known, rows, strict=True))
         spoken, spoken_mask = pad([self._spelled(c) for c in clips])
         twins = [c.twin for c in clips if c.twin is not None]
         return Batch(
@@ -72,6 +78,7 @@ class Collator:
             pieces_mask=pieces_mask,
             tokens=tokens,
             tokens_mask=tokens_mask,
+            vectors=pad(known)[0] if all_known else None,
             target=_targets(clips),
             wave=wave,
             wave_mask=wave_mask,
@@ -98,7 +105,8 @@ class Collator:
             return None
         return torch.tensor(self.spell(clip.spoken), dtype=torch.int64)
 
-    def _tokens(self, clips: Sequence[Clip]) -> list[Tensor | None]:
+    def tokens(self, clips: Sequence[Clip]) -> list[Tensor | None]:
+        """The tokens of each clip's words, ``(length,)`` int64, or None."""
         there = [i for i, c in enumerate(clips) if "text" in c.modalities]
         rows: list[Tensor | None] = [None] * len(clips)
         if self.tokenize is None or not there:

@@ -306,6 +306,12 @@ class StoreDataset(ClipDataset):
         """See `ClipDataset`."""
         return tuple(row["text"] if "text" in self.modalities else None for row in self.rows)
 
+    def twin_texts(self) -> tuple[str | None, ...]:
+        """The words of the items' twins."""
+        if self.twins is None or "text" not in self.modalities:
+            return ()
+        return tuple(self.twins.rows[self._twin_of[id]]["text"] for id in self.ids if id in self._twin_of)
+
     def spoken(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
         return tuple(_spoken(row) if row["pieces_count"] and "speech" in self.modalities else None for row in self.rows)

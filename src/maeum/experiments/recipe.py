@@ -57,8 +57,9 @@ class Recipe(Config):
     when None. start_from: modality -> model folder whose branch (settings, weights, tokenizer) is taken over; settings
     of the branch in ``network`` come first. teacher: folder of a trained model whose answers are learned beside the
     labels, as ``training.distill`` and ``training.distill_encoded`` weigh them; its tokenizer is taken over.
-    balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training curves in the
-    run's folder ``tensorboard`` too (extra ``track``).
+    cache_text: what a frozen text encoder makes of the corpora's words is computed once, and kept in the stores' folder
+    ``cache``. balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training
+    curves in the run's folder ``tensorboard`` too (extra ``track``).
     """
 
     name: str
@@ -75,6 +76,7 @@ class Recipe(Config):
     training: TrainConfig = TrainConfig()
     augment: AugmentConfig = AugmentConfig()
     inputs: InputSettings = InputSettings()
+    cache_text: bool = False
     balance: float = 0.0
     score: str = "uar"
     tensorboard: bool = False

@@ -23,18 +23,17 @@ class Terms:
     data: tuple[str, ...]
 
 
-def terms_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encoder: str | None = None) -> Terms:
+def terms_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encoders: Iterable[str] = ()) -> Terms:
     """The terms of weights that were trained on prepared corpora.
 
     Args:
         stores: the corpora.
         sources: cards of the models that the training started from; their data and limits go on to apply.
-        encoder: name of a pretrained encoder that the training started from; its licence is not known here.
+        encoders: names of pretrained encoders that the training started from; their licences are not known here.
     """
     manifests = [Store(store).manifest for store in stores]
     licences = [(str(m.get("title", m["name"])), str(m["licence"])) for m in manifests]
-    if encoder is not None:
-        licences.append((f"{encoder} (pretrained encoder)", "as its authors state"))
+    licences += [(f"{name} (pretrained encoder)", "as its authors state") for name in dict.fromkeys(encoders)]
     data = [f"{title}: {licence}" for title, licence in licences]
     words = {licence for _, licence in licences}
     bound = not all(is_commercial(licence) for licence in words)

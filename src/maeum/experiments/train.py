@@ -6,7 +6,7 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +36,7 @@ from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
 from maeum.experiments.scores import card_scores
 from maeum.experiments.terms import Terms, terms_of
+from maeum.experiments.text_vectors import keep_texts
 from maeum.experiments.trained_on import TrainedOn, allowed, trained_on
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
@@ -54,6 +55,7 @@ from maeum.models.pretrained import (
     save_pretrained,
     subset_name,
 )
+from maeum.models.text import HubTextEncoder, PieceReader
 from maeum.models.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
 from maeum.training.loop import Trainer
 from maeum.training.processes import launched
@@ -113,6 +115,9 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         tokenizer = _tokenizer(recipe, train_set, out)
     check_text(model, tokenizer)
     collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
+    if recipe.cache_text:
+        with processes.first_one(), _bar(console) as bar:
+            collate.vectors = _kept_texts(recipe, model, (train_set, dev_set), collate, bar)
     feed = _feed(recipe, train_set, collate)
     console.print(
         f"{recipe.name}: {len(train_set)} training and {len(dev_set)} dev items, "
@@ -156,6 +161,30 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         made = finish(recipe, model, tokenizer, dev_set, out, device, known)
     report: Report = processes.gather(made)[0]
     return TrainReport(out / "model", report, progress.epoch, progress.best_epoch)
+
+
+def _kept_texts(
+    recipe: Recipe, model: nn.Module, data: Sequence[ClipDataset], collate: Collator, bar: Progress
+) -> Callable[[Tensor], Tensor | None]:
+    """What the frozen text encoder makes of the words of all corpora; raises ConfigError where it is not frozen."""
+    if not isinstance(model, MMER) or "text" not in model.encoders or not model.config.freeze_text:
+        raise ConfigError(
+            "cache_text keeps what a frozen text encoder makes of words, and this network has none",
+            item=recipe.name,
+            remedy="Leave it out, or use model: mmer with freeze_text: true.",
+        )
+    encoder = model.encoders["text"].eval()
+    assert isinstance(encoder, PieceReader | HubTextEncoder)
+    sets = [one for d in data for one in (d.datasets if isinstance(d, JointDataset) else (d,))]
+    stores = [one for one in sets if isinstance(one, StoreDataset)]
+    task = bar.add_task("words", total=None)
+    return keep_texts(
+        [one.store.folder for one in stores],
+        [(*one.texts(), *one.twin_texts()) for one in stores],
+        encoder,
+        collate,
+        lambda count: bar.advance(task, count),
+    )
 
 
 def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:
@@ -438,10 +467,10 @@ def _decoding(data: tuple[DataConfig, ...], inputs: InputSettings, model: nn.Mod
 
 
 def _terms(recipe: Recipe) -> Terms:
-    text = recipe.network.get("text")
-    encoder = text.get("pretrained") if isinstance(text, dict) else None
+    branches = [recipe.network.get(name) for name in ("speech", "text")]
+    encoders = [b["pretrained"] for b in branches if isinstance(b, dict) and b.get("pretrained") is not None]
     sources = [load_pretrained(folder).card for folder in recipe.learns_from()]
-    return terms_of([d.store for d in recipe.train], sources, encoder)
+    return terms_of([d.store for d in recipe.train], sources, encoders)
 
 
 def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer | None:

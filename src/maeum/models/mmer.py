@@ -194,6 +194,8 @@ class MMER(nn.Module):
     def _text(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         if "text" not in self.encoders or batch.tokens is None or batch.tokens_mask is None:
             return None
+        if batch.vectors is not None and self.config.freeze_text:
+            return batch.vectors * batch.tokens_mask.unsqueeze(2), batch.tokens_mask
         encoder = self.encoders["text"]
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text):
             return encoder.sequence(batch.tokens, batch.tokens_mask), batch.tokens_mask  # type: ignore[operator]

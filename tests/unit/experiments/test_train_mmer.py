@@ -97,7 +97,8 @@ def recipe(store: Path, encoders: tuple[Path, Path], test: str = "Session5", **c
             "inputs": {"sound": "wave", "max_tokens": 50},
             "train": data,
             "dev": data,
-            "augment": {"twin": {}},
+            "augment": {"twin": {"text": None}},
+            "cache_text": True,
             "training": {**training, **changes.pop("training", {})},
             **changes,
         }
@@ -195,3 +196,17 @@ def test_what_cannot_be_learned_is_refused(
         changes = {"network": {**settings.network, **changes["network"]}}
     with pytest.raises(ConfigError, match=problem):
         train(Recipe.parse({**settings.model_dump(mode="json"), **changes}), tmp_path / "run")
+
+
+def test_kept_texts_change_nothing(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
+    lines = []
+    for kept in (True, False):
+        run = tmp_path / str(kept)
+        train(recipe(store, encoders, training={"epochs": 1}, cache_text=kept), run)
+        lines.append(log(run)[0]["loss"])
+    assert lines[0] == pytest.approx(lines[1], rel=1e-5)
+    assert list((store / "cache").rglob("*.safetensors"))
+    settings = recipe(store, encoders)
+    learns = settings.model_copy(update={"network": {**settings.network, "freeze_text": False}})
+    with pytest.raises(ConfigError, match="this network has none"):
+        train(learns, tmp_path / "x")

@@ -266,4 +266,4 @@ def test_the_limits_of_what_a_training_started_from_go_on_to_apply(scales: Path)
     assert terms.non_commercial
     assert terms.licence == "CC BY-NC 4.0"
     assert terms.data == ("faces: x",)
-    assert terms_of([], encoder="someone/encoder").non_commercial
+    assert terms_of([], encoders=["someone/encoder"]).non_commercial
