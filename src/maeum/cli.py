@@ -291,6 +291,28 @@ def augment(
 
 
 @app.command()
+def transcribe(
+    store: Annotated[Path, typer.Argument(help="A prepared corpus.", readable=False)],
+    model: Annotated[str, typer.Option(help="A model that learned to spell, or a speech recogniser of the hub.")],
+    out: Annotated[Path, typer.Option(help="The file of the transcripts, JSON lines.")],
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+) -> None:
+    """Recognise what every utterance says, for --transcripts. May be stopped at any time; the same command goes on."""
+    from maeum.data.store import Store
+    from maeum.experiments.transcripts import transcribe as run
+
+    try:
+        made = run(store, model, out, device=device, console=_progress_console())
+    except KeyboardInterrupt as stop:
+        raise _Stopped(f"What was recognised is kept in {out}; the same command goes on from there.") from stop
+    console = _console()
+    console.print(f"{len(made.texts)} utterances", soft_wrap=True)
+    if (rate := made.error_rate(Store(store).rows)) is not None:
+        console.print(f"word error rate {rate[0]:.3f} of {rate[1]} utterances whose words are known", soft_wrap=True)
+    console.print(f"written: {out}", soft_wrap=True)
+
+
+@app.command()
 def train(
     recipe: Annotated[Path, typer.Argument(help="All settings of the run, YAML or JSON.", readable=False)],
     out: Annotated[Path, typer.Option(help="The folder of the run; the model is written to its folder model/.")],
@@ -360,6 +382,9 @@ def evaluate(
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Score items that overlap with what the model was trained on.")
     ] = False,
+    transcripts: Annotated[
+        Path | None, typer.Option(help="Read these words, of `maeum transcribe`, instead of the corpus' own.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write the report, JSON, to this file.")] = None,
 ) -> None:
     """Score a model on a prepared corpus, with intervals and beside the simplest guess."""
@@ -368,13 +393,13 @@ def evaluate(
     from maeum.experiments.evaluate import evaluate_subsets
     from maeum.experiments.show import show_report
 
-    if subsets and (modalities is not None or out is not None):
-        raise typer.BadParameter("goes with neither --modalities nor --out", param_hint="--subsets")
+    if subsets and (modalities is not None or out is not None or transcripts is not None):
+        raise typer.BadParameter("goes with none of --modalities, --transcripts, --out", param_hint="--subsets")
     options = _items(target, split, sessions, allow_overlap)
     if subsets:
         done = evaluate_subsets(model, store, part, **options)
     else:
-        done = [run(model, store, part, _modalities(modalities), **options)]
+        done = [run(model, store, part, _modalities(modalities), transcripts=transcripts, **options)]
     console = _console()
     for evaluation in done:
         show_report(evaluation.report, console)
@@ -467,8 +492,8 @@ def reproduce(
     what: Annotated[
         str,
         typer.Argument(
-            help="mesm/table, mesm/top-p, mesm/ablation, mesm/attention, mmer/table, mmer/ablation, mmer/confusion or "
-            "mmer/features.",
+            help="mesm/table, mesm/top-p, mesm/ablation, mesm/attention, mmer/table, mmer/ablation, mmer/confusion, "
+            "mmer/features or mmer/transcripts.",
             show_default=False,
         ),
     ],

@@ -19,7 +19,7 @@ from maeum.corpora.base import LeftOut
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import Split
 from maeum.corpora.targets import Target
-from maeum.data.store import Store
+from maeum.data.store import Store, said_of
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
 from maeum.types import MODALITIES, Clip, Modality
@@ -124,6 +124,7 @@ class StoreDataset(ClipDataset):
         sessions: only these, when given; ``part`` None and sessions make the folds of a cross-validation.
         modalities: which to give, all when None. Items with none of them are left out, and listed.
         twins: store of `maeum augment` with the items' twins, which are given with them.
+        transcripts: id -> words, in the place of those that the store has; an item without any has no text.
         sound: speech as log-mel ``pieces``, or as the ``wave`` itself, which a store has when it was asked to keep it.
         labelled: leave out items without a label too, and list them.
 
@@ -145,6 +146,7 @@ class StoreDataset(ClipDataset):
         sessions: Sequence[str] | None = None,
         sound: Literal["pieces", "wave"] = "pieces",
         twins: Store | Path | None = None,
+        transcripts: Mapping[str, str] | None = None,
     ) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
         self.part = part
@@ -158,7 +160,7 @@ class StoreDataset(ClipDataset):
         _check_scales(own, self.label_set, self.store)
         check_sessions(self.store, sessions or ())
         self.modalities: tuple[Modality, ...] = MODALITIES if modalities is None else tuple(modalities)
-        self.sound = sound
+        self.sound, self.transcripts = sound, transcripts
         if unknown := set(self.modalities) - set(MODALITIES):
             raise ConfigError(f"unknown modality {sorted(unknown)[0]!r}", remedy=f"Choose of {', '.join(MODALITIES)}.")
         rows, targets, left_out = [], [], []
@@ -166,7 +168,7 @@ class StoreDataset(ClipDataset):
             in_part = row["part"] if split is None else split.parts.get(row["id"])
             if (part is not None and in_part != part) or (sessions is not None and row["session"] not in sessions):
                 continue
-            if not any(_has(row, m) for m in self.modalities):
+            if not any(self._has(row, m) for m in self.modalities):
                 left_out.append(LeftOut(row["id"], f"has none of {', '.join(self.modalities)}"))
                 continue
             wanted, reason = self._target(row)
@@ -256,6 +258,18 @@ class StoreDataset(ClipDataset):
         twin = self._twin_of.get(clip.id)
         return clip if twin is None else replace(clip, twin=self._twin(clip, twin))
 
+    def _has(self, row: Mapping[str, Any], modality: Modality) -> bool:
+        if modality == "text":
+            return bool((self._text(row) or "").strip())
+        return bool(row["faces_count" if modality == "faces" else "pieces_count"])
+
+    def _text(self, row: Mapping[str, Any]) -> str | None:
+        """The words of a row, as they are asked for."""
+        if "text" not in self.modalities:
+            return None
+        text: str | None = row["text"] if self.transcripts is None else self.transcripts.get(row["id"])
+        return text
+
     def _sound(self, store: Store, number: int) -> dict[str, Any]:
         """Pieces or wave of a row, under the name that a clip has for them."""
         kept = store.array(number, self.sound) if "speech" in self.modalities else None
@@ -272,8 +286,8 @@ class StoreDataset(ClipDataset):
     def clip(self, index: int, faces: Tensor | None, pieces: Tensor | None) -> Clip:
         """The item at that place with these arrays; what is not asked for is left out of it."""
         row = self.store.rows[self._rows[index]]
-        return Clip(id=row["id"], faces=faces, pieces=pieces, text=row["text"] if "text" in self.modalities else None,
-                    target=self._targets[index], speaker=row["speaker"], spoken=_spoken(row))  # fmt: skip
+        return Clip(id=row["id"], faces=faces, pieces=pieces, text=self._text(row),
+                    target=self._targets[index], speaker=row["speaker"], spoken=said_of(row))  # fmt: skip
 
     @property
     def rows(self) -> tuple[dict[str, Any], ...]:
@@ -290,7 +304,7 @@ class StoreDataset(ClipDataset):
         """See `ClipDataset`; a modality that is not asked for counts 0."""
         on = {m: m in self.modalities for m in MODALITIES}
         return tuple(
-            Lengths(r["faces_count"] * on["faces"], r["pieces_count"] * on["speech"], len(r["text"] or "") * on["text"])
+            Lengths(r["faces_count"] * on["faces"], r["pieces_count"] * on["speech"], len(self._text(r) or ""))
             for r in self.rows
         )
 
@@ -304,7 +318,7 @@ class StoreDataset(ClipDataset):
 
     def texts(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
-        return tuple(row["text"] if "text" in self.modalities else None for row in self.rows)
+        return tuple(self._text(row) for row in self.rows)
 
     def twin_texts(self) -> tuple[str | None, ...]:
         """The words of the items' twins."""
@@ -314,7 +328,7 @@ class StoreDataset(ClipDataset):
 
     def spoken(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
-        return tuple(_spoken(row) if row["pieces_count"] and "speech" in self.modalities else None for row in self.rows)
+        return tuple(said_of(row) if row["pieces_count"] and "speech" in self.modalities else None for row in self.rows)
 
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""
@@ -329,12 +343,6 @@ class StoreDataset(ClipDataset):
             replace(m, made_of=(*(m.made_of or (f"{m.corpus}:{m.id}",)), *heard[m.id])) if m.id in heard else m
             for m in mine
         )
-
-
-def _spoken(row: Mapping[str, Any]) -> str | None:
-    """The words that an item's sound says; a composed item's text is somebody else's."""
-    said: str | None = row["spoken"] if row["provenance"] is not None else row["spoken"] or row["text"]
-    return said
 
 
 class JointDataset(ClipDataset):
@@ -425,9 +433,3 @@ def check_sessions(store: Store, sessions: Sequence[str]) -> None:
     if unknown := [name for name in sessions if name not in there]:
         raise ConfigError(f"has no session {unknown[0]!r}", item=store.folder,
                           remedy=f"Its sessions: {', '.join(sorted(there)) or 'none'}.")  # fmt: skip
-
-
-def _has(row: dict[str, Any], modality: Modality) -> bool:
-    if modality == "text":
-        return bool(row["text"] and row["text"].strip())
-    return bool(row["faces_count" if modality == "faces" else "pieces_count"])

@@ -351,6 +351,12 @@ class Store:
             self.close()
 
 
+def said_of(row: Mapping[str, Any]) -> str | None:
+    """The words that an item's sound says, where they are known; a composed item's text is somebody else's."""
+    said: str | None = row["spoken"] if row["provenance"] is not None else row["spoken"] or row["text"]
+    return said if said and said.strip() else None
+
+
 def _member(row: Mapping[str, Any], corpus: str) -> Member:
     label = None if row["label"] is None else json.loads(row["label"])
     composed = row["provenance"] is not None

@@ -19,6 +19,7 @@ from maeum.experiments.checks import check_decoding
 from maeum.experiments.predict import predict_pretrained
 from maeum.experiments.provenance import provenance
 from maeum.experiments.trained_on import TrainedOn, allowed, notes_of
+from maeum.experiments.transcripts import Transcripts
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality
 
@@ -54,6 +55,7 @@ def evaluate(
     sessions: Sequence[str] | None = None,
     allow_overlap: bool = False,
     features: bool = False,
+    transcripts: Path | str | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Scores of a trained model; its temperatures, thresholds and margins are its own, nothing is fitted here.
@@ -78,6 +80,8 @@ def evaluate(
         allow_overlap: score items although they share speakers, dialogues, recordings or contents with what the model
             was trained on; the report says so.
         features: keep the model's features with the predictions.
+        transcripts: a file of `maeum transcribe`, whose words are read instead of the store's; the report says so, with
+            their word error rate.
         on_batch: called with the number of items of each batch that is done.
 
     Raises:
@@ -95,6 +99,7 @@ def evaluate(
             f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=pretrained.name
         )
     corpus = Store(store)
+    recognised = None if transcripts is None else Transcripts.read(transcripts)
     decoding = check_decoding(corpus, pretrained.settings, given)
     known = TrainedOn.read(pretrained.folder)
     everybody = corpus.members()
@@ -113,6 +118,7 @@ def evaluate(
         split=chosen,
         sessions=sessions,
         sound=pretrained.settings.sound,
+        transcripts=None if recognised is None else recognised.texts,
     )
     members = dataset.members()
     overlap = () if known is None else known.shared(members, part, allow=allow_overlap)
@@ -137,9 +143,21 @@ def evaluate(
         ),
     )
     unplaced = () if chosen is None else chosen.notes
-    notes = (*report.notes, *decoding, *unplaced, *dataset.left_out_notes(), *notes_of(known, members))
+    heard = () if recognised is None else (_words_of(recognised, dataset),)
+    notes = (*heard, *report.notes, *decoding, *unplaced, *dataset.left_out_notes(), *notes_of(known, members))
     report = replace(report, overlap=None if known is None else allowed(overlap), notes=notes)
     return Evaluation(pretrained.name, str(manifest["name"]), part, there, report, said, dataset.rows)
+
+
+def _words_of(recognised: Transcripts, dataset: StoreDataset) -> str:
+    """Where the words are from, and how right they are."""
+    rate = recognised.error_rate(dataset.rows)
+    how = (
+        "the corpus does not know what was said"
+        if rate is None
+        else f"word error rate {rate[0]:.3f} of {rate[1]} items"
+    )
+    return f"words were recognised by {recognised.model}: {how}"
 
 
 def evaluate_subsets(

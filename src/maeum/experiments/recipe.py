@@ -19,12 +19,14 @@ from maeum.types import Modality
 class DataConfig(Config):
     """Items of a prepared corpus.
 
-    store: its folder. twins: store of the twins of `maeum augment`, for training. modalities: which to use; all when
+    store: its folder. twins: store of the twins of `maeum augment`, for training. transcripts: a file of
+    `maeum transcribe`, whose words are read instead of the store's. modalities: which to use; all when
     None. sessions: use these, whatever part they are in: the folds of a leave-one-session-out cross-validation.
     """
 
     store: Path
     twins: Path | None = None
+    transcripts: Path | None = None
     modalities: tuple[Modality, ...] | None = None
     sessions: tuple[str, ...] | None = None
 

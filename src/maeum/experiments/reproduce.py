@@ -18,6 +18,7 @@ REPRODUCTIONS: dict[str, Callable[[Study, Path | str, str, Console | None], Page
     "mesm/attention": attention.attention,
     "mmer/table": study_tables.table,
     "mmer/ablation": study_tables.parts,
+    "mmer/transcripts": study_tables.transcripts,
     "mmer/confusion": study_features.confusion,
     "mmer/features": study_features.features,
 }

@@ -31,13 +31,15 @@ class Study(Contest):
 
     seeds: how many; the training's own seed, and so many minus one after it. sweep: networks whose kept mass is varied;
     the first one is looked into for pictures. top_p: the masses. ablation: networks that are trained on each subset of
-    the modalities. published: what the paper printed: table, top-p or ablation -> row -> column -> text.
+    the modalities, or that lack a part of the first one. transcripts: a file of `maeum transcribe`, with whose words
+    networks are scored too. published: what the paper printed: page -> row -> column -> text.
     """
 
     seeds: int = Field(default=3, ge=1)
     sweep: tuple[str, ...] = ()
     top_p: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     ablation: tuple[str, ...] = ()
+    transcripts: Path | None = None
     published: dict[str, dict[str, dict[str, str]]] = Field(default_factory=dict)
 
     def network(self, name: str) -> str:
@@ -164,7 +166,14 @@ def train_all(
     ]
 
 
-def score_all(study: Study, runs: Runs, top_p: float | None = None, *, features: bool = False) -> list[Evaluation]:
+def score_all(
+    study: Study,
+    runs: Runs,
+    top_p: float | None = None,
+    *,
+    features: bool = False,
+    transcripts: Path | None = None,
+) -> list[Evaluation]:
     """Answers of each seed's model about the study's items.
 
     Args:
@@ -172,6 +181,7 @@ def score_all(study: Study, runs: Runs, top_p: float | None = None, *, features:
         runs: the models.
         top_p: with another kept mass.
         features: keep the models' features too.
+        transcripts: whose words are read; when None those of the recipe's dev items.
     """
     done = []
     for recipe, pretrained in zip(runs.variant.recipes, runs.models, strict=True):
@@ -182,7 +192,7 @@ def score_all(study: Study, runs: Runs, top_p: float | None = None, *, features:
         done.append(evaluate(
             pretrained, data.store, study.part, data.modalities, metrics=study.metrics, resamples=0,
             target=recipe.target, split=recipe.split if data.sessions is None else None, sessions=data.sessions,
-            allow_overlap=recipe.allow_overlap, features=features,
+            allow_overlap=recipe.allow_overlap, features=features, transcripts=transcripts or data.transcripts,
         ))  # fmt: skip
     return done
 

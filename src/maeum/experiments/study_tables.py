@@ -50,6 +50,37 @@ def parts(study: Study, out: Path | str, device: str = "cpu", console: Console |
     )  # fmt: skip
 
 
+def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """Each network with the words that the corpus came with, and with recognised ones."""
+    if study.transcripts is None:
+        raise ConfigError("names no recognised transcripts", item=study.name,
+                          remedy="Give it `transcripts: FILE`, made by `maeum transcribe`.")  # fmt: skip
+    rows, numbers, notes, done = [], [], [], []
+    for runs in train_all(study, variants(study, list(study.contestants)), out, device, console):
+        given, heard = score_all(study, runs), score_all(study, runs, transcripts=study.transcripts)
+        done.append(given)
+        first, *others = [m for m in _defined(study, given) if all(m in e.report.scores for e in heard)]
+        scores = {m: (over_seeds(m, given), over_seeds(m, heard)) for m in (first, *others)}
+        same = given[0].predictions.ids == heard[0].predictions.ids
+        gap = difference_over_seeds(first, heard, given) if same else None
+        minus = "" if gap is None else gap.words("+.3f")
+        rows.append([runs.variant.title, "given", *(pair[0].words() for pair in scores.values()), ""])
+        rows.append(["", "recognised", *(pair[1].words() for pair in scores.values()), minus])
+        numbers.append({
+            "title": runs.variant.title, "gap": None if gap is None else _as_record(gap),
+            "given": {m: _as_record(pair[0]) for m, pair in scores.items()},
+            "recognised": {m: _as_record(pair[1]) for m, pair in scores.items()},
+        })  # fmt: skip
+        notes += [note for note in heard[0].report.notes if note.startswith("words were recognised")]
+    titles = [m.replace("_", " ") for m in (first, *others)]
+    page = [
+        *head(study, "The words that the corpus came with, and recognised ones", done[0]),
+        *markdown_table(["network", "words", *titles, f"{titles[0]}, recognised minus given"], rows), "",
+        *_published(study, "transcripts"), *(f"- {note}" for note in dict.fromkeys(notes)), "",
+    ]  # fmt: skip
+    return Page("\n".join(page), {"study": study.name, "rows": numbers}, {})
+
+
 def ablation(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Each network trained on each subset of the modalities."""
     if not study.ablation:
@@ -250,4 +281,4 @@ def _bounds(score: SeededScore) -> tuple[float, float] | None:
     return None if score.interval is None else (score.interval.low, score.interval.high)
 
 
-__all__ = ["SweepPoint", "ablation", "head", "parts", "table", "top_p"]
+__all__ = ["SweepPoint", "ablation", "head", "parts", "table", "top_p", "transcripts"]

@@ -38,6 +38,7 @@ from maeum.experiments.scores import card_scores
 from maeum.experiments.terms import Terms, terms_of
 from maeum.experiments.text_vectors import keep_texts
 from maeum.experiments.trained_on import TrainedOn, allowed, trained_on
+from maeum.experiments.transcripts import Transcripts
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
 from maeum.models.characters import Characters
@@ -454,6 +455,7 @@ def load_parts(
             sessions=d.sessions,
             sound=sound,
             twins=d.twins if part == "train" else None,
+            transcripts=None if d.transcripts is None else Transcripts.read(d.transcripts).texts,
         )
         for d in data
     ]

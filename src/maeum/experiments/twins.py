@@ -19,7 +19,7 @@ from maeum.config import Config
 from maeum.corpora.base import LeftOut
 from maeum.data.augment_wave import WaveAugment, augment_wave
 from maeum.data.shards import StoreItem
-from maeum.data.store import Store, StoreWriter, digest, write_shard
+from maeum.data.store import Store, StoreWriter, digest, said_of, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.media.speech import mel_pieces
 from maeum.models.paraphrase import BackTranslation, Paraphraser
@@ -87,7 +87,7 @@ def make_twins(
         raise StoreError("does not keep the sound itself", item=store.folder, remedy="Prepare the corpus with --wave.")
     if folder.resolve() == store.folder.resolve():
         raise ConfigError("twins have a store of their own", item=folder, remedy="Choose another folder.")
-    usable = [i for i in voiced if _said(store.rows[i])]
+    usable = [i for i in voiced if said_of(store.rows[i])]
     rows = store.rows
     gone = [
         LeftOut(row["id"], "has no sound" if not row["wave_count"] else "its words are not known", row["part"])
@@ -144,7 +144,7 @@ class _Maker:
     def __call__(self, number: int) -> StoreItem | LeftOut:
         row = self.store.rows[number]
         seed = int.from_bytes(hashlib.blake2b(f"{self.config.seed} {row['id']}".encode(), digest_size=7).digest())
-        said = _said(row)
+        said = said_of(row)
         assert said is not None
         notes: list[str] = []
         text = self.paraphrase(said, seed) if self.paraphrase is not None else None
@@ -191,11 +191,6 @@ class _Maker:
         kept = self.store.array(number, "wave")
         assert kept is not None
         return torch.from_numpy(kept.astype(np.float32) / 32768)
-
-
-def _said(row: Mapping[str, Any]) -> str | None:
-    said: str | None = row["spoken"] if row["provenance"] is not None else row["spoken"] or row["text"]
-    return said if said and said.strip() else None
 
 
 def _words(config: TwinsConfig) -> str:

@@ -1,0 +1,165 @@
+"""Recognised transcripts: made, kept, gone on with, and scored with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    Wav2Vec2Config,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
+    Wav2Vec2Processor,
+)
+
+from maeum.data.dataset import StoreDataset
+from maeum.data.store import Store
+from maeum.errors import ConfigError, StoreError
+from maeum.experiments.evaluate import evaluate
+from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.reproduce import REPRODUCTIONS
+from maeum.experiments.study import Study
+from maeum.experiments.transcripts import Transcripts, transcribe
+from maeum.labels import LabelSet
+from maeum.models.card import ModelCard
+from maeum.models.mmer import MMER, MMERConfig
+from maeum.models.pretrained import save_pretrained
+from maeum.models.tokenizer import train_tokenizer
+
+LABELS = LabelSet(("happiness", "anger", "neutral", "sadness"))
+SAID = "A good day, a bad day."
+SMALL = {"kind": "small", "widths": [4, 6], "dim": 16, "feedforward": 16}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, make_iemocap: Callable[..., Path], make_turn: Any) -> Path:
+    folder = tmp_path_factory.mktemp("iemocap")
+    dialogues = {
+        f"Ses0{session}F_impro01": [
+            make_turn(
+                f"{'FM'[i % 2]}{i:03d}", 2 * i, 2 * i + 0.8 + 0.2 * session, label, words="A good day, a bad day."
+            )
+            for i, label in enumerate(["hap", "ang", "neu", "sad"])
+        ]
+        for session in (1, 2, 3, 4, 5)
+    }
+    make_iemocap(folder / "source", dialogues)
+    prepare("iemocap", folder / "source", folder / "store", PrepareConfig.parse({"decode": {"wave": True}}))
+    return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MMER that hears an A in every sound."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    sizes = {"labels": 4, "dim": 8, "heads": 2, "feedforward": 12, "characters": ("", " ", "A", "B")}
+    text = {"kind": "small", "vocabulary": 60, "width": 8}
+    network = MMER(MMERConfig.parse({**sizes, "speech": SMALL, "text": text}))
+    assert network.spell is not None
+    with torch.no_grad():
+        network.spell.weight.zero_()
+        network.spell.bias.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
+    card = ModelCard(name="mmer", title="mmer", licence="none", non_commercial=True, parameters=1,
+                     modalities=("speech", "text"))  # fmt: skip
+    tokenizer = train_tokenizer([f"a good day, a bad day {word}" for word in ("yes", "no", "now", "then")] * 4, 60)
+    save_pretrained(folder / "mmer", kind="mmer", model=network, label_set=LABELS, card=card, tokenizer=tokenizer)
+    return folder / "mmer"
+
+
+def test_a_model_that_spells_transcribes_a_corpus(store: Path, model: Path, tmp_path: Path) -> None:
+    made = transcribe(store, model, tmp_path / "said.jsonl")
+    assert set(made.texts) == {row["id"] for row in Store(store).rows}
+    assert set(made.texts.values()) == {"A"}
+    assert Transcripts.read(tmp_path / "said.jsonl") == made
+    rate = made.error_rate(Store(store).rows)
+    assert rate == (pytest.approx(5 / 6), 20), "one of six words is right, whatever its case"
+
+
+def test_an_interrupted_run_goes_on_where_it_stood(store: Path, model: Path, tmp_path: Path) -> None:
+    whole = transcribe(store, model, tmp_path / "whole.jsonl")
+    lines = (tmp_path / "whole.jsonl").read_text().splitlines()
+    known = json.dumps({**json.loads(lines[1]), "text": "kept as it is"})
+    (tmp_path / "cut.jsonl").write_text("\n".join([lines[0], known, lines[2][:9]]))  # killed in the middle of a line
+    again = transcribe(store, model, tmp_path / "cut.jsonl")
+    first = json.loads(lines[1])["id"]
+    assert again.texts == {**whole.texts, first: "kept as it is"}
+    with pytest.raises(ConfigError, match="was made by"):
+        transcribe(store, "somebody/else", tmp_path / "cut.jsonl")
+    (tmp_path / "bad.jsonl").write_text("no json\n")
+    with pytest.raises(ConfigError, match="holds no recognised transcripts"):
+        Transcripts.read(tmp_path / "bad.jsonl")
+
+
+def test_a_recogniser_of_the_hub_transcribes_too(
+    store: Path, tmp_path: Path, make_iemocap: Callable[..., Path]
+) -> None:
+    torch.manual_seed(0)
+    (tmp_path / "vocab.json").write_text(json.dumps({s: i for i, s in enumerate(["<pad>", "|", "A", "B", "<unk>"])}))
+    tokenizer = Wav2Vec2CTCTokenizer(str(tmp_path / "vocab.json"), pad_token="<pad>", unk_token="<unk>", bos_token=None,
+                                     eos_token=None)  # fmt: skip
+    config = Wav2Vec2Config(
+        vocab_size=5, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8, 8],
+        conv_kernel=[10, 8], conv_stride=[10, 16], num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    ctc = Wav2Vec2ForCTC(config)
+    with torch.no_grad():
+        ctc.lm_head.weight.zero_()
+        ctc.lm_head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 5.0, 0.0]))
+    ctc.save_pretrained(tmp_path / "ctc")
+    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(tmp_path / "ctc")
+    made = transcribe(store, tmp_path / "ctc", tmp_path / "said.jsonl")
+    assert set(made.texts.values()) == {"B"}
+    make_iemocap(tmp_path / "source")
+    prepare("iemocap", tmp_path / "source", tmp_path / "plain")
+    with pytest.raises(StoreError, match="--wave"):
+        transcribe(tmp_path / "plain", tmp_path / "ctc", tmp_path / "no.jsonl")
+
+
+def test_recognised_words_are_read_instead(store: Path, model: Path, tmp_path: Path) -> None:
+    transcribe(store, model, tmp_path / "said.jsonl")
+    said = {**Transcripts.read(tmp_path / "said.jsonl").texts}
+    silent = next(iter(said))
+    said[silent] = ""
+    data = StoreDataset(store, transcripts=said)
+    clips = {clip.id: clip for clip in (data[i] for i in range(len(data)))}
+    assert not clips[silent].text
+    assert {clip.text for clip in clips.values()} == {"A", ""}
+    assert {clip.spoken for clip in clips.values()} == {SAID}
+    given = evaluate(model, store, "dev", target="four-class", resamples=0)
+    heard = evaluate(model, store, "dev", target="four-class", resamples=0, transcripts=tmp_path / "said.jsonl")
+    assert not torch.equal(given.predictions.logits, heard.predictions.logits)
+    assert heard.report.notes[0].startswith(f"words were recognised by {model}: word error rate 0.833 of 4 items")
+    assert not any("recognised" in note for note in given.report.notes)
+
+
+def test_the_gap_between_given_and_recognised_words_is_a_page(store: Path, model: Path, tmp_path: Path) -> None:
+    transcribe(store, model, tmp_path / "said.jsonl")
+    text = {"kind": "small", "vocabulary": 60, "width": 8}
+    settings: dict[str, Any] = {
+        "name": "made", "title": "Made up", "seeds": 1, "metrics": ["accuracy"],
+        "transcripts": str(tmp_path / "said.jsonl"),
+        "shared": {
+            "target": "four-class",
+            "train": [{"store": str(store), "modalities": ["speech", "text"]}],
+            "dev": [{"store": str(store), "modalities": ["speech", "text"]}],
+            "tokenizer": {"kind": "small", "vocabulary": 60},
+            "network": {"dim": 8, "heads": 2, "feedforward": 8, "project": 0, "speech": SMALL, "text": text},
+            "training": {"epochs": 1, "batch_size": 4, "loss": "cross-entropy"},
+        },
+        "contestants": {"mmer": {"title": "MMER", "model": "mmer"}},
+    }  # fmt: skip
+    page = REPRODUCTIONS["mmer/transcripts"](Study.parse(settings), tmp_path / "runs", "cpu", None)
+    row = page.numbers["rows"][0]
+    gap = row["recognised"]["accuracy"]["mean"] - row["given"]["accuracy"]["mean"]
+    assert row["gap"]["mean"] == pytest.approx(gap)
+    assert "word error rate 0.833" in page.markdown
+    with pytest.raises(ConfigError, match="names no recognised transcripts"):
+        REPRODUCTIONS["mmer/transcripts"](
+            Study.parse({**settings, "transcripts": None}), tmp_path / "runs", "cpu", None
+        )
