@@ -34,6 +34,7 @@ from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
 from maeum.media.text import TranscriptLine, read_transcript
 from maeum.models.card import ModelCard
+from maeum.models.characters import without_annotations
 from maeum.models.mmer import MMER
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
@@ -228,10 +229,13 @@ class Recognizer:
     def _recognised(self, model: MMER, evidence: Evidence) -> Evidence:
         with torch.inference_mode():
             said = model.transcribe(self._collate([evidence.clip]).to(self._device))[0]
+        said = without_annotations(said).lower()
         if not any(letter.isalnum() for letter in said):
             return replace(evidence, notes=(*evidence.notes, "no words were given, and this model recognised none"))
         note = f'no words were given; this model recognised "{said}", which may be wrong'
-        return replace(evidence, clip=replace(evidence.clip, text=said), notes=(*evidence.notes, note))
+        problems: dict[Modality, str] = {m: why for m, why in evidence.problems.items() if m != "text"}
+        clip = replace(evidence.clip, text=said)
+        return replace(evidence, clip=clip, problems=problems, notes=(*evidence.notes, note))
 
     def _answer(self, evidence: Sequence[Evidence], min_confidence: float) -> list[Prediction]:
         """A prediction for each, in their order."""

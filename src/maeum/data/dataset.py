@@ -202,6 +202,12 @@ class StoreDataset(ClipDataset):
         self._rows, self._targets, self.left_out = rows, tuple(targets), tuple(left_out)
         self.twins = None if twins is None else twins if isinstance(twins, Store) else Store(twins)
         self._twin_of = {} if self.twins is None else {row["id"]: i for i, row in enumerate(self.twins.rows)}
+        if self.twins is not None and self.twins.manifest.get("twins_of") != self.store.manifest["name"]:
+            raise StoreError(f"holds no twins of {self.store.manifest['name']}", item=self.twins.folder,
+                             remedy=f"Make them with: maeum augment {self.store.folder} --out ...")  # fmt: skip
+        if transcripts is not None and not any(row["id"] in transcripts for row in self.store.rows):
+            raise StoreError("none of its utterances is in the transcripts", item=self.store.folder,
+                             remedy="Make them of this corpus with `maeum transcribe`.")  # fmt: skip
         if self.twins is not None and not any(id in self._twin_of for id in self.ids):
             raise StoreError("has the twin of none of these items", item=self.twins.folder,
                              remedy=f"Make them with: maeum augment {self.store.folder} --out ...")  # fmt: skip

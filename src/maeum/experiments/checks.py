@@ -62,7 +62,7 @@ def check_modalities(recipe: Recipe, model: nn.Module, present: Sequence[Modalit
             )
 
 
-def check_tasks(recipe: Recipe, model: nn.Module) -> None:
+def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     """Raise ConfigError when a further task has a weight that the network, or the data, cannot serve."""
     training, augment = recipe.training, recipe.augment
     config = getattr(model, "config", None)
@@ -79,6 +79,12 @@ def check_tasks(recipe: Recipe, model: nn.Module) -> None:
             item=recipe.name,
             remedy="Give augment.twin, or twins of `maeum augment` beside a store, or set it to 0.",
         )
+    if training.supervised_contrastive and label_set.task != "single-label":
+        raise ConfigError(f"training.supervised_contrastive brings items of one class together; targets are "
+                          f"{label_set.task}", item=recipe.name, remedy="Set it to 0.")  # fmt: skip
+    if getattr(config, "characters", ()) and not training.ctc:
+        raise ConfigError("network.characters are spelled by a head that training.ctc = 0 never trains",
+                          item=recipe.name, remedy="Leave them out, or give training.ctc a weight.")  # fmt: skip
     if contrasts and augment.mixup:
         raise ConfigError(f"training.{contrasts[0]} tells classes apart, which augment.mixup blends", item=recipe.name,
                           remedy="Set one of them to 0.")  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from maeum.corpora.splits import OfficialSplit, Split
@@ -28,6 +28,7 @@ from maeum.errors import ConfigError, EvaluationError, StoreError
 from maeum.evaluation.base import METRICS, metrics_of
 from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.evaluation.thresholds import choose_thresholds
+from maeum.experiments.bars import items_bar
 from maeum.experiments.calibrate import fit
 from maeum.experiments.checks import check_decoding, check_modalities, check_settings, check_tasks, check_text
 from maeum.experiments.claim import claim
@@ -92,17 +93,17 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     processes, device = launched(device)
     console = console if console is not None and processes.rank == 0 else Console(quiet=True)
     splits = make_splits(recipe)
-    train_set, dev_set = (
-        load_parts(d, p, recipe.target, splits, recipe.inputs.sound)
-        for d, p in ((recipe.train, "train"), (recipe.dev, "dev"))
-    )
+    twins = recipe.training.augmented_contrastive > 0
+    sound = recipe.inputs.sound
+    train_set = load_parts(recipe.train, "train", recipe.target, splits, sound, twins=twins)
+    dev_set = load_parts(recipe.dev, "dev", recipe.target, splits, sound)
     label_set = train_set.label_set
     check_settings(recipe, label_set)
     known = _known(recipe, splits, train_set, dev_set)
     model = on_device(build(recipe, label_set, train_set.spoken()), device)
     teacher = _teacher(recipe, model, label_set, device)
     check_modalities(recipe, model, train_set.present())
-    check_tasks(recipe, model)
+    check_tasks(recipe, model, label_set)
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
         for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
             console.print(f"{part}: {note}")
@@ -117,7 +118,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     check_text(model, tokenizer)
     collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
     if recipe.cache_text:
-        with processes.first_one(), _bar(console) as bar:
+        with processes.first_one(), items_bar(console) as bar:
             collate.vectors = _kept_texts(recipe, model, (train_set, dev_set), collate, bar)
     feed = _feed(recipe, train_set, collate)
     console.print(
@@ -135,7 +136,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         if draw is not None:
             draw(line)
 
-    with _bar(console) as bar:
+    with items_bar(console) as bar:
         task = bar.add_task("epoch 1", total=len(feed))
         trainer = Trainer(
             model,
@@ -439,6 +440,8 @@ def load_parts(
     target: str | Target | None = None,
     splits: Mapping[Path, Split] | None = None,
     sound: Literal["pieces", "wave"] = "pieces",
+    *,
+    twins: bool = False,
 ) -> ClipDataset:
     """The labelled items of one part, or of some sessions, of several stores."""
     if not data:
@@ -454,7 +457,7 @@ def load_parts(
             split=None if splits is None else splits[d.store],
             sessions=d.sessions,
             sound=sound,
-            twins=d.twins if part == "train" else None,
+            twins=d.twins if twins else None,
             transcripts=None if d.transcripts is None else Transcripts.read(d.transcripts).texts,
         )
         for d in data
@@ -533,17 +536,6 @@ def _words(line: Mapping[str, Any]) -> str:
     shown = ("loss", "score", "accuracy", "uar", "macro_f1", "mean_f1", "mean_ccc", "mean_mae")
     numbers = "  ".join(f"{k} {line[k]:.3f}" for k in shown if k in line)
     return f"epoch {line['epoch'] + 1}: {numbers}" + ("  (best)" if line["best_epoch"] == line["epoch"] else "")
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from huggingface_hub import snapshot_download
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torchmetrics.functional.text import word_error_rate
 
 from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store, said_of
-from maeum.errors import ConfigError, StoreError
+from maeum.errors import ConfigError, ModelError, StoreError
+from maeum.experiments.bars import items_bar
+from maeum.experiments.provenance import weights_digest
 from maeum.models.characters import units
 from maeum.models.hub import fetch
 from maeum.models.mmer import MMER
@@ -29,9 +31,15 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Transcripts:
-    """What was recognised. model: by what. texts: id -> words, empty where none were recognised."""
+    """What was recognised.
+
+    model: by what. corpus: its name. weights: digest of a model of one's own. texts: id -> words, empty where none were
+    recognised.
+    """
 
     model: str
+    corpus: str
+    weights: str | None
     texts: Mapping[str, str]
 
     @classmethod
@@ -43,9 +51,11 @@ class Transcripts:
         """
         path = Path(path)
         try:
-            head, *lines = path.read_text(encoding="utf-8").splitlines()
-            said = [json.loads(line) for line in lines]
-            return cls(str(json.loads(head)["model"]), {str(line["id"]): str(line["text"]) for line in said})
+            # Not splitlines: some characters of a text count as ends of lines there.
+            first, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            head, said = json.loads(first), [json.loads(line) for line in lines]
+            texts = {str(line["id"]): str(line["text"]) for line in said}
+            return cls(str(head["model"]), str(head["corpus"]), head["weights"], texts)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
                 f"holds no recognised transcripts ({error})",
@@ -89,21 +99,24 @@ def transcribe(
         ConfigError: when the model spells nothing, or the file was made by another one.
     """
     corpus, out = Store(store), Path(out)
-    done: dict[str, str] = {}
-    if out.exists():
-        _mend(out)
+    recognise, weights = _recogniser(model, corpus, device)
+    name, done = str(corpus.manifest["name"]), dict[str, str]()
     if out.exists() and out.stat().st_size:
+        _mend(out)
         before = Transcripts.read(out)
-        if before.model != str(model):
-            raise ConfigError(f"was made by {before.model}", item=out, remedy="Choose another file.")
+        if (before.model, before.corpus, before.weights) != (str(model), name, weights):
+            raise ConfigError(
+                f"was made by {before.model} of {before.corpus}, or by other weights of that name",
+                item=out,
+                remedy="Choose another file.",
+            )
         done = dict(before.texts)
-    recognise = _recogniser(model, corpus, device)
     missing = [i for i, row in enumerate(corpus.rows) if row["pieces_count"] and row["id"] not in done]
     try:
-        with out.open("a", encoding="utf-8") as file, _bar(console) as bar:
+        with out.open("a", encoding="utf-8") as file, items_bar(console) as bar:
             task = bar.add_task("transcribe", total=len(done) + len(missing), completed=len(done))
             if not out.stat().st_size:
-                file.write(json.dumps({"model": str(model), "store": str(corpus.folder)}) + "\n")
+                file.write(json.dumps({"model": str(model), "corpus": name, "weights": weights}) + "\n")
             for start in range(0, len(missing), _AT_ONCE):
                 numbers = missing[start : start + _AT_ONCE]
                 for number, text in zip(numbers, recognise(numbers), strict=True):
@@ -114,23 +127,25 @@ def transcribe(
                 bar.advance(task, len(numbers))
     except OSError as error:
         raise StoreError(f"cannot be written ({error})", item=out, remedy="Choose another file.") from error
-    return Transcripts(str(model), done)
+    return Transcripts(str(model), name, weights, done)
 
 
 def _mend(path: Path) -> None:
-    """Cut off a last line that a kill left half-written."""
+    """Cut off a last line that a kill left half-written, of a file that `transcribe` began."""
     content = path.read_bytes()
-    if not content.endswith(b"\n"):
-        path.write_bytes(content[: content.rfind(b"\n") + 1])
+    if content.startswith(b'{"model": ') and not content.endswith(b"\n"):
+        path.write_bytes(content[: content.rfind(b"\n") + 1] or content)
 
 
 Recognise = Callable[[Sequence[int]], list[str]]
 
 
-def _recogniser(model: str | Path, corpus: Store, device: str) -> Recognise:
+def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognise, str | None]:
+    """What recognises utterances by their numbers, and the digest of weights that may change under their name."""
     if (Path(model) / "card.json").is_file():
-        return _of_ours(load_pretrained(model, device), corpus, device)
-    return _of_the_hub(str(model), corpus, device)
+        ours = load_pretrained(model, device)
+        return _of_ours(ours, corpus, device), weights_digest(ours)
+    return _of_the_hub(str(model), corpus, device), None
 
 
 def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
@@ -156,7 +171,14 @@ def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
         raise StoreError(f"does not keep the sound itself ({without} has none), which {name} reads",
                          item=corpus.folder, remedy="Prepare the corpus in another folder with --wave.")  # fmt: skip
     kind: Any = "automatic-speech-recognition"
-    recogniser: Any = fetch(name, "speech recogniser", lambda local: pipeline(kind, model=name, device=device))
+
+    def get(local: bool) -> Any:
+        folder = name if Path(name).is_dir() else snapshot_download(name, local_files_only=local)
+        return pipeline(kind, model=folder, device=device)
+
+    recogniser = fetch(name, "speech recogniser", get)
+    # Whisper reads 30 s at once, and more only with the times of what it heard.
+    more = {"return_timestamps": True} if recogniser.type == "seq2seq_whisper" else {}
 
     def waves(numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
         for number in numbers:
@@ -165,14 +187,16 @@ def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
             yield {"raw": kept.astype(np.float32) / np.float32(32768), "sampling_rate": 16_000}
 
     def recognise(numbers: Sequence[int]) -> list[str]:
-        return [str(recogniser(one)["text"]) for one in waves(numbers)]
+        texts = []
+        for number, wave in zip(numbers, waves(numbers), strict=True):
+            try:
+                texts.append(str(recogniser(wave, **more)["text"]))
+            except (RuntimeError, ValueError) as error:
+                raise ModelError(f"cannot be recognised by {name} ({str(error).splitlines()[0]})",
+                                 item=corpus.rows[number]["id"], remedy="Choose another model.") from error  # fmt: skip
+        return texts
 
     return recognise
-
-
-def _bar(console: Console | None) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                    console=console or Console(quiet=True), transient=True)  # fmt: skip
 
 
 __all__ = ["Transcripts", "transcribe"]

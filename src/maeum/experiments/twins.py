@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from pydantic import Field
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from maeum.config import Config
@@ -21,13 +20,17 @@ from maeum.data.augment_wave import WaveAugment, augment_wave
 from maeum.data.shards import StoreItem
 from maeum.data.store import Store, StoreWriter, digest, said_of, write_shard
 from maeum.errors import ConfigError, StoreError
+from maeum.experiments.bars import items_bar
 from maeum.media.speech import mel_pieces
+from maeum.models.characters import without_annotations
 from maeum.models.paraphrase import BackTranslation, Paraphraser
 from maeum.models.voices import SpeechT5Config, SpeechT5Voice, Voice
 from maeum.types import Utterance
 
 #: Utterances of a shard; what is lost at most when a run is killed.
 _SHARD = 16
+#: Samples that a voice is heard in at least (0.5 s); the shorter says too little of it.
+_LEAST_VOICE = 8_000
 
 
 class WaveformConfig(Config):
@@ -87,12 +90,12 @@ def make_twins(
         raise StoreError("does not keep the sound itself", item=store.folder, remedy="Prepare the corpus with --wave.")
     if folder.resolve() == store.folder.resolve():
         raise ConfigError("twins have a store of their own", item=folder, remedy="Choose another folder.")
-    usable = [i for i in voiced if said_of(store.rows[i])]
-    rows = store.rows
+    usable = [i for i in voiced if without_annotations(said_of(store.rows[i]) or "")]
+    rows, chosen = store.rows, set(usable)
     gone = [
         LeftOut(row["id"], "has no sound" if not row["wave_count"] else "its words are not known", row["part"])
         for i, row in enumerate(rows)
-        if i not in set(usable)
+        if i not in chosen
     ]
     made_from = {"twins of": store.manifest["name"], "source": store.manifest["settings"],
                  "how": config.model_dump(mode="json")}  # fmt: skip
@@ -101,7 +104,7 @@ def make_twins(
         plan = [(out.shard_path([f"{rows[i]['id']} {rows[i]['content']}" for i in group]), group) for group in groups]
         missing = [(path, group) for path, group in plan if not out.has(path)]
         maker = _Maker(store, voiced, config, device) if missing else None
-        with _bar(console) as bar:
+        with items_bar(console) as bar:
             task = bar.add_task("twins", total=len(usable))
             bar.advance(task, len(usable) - sum(len(group) for _, group in missing))
             for path, group in missing:
@@ -114,7 +117,7 @@ def make_twins(
                 "name": store.manifest["name"],
                 "title": f"Twins of {store.manifest.get('title', store.manifest['name'])}",
                 "modalities": ["speech", "text"],
-                "twins_of": str(store.folder),
+                "twins_of": store.manifest["name"],
                 "how": made_from["how"],
                 "notes": [_words(config)],
                 "left_out": [{"id": item.id, "reason": item.reason, "part": item.part} for item in gone],
@@ -139,13 +142,14 @@ class _Maker:
             self.voice = SpeechT5Voice(config.voice, device)
         self.by_group: dict[str, list[int]] = {}
         for i in voiced:
+            if store.rows[i]["wave_count"] < _LEAST_VOICE:
+                continue
             self.by_group.setdefault(self._group(store.rows[i]), []).append(i)
 
     def __call__(self, number: int) -> StoreItem | LeftOut:
         row = self.store.rows[number]
         seed = int.from_bytes(hashlib.blake2b(f"{self.config.seed} {row['id']}".encode(), digest_size=7).digest())
-        said = said_of(row)
-        assert said is not None
+        said = without_annotations(said_of(row) or "")
         notes: list[str] = []
         text = self.paraphrase(said, seed) if self.paraphrase is not None else None
         if text is None:
@@ -162,7 +166,10 @@ class _Maker:
             other = self._other(number, seed)
             if other is None:
                 return LeftOut(row["id"], "there is nobody else whose voice it could have", row["part"])
-            wave, spoken = self.voice.speak(text, self._wave(other), seed), text
+            try:
+                wave, spoken = self.voice.speak(text, self._wave(other), seed), text
+            except (RuntimeError, ValueError, IndexError) as error:
+                return LeftOut(row["id"], f"the model could not say it ({str(error).splitlines()[0]})", row["part"])
             provenance["voice"] = f"{self.store.manifest['name']}:{self.store.rows[other]['id']}"
         if not len(wave):
             return LeftOut(row["id"], "the model said nothing", row["part"])
@@ -184,7 +191,7 @@ class _Maker:
     def _other(self, number: int, seed: int) -> int | None:
         """An utterance of somebody else."""
         row = self.store.rows[number]
-        others = [i for i in self.by_group[self._group(row)] if self.store.rows[i]["speaker"] != row["speaker"]]
+        others = [i for i in self.by_group.get(self._group(row), ()) if self.store.rows[i]["speaker"] != row["speaker"]]
         return others[seed % len(others)] if others else None
 
     def _wave(self, number: int) -> Tensor:
@@ -200,11 +207,6 @@ def _words(config: TwinsConfig) -> str:
     if isinstance(config.voice, WaveformConfig):
         return f"{other}; the recordings themselves, varied in speed, pitch, noise and room: no other voice"
     return f"{other}, spoken by {config.voice.model} in voices of others"
-
-
-def _bar(console: Console | None) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                    console=console or Console(quiet=True), transient=True)  # fmt: skip
 
 
 __all__ = ["TwinsConfig", "TwinsReport", "WaveformConfig", "make_twins"]

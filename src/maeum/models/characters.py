@@ -73,6 +73,11 @@ class Characters:
         return " ".join("".join(found).split())
 
 
+def without_annotations(text: str) -> str:
+    """A transcript's words and punctuation, without what is no word."""
+    return " ".join(_ANNOTATION.sub(" ", text).split())
+
+
 def units(text: str) -> list[str]:
     """A transcript as capital letters, digits, apostrophes, annotations and single spaces; other signs part words."""
     found: list[str] = []
@@ -89,4 +94,4 @@ def units(text: str) -> list[str]:
 
 def _letters(text: str) -> list[str]:
     capital = text.replace("\u2019", "'").upper()
-    return [c if c.isalnum() or c == "'" or unicodedata.combining(c) else " " for c in capital]
+    return [c if c.isalnum() or c == "'" or unicodedata.category(c)[0] == "M" else " " for c in capital]

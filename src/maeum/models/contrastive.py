@@ -41,13 +41,13 @@ def supervised_contrastive(
         others: further items to compare with, such as a `Memory`'s, ``(m, d)``; they are no anchors.
         others_target: their classes, ``(m,)``.
     """
-    anchors = F.normalize(features.float(), dim=1)
+    anchors = _directions(features)
     pool, classes = anchors, target
     if others is not None and others_target is not None:
-        pool = torch.cat((anchors, F.normalize(others.float(), dim=1)))
+        pool = torch.cat((anchors, _directions(others)))
         classes = torch.cat((target, others_target))
     itself = torch.eye(len(anchors), len(pool), dtype=torch.bool, device=pool.device)
-    likeness = (anchors @ pool.T / temperature).masked_fill(itself, -torch.inf)
+    likeness = (_products(anchors, pool) / temperature).masked_fill(itself, -torch.inf)
     positive = (target.unsqueeze(1) == classes) & ~itself
     count = positive.sum(1)
     has = count > 0
@@ -69,7 +69,7 @@ def augmented_contrastive(features: Tensor, twins: Tensor, temperature: float = 
         twins: of their twins, in the same order, ``(n, d)``.
         temperature: of the softmax.
     """
-    likeness = F.normalize(features.float(), dim=1) @ F.normalize(twins.float(), dim=1).T / temperature
+    likeness = _products(_directions(features), _directions(twins)) / temperature
     own = torch.arange(len(likeness), device=likeness.device)
     return (F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / 2
 
@@ -81,13 +81,23 @@ def published_supervised_contrastive(features: Tensor, target: Tensor, temperatu
     positives, so that long vectors alone bring it down to 0.
     """
     positive = target.unsqueeze(1) == target
-    return -((features @ features.T).log_softmax(1) / temperature)[positive].mean()
+    return -(_products(features, features).log_softmax(1) / temperature)[positive].mean()
 
 
 def published_augmented_contrastive(features: Tensor, twins: Tensor, temperature: float = 0.07) -> Tensor:
     """What the published code computes, to compare numbers only: one direction, of vectors as long as they are."""
-    likeness = features @ twins.T / temperature
+    likeness = _products(features, twins) / temperature
     return F.cross_entropy(likeness, torch.arange(len(likeness), device=likeness.device))
+
+
+def _directions(features: Tensor) -> Tensor:
+    return F.normalize(features.float(), dim=1)
+
+
+def _products(one: Tensor, other: Tensor) -> Tensor:
+    """All products of rows, in float32 also where networks compute in bf16, whose steps a temperature makes large."""
+    with torch.autocast(one.device.type, enabled=False):
+        return one.float() @ other.float().T
 
 
 class Memory:

@@ -158,16 +158,17 @@ class MMER(nn.Module):
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Logits of a batch; see `ModelOutput` for shapes."""
-        read = {"speech": self._speech(batch), "text": self._text(batch)}
-        present: dict[Modality, Tensor] = {m: found[1].any(1) for m in self.modalities if (found := read[m])}
-        if not present:
+        given = {"speech": (batch.wave, batch.pieces), "text": (batch.tokens,)}
+        if all(tensor is None for m in self.modalities for tensor in given[m]):
             raise ModelError(
                 f"the batch has none of the modalities that the network reads ({', '.join(self.modalities)})"
             )
+        read = {"speech": self._speech(batch), "text": self._text(batch)}
+        present: dict[Modality, Tensor] = {m: found[1].any(1) for m in self.modalities if (found := read[m])}
         speech, speech_mask = self._whole(read["speech"], "speech", len(batch))
         text, text_mask = self._whole(read["text"], "text", len(batch))
         fused = self._fuse(speech, speech_mask, self.text_in(text), text_mask)
-        there = torch.stack(list(present.values())).any(0).unsqueeze(1)
+        there = torch.stack([fused.new_zeros(len(batch), dtype=torch.bool), *present.values()]).any(0).unsqueeze(1)
         auxiliary: dict[str, Tensor] = {}
         for name, project in (("view", self.view), ("twin_view", self.twin_view)):
             if project is not None:

@@ -202,26 +202,57 @@ def spectrogram(pieces: Tensor, mask: Tensor, range_db: float) -> tuple[Tensor, 
     return (maps / (span / 4) + 2.0).masked_fill(~valid[:, None, None, :], 0.0), valid
 
 
-class OwnLengthNorm(nn.GroupNorm):
-    """Group norm of one group a channel, over each utterance's own frames.
+def own_length_norm(norm: nn.GroupNorm, values: Tensor, lengths: Tensor) -> Tensor:
+    """A group norm of one group a channel, over each utterance's own frames.
 
     Over padding too, as transformers' wav2vec2-base computes it, an answer depends on what else is in the batch.
-    ``lengths (batch,)`` is set before each call; None takes all frames.
+
+    Args:
+        norm: its weights.
+        values: ``(batch, channels, frames)``.
+        lengths: valid frames, ``(batch,)``.
+
+    Returns:
+        As ``values``; what is behind an utterance's end is zero.
+    """
+    mask = (torch.arange(values.shape[2], device=values.device) < lengths.unsqueeze(1)).unsqueeze(1)
+    count = lengths.view(-1, 1, 1).clamp(min=1)
+    centred = (values.float() - (values.float() * mask).sum(2, keepdim=True) / count) * mask
+    scale = (centred.square().sum(2, keepdim=True) / count + norm.eps).rsqrt()
+    weight, bias = norm.weight.view(1, -1, 1), norm.bias.view(1, -1, 1)
+    return ((centred * scale * weight + bias) * mask).to(values.dtype)
+
+
+class SoundReader(nn.Module):
+    """The convolutions of a speech encoder of transformers, in the place of its own feature extractor.
+
+    The encoder is given what they `read`, and finds here that there is nothing left to do.
     """
 
-    lengths: Tensor | None = None
+    def __init__(self, conv_layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.conv_layers = conv_layers
 
-    def forward(self, input: Tensor) -> Tensor:
-        """``(batch, channels, frames)``; what is behind an utterance's end is zero."""
-        if self.lengths is None:
-            return super().forward(input)
-        mask = (torch.arange(input.shape[2], device=input.device) < self.lengths.unsqueeze(1)).unsqueeze(1)
-        values = input.float()
-        count = self.lengths.view(-1, 1, 1).clamp(min=1)
-        centred = (values - (values * mask).sum(2, keepdim=True) / count) * mask
-        scale = (centred.square().sum(2, keepdim=True) / count + self.eps).rsqrt()
-        weight, bias = self.weight.view(1, -1, 1), self.bias.view(1, -1, 1)
-        return ((centred * scale * weight + bias) * mask).to(input.dtype)
+    def read(self, wave: Tensor, lengths: Tensor | None) -> Tensor:
+        """``(batch, samples) -> (batch, channels, frames)``.
+
+        Args:
+            wave: zero behind each utterance.
+            lengths: valid frames behind the first convolution, ``(batch,)``; None normalises over padding too.
+        """
+        hidden = wave.unsqueeze(1)
+        layer: Any
+        for layer in self.conv_layers:
+            norm = getattr(layer, "layer_norm", None)
+            if lengths is not None and isinstance(norm, nn.GroupNorm):  # only the first one has such a norm
+                hidden = layer.activation(own_length_norm(norm, layer.conv(hidden), lengths))
+            else:
+                hidden = layer(hidden)
+        return hidden
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What was read, as it is."""
+        return features
 
 
 class HubSpeechEncoder(nn.Module):
@@ -270,11 +301,7 @@ class HubSpeechEncoder(nn.Module):
         )
         self.kernels: Sequence[int] = tuple(theirs.conv_kernel)
         self.strides: Sequence[int] = tuple(theirs.conv_stride)
-        if theirs.feat_extract_norm == "group":
-            first = self._first_layer()
-            norm = OwnLengthNorm(first.layer_norm.num_groups, first.layer_norm.num_channels, first.layer_norm.eps)
-            norm.load_state_dict(first.layer_norm.state_dict())
-            first.layer_norm = norm
+        self.model.feature_extractor = SoundReader(self.model.feature_extractor.conv_layers)
         self.masks = hasattr(self.model, "masked_spec_embed") and config.mask_time > 0
         theirs.mask_time_prob = theirs.mask_feature_prob = 0.0  # drawn here, from torch's generator: runs can resume
         if config.freeze_features:
@@ -307,17 +334,13 @@ class HubSpeechEncoder(nn.Module):
         sequence[there] = read
         return sequence * mask.unsqueeze(2), mask
 
-    def _first_layer(self) -> Any:
-        """The first convolution of the extractor and its norm, where it has one."""
-        return self.model.feature_extractor.conv_layers[0]
-
     def _read(self, wave: Tensor, lengths: Tensor, samples: Tensor, mask: Tensor) -> Tensor:
-        norm = getattr(self._first_layer(), "layer_norm", None)
+        model: Any = self.model
         blind = not self.config.sees_padding
-        if isinstance(norm, OwnLengthNorm):
-            norm.lengths = self.frames(lengths, 1) if blind else None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_features):
+            features = model.feature_extractor.read(wave, self.frames(lengths, 1) if blind else None)
         hidden = _stretches(mask, self.config.mask_time) if self.masks and self.training else None
-        output = self.model(wave, attention_mask=samples.long() if blind else None, mask_time_indices=hidden)
+        output = model(features, attention_mask=samples.long() if blind else None, mask_time_indices=hidden)
         read: Tensor = output.last_hidden_state
         return read
 

@@ -86,6 +86,8 @@ class SpeechT5Voice:
             given = self._extractor(like.numpy(), sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt").to(self._device)
             voice = torch.nn.functional.normalize(self._speaker(**given).embeddings, dim=-1)
             tokens = self._tokenizer(text, return_tensors="pt").input_ids.to(self._device)
+            if tokens.shape[1] > (most := self._model.config.max_text_positions):
+                raise ValueError(f"{tokens.shape[1]} tokens, it reads {most}")
             wave: Tensor = self._model.generate_speech(tokens, voice, vocoder=self._vocoder)
         finally:
             torch.set_rng_state(state)

@@ -308,10 +308,12 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 
 def recompute(model: nn.Module) -> None:
     """Let encoders of the hub compute their activations again on the way back, instead of keeping them."""
+    again = {"use_reentrant": False}
     for module in model.modules():
-        enable = getattr(module, "gradient_checkpointing_enable", None)
-        if callable(enable):
-            enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if callable(enable := getattr(module, "activation_checkpointing_enable", None)):
+            enable(activation_checkpointing_kwargs=again)
+        elif callable(enable := getattr(module, "gradient_checkpointing_enable", None)):  # its name in earlier versions
+            enable(gradient_checkpointing_kwargs=again)
 
 
 def rest_frozen_parts(model: nn.Module) -> None:

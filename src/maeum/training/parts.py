@@ -34,8 +34,8 @@ def backward(
 ) -> tuple[Tensor, dict[str, float]]:
     """Gradients of the whole batch's loss in the parameters of the model, added to what is there.
 
-    Each part has a random state of its own, so the same parts draw the same whoever answers them. Networks with batch
-    norms see each part's own statistics.
+    Each part has a random state of its own, so the same parts draw the same whoever answers them. Batch norms see each
+    part's own statistics; their running ones, as all buffers, are then the mean of what they would be after each part.
 
     Args:
         objective: the loss.
@@ -53,17 +53,23 @@ def backward(
     pieces = split(batch, parts)
     mine = range(processes.rank, len(pieces), processes.world)
 
+    before = _buffers(model)
+
     def answer(number: int) -> Said:
         torch.manual_seed(seed * 1_000_003 + number)
+        _put(model, before)
         with precision():
             return objective.answer(model, pieces[number])
 
     at_once = len(mine) == 1  # then what it computes can be kept until the gradient is known
+    own: dict[int, Said] = {}
+    shown: dict[int, Any] = {}
     with torch.set_grad_enabled(at_once):
-        own = {number: answer(number) for number in mine}
-    shown = {number: _tables(_map(said, torch.Tensor.detach)) for number, said in own.items()}
-    everybody = {number: tables for answers in processes.gather(shown) for number, tables in answers.items()}
-    said = [_said(everybody[number]) for number in range(len(pieces))]
+        for number in mine:
+            own[number] = answer(number)
+            shown[number] = _tables(_map(own[number], torch.Tensor.detach)), _buffers(model)
+    everybody = {number: one for answers in processes.gather(shown) for number, one in answers.items()}
+    said = [_said(everybody[number][0]) for number in range(len(pieces))]
     whole = join(said, [len(piece) for piece in pieces])
     leaves = {name: tensor.requires_grad_() for name, tensor in _learned(whole).items()}
     with precision():
@@ -84,8 +90,27 @@ def backward(
                 pulls.append(slope[start : start + len(tensor)])
         if outputs:
             torch.autograd.backward(outputs, pulls)
+    _put(model, _middle([everybody[number][1] for number in range(len(pieces))]))
     processes.add([p for p in model.parameters() if p.requires_grad])
     return loss.detach(), made_of
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in model.named_buffers()}
+
+
+@torch.no_grad()
+def _put(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
+    for name, tensor in model.named_buffers():
+        tensor.copy_(kept[name])
+
+
+def _middle(kept: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Means of running statistics; what counts (steps) is the same after every part."""
+    return {
+        name: torch.stack([one[name] for one in kept]).mean(0) if tensor.is_floating_point() else tensor
+        for name, tensor in kept[0].items()
+    }
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from maeum.errors import ConfigError
+
+#: The others wait while the first process evaluates and calibrates.
+_PATIENCE = timedelta(hours=12)
 
 
 class Processes:
@@ -55,7 +59,7 @@ class Launched(Processes):
         if not dist.is_initialized():
             # Else a restarted group may find the port of the one before it taken.
             os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
         self.rank, self.world, self.device = dist.get_rank(), dist.get_world_size(), device
 
     def gather(self, own: Any) -> list[Any]:
@@ -88,6 +92,8 @@ def launched(device: str) -> tuple[Processes, str]:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes(), device
+    if device.startswith("cuda:"):
+        raise ConfigError(f"all processes were told to use {device}", remedy="Use --device cuda: each takes its own.")
     if device == "cuda":
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if local >= torch.cuda.device_count():

@@ -68,7 +68,7 @@ def test_a_voice_without_words_gets_the_words_that_the_model_hears(folder: Path)
     recognizer = maeum.load(folder)
     prediction = recognizer.predict(audio=voice(), sample_rate_hz=RATE)
     assert prediction.answered
-    assert any('recognised "A"' in note for note in prediction.notes)
+    assert any('recognised "a"' in note for note in prediction.notes)
     given = recognizer.predict(audio=voice(), sample_rate_hz=RATE, text="kids are talking")
     assert not any("recognised" in note for note in given.notes)
     assert given.probs != prediction.probs
@@ -82,7 +82,7 @@ def test_a_timeline_shows_them_and_says_where_they_are_from(folder: Path, tmp_pa
     answered = [s for s in timeline.segments if s.prediction.answered]
     assert answered
     for segment in answered:
-        assert segment.text == "A"
+        assert segment.text == "a"
         assert any("no words were given; this model recognised" in note for note in segment.prediction.notes)
     page = render_html(timeline)
     assert "together" in page

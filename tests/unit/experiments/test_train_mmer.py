@@ -186,16 +186,23 @@ def test_what_the_sound_says_and_the_sound_are_in_the_store(store: Path) -> None
         ({"augment": {"twin": {}, "mixup": 0.2}}, "mixup"),
         ({"network": {"project": 0}}, "nothing to contrast"),
         ({"augment": {"twin": {}, "pieces": {"window": 0.5}}}, "window"),
+        (
+            {"target": {"scales": ["valence"]}, "score": "mean_ccc", "training": {"loss": "ccc"}},
+            "of one class together",
+        ),
+        ({"network": {"characters": ["", "A"]}, "training": {"ctc": 0.0}}, "never trains"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(
     store: Path, encoders: tuple[Path, Path], tmp_path: Path, changes: dict[str, Any], problem: str
 ) -> None:
     settings = recipe(store, encoders)
-    if "network" in changes:
-        changes = {"network": {**settings.network, **changes["network"]}}
+    given = settings.model_dump(mode="json")
+    for name in ("network", "training"):
+        if name in changes:
+            changes = {**changes, name: {**given[name], **changes[name]}}
     with pytest.raises(ConfigError, match=problem):
-        train(Recipe.parse({**settings.model_dump(mode="json"), **changes}), tmp_path / "run")
+        train(Recipe.parse({**given, **changes}), tmp_path / "run")
 
 
 def test_kept_texts_change_nothing(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,8 +90,13 @@ def test_an_interrupted_run_goes_on_where_it_stood(store: Path, model: Path, tmp
     again = transcribe(store, model, tmp_path / "cut.jsonl")
     first = json.loads(lines[1])["id"]
     assert again.texts == {**whole.texts, first: "kept as it is"}
+    shutil.copytree(model, tmp_path / "other")
     with pytest.raises(ConfigError, match="was made by"):
-        transcribe(store, "somebody/else", tmp_path / "cut.jsonl")
+        transcribe(store, tmp_path / "other", tmp_path / "cut.jsonl")
+    (tmp_path / "mine.txt").write_text("something else, without an end of line")
+    with pytest.raises(ConfigError, match="holds no recognised transcripts"):
+        transcribe(store, model, tmp_path / "mine.txt")
+    assert (tmp_path / "mine.txt").read_text() == "something else, without an end of line"
     (tmp_path / "bad.jsonl").write_text("no json\n")
     with pytest.raises(ConfigError, match="holds no recognised transcripts"):
         Transcripts.read(tmp_path / "bad.jsonl")
@@ -126,6 +132,8 @@ def test_recognised_words_are_read_instead(store: Path, model: Path, tmp_path: P
     said = {**Transcripts.read(tmp_path / "said.jsonl").texts}
     silent = next(iter(said))
     said[silent] = ""
+    with pytest.raises(StoreError, match="none of its utterances is in the transcripts"):
+        StoreDataset(store, transcripts={"somebody": "else"})
     data = StoreDataset(store, transcripts=said)
     clips = {clip.id: clip for clip in (data[i] for i in range(len(data)))}
     assert not clips[silent].text

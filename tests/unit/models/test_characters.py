@@ -37,6 +37,11 @@ def test_mmer_08_laughter_is_not_spelled_as_letters() -> None:
     assert units("{LG} ha") == ["[LAUGHTER]", " ", "H", "A"]
 
 
+def test_signs_that_belong_to_a_letter_stay_with_it() -> None:
+    for word in ("\u0915\u0948\u0938\u0947", "\u0915\u093f\u0938"):  # with and without a place of their own
+        assert "".join(units(word)) == word
+
+
 def test_an_alphabet_is_what_a_corpus_says_often() -> None:
     found = Characters.of([*["ab [LAUGHTER]"] * SELDOM, "c"])
     assert found.symbols == ("", " ", "A", "B", "[LAUGHTER]")

@@ -101,3 +101,12 @@ def test_mmer_02_long_vectors_bring_the_published_loss_to_nothing_and_ours_not()
     ours = [float(supervised_contrastive(features * length, target).loss) for length in (1.0, 10.0)]
     assert ours[0] == pytest.approx(ours[1]) == pytest.approx(math.log(3))
     assert supervised_contrastive(features * 30, alone).anchors == 0
+
+
+def test_contrasts_are_in_float32_where_networks_are_in_bf16() -> None:
+    features = 1 + 0.01 * torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    target = torch.tensor([0, 0, 1, 1, 2, 2])
+    plain = supervised_contrastive(features, target).loss, augmented_contrastive(features, features.flip(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        under = supervised_contrastive(features, target).loss, augmented_contrastive(features, features.flip(1))
+    torch.testing.assert_close(under, plain, rtol=1e-6, atol=1e-6)

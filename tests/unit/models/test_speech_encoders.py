@@ -27,6 +27,7 @@ from maeum.models.speech import (
     spectrogram,
     standardised,
 )
+from maeum.training.loop import recompute
 from maeum.types import Batch
 
 TINY: dict[str, Any] = {
@@ -69,9 +70,9 @@ def one(batch: Batch, i: int) -> Batch:
     return Batch(("x",), wave=batch.wave[i : i + 1, : LENGTHS[i]], wave_mask=torch.ones(1, LENGTHS[i]).bool())
 
 
-def built(kind: str, **settings: Any) -> HubSpeechEncoder:
+def built(kind: str, mask_time: float = 0.0, **settings: Any) -> HubSpeechEncoder:
     torch.manual_seed(0)
-    return HubSpeechEncoder(HubSpeechConfig(architecture=KINDS[kind].to_dict(), **settings)).eval()
+    return HubSpeechEncoder(HubSpeechConfig(architecture=KINDS[kind].to_dict(), mask_time=mask_time, **settings)).eval()
 
 
 def read(encoder: HubSpeechEncoder | SmallSpeechEncoder, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -144,6 +145,26 @@ def test_standardised_is_what_numpy_says() -> None:
         own = batch.wave[i, :length].numpy().astype(np.float64)
         np.testing.assert_allclose(ours[i, :length], (own - own.mean()) / np.sqrt(own.var() + 1e-7), atol=1e-5)
         assert (ours[i, length:] == 0).all()
+
+
+def test_activations_that_are_computed_again_give_the_same_gradients() -> None:
+    """Also when another batch was read in between."""
+    slopes = []
+    for again in (False, True):
+        encoder = built("wav2vec2, group norm", freeze_features=False).train()
+        if again:
+            recompute(encoder)
+        sequence, _ = read(encoder, waves())
+        shorter = waves()
+        assert shorter.wave_mask is not None
+        shorter.wave_mask[:, 900:] = False
+        torch.manual_seed(0)
+        read(encoder, shorter)
+        sequence.square().sum().backward()
+        slopes.append({name: p.grad for name, p in encoder.named_parameters() if p.grad is not None})
+    assert "model.feature_extractor.conv_layers.0.conv.weight" in slopes[0]
+    for name, slope in slopes[0].items():
+        torch.testing.assert_close(slopes[1][name], slope, rtol=1e-4, atol=1e-5)
 
 
 def test_too_short_an_utterance_gives_nothing() -> None:

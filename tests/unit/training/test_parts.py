@@ -92,6 +92,33 @@ def test_the_gradient_is_that_of_the_whole(n: int, parts: int, seed: int, silent
         torch.testing.assert_close(other, expected[name], rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
+def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody() -> None:
+    """The small speech encoder has batch norms, which each part moves; the second answer does not move them again."""
+    torch.manual_seed(0)
+    sizes = {"labels": 3, "dim": 8, "heads": 2, "feedforward": 12, "project": 6, "dropout": 0.0}
+    speech = {"kind": "small", "widths": [4, 6], "dim": 8, "heads": 2, "feedforward": 8, "layers": 1, "dropout": 0.0}
+    model = MMER(MMERConfig.parse({**sizes, "speech": speech, "text": None})).train()
+    generator = torch.Generator().manual_seed(1)
+    pieces = torch.randn(6, 2, 1, 128, 32, generator=generator) * 3 - 6
+    mask = torch.ones(6, 2, dtype=torch.bool)
+    batch = Batch(tuple("abcdef"), pieces=pieces, pieces_mask=mask, target=torch.arange(6) % 3)
+    start = {name: tensor.clone() for name, tensor in model.named_buffers()}
+    after = []
+    for part in split(batch, 3):
+        for name, tensor in model.named_buffers():
+            tensor.copy_(start[name])
+        torch.manual_seed(0)
+        model(part)
+        after.append({name: tensor.clone() for name, tensor in model.named_buffers()})
+    for name, tensor in model.named_buffers():
+        tensor.copy_(start[name])
+    backward(Objective(TrainConfig(loss="cross-entropy")), model, batch, 3, seed=0)
+    for name, tensor in model.named_buffers():
+        expected = torch.stack([one[name].float() for one in after]).mean(0)
+        torch.testing.assert_close(tensor.float(), expected, rtol=1e-2, atol=1e-2, msg=lambda m, n=name: f"{n}: {m}")
+        assert name.endswith("num_batches_tracked") or not torch.equal(tensor, start[name])
+
+
 def test_what_is_drawn_in_the_first_pass_is_drawn_again_in_the_second() -> None:
     """Else gradients would be of other masks than the loss; with dropout the loss falls along its own gradient."""
     model = small()
