@@ -1,7 +1,7 @@
 """Does the selection learn where to look? MESM on made-up clips whose label only a small region tells.
 
     python benchmarks/planted.py [--modality faces|speech] [--selections learned published random all] [--top-p 0.3]
-                                 [--sharpness 3] [--sharpen 0.4 0.8] [--spread 0] [--steps 6000]
+                                 [--sharpness 3] [--sharpen 0.6 0.85] [--spread 0] [--steps 8000]
                                  [--seeds 3] [--out planted.json]
 
 A clip has one face (or piece) with four marked regions at random places. Each mark (a colour; for pieces a level) is
@@ -172,11 +172,11 @@ def main() -> int:
         "--sharpen",
         type=float,
         nargs=2,
-        default=(0.4, 0.8),
+        default=(0.6, 0.85),
         help="between which shares of the training it grows so sharp",
     )
     parser.add_argument("--spread", type=float, default=0.0, help="of learned: see MESMConfig")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="keep every training's numbers, JSON")
