@@ -63,7 +63,7 @@ def build(name: str, labels: int = 3) -> nn.Module:
     model = MODELS[name].build({**SMALL[name], "labels": labels})
     with torch.no_grad():  # as drawn, faces and pieces are encoded almost alike, and everything else would pass
         for encoder in getattr(model, "encoders", {}).values():
-            if hasattr(encoder, "project"):
+            if isinstance(getattr(encoder, "project", None), nn.Sequential):
                 encoder.project[-1].weight *= 30
     return model
 
