@@ -217,3 +217,30 @@ def test_kept_texts_change_nothing(store: Path, encoders: tuple[Path, Path], tmp
     learns = settings.model_copy(update={"network": {**settings.network, "freeze_text": False}})
     with pytest.raises(ConfigError, match="this network has none"):
         train(learns, tmp_path / "x")
+
+
+def test_the_words_of_another_model_are_taken_over(store: Path, tmp_path: Path) -> None:
+    """Its pieces' vectors and what reads them; the summary, which MMER does not make, stays behind."""
+    text = {"kind": "small", "vocabulary": 60, "width": 8, "recurrent": 4, "channels": 4, "dim": 8}
+    training = {"epochs": 1, "batch_size": 8, "loss": "cross-entropy"}
+    words = [{"store": str(store), "modalities": ["text"]}]
+    first = {
+        "name": "words", "target": "four-class", "network": {"dim": 8, "faces": None, "speech": None, "text": text},
+        "tokenizer": {"kind": "small", "vocabulary": 60}, "train": words, "dev": words, "training": training,
+    }  # fmt: skip
+    source = train(Recipe.parse(first), tmp_path / "words").model
+    small = {"kind": "small", "widths": [4, 6], "dim": 8, "heads": 2, "feedforward": 8, "layers": 1}
+    both = [{"store": str(store), "modalities": ["speech", "text"]}]
+    second = {
+        "name": "mmer", "model": "mmer", "target": "four-class", "start_from": {"text": str(source)},
+        "network": {"dim": 8, "heads": 2, "feedforward": 8, "project": 0, "speech": small},
+        "train": both, "dev": both, "training": training,
+    }  # fmt: skip
+    model = load_pretrained(train(Recipe.parse(second), tmp_path / "mmer").model)
+    theirs, mine = load_pretrained(source).model.state_dict(), model.model.state_dict()
+    taken = [name for name in mine if name.startswith("encoders.text.")]
+    assert any("recurrent" in name for name in taken)
+    assert all(torch.equal(mine[name], theirs[name]) for name in taken), "frozen, so as they came"
+    assert model.tokenizer is not None
+    with pytest.raises(ConfigError, match="encoder does not fit"):
+        train(Recipe.parse({**second, "start_from": {"speech": str(source), "text": str(source)}}), tmp_path / "x")
