@@ -229,7 +229,7 @@ def test_nothing_asked_for_shows_the_commands(maeum: Maeum):
 def test_ctrl_c_says_what_is_kept(
     start: Callable[..., Any], small_model: Path, clip: Path, make_media: Any, tmp_path: Path
 ):
-    noise = np.random.default_rng(0).integers(0, 255, (300, 360, 480, 3), np.uint8)  # each picture is searched anew
+    noise = np.random.default_rng(0).integers(0, 255, (150, 360, 480, 3), np.uint8)  # each picture is searched anew
     long = make_media(tmp_path / "long.mkv", list(noise), fps=1, codec="mpeg4", pix_fmt="yuv420p")
     out = tmp_path / "out"
     running = start("analyse", clip, long, "--model", small_model, "--out", out, "--format", "json", "-q")
