@@ -49,7 +49,7 @@ def claim(out: Path, recipe: Recipe) -> None:
 
 def sources_of(recipe: Recipe) -> dict[str, str]:
     """What is learned from: modality (its branch) or ``teacher`` -> digest of the model's weights."""
-    digests = {folder: weights_digest(load_pretrained(folder)) for folder in recipe.learns_from()}
+    digests = {folder: weights_digest(load_pretrained(folder).model) for folder in recipe.learns_from()}
     return {role: digests[folder] for role, folder in _folders(recipe).items()}
 
 

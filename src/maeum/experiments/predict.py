@@ -114,9 +114,8 @@ def collator(
     tokenizer: Tokenizer | None,
     settings: InputSettings,
     spell: Callable[[str], list[int]] | None = None,
-    vectors: Callable[[Tensor], Tensor | None] | None = None,
 ) -> Collator:
-    """The collator that a model's settings ask for, in training and evaluation; spell, vectors: see `Collator`."""
+    """The collator that a model's settings ask for, in training and evaluation; spell: see `Collator`."""
     return Collator(
         tokenizer,
         0 if tokenizer is None else tokenizer.pad_id,
@@ -124,5 +123,4 @@ def collator(
         settings.max_frames,
         settings.max_pieces,
         spell,
-        vectors,
     )

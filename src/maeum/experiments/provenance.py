@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from maeum import __version__
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import digest
@@ -37,7 +39,7 @@ def provenance(
     seed = (recipe or {}).get("training", {}).get("seed")
     return Provenance(
         model=pretrained.name,
-        weights=weights_digest(pretrained),
+        weights=weights_digest(pretrained.model),
         data=str(dataset.store.manifest["name"]),
         part=part,
         split=split,
@@ -59,10 +61,10 @@ def _data(dataset: StoreDataset) -> list[Any]:
     ]
 
 
-def weights_digest(pretrained: Pretrained) -> str:
+def weights_digest(model: nn.Module) -> str:
     """A short hash of the parameters and buffers, whatever the precision they were saved in."""
     total = blake2b(digest_size=10)
-    for name, value in sorted(pretrained.model.state_dict().items()):
+    for name, value in sorted(model.state_dict().items()):
         total.update(name.encode())
         total.update(value.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
     return total.hexdigest()

@@ -9,10 +9,11 @@ from pathlib import Path
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from maeum.data.collate import Collator
 from maeum.errors import StoreError
+from maeum.experiments.provenance import weights_digest
 from maeum.models.text import HubTextEncoder, PieceReader
 from maeum.types import Clip
 
@@ -36,7 +37,7 @@ class TextVectors:
 
     def __init__(self, folder: Path, encoder: PieceReader | HubTextEncoder) -> None:
         self.encoder = encoder
-        self.folder = folder / f"text-{_digest(encoder)}"
+        self.folder = folder / f"text-{weights_digest(encoder)}"
         self._kept: dict[str, Tensor] = {}
         for path in sorted(self.folder.glob("[!.]*.safetensors")):
             try:
@@ -129,11 +130,3 @@ def keep_texts(
 
 def _key(tokens: Tensor) -> str:
     return hashlib.blake2b(tokens.numpy().tobytes(), digest_size=16).hexdigest()
-
-
-def _digest(encoder: nn.Module) -> str:
-    digest = hashlib.blake2b(digest_size=10)
-    for name, tensor in encoder.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

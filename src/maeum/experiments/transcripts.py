@@ -144,7 +144,7 @@ def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognis
     """What recognises utterances by their numbers, and the digest of weights that may change under their name."""
     if (Path(model) / "card.json").is_file():
         ours = load_pretrained(model, device)
-        return _of_ours(ours, corpus, device), weights_digest(ours)
+        return _of_ours(ours, corpus, device), weights_digest(ours.model)
     return _of_the_hub(str(model), corpus, device), None
 
 

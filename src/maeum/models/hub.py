@@ -62,6 +62,14 @@ def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
         ) from error
 
 
+def check_source(pretrained: str | None, data: dict[str, Any] | None, what: str, such_as: str) -> None:
+    """Raise ValueError unless a configuration of an encoder says, in one way, where that comes from."""
+    if (pretrained is None) == (data is None):
+        raise ValueError(f"a hub {what} needs either pretrained (a name or folder) or architecture")
+    if data is not None and "model_type" not in data:
+        raise ValueError(f"architecture does not say its model_type, such as {such_as!r}")
+
+
 def architecture(data: dict[str, Any], what: str) -> PreTrainedConfig:
     """The configuration of transformers that plain data with ``model_type`` describe.
 

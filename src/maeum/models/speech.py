@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.models.fe2e import NATURAL_PER_DB, PIECE_SHAPE
-from maeum.models.hub import architecture, fetch
+from maeum.models.hub import architecture, check_source, fetch
 from maeum.models.layers import PositionalEncoding
 from maeum.types import Batch
 
@@ -74,10 +74,7 @@ class HubSpeechConfig(Config):
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
-        if (self.pretrained is None) == (self.architecture is None):
-            raise ValueError("a hub speech encoder needs either pretrained (a name or folder) or architecture")
-        if self.architecture is not None and "model_type" not in self.architecture:
-            raise ValueError("architecture does not say its model_type, such as 'wav2vec2'")
+        check_source(self.pretrained, self.architecture, "speech encoder", such_as="wav2vec2")
         return self
 
 

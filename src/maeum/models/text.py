@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
-from maeum.models.hub import architecture, fetch
+from maeum.models.hub import architecture, check_source, fetch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -54,10 +54,7 @@ class HubTextConfig(Config):
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
-        if (self.pretrained is None) == (self.architecture is None):
-            raise ValueError("a hub text encoder needs either pretrained (a name or folder) or architecture")
-        if self.architecture is not None and "model_type" not in self.architecture:
-            raise ValueError("architecture does not say its model_type, such as 'albert'")
+        check_source(self.pretrained, self.architecture, "text encoder", such_as="albert")
         return self
 
 
