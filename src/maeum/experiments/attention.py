@@ -21,7 +21,7 @@ from maeum.errors import ConfigError
 from maeum.evaluation.regions import REGIONS, aligned, region_masks
 from maeum.experiments import figures
 from maeum.experiments.predict import collator
-from maeum.experiments.study import Page, Study, items_of, swept, train_all
+from maeum.experiments.study import Page, Study, first_fold, items_of, swept, train_all
 from maeum.experiments.tables import markdown_table
 from maeum.media.mtcnn_networks import load_networks
 from maeum.models.mesm import MESM
@@ -151,7 +151,7 @@ def _shares(counts: Tensor) -> dict[str, float]:
 
 def attention(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Pictures of one clip of each emotion, and the shares of eyes, nose, mouth and background."""
-    trained = train_all(study, swept(study), out, device, console)
+    study, trained = first_fold(study, train_all(study, swept(study), out, device, console))
     if trained[0].models[0].label_set.task == "dimensional":
         raise ConfigError("has values on scales; pictures are of emotions", item=study.name)
     own = float(trained[0].models[0].model.top_p)  # type: ignore[arg-type]

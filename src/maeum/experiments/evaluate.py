@@ -8,6 +8,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from maeum.corpora.splits import OfficialSplit, SplitConfig
 from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
@@ -20,6 +22,7 @@ from maeum.experiments.predict import predict_pretrained
 from maeum.experiments.provenance import provenance
 from maeum.experiments.trained_on import TrainedOn, allowed, notes_of
 from maeum.experiments.transcripts import Transcripts
+from maeum.labels import LabelSet
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality
 
@@ -29,7 +32,7 @@ class Evaluation:
     """A report, and what it is a report of.
 
     modalities: those that the model reads and at least one item has. rows: of the store's index, in the order of the
-    predictions.
+    predictions. about: those of the report's notes that are not of its scores.
     """
 
     model: str
@@ -39,6 +42,7 @@ class Evaluation:
     report: Report
     predictions: PredictionSet
     rows: tuple[dict[str, Any], ...]
+    about: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -144,9 +148,50 @@ def evaluate(
     )
     unplaced = () if chosen is None else chosen.notes
     heard = () if recognised is None else (_words_of(recognised, dataset),)
-    notes = (*heard, *report.notes, *decoding, *unplaced, *dataset.left_out_notes(), *notes_of(known, members))
+    about = (*heard, *decoding, *unplaced, *dataset.left_out_notes(), *notes_of(known, members))
+    notes = (*heard, *report.notes, *about[len(heard) :])
     report = replace(report, overlap=None if known is None else allowed(overlap), notes=notes)
-    return Evaluation(pretrained.name, str(manifest["name"]), part, there, report, said, dataset.rows)
+    return Evaluation(pretrained.name, str(manifest["name"]), part, there, report, said, dataset.rows, about)
+
+
+def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) -> Evaluation:
+    """Answers of several models about items that are each one's own, such as folds, scored together; no intervals.
+
+    Args:
+        folds: at least one; features are left out, as different models do not share a space.
+        metrics: see `evaluate`.
+
+    Raises:
+        EvaluationError: when an item is in two of them, or models of several labels an item decide at thresholds of
+            their own.
+        ConfigError: when they are of different labels.
+    """
+    first = folds[0]
+    label_set = first.report.label_set
+    if other := next((f for f in folds if f.report.label_set != label_set), None):
+        raise ConfigError("has other labels than the folds before it", item=other.report.name)
+    if len(folds) > 1 and any(f.report.thresholds is not None for f in folds):
+        raise EvaluationError("folds decide at different thresholds, so they cannot be scored together",
+                              item=first.report.name)  # fmt: skip
+    said = [f.predictions for f in folds]
+    together = PredictionSet(
+        ids=tuple(id for one in said for id in one.ids),
+        logits=torch.cat([one.logits for one in said]),
+        target=torch.cat([one.target for one in said]),
+        groups=tuple(group for one in said for group in one.groups or (None,) * len(one)),
+    )
+    report = score(together, LabelSet.from_dict(label_set), name=first.report.name, resamples=0, metrics=metrics,
+                   absent="exclude")  # fmt: skip
+    overlaps = [f.report.overlap for f in folds]
+    about = tuple(dict.fromkeys(note for f in folds for note in f.about))
+    report = replace(
+        report,
+        overlap=None if None in overlaps else "; ".join(dict.fromkeys(filter(None, overlaps))),
+        notes=(*report.notes, *about),
+    )
+    part = ", ".join(dict.fromkeys(f.part for f in folds))
+    rows = tuple(row for f in folds for row in f.rows)
+    return replace(first, part=part, report=report, predictions=together, rows=rows, about=about)
 
 
 def _words_of(recognised: Transcripts, dataset: StoreDataset) -> str:

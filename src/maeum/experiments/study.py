@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import Console
 
+from maeum.corpora.splits import LeaveOneOutSplit, OfficialSplit
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError
 from maeum.experiments.compare import Contest, following, train_once
-from maeum.experiments.evaluate import Evaluation, evaluate
+from maeum.experiments.evaluate import Evaluation, evaluate, pooled
 from maeum.experiments.recipe import Recipe
 from maeum.models.mesm import MESM
 from maeum.models.pretrained import Pretrained, load_pretrained
@@ -33,6 +34,11 @@ class Study(Contest):
     the first one is looked into for pictures. top_p: the masses. ablation: networks that are trained on each subset of
     the modalities, or that lack a part of the first one. transcripts: a file of `maeum transcribe`, with whose words
     networks are scored too. published: what the paper printed: page -> row -> column -> text.
+
+    folds: the sessions (or speakers) of a ``leave-one-out`` split that are left out in turn; a network is trained for
+    each, and the answers about all of them are scored together. Without them the split's own ``test`` alone. protocol:
+    ``published`` trains on all other folds and chooses the epoch on the very items that are scored, as the published
+    MMER does; every score says so.
     """
 
     seeds: int = Field(default=3, ge=1)
@@ -41,6 +47,18 @@ class Study(Contest):
     ablation: tuple[str, ...] = ()
     transcripts: Path | None = None
     published: dict[str, dict[str, dict[str, str]]] = Field(default_factory=dict)
+    folds: tuple[str, ...] = ()
+    protocol: Literal["honest", "published"] = "honest"
+
+    @model_validator(mode="after")
+    def _folds_fit(self) -> Self:
+        if len(self.folds) == 1 or len(set(self.folds)) < len(self.folds):
+            raise ValueError("folds are two or more different sessions or speakers")
+        if self.folds and self.part != "test":
+            raise ValueError(f"folds are what is tested on, so part has to be test, not {self.part}")
+        if self.protocol == "published" and not self.folds:
+            raise ValueError("protocol: published needs folds")
+        return self
 
     def network(self, name: str) -> str:
         """The title of a network; raises ConfigError on one that is not there."""
@@ -51,7 +69,10 @@ class Study(Contest):
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a network, and the recipe of each of its seeds. key: its folder. follows: see `Contestant`."""
+    """One row: a network, and its recipes. key: its folder. follows: see `Contestant`.
+
+    recipes: of each seed, and of each of its folds where there are such.
+    """
 
     key: str
     title: str
@@ -70,15 +91,41 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
             recipe = _with_modalities(recipe, subset)
             title = f"{title} {subset}"
         first = recipe.training.seed
-        recipes = tuple(
+        seeded = (
             recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": first + i})})
             for i in range(study.seeds)
         )
+        recipes = tuple(fold for one in seeded for fold in _folds_of(study, one))
         follows = None if leader is None else variants(study, [leader], subset)[0]
         if follows is not None and subset == "T" and _rests(recipe):
             made.append(replace(follows, title=f"{title}, all frozen"))
             continue
         made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes, follows))
+    return made
+
+
+def _folds_of(study: Study, recipe: Recipe) -> list[Recipe]:
+    """The recipe of each fold; itself where there are none."""
+    if not study.folds:
+        return [recipe]
+    if not isinstance(recipe.split, LeaveOneOutSplit):
+        raise ConfigError("has folds, but its split leaves nothing out in turn", item=study.name,
+                          remedy="Give `shared` a split of kind leave-one-out.")  # fmt: skip
+    if recipe.split.dev is not None:
+        raise ConfigError("names a dev fold, which would be tested on in its turn", item=study.name,
+                          remedy="Leave `dev` out: the fold after the one that is tested on is taken.")  # fmt: skip
+    if study.protocol == "honest":
+        splits = [recipe.split.model_copy(update={"test": fold}) for fold in study.folds]
+        return [recipe.model_copy(update={"split": split}) for split in splits]
+    if recipe.split.by != "session":
+        raise ConfigError("protocol: published is of sessions, not of speakers", item=study.name)
+    made = []
+    for fold in study.folds:
+        others = tuple(other for other in study.folds if other != fold)
+        changes: dict[str, Any] = {"split": OfficialSplit()}
+        for part, sessions in (("train", others), ("dev", (fold,))):
+            changes[part] = tuple(d.model_copy(update={"sessions": sessions}) for d in getattr(recipe, part))
+        made.append(recipe.model_copy(update=changes))
     return made
 
 
@@ -120,7 +167,7 @@ def _with_modalities(recipe: Recipe, subset: str) -> Recipe:
 
 @dataclass(frozen=True)
 class Runs:
-    """A variant's trained models, in the order of its seeds."""
+    """A variant's trained models, in the order of its recipes."""
 
     variant: Variant
     models: tuple[Pretrained, ...]
@@ -143,7 +190,9 @@ def swept(study: Study) -> list[Variant]:
 def train_all(
     study: Study, chosen: Sequence[Variant], out: Path | str, device: str = "cpu", console: Console | None = None
 ) -> list[Runs]:
-    """Train what is not trained yet, in ``out/<study>/<variant>/seed-<n>``, seed by seed; who is followed comes first.
+    """Train what is not trained yet, seed by seed, each in ``out/<study>/<variant>/seed-<n>``; leaders come first.
+
+    A fold's folder is in that of its seed, ``<session>``; chosen by ``protocol: published``, ``published-<session>``.
 
     Raises:
         ConfigError: when the dev items are of several stores, before anything is trained.
@@ -154,12 +203,16 @@ def train_all(
     def trained(variant: Variant, number: int) -> Path:
         recipe = variant.recipes[number]
         folder = Path(out) / study.name / variant.key / f"seed-{recipe.training.seed}"
+        if study.folds:
+            fold = study.folds[number % len(study.folds)]
+            folder /= fold if study.protocol == "honest" else f"published-{fold}"
         if variant.follows is not None:
             recipe = following(recipe, trained(variant.follows, number))
         train_once(recipe, folder, device, console)
         return folder / "model"
 
-    folders = [[trained(variant, number) for variant in chosen] for number in range(study.seeds)]
+    runs = study.seeds * max(1, len(study.folds))
+    folders = [[trained(variant, number) for variant in chosen] for number in range(runs)]
     return [
         Runs(variant, tuple(load_pretrained(folder, device) for folder in of))
         for variant, of in zip(chosen, zip(*folders, strict=True), strict=True)
@@ -174,7 +227,7 @@ def score_all(
     features: bool = False,
     transcripts: Path | None = None,
 ) -> list[Evaluation]:
-    """Answers of each seed's model about the study's items.
+    """Answers of each seed's model about the study's items; those of its folds' models, put together.
 
     Args:
         study: says which items.
@@ -194,7 +247,22 @@ def score_all(
             target=recipe.target, split=recipe.split if data.sessions is None else None, sessions=data.sessions,
             allow_overlap=recipe.allow_overlap, features=features, transcripts=transcripts or data.transcripts,
         ))  # fmt: skip
-    return done
+    if not study.folds:
+        return done
+    starts = range(0, len(done), len(study.folds))
+    return [pooled(done[start : start + len(study.folds)], study.metrics) for start in starts]
+
+
+def first_fold(study: Study, runs: Sequence[Runs]) -> tuple[Study, list[Runs]]:
+    """The study and its models as if there were the first fold alone; as they are without folds.
+
+    For what cannot be put together: networks of different folds share neither features nor items.
+    """
+    if not study.folds:
+        return study, list(runs)
+    step = len(study.folds)
+    alone = study.model_copy(update={"folds": (), "title": f"{study.title}, the fold of {study.folds[0]} alone"})
+    return alone, [Runs(replace(r.variant, recipes=r.variant.recipes[::step]), r.models[::step]) for r in runs]
 
 
 @dataclass(frozen=True)
@@ -210,7 +278,7 @@ class Page:
 
 
 def items_of(study: Study, runs: Runs) -> StoreDataset:
-    """The items that `score_all` scores, as the variant's models read them."""
+    """The items that `score_all` scores, as the variant's models read them; of folds the first."""
     recipe, pretrained = runs.variant.recipes[0], runs.models[0]
     data = recipe.dev[0]
     store = Store(data.store)
@@ -234,6 +302,7 @@ __all__ = [
     "Runs",
     "Study",
     "Variant",
+    "first_fold",
     "items_of",
     "score_all",
     "subsets_of",

@@ -20,7 +20,7 @@ from maeum.evaluation.features import class_distances, project, silhouettes
 from maeum.experiments import figures
 from maeum.experiments.evaluate import Evaluation
 from maeum.experiments.seeds import SeededScore, mean_over_seeds
-from maeum.experiments.study import Page, Study, score_all, train_all, variants
+from maeum.experiments.study import Page, Study, first_fold, score_all, train_all, variants
 from maeum.experiments.study_tables import head
 from maeum.experiments.tables import markdown_table
 from maeum.labels import LabelSet
@@ -35,7 +35,8 @@ _ABOUT_NEUTRAL = (
 def features(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Distances between classes, silhouettes and what is taken for neutral, of each network, with intervals."""
     chosen = variants(study, list(study.contestants))
-    done = [score_all(study, runs, features=True) for runs in train_all(study, chosen, out, device, console)]
+    study, trained = first_fold(study, train_all(study, chosen, out, device, console))
+    done = [score_all(study, runs, features=True) for runs in trained]
     names = list(LabelSet.from_dict(done[0][0].report.label_set).names)
     if done[0][0].predictions.target.ndim != 1:
         raise ConfigError("has several labels an item, or scales, so there are no classes to part", item=study.name)

@@ -129,9 +129,12 @@ def head(study: Study, what: str, done: Sequence[Evaluation]) -> list[str]:
     """Title of a page and what its numbers are, in lines of Markdown; done: answers of one of its networks."""
     report = done[0].report
     speakers = f" of {report.groups} speakers" if report.groups else ""
+    folds = (
+        f", each of {len(study.folds)} folds answered by a network that was not trained on it" if study.folds else ""
+    )
     lines = [
         f"# {study.title}", "",
-        f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each. Values are means over seeds; in "
+        f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each{folds}. Values are means over seeds; in "
         "brackets 95 % intervals over drawn speakers (items where speakers are not known) and seeds. A network "
         "(after another) started from what that one had learned, and was trained on top of it.", "",
     ]  # fmt: skip

@@ -26,6 +26,7 @@ class SmallSpeechConfig(Config):
 
     shrink: so many mel bands and frames of 12.5 ms are averaged into one first. widths: channels of its convolutions,
     each of which halves the bands. dim: of a vector. layers, heads, feedforward, dropout: of the transformer over them.
+    dropout: of its vectors, not of the attention's weights.
     range_db: log-mel further than this below an utterance's loudest bin is floor. mask_time, mask_bands: longest
     stretch of averaged frames and bands that is hidden while training (SpecAugment: Park et al. 2019), two of each in
     every utterance.
@@ -114,6 +115,7 @@ class SmallSpeechEncoder(nn.Module):
         layer = nn.TransformerEncoderLayer(
             config.dim, config.heads, config.feedforward, config.dropout, batch_first=True, norm_first=True
         )
+        layer.self_attn.dropout = 0.0  # with dropout of its weights, attention takes a slow path on CPUs
         self.transformer = nn.TransformerEncoder(
             layer, config.layers, nn.LayerNorm(config.dim), enable_nested_tensor=False
         )

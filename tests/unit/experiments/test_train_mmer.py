@@ -29,6 +29,8 @@ from maeum.errors import ConfigError, StoreError
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.experiments.recipe import Recipe
+from maeum.experiments.reproduce import REPRODUCTIONS
+from maeum.experiments.study import Study, first_fold, score_all, train_all, variants
 from maeum.experiments.train import train
 from maeum.models.pretrained import load_pretrained
 
@@ -109,21 +111,68 @@ def log(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
+def folds(store: Path, encoders: tuple[Path, Path], **changes: Any) -> Study:
+    shared = recipe(store, encoders).model_dump(mode="json", exclude={"name", "model", "score"})
+    settings = {"name": "folds", "title": "Five folds", "part": "test", "seeds": 1, "metrics": ["accuracy"],
+                "folds": SESSIONS, "shared": shared,
+                "contestants": {"mmer": {"title": "MMER", "model": "mmer"}}}  # fmt: skip
+    return Study.parse({**settings, **changes})
+
+
 def test_all_five_folds_train_and_are_scored_on_the_session_left_out(
     store: Path, encoders: tuple[Path, Path], tmp_path: Path
 ) -> None:
+    study = folds(store, encoders)
+    page = REPRODUCTIONS["mmer/table"](study, tmp_path, "cpu", None)
     sessions = {row["id"]: row["session"] for row in Store(store).rows}
+    right: list[bool] = []
     for fold in SESSIONS:
-        run = tmp_path / fold
-        report = train(recipe(store, encoders, fold), run)
+        run = tmp_path / "folds" / "mmer" / "seed-0" / fold
         line = log(run)[-1]
         assert {"loss_ctc", "loss_supervised", "loss_augmented"} <= set(line)
-        scored = evaluate(report.model, store, "test", resamples=20)
+        scored = evaluate(run / "model", store, "test", resamples=20)
         assert {sessions[id] for id in scored.predictions.ids} == {fold}
         assert not scored.report.overlap
-        trained = load_pretrained(report.model)
+        assert not any("best epoch" in note for note in scored.report.notes)
+        right += (scored.predictions.logits.argmax(1) == scored.predictions.target).tolist()
+        trained = load_pretrained(run / "model")
         assert trained.settings.sound == "wave"
         assert not any(p.requires_grad for p in trained.model.parameters())
+    assert len(right) == len(sessions)
+    (row,) = page.numbers["rows"]
+    assert row["scores"]["accuracy"]["mean"] == pytest.approx(sum(right) / len(right))
+    assert f"{len(sessions)} items" in page.markdown
+    assert "5 folds" in page.markdown
+    alone, (first,) = first_fold(study, train_all(study, variants(study, ["mmer"]), tmp_path))
+    assert "the fold of Session1 alone" in alone.title
+    (of_first,) = score_all(alone, first, features=True)
+    assert {sessions[id] for id in of_first.predictions.ids} == {"Session1"}
+    assert of_first.predictions.features is not None
+
+
+def test_the_published_protocol_says_so_in_its_scores(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
+    shared = recipe(store, encoders, training={"epochs": 1}).model_dump(mode="json", exclude={"name", "model", "score"})
+    study = folds(store, encoders, protocol="published", shared=shared)
+    (runs,) = train_all(study, variants(study, ["mmer"]), tmp_path)
+    (scored,) = score_all(study, runs)
+    assert len(scored.predictions) == len(Store(store).rows)
+    assert any("the model's best epoch was chosen" in note for note in scored.report.notes)
+    seen = json.loads((tmp_path / "folds" / "mmer" / "seed-0" / "published-Session2" / "recipe.json").read_text())
+    assert seen["train"][0]["sessions"] == [s for s in SESSIONS if s != "Session2"]
+    assert seen["dev"][0]["sessions"] == ["Session2"]
+
+
+def test_folds_that_do_not_fit_are_refused(store: Path, encoders: tuple[Path, Path]) -> None:
+    for changes, said in [
+        ({"part": "dev"}, "part has to be test"),
+        ({"folds": ["Session1"]}, "two or more"),
+        ({"folds": [], "protocol": "published"}, "needs folds"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            folds(store, encoders, **changes)
+    drawn = recipe(store, encoders, split={"kind": "random"}).model_dump(mode="json", exclude={"name", "model"})
+    with pytest.raises(ConfigError, match="leaves nothing out in turn"):
+        variants(folds(store, encoders, shared=drawn), ["mmer"])
 
 
 def test_a_killed_run_goes_on_exactly(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
