@@ -278,10 +278,10 @@ class StoreDataset(ClipDataset):
 
     def _sound(self, store: Store, number: int) -> dict[str, Any]:
         """Pieces or wave of a row, under the name that a clip has for them."""
-        kept = store.array(number, self.sound) if "speech" in self.modalities else None
-        if kept is None:
+        if "speech" not in self.modalities:
             return {}
-        return {self.sound: torch.from_numpy(kept.astype(np.float32)) / (32768 if self.sound == "wave" else 1)}
+        kept = store.wave(number) if self.sound == "wave" else store.array(number, "pieces")
+        return {} if kept is None else {self.sound: torch.from_numpy(kept.astype(np.float32))}
 
     def _twin(self, clip: Clip, number: int) -> Clip:
         assert self.twins is not None

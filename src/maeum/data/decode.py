@@ -21,7 +21,7 @@ from torch import Tensor
 
 from maeum.config import Config
 from maeum.corpora.base import LeftOut
-from maeum.data.shards import StoreItem
+from maeum.data.shards import StoreItem, as_samples
 from maeum.errors import CorpusError, InputError, MediaError
 from maeum.media.activity import voiced_part
 from maeum.media.asked import GridTimes
@@ -121,7 +121,7 @@ class Decoder:
                     wave = self._speech(recording.audio, recording, utterance, notes)
                     if wave is not None:
                         pieces = mel_pieces(wave).numpy().astype(self.config.precision)
-                        kept = _int16(wave) if self.config.wave else None
+                        kept = as_samples(wave.numpy()) if self.config.wave else None
                 except (MediaError, InputError) as error:
                     notes.append(str(error))
         notes = list(dict.fromkeys(notes))
@@ -253,10 +253,6 @@ class Decoder:
             notes.append("no voice" if self.config.trim_silence else "no sound")
             return None
         return wave
-
-
-def _int16(wave: Tensor) -> NDArray[np.int16]:
-    return (wave * 32768).round().clamp(-32768, 32767).numpy().astype(np.int16)
 
 
 def _dealt(frames: Iterable[Frame], asked: Sequence[Sequence[float]]) -> Iterator[tuple[int, list[NDArray[np.uint8]]]]:

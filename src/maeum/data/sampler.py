@@ -25,8 +25,6 @@ class BucketSampler(Sampler[list[int]]):
         shuffle: False gives the items in order of their length; for evaluation.
         drop_last: leave out a last batch that is not full.
         pool: batches that are sorted together; 1 turns bucketing off.
-        rank, world: this process takes batches ``rank, rank + world, ...``; all processes get equally many (the first
-            ones again where they do not divide).
     """
 
     def __init__(
@@ -40,11 +38,9 @@ class BucketSampler(Sampler[list[int]]):
         shuffle: bool = True,
         drop_last: bool = False,
         pool: int = 32,
-        rank: int = 0,
-        world: int = 1,
     ) -> None:
-        if batch_size < 1 or pool < 1 or not 0 <= rank < world:
-            raise ConfigError(f"batch_size {batch_size}, pool {pool}, rank {rank} of {world} cannot be used")
+        if batch_size < 1 or pool < 1:
+            raise ConfigError(f"batch_size {batch_size}, pool {pool} cannot be used")
         if not 0 <= balance <= 1:
             raise ConfigError(f"balance = {balance} is outside 0..1")
         if balance and (classes is None or len(classes) != len(lengths)):
@@ -54,15 +50,14 @@ class BucketSampler(Sampler[list[int]]):
         self._lengths = np.asarray(lengths, np.float64)
         self._weights = _weights(np.asarray(classes), balance) if balance else None
         self.batch_size, self.seed, self.shuffle, self.drop_last = batch_size, seed, shuffle, drop_last
-        self.pool, self.rank, self.world = pool, rank, world
+        self.pool = pool
         self.epoch = 0
         self.position = 0
 
     def __len__(self) -> int:
-        """Batches of a whole epoch for this process."""
+        """Batches of a whole epoch."""
         count = len(self._lengths)
-        batches = count // self.batch_size if self.drop_last else -(-count // self.batch_size)
-        return -(-batches // self.world)
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         """The rest of the current epoch; afterwards the next epoch is current."""
@@ -73,7 +68,7 @@ class BucketSampler(Sampler[list[int]]):
         self.epoch, self.position = self.epoch + 1, 0
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """All batches of an epoch for this process."""
+        """All batches of an epoch."""
         count, size = len(self._lengths), self.batch_size
         rng = np.random.default_rng([self.seed, epoch])
         if not self.shuffle:
@@ -89,9 +84,7 @@ class BucketSampler(Sampler[list[int]]):
         cut = [order[i : i + size].tolist() for i in range(0, count, size)]
         if self.drop_last and len(cut[-1]) < size:
             cut.pop()
-        if self.shuffle:
-            cut = [cut[i] for i in rng.permutation(len(cut))]
-        return [cut[(self.rank + i * self.world) % len(cut)] for i in range(len(self))] if cut else []
+        return [cut[i] for i in rng.permutation(len(cut))] if self.shuffle else cut
 
     def state_dict(self, position: int | None = None) -> dict[str, Any]:
         """Where we are.

@@ -55,6 +55,11 @@ class StoreItem:
     spoken: str | None = None
 
 
+def as_samples(wave: Array) -> Array:
+    """A sound in -1..1 as a store keeps it; `Store.wave` reads it again."""
+    return np.clip(np.rint(np.asarray(wave, np.float32) * 32768), -32768, 32767).astype(np.int16)
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     """A file that appears under its name only when everything was written and is on the disk.

@@ -24,8 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from maeum.corpora.base import LeftOut
 from maeum.corpora.overlaps import Member
@@ -311,6 +313,11 @@ class Store:
         """One of `ARRAYS` of a row, None where it has none; raises StoreError on a damaged shard."""
         row = self.rows[index]
         return read_array(self._read, row["shard"], row, name, self.folder / "shards")
+
+    def wave(self, index: int) -> NDArray[np.float32] | None:
+        """The sound of a row in -1..1, 16 kHz ``(samples,)``; None where the store does not keep it."""
+        kept = self.array(index, "wave")
+        return None if kept is None else kept.astype(np.float32) / np.float32(32768)
 
     def verify(self) -> None:
         """Read everything once; raises StoreError at the first damage."""

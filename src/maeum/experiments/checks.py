@@ -85,12 +85,23 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if getattr(config, "characters", ()) and not training.ctc:
         raise ConfigError("network.characters are spelled by a head that training.ctc = 0 never trains",
                           item=recipe.name, remedy="Leave them out, or give training.ctc a weight.")  # fmt: skip
+    if training.memory and training.supervised_contrastive and training.contrast == "published":
+        raise ConfigError("training.memory is not part of the published contrast", item=recipe.name,
+                          remedy="Set memory to 0.")  # fmt: skip
+    if training.recompute and not any(hasattr(part, "gradient_checkpointing_enable") for part in model.modules()):
+        raise ConfigError("training.recompute is of hub encoders, and this network has none", item=recipe.name,
+                          remedy="Leave it out.")  # fmt: skip
     if contrasts and augment.mixup:
         raise ConfigError(f"training.{contrasts[0]} tells classes apart, which augment.mixup blends", item=recipe.name,
                           remedy="Set one of them to 0.")  # fmt: skip
     if training.ctc and augment.pieces is not None and augment.pieces.window:
         raise ConfigError("training.ctc spells whole utterances, of which augment.pieces.window keeps a stretch",
                           item=recipe.name, remedy="Set one of them to 0.")  # fmt: skip
+    unread = "pieces" if recipe.inputs.sound == "wave" else "wave"
+    if getattr(augment, unread) is not None:
+        raise ConfigError(f"augment.{unread} varies what this network does not read: inputs.sound is "
+                          f"{recipe.inputs.sound}", item=recipe.name,
+                          remedy=f"Give augment.{recipe.inputs.sound} instead.")  # fmt: skip
 
 
 def check_text(model: nn.Module, tokenizer: Tokenizer | None) -> None:

@@ -126,7 +126,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         f"{sum(p.numel() for p in model.parameters()):,} parameters, "
         f"{recipe.training.epochs} epochs of {len(feed)} batches"
     )
-    draw = tensorboard(out / "tensorboard") if recipe.tensorboard else None
+    draw = tensorboard(out / "tensorboard") if recipe.tensorboard and processes.rank == 0 else None
 
     def judge(candidate: nn.Module) -> Mapping[str, float]:
         return dev_scores(predict_items(candidate, dev_set, collate, device=device), label_set, recipe.score)

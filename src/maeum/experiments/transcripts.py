@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from huggingface_hub import snapshot_download
 from rich.console import Console
@@ -182,9 +181,9 @@ def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
 
     def waves(numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
         for number in numbers:
-            kept = corpus.array(number, "wave")
-            assert kept is not None
-            yield {"raw": kept.astype(np.float32) / np.float32(32768), "sampling_rate": 16_000}
+            wave = corpus.wave(number)
+            assert wave is not None
+            yield {"raw": wave, "sampling_rate": 16_000}
 
     def recognise(numbers: Sequence[int]) -> list[str]:
         texts = []

@@ -17,7 +17,7 @@ from torch import Tensor
 from maeum.config import Config
 from maeum.corpora.base import LeftOut
 from maeum.data.augment_wave import WaveAugment, augment_wave
-from maeum.data.shards import StoreItem
+from maeum.data.shards import StoreItem, as_samples
 from maeum.data.store import Store, StoreWriter, digest, said_of, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.experiments.bars import items_bar
@@ -176,7 +176,7 @@ class _Maker:
         return StoreItem(
             Utterance(id=row["id"], part=row["part"], session=row["session"], text=text),
             pieces=mel_pieces(wave).numpy().astype(np.float16),
-            wave=(wave * 32768).round().clamp(-32768, 32767).numpy().astype(np.int16),
+            wave=as_samples(wave.numpy()),
             content=digest(row["content"], provenance, text),
             notes=tuple(notes),
             provenance=provenance,
@@ -195,9 +195,9 @@ class _Maker:
         return others[seed % len(others)] if others else None
 
     def _wave(self, number: int) -> Tensor:
-        kept = self.store.array(number, "wave")
-        assert kept is not None
-        return torch.from_numpy(kept.astype(np.float32) / 32768)
+        wave = self.store.wave(number)
+        assert wave is not None
+        return torch.from_numpy(wave)
 
 
 def _words(config: TwinsConfig) -> str:

@@ -240,6 +240,8 @@ def test_what_the_sound_says_and_the_sound_are_in_the_store(store: Path) -> None
             "of one class together",
         ),
         ({"network": {"characters": ["", "A"]}, "training": {"ctc": 0.0}}, "never trains"),
+        ({"training": {"contrast": "published"}}, "memory is not part"),
+        ({"augment": {"twin": {}, "pieces": {}}}, "does not read"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(
