@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.labels import LabelSet
+from maeum.models.card import ModelCard
+from maeum.models.mmer import MMER, MMERConfig
+from maeum.models.pretrained import InputSettings, save_pretrained
+from maeum.models.tokenizer import train_tokenizer
 
 
 class Turn(NamedTuple):
@@ -129,6 +137,61 @@ def write_iemocap(folder: Path, dialogues: Dialogues = DIALOGUES, *, media: bool
                 path = session / f"sentences/wav/{dialogue}/{dialogue}_{turn.name}.wav"
                 write_wav(path, turn.end_s - turn.start_s, hz)
     return folder
+
+
+def prepare_sessions(
+    folder: Path,
+    words: Mapping[str, str],
+    sessions: Sequence[int] = (1, 2, 3, 4, 5),
+    *,
+    rounds: int = 2,
+    numbered: bool = True,
+) -> Path:
+    """A prepared IEMOCAP with the sound itself: in each session a dialogue in which both say the words of every label.
+
+    Args:
+        folder: where source and store are made.
+        words: label -> what is said with it.
+        sessions: which there are.
+        rounds: how often each label is there.
+        numbered: say the session's number behind the words.
+    """
+    said = [*words.items()] * rounds
+    dialogues = {
+        f"Ses0{session}F_impro01": [
+            Turn(
+                f"{'FM'[i % 2]}{i:03d}",
+                2 * i,
+                2 * i + 0.8 + 0.2 * session,
+                label,
+                words=f"{text} {session}" if numbered else text,
+            )
+            for i, (label, text) in enumerate(said)
+        ]
+        for session in sessions
+    }
+    write_iemocap(folder / "source", dialogues)
+    prepare("iemocap", folder / "source", folder / "store", PrepareConfig.parse({"decode": {"wave": True}}))
+    return folder / "store"
+
+
+def save_spelling_mmer(
+    folder: Path, labels: Sequence[str], speech: Mapping[str, Any], texts: Sequence[str], sound: str = "pieces"
+) -> Path:
+    """An MMER with random weights that hears an A in every sound; ``speech`` are the settings of its encoder."""
+    torch.manual_seed(0)
+    sizes = {"labels": len(labels), "dim": 8, "heads": 2, "feedforward": 12, "characters": ("", " ", "A", "B")}
+    text = {"kind": "small", "vocabulary": 60, "width": 8}
+    model = MMER(MMERConfig.parse({**sizes, "speech": speech, "text": text}))
+    assert model.spell is not None
+    with torch.no_grad():
+        model.spell.weight.zero_()
+        model.spell.bias.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
+    card = ModelCard(name="mmer", title="mmer", licence="none", non_commercial=True, parameters=1,
+                     modalities=("speech", "text"))  # fmt: skip
+    save_pretrained(folder / "mmer", kind="mmer", model=model, label_set=LabelSet(tuple(labels)), card=card,
+                    tokenizer=train_tokenizer(list(texts), 60), settings=InputSettings(sound=sound))  # fmt: skip
+    return folder / "mmer"
 
 
 @pytest.fixture(scope="session")
@@ -455,3 +518,15 @@ def make_goemotions() -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_sessions() -> Callable[..., Path]:
+    """`prepare_sessions`."""
+    return prepare_sessions
+
+
+@pytest.fixture(scope="session")
+def make_spelling_mmer() -> Callable[..., Path]:
+    """`save_spelling_mmer`."""
+    return save_spelling_mmer

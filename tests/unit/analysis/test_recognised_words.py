@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,7 @@ import torch
 import maeum
 from maeum.analysis.recognizer import Recognizer
 from maeum.analysis.report import render_html
-from maeum.labels import LabelSet
-from maeum.models.card import ModelCard
-from maeum.models.mmer import MMER, MMERConfig
-from maeum.models.pretrained import InputSettings, save_pretrained
-from maeum.models.tokenizer import train_tokenizer
+from maeum.models.mmer import MMER
 
 RATE = 16_000
 TEXTS = [f"kids are talking by the door {word}" for word in ("yes", "no", "now", "then")] * 4
@@ -30,9 +27,8 @@ def voice(seconds: float = 1.5) -> np.ndarray:
 
 
 @pytest.fixture(params=["pieces", "wave"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def folder(request: pytest.FixtureRequest, tmp_path: Path, make_spelling_mmer: Callable[..., Path]) -> Path:
     """MMER that hears an A in every sound."""
-    torch.manual_seed(0)
     small = {"kind": "small", "widths": [4, 6], "dim": 16, "feedforward": 16}
     hub = {
         "kind": "hub",
@@ -42,26 +38,8 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
             "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
         },
     }  # fmt: skip
-    sizes = {"labels": 3, "dim": 8, "heads": 2, "feedforward": 12, "characters": ("", " ", "A", "B")}
-    text = {"kind": "small", "vocabulary": 60, "width": 8}
     speech = small if request.param == "pieces" else hub
-    model = MMER(MMERConfig.parse({**sizes, "speech": speech, "text": text}))
-    assert model.spell is not None
-    with torch.no_grad():
-        model.spell.weight.zero_()
-        model.spell.bias.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
-    save_pretrained(
-        tmp_path / "mmer",
-        kind="mmer",
-        model=model,
-        label_set=LabelSet(("anger", "happiness", "sadness")),
-        card=ModelCard(
-            name="mmer", title="mmer", licence="none", non_commercial=True, parameters=1, modalities=("speech", "text")
-        ),
-        tokenizer=train_tokenizer(TEXTS, 60),
-        settings=InputSettings(sound=request.param),
-    )
-    return tmp_path / "mmer"
+    return make_spelling_mmer(tmp_path, ("anger", "happiness", "sadness"), speech, TEXTS, request.param)
 
 
 def test_a_voice_without_words_gets_the_words_that_the_model_hears(folder: Path) -> None:

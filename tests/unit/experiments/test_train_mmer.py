@@ -27,7 +27,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, StoreError
 from maeum.experiments.evaluate import evaluate
-from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.prepare import prepare
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.reproduce import REPRODUCTIONS
 from maeum.experiments.study import Study, first_fold, score_all, train_all, variants
@@ -39,20 +39,8 @@ SESSIONS = [f"Session{i}" for i in range(1, 6)]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, make_iemocap: Callable[..., Path], make_turn: Any) -> Path:
-    folder = tmp_path_factory.mktemp("iemocap")
-    dialogues = {
-        f"Ses0{session}F_impro01": [
-            make_turn(
-                f"{'FM'[i % 2]}{i:03d}", 2 * i, 2 * i + 0.8 + 0.2 * session, label, words=f"{WORDS[label]} {session}"
-            )
-            for i, label in enumerate([*WORDS, *WORDS])
-        ]
-        for session in range(1, 6)
-    }
-    make_iemocap(folder / "source", dialogues)
-    prepare("iemocap", folder / "source", folder / "store", PrepareConfig.parse({"decode": {"wave": True}}))
-    return folder / "store"
+def store(tmp_path_factory: pytest.TempPathFactory, make_sessions: Callable[..., Path]) -> Path:
+    return make_sessions(tmp_path_factory.mktemp("iemocap"), WORDS)
 
 
 @pytest.fixture(scope="module")

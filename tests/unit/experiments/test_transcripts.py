@@ -22,15 +22,11 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, StoreError
 from maeum.experiments.evaluate import evaluate
-from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.prepare import prepare
 from maeum.experiments.reproduce import REPRODUCTIONS
 from maeum.experiments.study import Study
 from maeum.experiments.transcripts import Transcripts, transcribe
 from maeum.labels import LabelSet
-from maeum.models.card import ModelCard
-from maeum.models.mmer import MMER, MMERConfig
-from maeum.models.pretrained import save_pretrained
-from maeum.models.tokenizer import train_tokenizer
 
 LABELS = LabelSet(("happiness", "anger", "neutral", "sadness"))
 SAID = "A good day, a bad day."
@@ -38,39 +34,16 @@ SMALL = {"kind": "small", "widths": [4, 6], "dim": 16, "feedforward": 16}
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, make_iemocap: Callable[..., Path], make_turn: Any) -> Path:
-    folder = tmp_path_factory.mktemp("iemocap")
-    dialogues = {
-        f"Ses0{session}F_impro01": [
-            make_turn(
-                f"{'FM'[i % 2]}{i:03d}", 2 * i, 2 * i + 0.8 + 0.2 * session, label, words="A good day, a bad day."
-            )
-            for i, label in enumerate(["hap", "ang", "neu", "sad"])
-        ]
-        for session in (1, 2, 3, 4, 5)
-    }
-    make_iemocap(folder / "source", dialogues)
-    prepare("iemocap", folder / "source", folder / "store", PrepareConfig.parse({"decode": {"wave": True}}))
-    return folder / "store"
+def store(tmp_path_factory: pytest.TempPathFactory, make_sessions: Callable[..., Path]) -> Path:
+    words = dict.fromkeys(("hap", "ang", "neu", "sad"), SAID)
+    return make_sessions(tmp_path_factory.mktemp("iemocap"), words, rounds=1, numbered=False)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory, make_spelling_mmer: Callable[..., Path]) -> Path:
     """MMER that hears an A in every sound."""
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    sizes = {"labels": 4, "dim": 8, "heads": 2, "feedforward": 12, "characters": ("", " ", "A", "B")}
-    text = {"kind": "small", "vocabulary": 60, "width": 8}
-    network = MMER(MMERConfig.parse({**sizes, "speech": SMALL, "text": text}))
-    assert network.spell is not None
-    with torch.no_grad():
-        network.spell.weight.zero_()
-        network.spell.bias.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
-    card = ModelCard(name="mmer", title="mmer", licence="none", non_commercial=True, parameters=1,
-                     modalities=("speech", "text"))  # fmt: skip
-    tokenizer = train_tokenizer([f"a good day, a bad day {word}" for word in ("yes", "no", "now", "then")] * 4, 60)
-    save_pretrained(folder / "mmer", kind="mmer", model=network, label_set=LABELS, card=card, tokenizer=tokenizer)
-    return folder / "mmer"
+    texts = [f"a good day, a bad day {word}" for word in ("yes", "no", "now", "then")] * 4
+    return make_spelling_mmer(tmp_path_factory.mktemp("model"), LABELS.names, SMALL, texts)
 
 
 def test_a_model_that_spells_transcribes_a_corpus(store: Path, model: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from transformers import (
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.experiments.prepare import prepare
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.train import train
 from maeum.experiments.twins import TwinsConfig, make_twins
@@ -46,20 +46,8 @@ WORDS = {"hap": "what a lovely day", "ang": "leave me alone now", "neu": "it is 
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, make_iemocap: Callable[..., Path], make_turn: Any) -> Path:
-    folder = tmp_path_factory.mktemp("iemocap")
-    dialogues = {
-        f"Ses0{session}F_impro01": [
-            make_turn(
-                f"{'FM'[i % 2]}{i:03d}", 2 * i, 2 * i + 0.8 + 0.2 * session, label, words=f"{WORDS[label]} {session}"
-            )
-            for i, label in enumerate([*WORDS, *WORDS])
-        ]
-        for session in (1, 2, 4, 5)
-    }
-    make_iemocap(folder / "source", dialogues)
-    prepare("iemocap", folder / "source", folder / "store", PrepareConfig.parse({"decode": {"wave": True}}))
-    return folder / "store"
+def store(tmp_path_factory: pytest.TempPathFactory, make_sessions: Callable[..., Path]) -> Path:
+    return make_sessions(tmp_path_factory.mktemp("iemocap"), WORDS, (1, 2, 4, 5))
 
 
 @pytest.fixture(scope="module")
