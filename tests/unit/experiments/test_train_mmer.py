@@ -29,6 +29,7 @@ from maeum.errors import ConfigError, StoreError
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.prepare import prepare
 from maeum.experiments.recipe import Recipe
+from maeum.experiments.report import compare
 from maeum.experiments.reproduce import REPRODUCTIONS
 from maeum.experiments.study import Study, first_fold, score_all, train_all, variants
 from maeum.experiments.train import train
@@ -118,7 +119,7 @@ def test_all_five_folds_train_and_are_scored_on_the_session_left_out(
         run = tmp_path / "folds" / "mmer" / "seed-0" / fold
         line = log(run)[-1]
         assert {"loss_ctc", "loss_supervised", "loss_augmented"} <= set(line)
-        scored = evaluate(run / "model", store, "test", resamples=20)
+        scored = evaluate(run / "model", store, "test", resamples=20, features=True)
         assert {sessions[id] for id in scored.predictions.ids} == {fold}
         assert not scored.report.overlap
         assert not any("best epoch" in note for note in scored.report.notes)
@@ -127,6 +128,10 @@ def test_all_five_folds_train_and_are_scored_on_the_session_left_out(
         assert trained.settings.sound == "wave"
         assert not any(p.requires_grad for p in trained.model.parameters())
     assert len(right) == len(sessions)
+    explained = compare([scored]).files()  # which class is taken for which, how sure, and every answer
+    (answers,) = (text for name, text in explained.items() if name.startswith("answers-"))
+    assert all(id in answers for id in scored.predictions.ids)
+    assert "confusion" in explained["report.html"].lower()
     (row,) = page.numbers["rows"]
     assert row["scores"]["accuracy"]["mean"] == pytest.approx(sum(right) / len(right))
     assert f"{len(sessions)} items" in page.markdown
