@@ -523,7 +523,7 @@ def reproduce(
     except KeyboardInterrupt as stop:
         raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
     console.print(made.markdown, soft_wrap=True)
-    folder = pages or out / chosen.name
+    folder = pages or out / chosen.name / ("" if chosen.protocol == "honest" else chosen.protocol)
     folder.mkdir(parents=True, exist_ok=True)
     name = what.replace("/", "-")
     texts = {f"{name}.md": made.markdown, f"{name}.json": json.dumps(made.numbers, indent=1) + "\n"}

@@ -44,7 +44,9 @@ class Config(BaseModel):
             data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
         except FileNotFoundError as error:
             raise ConfigError("no such file", item=path) from error
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+        except yaml.YAMLError as error:
+            raise ConfigError(f"cannot be read: {_where(error)}", item=path) from error
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ConfigError(f"cannot be read: {error}", item=path) from error
         if not isinstance(data, dict):
             raise ConfigError("holds no settings (a mapping of names to values is expected)", item=path)
@@ -60,7 +62,15 @@ def parse_yaml(text: str, item: object = None) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"cannot be read: {error}", item=item) from error
+        raise ConfigError(f"cannot be read: {_where(error)}", item=item) from error
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """What YAML cannot read, and where, in one line."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    mark = error.problem_mark
+    return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
 
 
 class _Loader(yaml.SafeLoader):
@@ -83,6 +93,14 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> str:
             problems.append(f"unknown setting {where!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
         elif item["type"] == "missing":
             problems.append(f"the setting {where!r} is missing")
+        elif item["type"] == "union_tag_invalid":
+            named, tags = item["ctx"]["tag"], re.findall(r"'([^']*)'", item["ctx"]["expected_tags"])
+            near = difflib.get_close_matches(str(named), tags, n=1)
+            key = ".".join(filter(None, (where, item["ctx"]["discriminator"].strip("'"))))
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            problems.append(f"{key} = {named!r}: there is {', '.join(tags)}{meant}")
+        elif item["type"] == "value_error":  # of several settings together: which ones, it says itself
+            problems.append(": ".join(filter(None, (where, item["msg"].removeprefix("Value error, ")))))
         else:
             problems.append(f"{where or 'settings'} = {_shortened(item.get('input'))}: {item['msg']}")
     return "; ".join(problems)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal, Self
 
 import pytest
+from pydantic import Field, model_validator
 
 from maeum.config import Config
 from maeum.errors import ConfigError
@@ -12,9 +14,26 @@ class Wheel(Config):
     radius_cm: float = 30.0
 
 
+class Disc(Config):
+    kind: Literal["disc"] = "disc"
+
+
+class Rim(Config):
+    kind: Literal["rim"] = "rim"
+
+
 class Bicycle(Config):
     front: Wheel = Wheel()
     speed: float = 1e-4
+    brake: Annotated[Disc | Rim, Field(discriminator="kind")] = Rim()
+    gears: int = 1
+    chains: int = 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.gears > 1 and not self.chains:
+            raise ValueError(f"{self.gears} gears need a chain")
+        return self
 
 
 @pytest.mark.parametrize("name", ["a.yaml", "a.json"])
@@ -35,7 +54,9 @@ def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
         ("front: {radius_mm: 1}", r"unknown setting 'front.radius_mm' \(did you mean 'radius_cm'\?\)"),
         ("speed: fast", r"a\.yaml: speed = 'fast'"),
         ("- 1", "holds no settings"),
-        ("{", r"a\.yaml: cannot be read"),
+        ("{", r"a\.yaml: cannot be read: .*, line 1, column 2$"),
+        ("brake: {kind: dsc}", r"a\.yaml: brake.kind = 'dsc': there is disc, rim \(did you mean 'disc'\?\)"),
+        ("{gears: 3, chains: 0}", r"a\.yaml: 3 gears need a chain"),
     ],
 )
 def test_wrong_settings_name_the_file_and_the_key(tmp_path: Path, text: str, problem: str) -> None:

@@ -172,7 +172,10 @@ class LeaveOneOutSplit(_SplitConfig):
         for member in members:
             group = member.session if self.by == "session" else member.speaker
             if group is None:
-                raise CorpusError(f"has no {self.by}, so none can be left out", item=member.id)
+                other = {"session": "speaker", "speaker": "session"}[self.by]
+                has = getattr(member, other) is not None
+                raise CorpusError(f"has no {self.by}, so none can be left out", item=member.id,
+                                  remedy=f"Leave out by: {other}." if has else None)  # fmt: skip
             group_of[member.id] = group
         groups = sorted(set(group_of.values()))
         if len(groups) < 3:

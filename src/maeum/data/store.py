@@ -147,7 +147,7 @@ class StoreWriter:
                 if not self._restart and self._holds_something():
                     changes = _difference(before, self.settings)
                     raise StoreError(f"was prepared with other settings: {changes}", item=self.folder,
-                                     remedy="Choose another folder, or start anew (restart).")  # fmt: skip
+                                     remedy="Choose another folder, or start anew with --restart.")  # fmt: skip
                 # The index goes first: without it nothing that is left counts as a store.
                 for name in ("index.parquet", "manifest.json", LEFT_OUT, NOTES, "settings.json"):
                     (self.folder / name).unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from maeum.labels import LabelSet
 from maeum.media.crops import MARGIN_PX
 from maeum.models.losses import LOSSES
 from maeum.models.pretrained import InputSettings
+from maeum.models.speech import HubSpeechConfig
 from maeum.models.text import HubTextConfig
 from maeum.models.tokenizer import Tokenizer
 from maeum.types import MODALITIES, Modality
@@ -97,6 +98,13 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if training.ctc and augment.pieces is not None and augment.pieces.window:
         raise ConfigError("training.ctc spells whole utterances, of which augment.pieces.window keeps a stretch",
                           item=recipe.name, remedy="Set one of them to 0.")  # fmt: skip
+    if any(data.twins for data in recipe.dev):
+        raise ConfigError("gives twins to dev items, which are scored as they are", item=recipe.name,
+                          remedy="Name twins in `train` alone.")  # fmt: skip
+    sound = "wave" if isinstance(getattr(config, "speech", None), HubSpeechConfig) else "pieces"
+    if "speech" in getattr(model, "modalities", MODALITIES) and recipe.inputs.sound != sound:
+        raise ConfigError(f"inputs.sound is {recipe.inputs.sound}, and this network's speech branch reads {sound}",
+                          item=recipe.name, remedy=f"Set inputs: {{sound: {sound}}}.")  # fmt: skip
     unread = "pieces" if recipe.inputs.sound == "wave" else "wave"
     if getattr(augment, unread) is not None:
         raise ConfigError(f"augment.{unread} varies what this network does not read: inputs.sound is "

@@ -32,7 +32,8 @@ class Evaluation:
     """A report, and what it is a report of.
 
     modalities: those that the model reads and at least one item has. rows: of the store's index, in the order of the
-    predictions. about: those of the report's notes that are not of its scores.
+    predictions. about: those of the report's notes that hold whatever is scored. known: whether it is known what the
+    model was trained on. chosen_on: how many of the items are among those on which its best epoch was chosen.
     """
 
     model: str
@@ -43,6 +44,8 @@ class Evaluation:
     predictions: PredictionSet
     rows: tuple[dict[str, Any], ...]
     about: tuple[str, ...] = ()
+    known: bool = False
+    chosen_on: int = 0
 
 
 def evaluate(
@@ -148,10 +151,22 @@ def evaluate(
     )
     unplaced = () if chosen is None else chosen.notes
     heard = () if recognised is None else (_words_of(recognised, dataset),)
-    about = (*heard, *decoding, *unplaced, *dataset.left_out_notes(), *notes_of(known, members))
-    notes = (*heard, *report.notes, *about[len(heard) :])
+    about = (*decoding, *unplaced, *dataset.left_out_notes())
+    chosen_on = 0 if known is None else known.chosen_on(members)
+    notes = (*heard, *report.notes, *about, *notes_of(known is not None, chosen_on))
     report = replace(report, overlap=None if known is None else allowed(overlap), notes=notes)
-    return Evaluation(pretrained.name, str(manifest["name"]), part, there, report, said, dataset.rows, about)
+    return Evaluation(
+        model=pretrained.name,
+        corpus=str(manifest["name"]),
+        part=part,
+        modalities=there,
+        report=report,
+        predictions=said,
+        rows=dataset.rows,
+        about=(*heard, *about),
+        known=known is not None,
+        chosen_on=chosen_on,
+    )
 
 
 def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) -> Evaluation:
@@ -184,14 +199,16 @@ def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) ->
                    absent="exclude")  # fmt: skip
     overlaps = [f.report.overlap for f in folds]
     about = tuple(dict.fromkeys(note for f in folds for note in f.about))
+    known, chosen_on = all(f.known for f in folds), sum(f.chosen_on for f in folds)
     report = replace(
         report,
         overlap=None if None in overlaps else "; ".join(dict.fromkeys(filter(None, overlaps))),
-        notes=(*report.notes, *about),
+        notes=(*report.notes, *about, *notes_of(known, chosen_on)),
     )
     part = ", ".join(dict.fromkeys(f.part for f in folds))
     rows = tuple(row for f in folds for row in f.rows)
-    return replace(first, part=part, report=report, predictions=together, rows=rows, about=about)
+    return replace(first, part=part, report=report, predictions=together, rows=rows, about=about, known=known,
+                   chosen_on=chosen_on)  # fmt: skip
 
 
 def _words_of(recognised: Transcripts, dataset: StoreDataset) -> str:

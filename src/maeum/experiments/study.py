@@ -118,7 +118,8 @@ def _folds_of(study: Study, recipe: Recipe) -> list[Recipe]:
         splits = [recipe.split.model_copy(update={"test": fold}) for fold in study.folds]
         return [recipe.model_copy(update={"split": split}) for split in splits]
     if recipe.split.by != "session":
-        raise ConfigError("protocol: published is of sessions, not of speakers", item=study.name)
+        raise ConfigError("protocol: published leaves sessions out, not speakers", item=study.name,
+                          remedy="Use protocol: honest, or a split by session.")  # fmt: skip
     made = []
     for fold in study.folds:
         others = tuple(other for other in study.folds if other != fold)
@@ -208,6 +209,8 @@ def train_all(
             folder /= fold if study.protocol == "honest" else f"published-{fold}"
         if variant.follows is not None:
             recipe = following(recipe, trained(variant.follows, number))
+        if console is not None and not (folder / "model").exists():
+            console.print(f"{folder}:", soft_wrap=True)
         train_once(recipe, folder, device, console)
         return folder / "model"
 

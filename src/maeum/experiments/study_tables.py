@@ -138,6 +138,11 @@ def head(study: Study, what: str, done: Sequence[Evaluation]) -> list[str]:
         "brackets 95 % intervals over drawn speakers (items where speakers are not known) and seeds. A network "
         "(after another) started from what that one had learned, and was trained on top of it.", "",
     ]  # fmt: skip
+    if study.protocol == "published":
+        lines += [
+            "**protocol: published: the best epoch of each fold was chosen on the very items that are scored.**",
+            "",
+        ]
     if report.overlap:
         lines += [f"**{report.overlap}**", ""]
     return lines
@@ -250,7 +255,7 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     blocks = list(points[0].kept)
     scored = [m.replace("_", " ") for m in metrics]
     kept = [f"kept, {block}" for block in blocks]
-    heads = ["network", "p", *scored, "GFLOPs", "of all kept", "ms", "of all kept", *kept]
+    heads = ["network", "p", *scored, "GFLOPs", "of dense", "ms", "of all kept", *kept]
     rows = []
     for q in points:
         rows.append([
@@ -264,7 +269,8 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
         f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
         f"{study.seeds} seed(s) each. Values are means over seeds, in brackets 95 % intervals over drawn speakers and "
         "seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an answer of the "
-        "first seed, beside the share of what keeping every position takes.", "",
+        "first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and milliseconds "
+        "beside their share of the same network's that keeps every position.", "",
         "![top-p](top-p.svg)", "",
         *markdown_table(heads, rows), "",
         *(f"- {row.title}, which keeps everything: {scored[0]} {row.scores[first].words()}" for row in fixed),

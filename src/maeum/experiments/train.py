@@ -104,6 +104,8 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     teacher = _teacher(recipe, model, label_set, device)
     check_modalities(recipe, model, train_set.present())
     check_tasks(recipe, model, label_set)
+    if recipe.cache_text:
+        _frozen_words(recipe, model)
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
         for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
             console.print(f"{part}: {note}")
@@ -168,15 +170,8 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
 def _kept_texts(
     recipe: Recipe, model: nn.Module, data: Sequence[ClipDataset], collate: Collator, bar: Progress
 ) -> Callable[[Tensor], Tensor | None]:
-    """What the frozen text encoder makes of the words of all corpora; raises ConfigError where it is not frozen."""
-    if not isinstance(model, MMER) or "text" not in model.encoders or not model.config.freeze_text:
-        raise ConfigError(
-            "cache_text keeps what a frozen text encoder makes of words, and this network has none",
-            item=recipe.name,
-            remedy="Leave it out, or use model: mmer with freeze_text: true.",
-        )
-    encoder = model.encoders["text"].eval()
-    assert isinstance(encoder, PieceReader | HubTextEncoder)
+    """What the frozen text encoder makes of the words of all corpora."""
+    encoder = _frozen_words(recipe, model).eval()
     sets = [one for d in data for one in (d.datasets if isinstance(d, JointDataset) else (d,))]
     stores = [one for one in sets if isinstance(one, StoreDataset)]
     task = bar.add_task("words", total=None)
@@ -187,6 +182,19 @@ def _kept_texts(
         collate,
         lambda count: bar.advance(task, count),
     )
+
+
+def _frozen_words(recipe: Recipe, model: nn.Module) -> PieceReader | HubTextEncoder:
+    """The frozen text encoder; raises ConfigError when there is none."""
+    if not isinstance(model, MMER) or "text" not in model.encoders or not model.config.freeze_text:
+        raise ConfigError(
+            "cache_text keeps what a frozen text encoder makes of words, and this network has none",
+            item=recipe.name,
+            remedy="Leave it out, or use model: mmer with freeze_text: true.",
+        )
+    encoder = model.encoders["text"]
+    assert isinstance(encoder, PieceReader | HubTextEncoder)
+    return encoder
 
 
 def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:
@@ -299,7 +307,12 @@ def build(recipe: Recipe, label_set: LabelSet, spoken: Iterable[str | None] = ()
         theirs = source.model.config.model_dump(mode="json")[modality]  # type: ignore[union-attr, operator]
         settings[modality] = {**(theirs or {}), **(recipe.network.get(modality) or {})}
     torch.manual_seed(recipe.training.seed)
-    model = MODELS[recipe.model].build(settings)
+    try:
+        model = MODELS[recipe.model].build(settings)
+    except ConfigError as error:
+        if error.item is not None:
+            raise
+        raise ConfigError(error.problem, item=f"{recipe.name}, network", remedy=error.remedy) from error
     for modality, source in sources.items():
         take_over(model, source, modality)
     return model

@@ -171,12 +171,11 @@ def _traced(keys: Keys) -> dict[Kind, dict[str, tuple[str, str]]]:
     return {kind: {trace(key): name for key, name in keys[kind].items()} for kind in KINDS}
 
 
-def notes_of(known: TrainedOn | None, scored: Sequence[Member]) -> tuple[str, ...]:
-    """What else a reader of scores has to know of what a model was trained on."""
-    if known is None:
+def notes_of(known: bool, chosen_on: int) -> tuple[str, ...]:
+    """What else a reader of scores has to know of what a model was trained on; chosen_on: see `TrainedOn`."""
+    if not known:
         return ("it is not kept with the model what it was trained on, so these items may be among it",)
-    chosen = known.chosen_on(scored)
-    return (f"on {chosen} of these items the model's best epoch was chosen",) if chosen else ()
+    return (f"on {chosen_on} of these items the model's best epoch was chosen",) if chosen_on else ()
 
 
 __all__ = ["KnownSplit", "TrainedOn", "allowed", "notes_of", "trace", "trained_on"]

@@ -22,7 +22,7 @@ from maeum.experiments.provenance import weights_digest
 from maeum.models.characters import units
 from maeum.models.hub import fetch
 from maeum.models.mmer import MMER
-from maeum.models.pretrained import Pretrained, load_pretrained
+from maeum.models.pretrained import EMBEDDED, Pretrained, load_pretrained
 
 #: Utterances that are recognised at once.
 _AT_ONCE = 16
@@ -57,7 +57,7 @@ class Transcripts:
             return cls(str(head["model"]), str(head["corpus"]), head["weights"], texts)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"holds no recognised transcripts ({error})",
+                "no such file" if isinstance(error, FileNotFoundError) else "holds no recognised transcripts",
                 item=path,
                 remedy="Make it with: maeum transcribe STORE --model MODEL --out FILE.",
             ) from error
@@ -141,7 +141,7 @@ Recognise = Callable[[Sequence[int]], list[str]]
 
 def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognise, str | None]:
     """What recognises utterances by their numbers, and the digest of weights that may change under their name."""
-    if (Path(model) / "card.json").is_file():
+    if str(model) == EMBEDDED or (Path(model) / "card.json").is_file():
         ours = load_pretrained(model, device)
         return _of_ours(ours, corpus, device), weights_digest(ours.model)
     return _of_the_hub(str(model), corpus, device), None
@@ -150,7 +150,9 @@ def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognis
 def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
     network = ours.model
     if not isinstance(network, MMER) or network.spell is None:
-        raise ConfigError("never learned to spell", item=ours.name, remedy="Train it with training.ctc above 0.")
+        raise ConfigError("never learned to spell", item=ours.name,
+                          remedy="Give an MMER that was trained with training.ctc above 0, or a speech recogniser of "
+                          "the hub.")  # fmt: skip
     everything = StoreDataset(corpus, modalities=("speech",), sound=ours.settings.sound)
     places = {id: i for i, id in enumerate(everything.ids)}
     collate = Collator(max_pieces=ours.settings.max_pieces)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,13 +38,15 @@ def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
     """
     if Path(name).is_dir():
         try:
-            return get(True)
+            with _quiet():
+                return get(True)
         except _FAILURES as error:
             raise ModelError(f"this folder holds no usable {what} ({_first_line(error)})", item=name) from error
     if name.startswith(("/", "./", "../", "~")):
         raise ModelError(f"no such folder, so there is no {what}", item=name)
     try:
-        return get(True)
+        with _quiet():
+            return get(True)
     except _FAILURES as missing:
         if not hub_answers():
             why = " (HF_HUB_OFFLINE is set)" if constants.is_offline_mode() else ""
@@ -60,6 +63,22 @@ def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
             item=name,
             remedy="Check the name on the hub's page; a private one needs `hf auth login`.",
         ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bars and tables that transformers writes about every folder that it reads."""
+    from transformers.utils import logging  # takes a second, and only these models need it
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def check_source(pretrained: str | None, data: dict[str, Any] | None, what: str, such_as: str) -> None:

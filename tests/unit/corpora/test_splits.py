@@ -199,6 +199,8 @@ class TestLeaveOneOut:
     def test_groups_that_are_not_there_are_errors(self) -> None:
         with pytest.raises(CorpusError, match="x: has no session"):
             LeaveOneOutSplit(test="S1").split([Member("x")])
+        with pytest.raises(CorpusError, match="Leave out by: speaker"):
+            LeaveOneOutSplit(test="S1").split([Member("x", speaker="a")])
         with pytest.raises(CorpusError, match="2 speakers cannot fill train, dev and test"):
             LeaveOneOutSplit(by="speaker", test="a").split([Member("x", speaker="a"), Member("y", speaker="b")])
 

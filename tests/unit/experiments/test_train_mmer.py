@@ -149,7 +149,9 @@ def test_the_published_protocol_says_so_in_its_scores(store: Path, encoders: tup
     (runs,) = train_all(study, variants(study, ["mmer"]), tmp_path)
     (scored,) = score_all(study, runs)
     assert len(scored.predictions) == len(Store(store).rows)
-    assert any("the model's best epoch was chosen" in note for note in scored.report.notes)
+    everything = len(Store(store).rows)
+    assert f"on {everything} of these items the model's best epoch was chosen" in scored.report.notes
+    assert "protocol: published" in REPRODUCTIONS["mmer/table"](study, tmp_path, "cpu", None).markdown
     seen = json.loads((tmp_path / "folds" / "mmer" / "seed-0" / "published-Session2" / "recipe.json").read_text())
     assert seen["train"][0]["sessions"] == [s for s in SESSIONS if s != "Session2"]
     assert seen["dev"][0]["sessions"] == ["Session2"]
@@ -235,6 +237,9 @@ def test_what_the_sound_says_and_the_sound_are_in_the_store(store: Path) -> None
         ({"network": {"characters": ["", "A"]}, "training": {"ctc": 0.0}}, "never trains"),
         ({"training": {"contrast": "published"}}, "memory is not part"),
         ({"augment": {"twin": {}, "pieces": {}}}, "does not read"),
+        ({"inputs": {"sound": "pieces", "max_tokens": 50}}, "speech branch reads wave"),
+        ({"network": {"speech": {"kind": "small", "pretrained": None}}}, "network: unknown setting"),
+        ({"network": {"heads": 3}}, "network: dim 16 does not divide among 3 heads"),
     ],
 )
 def test_what_cannot_be_learned_is_refused(

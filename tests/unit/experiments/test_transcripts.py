@@ -73,6 +73,10 @@ def test_an_interrupted_run_goes_on_where_it_stood(store: Path, model: Path, tmp
     (tmp_path / "bad.jsonl").write_text("no json\n")
     with pytest.raises(ConfigError, match="holds no recognised transcripts"):
         Transcripts.read(tmp_path / "bad.jsonl")
+    with pytest.raises(ConfigError, match=r"none\.jsonl: no such file"):
+        Transcripts.read(tmp_path / "none.jsonl")
+    with pytest.raises(ConfigError, match="embedded: never learned to spell"):
+        transcribe(store, "embedded", tmp_path / "x.jsonl")
 
 
 def test_a_recogniser_of_the_hub_transcribes_too(
