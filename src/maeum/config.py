@@ -73,6 +73,22 @@ def _where(error: yaml.YAMLError) -> str:
     return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
 
 
+def difference(before: Any, now: Any, where: str = "") -> str:
+    """The settings in which two sets of plain data differ, in words; empty where none does."""
+    if before == now:
+        return ""
+    if isinstance(before, dict) and isinstance(now, dict):
+        names = [*before, *(name for name in now if name not in before)]
+        pairs = [(n, before.get(n, _ABSENT), now.get(n, _ABSENT)) for n in names]
+        return "; ".join(filter(None, (difference(b, a, f"{where}.{n}".lstrip(".")) for n, b, a in pairs)))
+    was, is_ = ("not given" if value is _ABSENT else json.dumps(value) for value in (before, now))
+    return f"{where} was {was}, now {is_}"
+
+
+#: Stands for a setting that is not there, which is other than null.
+_ABSENT = object()
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``)."""
 

@@ -14,6 +14,9 @@ from maeum.errors import InputError
 
 Modality = Literal["faces", "speech", "text"]
 
+#: What a network reads of a voice: log-mel pieces, or the sound itself.
+Sound = Literal["pieces", "wave"]
+
 #: The order in which modalities are stacked, listed and drawn.
 MODALITIES: tuple[Modality, ...] = ("faces", "speech", "text")
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from maeum.corpora.targets import Target
 from maeum.data.store import Store, said_of
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
-from maeum.types import MODALITIES, Clip, Modality
+from maeum.types import MODALITIES, Clip, Modality, Sound
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class StoreDataset(ClipDataset):
         target: str | Target | None = None,
         split: Split | None = None,
         sessions: Sequence[str] | None = None,
-        sound: Literal["pieces", "wave"] = "pieces",
+        sound: Sound = "pieces",
         twins: Store | Path | None = None,
         transcripts: Mapping[str, str] | None = None,
     ) -> None:

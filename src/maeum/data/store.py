@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from maeum.config import difference
 from maeum.corpora.base import LeftOut
 from maeum.corpora.overlaps import Member
 from maeum.corpora.targets import Target
@@ -145,7 +146,7 @@ class StoreWriter:
             before = _read_json(path)
             if before != self.settings:
                 if not self._restart and self._holds_something():
-                    changes = _difference(before, self.settings)
+                    changes = difference(before, self.settings)
                     raise StoreError(f"was prepared with other settings: {changes}", item=self.folder,
                                      remedy="Choose another folder, or start anew with --restart.")  # fmt: skip
                 # The index goes first: without it nothing that is left counts as a store.
@@ -425,16 +426,3 @@ def _read_json(path: Path) -> Any:
         raise StoreError("is missing", item=path, remedy=REMAKE) from error
     except (OSError, ValueError) as error:
         raise StoreError(f"is damaged ({error})", item=path, remedy=REMAKE) from error
-
-
-def _difference(before: Any, now: Any, where: str = "") -> str:
-    """The settings in which two stores differ, in words."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        names = [*before, *(name for name in now if name not in before)]
-        found = [
-            _difference(before.get(n), now.get(n), f"{where}.{n}".lstrip("."))
-            for n in names
-            if before.get(n) != now.get(n)
-        ]
-        return "; ".join(found)
-    return f"{where} was {json.dumps(before)}, now {json.dumps(now)}"

@@ -151,18 +151,22 @@ def _shares(counts: Tensor) -> dict[str, float]:
 
 def attention(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Pictures of one clip of each emotion, and the shares of eyes, nose, mouth and background."""
-    study, trained = first_fold(study, train_all(study, swept(study), out, device, console))
-    if trained[0].models[0].label_set.task == "dimensional":
+    study, chosen = first_fold(study, swept(study))
+    trained = train_all(study, chosen, out, device, console)
+    pictured = trained[0].model()
+    if pictured.label_set.task == "dimensional":
         raise ConfigError("has values on scales; pictures are of emotions", item=study.name)
-    own = float(trained[0].models[0].model.top_p)  # type: ignore[arg-type]
+    own = float(pictured.model.top_p)  # type: ignore[arg-type]
     dataset = items_of(study, trained[0])
-    pictures = _clips(trained[0].models[0], dataset, own)
+    pictures = _clips(pictured, dataset, own)
     page = [f"# {study.title}: where MESM looks", ""]
     numbers: dict[str, Any] = {"study": study.name}
     files: dict[str, str | bytes] = {f"clip-{emotion}.png": png for emotion, png in pictures.items()}
-    if "faces" in trained[0].models[0].card.modalities:
+    if "faces" in pictured.card.modalities:
         masses = sorted({own, *(p for p in study.top_p if p < 1)})
-        looks = {r.variant.title: [look(m, dataset, masses, own) for m in r.models] for r in trained}
+        looks = {
+            r.variant.title: [look(r.model(i), dataset, masses, own) for i in range(len(r.folders))] for r in trained
+        }
         page += _regions(looks, masses, own)
         numbers["looks"] = {title: [one.record() for one in seeds] for title, seeds in looks.items()}
         drawn = {title: seeds[0].density for title, seeds in looks.items()}

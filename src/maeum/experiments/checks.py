@@ -15,9 +15,9 @@ from maeum.labels import LabelSet
 from maeum.media.crops import MARGIN_PX
 from maeum.models.losses import LOSSES
 from maeum.models.pretrained import InputSettings
-from maeum.models.speech import HubSpeechConfig
 from maeum.models.text import HubTextConfig
 from maeum.models.tokenizer import Tokenizer
+from maeum.training.loop import recomputes
 from maeum.types import MODALITIES, Modality
 
 
@@ -89,7 +89,7 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if training.memory and training.supervised_contrastive and training.contrast == "published":
         raise ConfigError("training.memory is not part of the published contrast", item=recipe.name,
                           remedy="Set memory to 0.")  # fmt: skip
-    if training.recompute and not any(hasattr(part, "gradient_checkpointing_enable") for part in model.modules()):
+    if training.recompute and not recomputes(model):
         raise ConfigError("training.recompute is of hub encoders, and this network has none", item=recipe.name,
                           remedy="Leave it out.")  # fmt: skip
     if contrasts and augment.mixup:
@@ -101,8 +101,8 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if any(data.twins for data in recipe.dev):
         raise ConfigError("gives twins to dev items, which are scored as they are", item=recipe.name,
                           remedy="Name twins in `train` alone.")  # fmt: skip
-    sound = "wave" if isinstance(getattr(config, "speech", None), HubSpeechConfig) else "pieces"
-    if "speech" in getattr(model, "modalities", MODALITIES) and recipe.inputs.sound != sound:
+    sound = getattr(model, "sound", recipe.inputs.sound)
+    if "speech" in getattr(model, "modalities", ()) and recipe.inputs.sound != sound:
         raise ConfigError(f"inputs.sound is {recipe.inputs.sound}, and this network's speech branch reads {sound}",
                           item=recipe.name, remedy=f"Set inputs: {{sound: {sound}}}.")  # fmt: skip
     unread = "pieces" if recipe.inputs.sound == "wave" else "wave"

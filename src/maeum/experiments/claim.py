@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maeum.config import difference
 from maeum.data.shards import atomic_write
 from maeum.errors import StoreError
 from maeum.experiments.provenance import weights_digest
@@ -30,7 +31,7 @@ def claim(out: Path, recipe: Recipe) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if (out / _RECIPE).exists():
-            if (other := _difference(_apart(Recipe.load(out / _RECIPE)), _apart(recipe))) is not None:
+            if other := difference(_apart(Recipe.load(out / _RECIPE)), _apart(recipe)):
                 raise StoreError(f"holds a run of another recipe ({other})", item=out, remedy=_REMEDY)
             before = _read_sources(out)
             if changed := [role for role in now if before.get(role, now[role]) != now[role]]:
@@ -61,17 +62,6 @@ def _folders(recipe: Recipe) -> dict[str, Path]:
 def _apart(recipe: Recipe) -> dict[str, Any]:
     """A recipe without where the models lie that it learns from."""
     return {**recipe.model_dump(mode="json"), "start_from": sorted(recipe.start_from), "teacher": bool(recipe.teacher)}
-
-
-def _difference(there: Any, here: Any, name: str = "") -> str | None:
-    """The first setting that differs, in words; None where none does."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in (*there, *(k for k in here if k not in there)):
-            found = _difference(there.get(key), here.get(key), f"{name}.{key}" if name else str(key))
-            if found is not None:
-                return found
-        return None
-    return None if there == here else f"its {name} is {there}, now {here}"
 
 
 def _read_sources(out: Path) -> Mapping[str, str]:

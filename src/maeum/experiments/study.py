@@ -71,12 +71,13 @@ class Study(Contest):
 class Variant:
     """One row: a network, and its recipes. key: its folder. follows: see `Contestant`.
 
-    recipes: of each seed, and of each of its folds where there are such.
+    recipes: of each seed, and of each of its folds where there are such. places: their folders within its own.
     """
 
     key: str
     title: str
     recipes: tuple[Recipe, ...]
+    places: tuple[str, ...]
     follows: Variant | None = None
 
 
@@ -95,19 +96,20 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
             recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": first + i})})
             for i in range(study.seeds)
         )
-        recipes = tuple(fold for one in seeded for fold in _folds_of(study, one))
+        folds = [(f"seed-{one.training.seed}", place, fold) for one in seeded for place, fold in _folds_of(study, one)]
+        recipes, places = tuple(fold for *_, fold in folds), tuple(f"{seed}/{place}" for seed, place, _ in folds)
         follows = None if leader is None else variants(study, [leader], subset)[0]
         if follows is not None and subset == "T" and _rests(recipe):
             made.append(replace(follows, title=f"{title}, all frozen"))
             continue
-        made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes, follows))
+        made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes, places, follows))
     return made
 
 
-def _folds_of(study: Study, recipe: Recipe) -> list[Recipe]:
-    """The recipe of each fold; itself where there are none."""
+def _folds_of(study: Study, recipe: Recipe) -> list[tuple[str, Recipe]]:
+    """The folder and the recipe of each fold; the recipe itself where there are none."""
     if not study.folds:
-        return [recipe]
+        return [("", recipe)]
     if not isinstance(recipe.split, LeaveOneOutSplit):
         raise ConfigError("has folds, but its split leaves nothing out in turn", item=study.name,
                           remedy="Give `shared` a split of kind leave-one-out.")  # fmt: skip
@@ -116,18 +118,26 @@ def _folds_of(study: Study, recipe: Recipe) -> list[Recipe]:
                           remedy="Leave `dev` out: the fold after the one that is tested on is taken.")  # fmt: skip
     if study.protocol == "honest":
         splits = [recipe.split.model_copy(update={"test": fold}) for fold in study.folds]
-        return [recipe.model_copy(update={"split": split}) for split in splits]
+        for split in splits:  # a fold that is not there is found before anything is trained
+            for data in (*recipe.train, *recipe.dev):
+                split.split(Store(data.store).members())
+        return [(split.test, recipe.model_copy(update={"split": split})) for split in splits]
     if recipe.split.by != "session":
         raise ConfigError("protocol: published leaves sessions out, not speakers", item=study.name,
                           remedy="Use protocol: honest, or a split by session.")  # fmt: skip
     made = []
     for fold in study.folds:
-        others = tuple(other for other in study.folds if other != fold)
-        changes: dict[str, Any] = {"split": OfficialSplit()}
-        for part, sessions in (("train", others), ("dev", (fold,))):
-            changes[part] = tuple(d.model_copy(update={"sessions": sessions}) for d in getattr(recipe, part))
-        made.append(recipe.model_copy(update=changes))
+        learned = [d.model_copy(update={"sessions": _other_sessions(d.store, fold)}) for d in recipe.train]
+        scored = [d.model_copy(update={"sessions": (fold,)}) for d in recipe.dev]
+        changes = {"split": OfficialSplit(), "train": tuple(learned), "dev": tuple(scored)}
+        made.append((f"published-{fold}", recipe.model_copy(update=changes)))
     return made
+
+
+def _other_sessions(store: Path, fold: str) -> tuple[str, ...]:
+    """All sessions of a store but one."""
+    split = LeaveOneOutSplit(test=fold).split(members := Store(store).members())
+    return tuple(sorted({str(m.session) for m in members if split.parts[m.id] != "test"}))
 
 
 def _rests(recipe: Recipe) -> bool:
@@ -168,10 +178,15 @@ def _with_modalities(recipe: Recipe, subset: str) -> Recipe:
 
 @dataclass(frozen=True)
 class Runs:
-    """A variant's trained models, in the order of its recipes."""
+    """A variant's trained models: the folder of each, in the order of its recipes."""
 
     variant: Variant
-    models: tuple[Pretrained, ...]
+    folders: tuple[Path, ...]
+    device: str = "cpu"
+
+    def model(self, number: int = 0) -> Pretrained:
+        """One of them, read anew: all of a study's at once may be more than a memory holds."""
+        return load_pretrained(self.folders[number], self.device)
 
 
 def swept(study: Study) -> list[Variant]:
@@ -193,7 +208,7 @@ def train_all(
 ) -> list[Runs]:
     """Train what is not trained yet, seed by seed, each in ``out/<study>/<variant>/seed-<n>``; leaders come first.
 
-    A fold's folder is in that of its seed, ``<session>``; chosen by ``protocol: published``, ``published-<session>``.
+    A fold's folder is in that of its seed: ``<session>``, or ``published-<session>`` by the published protocol.
 
     Raises:
         ConfigError: when the dev items are of several stores, before anything is trained.
@@ -203,10 +218,7 @@ def train_all(
 
     def trained(variant: Variant, number: int) -> Path:
         recipe = variant.recipes[number]
-        folder = Path(out) / study.name / variant.key / f"seed-{recipe.training.seed}"
-        if study.folds:
-            fold = study.folds[number % len(study.folds)]
-            folder /= fold if study.protocol == "honest" else f"published-{fold}"
+        folder = Path(out) / study.name / variant.key / variant.places[number]
         if variant.follows is not None:
             recipe = following(recipe, trained(variant.follows, number))
         if console is not None and not (folder / "model").exists():
@@ -214,12 +226,8 @@ def train_all(
         train_once(recipe, folder, device, console)
         return folder / "model"
 
-    runs = study.seeds * max(1, len(study.folds))
-    folders = [[trained(variant, number) for variant in chosen] for number in range(runs)]
-    return [
-        Runs(variant, tuple(load_pretrained(folder, device) for folder in of))
-        for variant, of in zip(chosen, zip(*folders, strict=True), strict=True)
-    ]
+    folders = [[trained(variant, number) for variant in chosen] for number in range(len(chosen[0].recipes))]
+    return [Runs(variant, of, device) for variant, of in zip(chosen, zip(*folders, strict=True), strict=True)]
 
 
 def score_all(
@@ -240,7 +248,8 @@ def score_all(
         transcripts: whose words are read; when None those of the recipe's dev items.
     """
     done = []
-    for recipe, pretrained in zip(runs.variant.recipes, runs.models, strict=True):
+    for number, recipe in enumerate(runs.variant.recipes):
+        pretrained = runs.model(number)
         if top_p is not None:
             assert isinstance(pretrained.model, MESM)
             pretrained.model.top_p = top_p
@@ -256,16 +265,21 @@ def score_all(
     return [pooled(done[start : start + len(study.folds)], study.metrics) for start in starts]
 
 
-def first_fold(study: Study, runs: Sequence[Runs]) -> tuple[Study, list[Runs]]:
-    """The study and its models as if there were the first fold alone; as they are without folds.
+def first_fold(study: Study, chosen: Sequence[Variant]) -> tuple[Study, list[Variant]]:
+    """The study and its networks as if there were the first fold alone; as they are without folds.
 
     For what cannot be put together: networks of different folds share neither features nor items.
     """
     if not study.folds:
-        return study, list(runs)
+        return study, list(chosen)
     step = len(study.folds)
+
+    def first(variant: Variant) -> Variant:
+        follows = None if variant.follows is None else first(variant.follows)
+        return replace(variant, recipes=variant.recipes[::step], places=variant.places[::step], follows=follows)
+
     alone = study.model_copy(update={"folds": (), "title": f"{study.title}, the fold of {study.folds[0]} alone"})
-    return alone, [Runs(replace(r.variant, recipes=r.variant.recipes[::step]), r.models[::step]) for r in runs]
+    return alone, [first(variant) for variant in chosen]
 
 
 @dataclass(frozen=True)
@@ -282,7 +296,7 @@ class Page:
 
 def items_of(study: Study, runs: Runs) -> StoreDataset:
     """The items that `score_all` scores, as the variant's models read them; of folds the first."""
-    recipe, pretrained = runs.variant.recipes[0], runs.models[0]
+    recipe, pretrained = runs.variant.recipes[0], runs.model()
     data = recipe.dev[0]
     store = Store(data.store)
     by_session = data.sessions is not None

@@ -35,8 +35,8 @@ _ABOUT_NEUTRAL = (
 def features(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Distances between classes, silhouettes and what is taken for neutral, of each network, with intervals."""
     chosen = variants(study, list(study.contestants))
-    study, trained = first_fold(study, train_all(study, chosen, out, device, console))
-    done = [score_all(study, runs, features=True) for runs in trained]
+    study, chosen = first_fold(study, chosen)
+    done = [score_all(study, runs, features=True) for runs in train_all(study, chosen, out, device, console)]
     names = list(LabelSet.from_dict(done[0][0].report.label_set).names)
     if done[0][0].predictions.target.ndim != 1:
         raise ConfigError("has several labels an item, or scales, so there are no classes to part", item=study.name)

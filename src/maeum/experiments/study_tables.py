@@ -106,7 +106,7 @@ class _Row:
         self.scores: dict[str, SeededScore] = {
             m: over_seeds(m, self.evaluations) for m in _defined(study, self.evaluations)
         }
-        self.parameters = runs.models[0].card.parameters
+        self.parameters = runs.model().card.parameters
 
     def record(self) -> dict[str, Any]:
         scores = {m: _as_record(score) for m, score in self.scores.items()}
@@ -138,14 +138,17 @@ def head(study: Study, what: str, done: Sequence[Evaluation]) -> list[str]:
         "brackets 95 % intervals over drawn speakers (items where speakers are not known) and seeds. A network "
         "(after another) started from what that one had learned, and was trained on top of it.", "",
     ]  # fmt: skip
+    return [*lines, *_warnings(study, report.overlap)]
+
+
+def _warnings(study: Study, overlap: str | None) -> Iterator[str]:
+    """What has to stand above every score of a page."""
     if study.protocol == "published":
-        lines += [
-            "**protocol: published: the best epoch of each fold was chosen on the very items that are scored.**",
-            "",
-        ]
-    if report.overlap:
-        lines += [f"**{report.overlap}**", ""]
-    return lines
+        yield "**protocol: published. The best epoch of each fold was chosen on the very items that are scored.**"
+        yield ""
+    if overlap:
+        yield f"**{overlap}**"
+        yield ""
 
 
 def _scores(study: Study, rows: Sequence[_Row]) -> list[str]:
@@ -231,13 +234,15 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     others = [name for name in study.contestants if name not in study.sweep]
     trained = train_all(study, chosen, out, device, console)
     fixed = [_Row(study, runs) for runs in train_all(study, variants(study, others), out, device, console)]
-    points = []
+    points: list[SweepPoint] = []
+    said: list[Evaluation] = []
     for runs in trained:
         for p in study.top_p:
             done = score_all(study, runs, p)
+            said += done
             scores = {m: over_seeds(m, done) for m in _defined(study, done)}
             first = next(iter(scores))
-            cost = flops_of(runs.models[0], items_of(study, runs), items=32, top_p=p, rounds=2)
+            cost = flops_of(runs.model(), items_of(study, runs), items=32, top_p=p, rounds=2)
             shares = {f"{s.branch} {s.stage}": s.kept / s.positions for s in cost.stages if s.positions}
             points.append(SweepPoint(runs.variant.title, p, scores, cost, shares))
             if console is not None:
@@ -271,9 +276,11 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
         "seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an answer of the "
         "first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and milliseconds "
         "beside their share of the same network's that keeps every position.", "",
+        *_warnings(study, said[0].report.overlap),
         "![top-p](top-p.svg)", "",
         *markdown_table(heads, rows), "",
-        *(f"- {row.title}, which keeps everything: {scored[0]} {row.scores[first].words()}" for row in fixed),
+        *(f"- {row.title}, not swept: {scored[0]} {row.scores[first].words()}" for row in fixed),
+        *dict.fromkeys(f"- {note}" for one in said for note in one.report.notes),
         *_published(study, "top-p"), "",
     ]  # fmt: skip
     numbers = [

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -61,7 +61,7 @@ from maeum.models.text import HubTextEncoder, PieceReader
 from maeum.models.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
 from maeum.training.loop import Trainer
 from maeum.training.processes import launched
-from maeum.types import MODALITIES, Modality
+from maeum.types import MODALITIES, Modality, Sound
 
 
 @dataclass(frozen=True)
@@ -452,7 +452,7 @@ def load_parts(
     part: str,
     target: str | Target | None = None,
     splits: Mapping[Path, Split] | None = None,
-    sound: Literal["pieces", "wave"] = "pieces",
+    sound: Sound = "pieces",
     *,
     twins: bool = False,
 ) -> ClipDataset:

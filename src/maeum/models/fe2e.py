@@ -17,7 +17,7 @@ from maeum.errors import ModelError
 from maeum.models.layers import SequenceEncoder, Stem, VGGBlock, fuse_late, scatter_valid
 from maeum.models.registry import MODELS, ModelKind
 from maeum.models.text import TextConfig, build_text_encoder
-from maeum.types import MODALITIES, Batch, Modality, ModelOutput
+from maeum.types import MODALITIES, Batch, Modality, ModelOutput, Sound
 
 #: Mean and standard deviation of the published face normalisation, RGB, 0..255.
 FACE_MEAN = (159.0, 111.0, 102.0)
@@ -250,6 +250,7 @@ class FE2E(nn.Module):
         if not self.heads:
             raise ModelError("a network needs at least one of faces, speech and text")
         self.modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.heads)
+        self.sound: Sound = "pieces"
         self.fusion = nn.Linear(len(self.modalities), 1, bias=False)
         nn.init.ones_(self.fusion.weight)
 

@@ -15,7 +15,7 @@ from maeum.models.fe2e import TransformerConfig
 from maeum.models.layers import SequenceEncoder, fuse_late
 from maeum.models.registry import MODELS, ModelKind
 from maeum.models.twophase import FeatureReader, TwoPhaseConfig
-from maeum.types import Batch, Modality, ModelOutput
+from maeum.types import Batch, Modality, ModelOutput, Sound
 
 
 class LateFusionLSTMConfig(TwoPhaseConfig):
@@ -97,6 +97,7 @@ class LateFusion(nn.Module, ABC):
         self.config = config
         self.reader = FeatureReader(config)
         self.modalities = self.reader.modalities
+        self.sound: Sound = "pieces"
         self.sequences = nn.ModuleDict()
         self.heads = nn.ModuleDict()
         for modality in self.modalities:

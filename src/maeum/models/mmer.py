@@ -17,9 +17,9 @@ from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.models.characters import Characters
 from maeum.models.registry import MODELS, ModelKind
-from maeum.models.speech import SpeechConfig, build_speech_encoder
+from maeum.models.speech import HubSpeechConfig, SpeechConfig, build_speech_encoder
 from maeum.models.text import TextConfig, build_text_reader
-from maeum.types import Batch, Modality, ModelOutput
+from maeum.types import Batch, Modality, ModelOutput, Sound
 
 #: What may be left out, to see what it does.
 Part = Literal["speech-over-text", "text-over-text", "text-over-speech", "gate"]
@@ -125,6 +125,7 @@ class MMER(nn.Module):
         self.config = config
         both: tuple[Modality, ...] = ("speech", "text")
         self.modalities: tuple[Modality, ...] = tuple(m for m in both if m in self.encoders)
+        self.sound: Sound = "wave" if isinstance(config.speech, HubSpeechConfig) else "pieces"
         self.absent = nn.ParameterDict(
             {m: nn.Parameter(torch.randn(d) * d**-0.5) for m, d in (("speech", speech_dim), ("text", text_dim))}
         )

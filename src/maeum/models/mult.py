@@ -16,7 +16,7 @@ from maeum.config import Config
 from maeum.models.layers import PositionalEncoding
 from maeum.models.registry import MODELS, ModelKind
 from maeum.models.twophase import FeatureReader, TwoPhaseConfig
-from maeum.types import Batch, Modality, ModelOutput
+from maeum.types import Batch, Modality, ModelOutput, Sound
 
 
 class KernelConfig(Config):
@@ -129,6 +129,7 @@ class MulT(nn.Module):
         self.config = config
         self.reader = FeatureReader(config)
         self.modalities = self.reader.modalities
+        self.sound: Sound = "pieces"
         self.projections = nn.ModuleDict()
         self.crossmodal = nn.ModuleDict()
         self.memories = nn.ModuleDict()

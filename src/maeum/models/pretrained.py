@@ -21,7 +21,7 @@ from maeum.models.card import ModelCard, markdown
 from maeum.models.hub import fetch
 from maeum.models.networks import MODELS
 from maeum.models.tokenizer import Tokenizer, load_tokenizer
-from maeum.types import MODALITIES, Modality, ModelOutput
+from maeum.types import MODALITIES, Modality, ModelOutput, Sound
 
 #: Name of the model that ships inside the package.
 EMBEDDED = "embedded"
@@ -43,7 +43,7 @@ class InputSettings(Config):
     max_pieces: int = 64
     max_tokens: int = 100
     trim_silence: bool = False
-    sound: Literal["pieces", "wave"] = "pieces"
+    sound: Sound = "pieces"
 
 
 class Calibration(Config):

@@ -308,12 +308,20 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 
 def recompute(model: nn.Module) -> None:
     """Let encoders of the hub compute their activations again on the way back, instead of keeping them."""
-    again = {"use_reentrant": False}
     for module in model.modules():
-        if callable(enable := getattr(module, "activation_checkpointing_enable", None)):
-            enable(activation_checkpointing_kwargs=again)
-        elif callable(enable := getattr(module, "gradient_checkpointing_enable", None)):  # its name in earlier versions
-            enable(gradient_checkpointing_kwargs=again)
+        for name in _RECOMPUTE:
+            if callable(enable := getattr(module, f"{name}_enable", None)):
+                enable(**{f"{name}_kwargs": {"use_reentrant": False}})
+                break
+
+
+def recomputes(model: nn.Module) -> bool:
+    """Whether there is an encoder that `recompute` changes."""
+    return any(hasattr(module, f"{name}_enable") for module in model.modules() for name in _RECOMPUTE)
+
+
+#: What transformers calls it, now and in earlier versions.
+_RECOMPUTE = ("activation_checkpointing", "gradient_checkpointing")
 
 
 def rest_frozen_parts(model: nn.Module) -> None:

@@ -141,7 +141,7 @@ def test_who_follows_starts_from_what_was_learned(store: Path, tmp_path: Path) -
     leader = tmp_path / "made" / "fe2e" / "seed-1" / "model"
     assert recipe.start_from == dict.fromkeys(("faces", "speech", "text"), leader)
     assert recipe.teacher == leader
-    learned, first = made.models[1].model.state_dict(), load_pretrained(leader).model.state_dict()
+    learned, first = made.model(1).model.state_dict(), load_pretrained(leader).model.state_dict()
     for name in (n for n in first if n.startswith("encoders.text.") and "position_ids" not in n):
         assert torch.equal(learned[name], first[name]), "frozen, so as it was learned before"
     assert not torch.equal(learned["heads.faces.weight"], first["heads.faces.weight"])
@@ -171,7 +171,7 @@ def test_encodings_come_near_a_teachers(store: Path, tmp_path: Path) -> None:
     }
     asked = study(store, contestants=contestants, sweep=[], seeds=1)
     made = train_all(asked, variants(asked, list(contestants)), tmp_path)
-    (teacher,), (taught,), (alone,) = (runs.models for runs in made)
+    teacher, taught, alone = (runs.model() for runs in made)
     items = items_of(asked, made[0])
     batch = collator(teacher.tokenizer, teacher.settings)([items[i] for i in range(len(items))])
     with torch.no_grad():
@@ -296,7 +296,7 @@ def test_what_is_kept_is_counted_by_region(store: Path, runs: Path, monkeypatch:
     monkeypatch.setattr(
         attention, "landmarks_of", lambda faces: (TEMPLATE.expand(len(faces), 5, 2), torch.ones(len(faces)))
     )
-    seen = look(made.models[0], items_of(asked, made), [0.3, 1.0], 0.3)
+    seen = look(made.model(), items_of(asked, made), [0.3, 1.0], 0.3)
     assert (seen.faces, seen.unclear) == (32, 0)
     assert list(seen.shares[1.0][0]) == ["all", *EMOTIONS[:2]]
     for block in range(3):
@@ -313,7 +313,7 @@ def test_faces_of_noise_have_no_clear_landmarks(store: Path, runs: Path) -> None
     asked = study(store)
     (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
     with pytest.raises(ConfigError, match="no faces in which landmarks are found"):
-        look(made.models[0], items_of(asked, made), [0.3], 0.3)
+        look(made.model(), items_of(asked, made), [0.3], 0.3)
 
 
 def test_landmarks_have_the_order_that_regions_want(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +329,7 @@ def test_landmarks_have_the_order_that_regions_want(monkeypatch: pytest.MonkeyPa
 def test_a_picture_of_a_clip_without_a_face(store: Path, runs: Path) -> None:
     asked = study(store)
     (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
-    model = made.models[0]
+    model = made.model()
     assert isinstance(model.model, MESM)
     batch = collator(model.tokenizer, model.settings)([items_of(asked, made)[0]])
     assert clip_picture(model.model, replace(batch, faces=None, faces_mask=None), "x").startswith(b"\x89PNG")
@@ -379,7 +379,7 @@ def test_mesm_starts_from_fe2es_branches(store: Path, runs: Path) -> None:
     built = build(study(store, shared=shared, contestants={
         "mesm": {"title": "M", "model": "mesm", "network": {"selection": "all"}},
     }, sweep=[], ablation=[]).recipe("mesm"), fe2e.label_set).eval()  # fmt: skip
-    dataset = items_of(study(store), Runs(variants(study(store), ["fe2e"])[0], (fe2e,)))
+    dataset = items_of(study(store), Runs(variants(study(store), ["fe2e"])[0], (source,)))
     batch = collator(fe2e.tokenizer, fe2e.settings)([dataset[i] for i in range(6)])
     with torch.no_grad():
         ours, theirs = built(batch), fe2e.model.eval()(batch)

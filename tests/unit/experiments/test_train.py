@@ -15,6 +15,7 @@ import torch
 
 from maeum.errors import ConfigError, CorpusError, StoreError
 from maeum.experiments.calibrate import CalibrateConfig, calibrate
+from maeum.experiments.claim import claim
 from maeum.experiments.evaluate import evaluate, evaluate_subsets
 from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.experiments.recipe import Recipe
@@ -99,8 +100,12 @@ def test_evaluation_of_the_folder_gives_the_scores_of_the_run(store: Path, tmp_p
 def test_another_recipe_does_not_touch_a_run(store: Path, tmp_path: Path) -> None:
     train(recipe(store), tmp_path / "run")
     before = (tmp_path / "run" / "best.pt").read_bytes()
-    with pytest.raises(StoreError, match=r"another recipe \(its training.lr is .*, now 0.02\)"):
+    with pytest.raises(StoreError, match=r"another recipe \(training.lr was .*, now 0.02\)"):
         train(recipe(store, training={"lr": 0.02}), tmp_path / "run")
+    other = recipe(store)
+    other = other.model_copy(update={"network": {**other.network, "new": None}})
+    with pytest.raises(StoreError, match=r"network.new was not given, now null"):
+        claim(tmp_path / "run", other)
     assert (tmp_path / "run" / "best.pt").read_bytes() == before
 
 

@@ -25,7 +25,7 @@ from transformers import (
 
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
-from maeum.errors import ConfigError, StoreError
+from maeum.errors import ConfigError, CorpusError, StoreError
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.prepare import prepare
 from maeum.experiments.recipe import Recipe
@@ -136,9 +136,9 @@ def test_all_five_folds_train_and_are_scored_on_the_session_left_out(
     assert row["scores"]["accuracy"]["mean"] == pytest.approx(sum(right) / len(right))
     assert f"{len(sessions)} items" in page.markdown
     assert "5 folds" in page.markdown
-    alone, (first,) = first_fold(study, train_all(study, variants(study, ["mmer"]), tmp_path))
+    alone, first = first_fold(study, variants(study, ["mmer"]))
     assert "the fold of Session1 alone" in alone.title
-    (of_first,) = score_all(alone, first, features=True)
+    (of_first,) = score_all(alone, train_all(alone, first, tmp_path)[0], features=True)
     assert {sessions[id] for id in of_first.predictions.ids} == {"Session1"}
     assert of_first.predictions.features is not None
 
@@ -165,6 +165,16 @@ def test_folds_that_do_not_fit_are_refused(store: Path, encoders: tuple[Path, Pa
     ]:
         with pytest.raises(ConfigError, match=said):
             folds(store, encoders, **changes)
+    with pytest.raises(CorpusError, match="no session 'Sesion5'"):
+        variants(folds(store, encoders, folds=["Session1", "Sesion5"]), ["mmer"])
+    by_speaker = {"kind": "leave-one-out", "by": "speaker", "test": "Ses01F"}
+    shared = recipe(store, encoders, split=by_speaker).model_dump(mode="json", exclude={"name", "model"})
+    with pytest.raises(ConfigError, match="leaves sessions out, not speakers"):
+        variants(folds(store, encoders, shared=shared, protocol="published", folds=["Ses01F", "Ses02F"]), ["mmer"])
+    named = {"kind": "leave-one-out", "test": "Session1", "dev": "Session2"}
+    shared = recipe(store, encoders, split=named).model_dump(mode="json", exclude={"name", "model"})
+    with pytest.raises(ConfigError, match="names a dev fold"):
+        variants(folds(store, encoders, shared=shared), ["mmer"])
     drawn = recipe(store, encoders, split={"kind": "random"}).model_dump(mode="json", exclude={"name", "model"})
     with pytest.raises(ConfigError, match="leaves nothing out in turn"):
         variants(folds(store, encoders, shared=drawn), ["mmer"])
