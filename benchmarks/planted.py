@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor
 
+from maeum.data.shards import atomic_write
 from maeum.models.mesm import MESM, CrossModalAttention, MESMConfig
 from maeum.types import Batch
 
@@ -184,11 +185,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="keep every training's numbers, JSON")
     arguments = parser.parse_args()
+    if not 0 <= arguments.anneal < 1:
+        parser.error("--anneal is at least 0 and below 1")
     settings = {k: v for k, v in vars(arguments).items() if k not in ("selections", "seeds", "out")}
     settings = json.loads(json.dumps(settings))
     kept: list[Outcome] = []
     if arguments.out is not None and arguments.out.exists():
         written = json.loads(arguments.out.read_text())
+        if not isinstance(written, dict) or "settings" not in written:
+            parser.error(f"{arguments.out} is another file")
         if written["settings"] != settings:
             parser.error(f"{arguments.out} has other settings: {written['settings']}")
         kept = [
@@ -203,7 +208,8 @@ def main() -> int:
                 kept.append(there)
                 if arguments.out is not None:
                     whole = {"settings": settings, "outcomes": [asdict(o) for o in kept]}
-                    arguments.out.write_text(json.dumps(whole, indent=1) + "\n")
+                    with atomic_write(arguments.out) as file:
+                        file.write(json.dumps(whole, indent=1).encode() + b"\n")
             outcomes.append(there)
             print(there, flush=True)
     print(

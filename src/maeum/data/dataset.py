@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ class Lengths:
     def cost(self) -> float:
         """About how much work it is, by which batches are filled."""
         return self.frames + self.pieces + self.text_chars / 50
+
+
+def left_out_notes(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
+    """What is left out and why, in words: a line for each reason."""
+    reasons = Counter(item.reason for item in left_out)
+    return tuple(f"{count} items are left out: {reason}" for reason, count in reasons.most_common())
 
 
 class ClipDataset(Dataset[Clip], ABC):
@@ -83,8 +89,7 @@ class ClipDataset(Dataset[Clip], ABC):
 
     def left_out_notes(self) -> tuple[str, ...]:
         """What is left out and why, in words: a line for each reason."""
-        reasons = Counter(item.reason for item in self.left_out)
-        return tuple(f"{count} items are left out: {reason}" for reason, count in reasons.most_common())
+        return left_out_notes(self.left_out)
 
     def present(self) -> tuple[Modality, ...]:
         """The modalities that at least one item has."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from maeum.corpora.base import LeftOut
 from maeum.corpora.splits import OfficialSplit, SplitConfig
 from maeum.corpora.targets import Target
-from maeum.data.dataset import StoreDataset
+from maeum.data.dataset import StoreDataset, left_out_notes
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError
 from maeum.evaluation.report import PredictionSet, Report
@@ -32,8 +33,9 @@ class Evaluation:
     """A report, and what it is a report of.
 
     modalities: those that the model reads and at least one item has. rows: of the store's index, in the order of the
-    predictions. about: those of the report's notes that hold whatever is scored. known: whether it is known what the
-    model was trained on. chosen_on: how many of the items are among those on which its best epoch was chosen.
+    predictions. recognised: whose words were read instead of the corpus' own. about: notes on how the store was made.
+    left_out: what cannot be scored. known: whether it is known what the model was trained on. chosen_on: how many of
+    the items are among those on which its best epoch was chosen.
     """
 
     model: str
@@ -43,9 +45,18 @@ class Evaluation:
     report: Report
     predictions: PredictionSet
     rows: tuple[dict[str, Any], ...]
+    recognised: Transcripts | None = None
     about: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     known: bool = False
     chosen_on: int = 0
+
+    def noted(self) -> Evaluation:
+        """With notes in its report on all that its fields tell."""
+        heard = () if self.recognised is None else (_words_of(self.recognised, self.rows),)
+        left_out, trained = left_out_notes(self.left_out), notes_of(self.known, self.chosen_on)
+        notes = (*heard, *self.report.notes, *self.about, *left_out, *trained)
+        return replace(self, report=replace(self.report, notes=notes))
 
 
 def evaluate(
@@ -150,11 +161,7 @@ def evaluate(
         ),
     )
     unplaced = () if chosen is None else chosen.notes
-    heard = () if recognised is None else (_words_of(recognised, dataset),)
-    about = (*decoding, *unplaced, *dataset.left_out_notes())
-    chosen_on = 0 if known is None else known.chosen_on(members)
-    notes = (*heard, *report.notes, *about, *notes_of(known is not None, chosen_on))
-    report = replace(report, overlap=None if known is None else allowed(overlap), notes=notes)
+    report = replace(report, overlap=None if known is None else allowed(overlap))
     return Evaluation(
         model=pretrained.name,
         corpus=str(manifest["name"]),
@@ -163,57 +170,71 @@ def evaluate(
         report=report,
         predictions=said,
         rows=dataset.rows,
-        about=(*heard, *about),
+        recognised=recognised,
+        about=(*decoding, *unplaced),
+        left_out=dataset.left_out,
         known=known is not None,
-        chosen_on=chosen_on,
-    )
+        chosen_on=0 if known is None else known.chosen_on(members),
+    ).noted()
 
 
 def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) -> Evaluation:
     """Answers of several models about items that are each one's own, such as folds, scored together; no intervals.
 
+    Where models decide at thresholds, each one's logits are shifted so that its thresholds lie at a probability of 0.5.
+    There is no passport, and there are no features: different models do not share a space.
+
     Args:
-        folds: at least one; features are left out, as different models do not share a space.
+        folds: at least one.
         metrics: see `evaluate`.
 
     Raises:
-        EvaluationError: when an item is in two of them, or models of several labels an item decide at thresholds of
-            their own.
+        EvaluationError: when an item is in two of them.
         ConfigError: when they are of different labels.
     """
     first = folds[0]
     label_set = first.report.label_set
     if other := next((f for f in folds if f.report.label_set != label_set), None):
         raise ConfigError("has other labels than the folds before it", item=other.report.name)
-    if len(folds) > 1 and any(f.report.thresholds is not None for f in folds):
-        raise EvaluationError("folds decide at different thresholds, so they cannot be scored together",
-                              item=first.report.name)  # fmt: skip
     said = [f.predictions for f in folds]
+    decides = first.report.thresholds is not None
+    shifts = [torch.tensor(f.report.thresholds or 0.5).double().logit(1e-6) for f in folds]
     together = PredictionSet(
         ids=tuple(id for one in said for id in one.ids),
-        logits=torch.cat([one.logits for one in said]),
+        logits=torch.cat([one.logits - shift for one, shift in zip(said, shifts, strict=True)]),
         target=torch.cat([one.target for one in said]),
         groups=tuple(group for one in said for group in one.groups or (None,) * len(one)),
     )
-    report = score(together, LabelSet.from_dict(label_set), name=first.report.name, resamples=0, metrics=metrics,
-                   absent="exclude")  # fmt: skip
-    overlaps = [f.report.overlap for f in folds]
-    about = tuple(dict.fromkeys(note for f in folds for note in f.about))
-    known, chosen_on = all(f.known for f in folds), sum(f.chosen_on for f in folds)
-    report = replace(
-        report,
-        overlap=None if None in overlaps else "; ".join(dict.fromkeys(filter(None, overlaps))),
-        notes=(*report.notes, *about, *notes_of(known, chosen_on)),
-    )
     part = ", ".join(dict.fromkeys(f.part for f in folds))
-    rows = tuple(row for f in folds for row in f.rows)
-    return replace(first, part=part, report=report, predictions=together, rows=rows, about=about, known=known,
-                   chosen_on=chosen_on)  # fmt: skip
+    report = score(
+        together,
+        LabelSet.from_dict(label_set),
+        name=f"{first.model} on {first.corpus} {part}, {subset_name(first.modalities)}",
+        resamples=0,
+        metrics=metrics,
+        absent="exclude",
+        thresholds=(0.5,) * together.logits.shape[1] if decides else None,
+    )
+    overlaps = [f.report.overlap for f in folds]
+    return Evaluation(
+        model=first.model,
+        corpus=first.corpus,
+        part=part,
+        modalities=first.modalities,
+        report=replace(report, overlap=None if None in overlaps else "; ".join(dict.fromkeys(filter(None, overlaps)))),
+        predictions=together,
+        rows=tuple(row for f in folds for row in f.rows),
+        recognised=first.recognised,
+        about=tuple(dict.fromkeys(note for f in folds for note in f.about)),
+        left_out=tuple(item for f in folds for item in f.left_out),
+        known=all(f.known for f in folds),
+        chosen_on=sum(f.chosen_on for f in folds),
+    ).noted()
 
 
-def _words_of(recognised: Transcripts, dataset: StoreDataset) -> str:
+def _words_of(recognised: Transcripts, rows: Sequence[Mapping[str, Any]]) -> str:
     """Where the words are from, and how right they are."""
-    rate = recognised.error_rate(dataset.rows)
+    rate = recognised.error_rate(rows)
     how = (
         "the corpus does not know what was said"
         if rate is None

@@ -178,6 +178,10 @@ def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
         return pipeline(kind, model=folder, device=device)
 
     recogniser = fetch(name, "speech recogniser", get)
+    kinds = recogniser.model.config.architectures or ()
+    if not any(kind.endswith(("ForCTC", "ForConditionalGeneration", "ForSpeechSeq2Seq")) for kind in kinds):
+        raise ModelError(f"was trained as {', '.join(kinds) or 'something unknown'}, which recognises no speech",
+                         item=name, remedy="Name a model with CTC, or Whisper and its kin.")  # fmt: skip
     # Whisper reads 30 s at once, and more only with the times of what it heard.
     more = {"return_timestamps": True} if recogniser.type == "seq2seq_whisper" else {}
 

@@ -81,6 +81,27 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+def whole(found: tuple[Any, dict[str, Any]], name: str, what: str) -> Any:
+    """A model that was read with ``output_loading_info=True``.
+
+    Raises:
+        ModelError: when weights of it are not in the checkpoint, so that they would be random.
+    """
+    model, info = found
+    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in _DRAWN))
+    if missing:
+        raise ModelError(
+            f"this {what} lacks weights, such as {missing[0]}; they would be random",
+            item=name,
+            remedy="Name a checkpoint that was trained as one.",
+        )
+    return model
+
+
+#: Weights that checkpoints may lack: what hides steps while training, and heads that are not read.
+_DRAWN = ("masked_spec_embed", "pooler", "position_ids")
+
+
 def check_source(pretrained: str | None, data: dict[str, Any] | None, what: str, such_as: str) -> None:
     """Raise ValueError unless a configuration of an encoder says, in one way, where that comes from."""
     if (pretrained is None) == (data is None):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.models.fe2e import NATURAL_PER_DB, PIECE_SHAPE
-from maeum.models.hub import architecture, check_source, fetch
+from maeum.models.hub import architecture, check_source, fetch, whole
 from maeum.models.layers import PositionalEncoding
 from maeum.types import Batch
 
@@ -271,9 +271,10 @@ class HubSpeechEncoder(nn.Module):
 
             def get(local: bool) -> nn.Module:
                 found = AutoConfig.from_pretrained(name, local_files_only=local)
-                model: nn.Module = AutoModel.from_pretrained(
-                    name, config=found, local_files_only=local, dtype=torch.float32
+                read = AutoModel.from_pretrained(
+                    name, config=found, local_files_only=local, dtype=torch.float32, output_loading_info=True
                 )
+                model: nn.Module = whole(read, name, "speech encoder")
                 return model
 
             self.model = fetch(name, "speech encoder", get)

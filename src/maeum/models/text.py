@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
-from maeum.models.hub import architecture, check_source, fetch
+from maeum.models.hub import architecture, check_source, fetch, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -165,9 +165,11 @@ class HubTextEncoder(nn.Module):
 
             def get(local: bool) -> nn.Module:
                 found = AutoConfig.from_pretrained(name, local_files_only=local)
-                model: nn.Module = AutoModel.from_pretrained(
-                    name, config=found, local_files_only=local, dtype=torch.float32, **_no_pooler(found)
-                )
+                read = AutoModel.from_pretrained(
+                    name, config=found, local_files_only=local, dtype=torch.float32, output_loading_info=True,
+                    **_no_pooler(found),
+                )  # fmt: skip
+                model: nn.Module = whole(read, name, "text encoder")
                 return model
 
             self.model = fetch(name, "text encoder", get)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from maeum.corpora.base import LeftOut
 from maeum.data.store import StoreItem, StoreWriter, write_shard
-from maeum.errors import ConfigError, ModelError
-from maeum.experiments.evaluate import evaluate
+from maeum.errors import ConfigError, EvaluationError, ModelError
+from maeum.evaluation.report import PredictionSet
+from maeum.evaluation.report import evaluate as score
+from maeum.experiments.evaluate import Evaluation, evaluate, pooled
 from maeum.experiments.recipe import Recipe
 from maeum.experiments.train import build, finish, load_parts, train
 from maeum.experiments.trained_on import TrainedOn
-from maeum.labels import EKMAN, EMOTIONS
+from maeum.labels import EKMAN, EMOTIONS, LabelSet
 from maeum.models.pretrained import load_pretrained
 from maeum.types import Utterance
 
@@ -75,3 +81,39 @@ def test_the_folder_of_a_run_leads_to_its_model(small_model: Path, tmp_path: Pat
     shutil.copytree(small_model, run / "model")
     with pytest.raises(ModelError, match=r"is not a model folder.*Give the model that this run made: .*run/model"):
         load_pretrained(run)
+
+
+def fold(name: str, ids: Sequence[str], target: torch.Tensor, logits: torch.Tensor, **known: Any) -> Evaluation:
+    """An evaluation as `evaluate` makes it, of these answers."""
+    labels = LabelSet(("anger", "fear"), task="multi-label" if target.ndim == 2 else "single-label")
+    said = PredictionSet(tuple(ids), logits, target)
+    report = score(said, labels, name=name, resamples=0, absent="exclude", thresholds=known.pop("thresholds", None))
+    rows = tuple({"id": id} for id in ids)
+    return Evaluation(name, "made", name, ("text",), report, said, rows, **known)
+
+
+def test_folds_are_scored_together() -> None:
+    """What each could not use is counted over all of them, and so are the items that epochs were chosen on."""
+    first = fold("a", "xy", torch.tensor([0, 1]), torch.tensor([[2.0, 0.0], [1.0, 0.0]]), known=True, chosen_on=2,
+                 left_out=(LeftOut("p", "has no label"),))  # fmt: skip
+    second = fold("b", "z", torch.tensor([1]), torch.tensor([[0.0, 3.0]]), known=True, chosen_on=1,
+                  left_out=(LeftOut("q", "has no label"),))  # fmt: skip
+    both = pooled([first, second])
+    assert both.predictions.ids == ("x", "y", "z")
+    assert both.report["accuracy"] == pytest.approx(2 / 3)
+    assert both.part == "a, b"
+    assert "2 items are left out: has no label" in both.report.notes
+    assert "on 3 of these items the model's best epoch was chosen" in both.report.notes
+    with pytest.raises(EvaluationError, match="predicted twice"):
+        pooled([first, first])
+
+
+def test_folds_that_decide_at_their_own_thresholds_keep_them() -> None:
+    """The same probabilities: above the first fold's threshold, below the second one's."""
+    said = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    target = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    low = fold("a", "xy", target, said, thresholds=(0.3, 0.3))
+    high = fold("b", "zu", target, said, thresholds=(0.7, 0.7))
+    both = pooled([low, high])
+    assert [row["predicted"] for row in both.report.classes] == [2, 2]
+    assert ((both.predictions.logits > 0).all(1)).tolist() == [True, True, False, False]

@@ -20,7 +20,7 @@ from transformers import (
 
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
-from maeum.errors import ConfigError, StoreError
+from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.experiments.evaluate import evaluate
 from maeum.experiments.prepare import prepare
 from maeum.experiments.reproduce import REPRODUCTIONS
@@ -98,6 +98,10 @@ def test_a_recogniser_of_the_hub_transcribes_too(
     Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(tmp_path / "ctc")
     made = transcribe(store, tmp_path / "ctc", tmp_path / "said.jsonl")
     assert set(made.texts.values()) == {"B"}
+    ctc.wav2vec2.save_pretrained(tmp_path / "encoder")
+    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(tmp_path / "encoder")
+    with pytest.raises(ModelError, match="recognises no speech"):
+        transcribe(store, tmp_path / "encoder", tmp_path / "no.jsonl")
     make_iemocap(tmp_path / "source")
     prepare("iemocap", tmp_path / "source", tmp_path / "plain")
     with pytest.raises(StoreError, match="--wave"):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     HubertConfig,
@@ -272,3 +273,15 @@ def test_loudness_does_not_matter() -> None:
     assert batch.pieces is not None
     louder = Batch(batch.ids, pieces=batch.pieces + 3.0, pieces_mask=batch.pieces_mask)
     torch.testing.assert_close(read(encoder, louder)[0], read(encoder, batch)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_a_checkpoint_lacks_are_no_silent_noise(tmp_path: Path) -> None:
+    Wav2Vec2Model(Wav2Vec2Config(**TINY)).save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    gone = {k: v for k, v in weights.items() if k != "masked_spec_embed"}  # which checkpoints often lack
+    save_file(gone, tmp_path / "model.safetensors", {"format": "pt"})
+    HubSpeechEncoder(HubSpeechConfig(pretrained=str(tmp_path)))
+    save_file({k: v for k, v in gone.items() if "layers.1" not in k}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks weights, such as encoder\.layers\.1"):
+        HubSpeechEncoder(HubSpeechConfig(pretrained=str(tmp_path)))
