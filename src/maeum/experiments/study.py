@@ -91,13 +91,11 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
         if subset is not None:
             recipe = _with_modalities(recipe, subset)
             title = f"{title} {subset}"
-        first = recipe.training.seed
-        seeded = (
-            recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": first + i})})
-            for i in range(study.seeds)
-        )
-        folds = [(f"seed-{one.training.seed}", place, fold) for one in seeded for place, fold in _folds_of(study, one)]
-        recipes, places = tuple(fold for *_, fold in folds), tuple(f"{seed}/{place}" for seed, place, _ in folds)
+        first, folds = recipe.training.seed, _folds_of(study, recipe)
+        seeds = range(first, first + study.seeds)
+        trainings = [recipe.training.model_copy(update={"seed": seed}) for seed in seeds]
+        recipes = tuple(fold.model_copy(update={"training": t}) for t in trainings for _, fold in folds)
+        places = tuple(f"seed-{seed}/{place}" for seed in seeds for place, _ in folds)
         follows = None if leader is None else variants(study, [leader], subset)[0]
         if follows is not None and subset == "T" and _rests(recipe):
             made.append(replace(follows, title=f"{title}, all frozen"))
@@ -116,28 +114,28 @@ def _folds_of(study: Study, recipe: Recipe) -> list[tuple[str, Recipe]]:
     if recipe.split.dev is not None:
         raise ConfigError("names a dev fold, which would be tested on in its turn", item=study.name,
                           remedy="Leave `dev` out: the fold after the one that is tested on is taken.")  # fmt: skip
-    if study.protocol == "honest":
-        splits = [recipe.split.model_copy(update={"test": fold}) for fold in study.folds]
-        for split in splits:  # a fold that is not there is found before anything is trained
-            for data in (*recipe.train, *recipe.dev):
-                split.split(Store(data.store).members())
-        return [(split.test, recipe.model_copy(update={"split": split})) for split in splits]
-    if recipe.split.by != "session":
+    if study.protocol == "published" and recipe.split.by != "session":
         raise ConfigError("protocol: published leaves sessions out, not speakers", item=study.name,
                           remedy="Use protocol: honest, or a split by session.")  # fmt: skip
+    splits = [recipe.split.model_copy(update={"test": fold}) for fold in study.folds]
+    people = {data.store: Store(data.store).members() for data in (*recipe.train, *recipe.dev)}
+    parted = {  # a fold that is not there is found before anything is trained
+        (store, split.test): split.split(members) for store, members in people.items() for split in splits
+    }
+    if study.protocol == "honest":
+        return [(split.test, recipe.model_copy(update={"split": split})) for split in splits]
+
+    def others(store: Path, fold: str) -> tuple[str, ...]:
+        parts = parted[store, fold].parts
+        return tuple(sorted({str(m.session) for m in people[store] if parts[m.id] != "test"}))
+
     made = []
     for fold in study.folds:
-        learned = [d.model_copy(update={"sessions": _other_sessions(d.store, fold)}) for d in recipe.train]
+        learned = [d.model_copy(update={"sessions": others(d.store, fold)}) for d in recipe.train]
         scored = [d.model_copy(update={"sessions": (fold,)}) for d in recipe.dev]
         changes = {"split": OfficialSplit(), "train": tuple(learned), "dev": tuple(scored)}
         made.append((f"published-{fold}", recipe.model_copy(update=changes)))
     return made
-
-
-def _other_sessions(store: Path, fold: str) -> tuple[str, ...]:
-    """All sessions of a store but one."""
-    split = LeaveOneOutSplit(test=fold).split(members := Store(store).members())
-    return tuple(sorted({str(m.session) for m in members if split.parts[m.id] != "test"}))
 
 
 def _rests(recipe: Recipe) -> bool:

@@ -57,7 +57,9 @@ class Transcripts:
             return cls(str(head["model"]), str(head["corpus"]), head["weights"], texts)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                "no such file" if isinstance(error, FileNotFoundError) else "holds no recognised transcripts",
+                "no such file"
+                if isinstance(error, FileNotFoundError)
+                else f"holds no recognised transcripts ({error})",
                 item=path,
                 remedy="Make it with: maeum transcribe STORE --model MODEL --out FILE.",
             ) from error

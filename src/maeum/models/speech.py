@@ -25,7 +25,7 @@ class SmallSpeechConfig(Config):
     """Sizes of the small speech encoder, trained from nothing on the corpus at hand. It reads log-mel pieces.
 
     shrink: so many mel bands and frames of 12.5 ms are averaged into one first. widths: channels of its convolutions,
-    each of which halves the bands. dim: of a vector. layers, heads, feedforward, dropout: of the transformer over them.
+    each of which halves the bands. dim: of a vector. layers, heads, feedforward: of the transformer over them.
     dropout: of its vectors, not of the attention's weights.
     range_db: log-mel further than this below an utterance's loudest bin is floor. mask_time, mask_bands: longest
     stretch of averaged frames and bands that is hidden while training (SpecAugment: Park et al. 2019), two of each in
