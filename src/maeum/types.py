@@ -130,6 +130,7 @@ class Batch:
     target: Tensor | None = None  # (batch,) int64 or (batch, labels) float32
     wave: Tensor | None = None  # (batch, samples) 16 kHz
     wave_mask: Tensor | None = None  # (batch, samples) bool
+    heard: Tensor | None = None  # (batch, steps, channels), what frozen convolutions made of the wave
     spoken: Tensor | None = None  # (batch, length) int64 characters that the sound says, for CTC
     spoken_mask: Tensor | None = None  # (batch, length) bool
     twin: Batch | None = None  # the twins of those that have one, in their order

@@ -32,6 +32,8 @@ class Collator:
             part of it, so then nothing is known of it.
         vectors: tokens ``(length,)`` -> what a frozen text encoder makes of them, ``(length, width)``, or None where it
             is not known; a batch has the vectors of all its texts, or none.
+        heard: samples ``(samples,)`` -> what the frozen convolutions of a speech encoder hear in them,
+            ``(steps, channels)``, or None where it is not known; a batch has those of all its sounds, or none.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Collator:
         max_pieces: int | None = None,
         spell: Callable[[str], list[int]] | None = None,
         vectors: Callable[[Tensor], Tensor | None] | None = None,
+        heard: Callable[[Tensor], Tensor | None] | None = None,
     ) -> None:
         for name, value in (("max_tokens", max_tokens), ("max_frames", max_frames), ("max_pieces", max_pieces)):
             if value is not None and value < 1:
@@ -51,7 +54,7 @@ class Collator:
         self.pad_id = pad_id
         self.max_tokens, self.max_frames, self.max_pieces = max_tokens, max_frames, max_pieces
         self.max_samples = None if max_pieces is None else max_pieces * PIECE_SAMPLES
-        self.spell, self.vectors = spell, vectors
+        self.spell, self.vectors, self.heard = spell, vectors, heard
 
     def __call__(self, clips: Sequence[Clip]) -> Batch:
         """The batch of these clips, in their order.
@@ -63,11 +66,10 @@ class Collator:
             raise ConfigError("a batch needs at least one clip")
         faces, faces_mask = pad([None if c.faces is None else self._thin(c.faces) for c in clips])
         pieces, pieces_mask = pad([None if c.pieces is None else _middle(c.pieces, self.max_pieces) for c in clips])
-        wave, wave_mask = pad([None if c.wave is None else _middle(c.wave, self.max_samples) for c in clips])
+        sounds = [self.sound(c.wave) for c in clips]
+        wave, wave_mask = pad(sounds)
         rows = self.tokens(clips)
         tokens, tokens_mask = pad(rows, self.pad_id)
-        known = [None if row is None or self.vectors is None else self.vectors(row) for row in rows]
-        all_known = all((vector is None) == (row is None) for vector, row in zip(known, rows, strict=True))
         spoken, spoken_mask = pad([self._spelled(c) for c in clips])
         twins = [c.twin for c in clips if c.twin is not None]
         return Batch(
@@ -78,10 +80,11 @@ class Collator:
             pieces_mask=pieces_mask,
             tokens=tokens,
             tokens_mask=tokens_mask,
-            vectors=pad(known)[0] if all_known else None,
+            vectors=_known(rows, self.vectors),
             target=_targets(clips),
             wave=wave,
             wave_mask=wave_mask,
+            heard=_known(sounds, self.heard),
             spoken=spoken,
             spoken_mask=spoken_mask,
             twin=self(twins) if twins else None,
@@ -105,6 +108,10 @@ class Collator:
             return None
         return torch.tensor(self.spell(clip.spoken), dtype=torch.int64)
 
+    def sound(self, wave: Tensor | None) -> Tensor | None:
+        """As much of a wave as a batch has of it."""
+        return None if wave is None else _middle(wave, self.max_samples)
+
     def tokens(self, clips: Sequence[Clip]) -> list[Tensor | None]:
         """The tokens of each clip's words, ``(length,)`` int64, or None."""
         there = [i for i, c in enumerate(clips) if "text" in c.modalities]
@@ -116,6 +123,15 @@ class Collator:
             kept = ids if len(ids) <= self.max_tokens else [*ids[: self.max_tokens - 1], ids[-1]]
             rows[i] = torch.tensor(kept, dtype=torch.int64) if kept else None
         return rows
+
+
+def _known(rows: Sequence[Tensor | None], find: Callable[[Tensor], Tensor | None] | None) -> Tensor | None:
+    """What is known of every row, padded; None where of one nothing is."""
+    if find is None:
+        return None
+    found = [None if row is None else find(row) for row in rows]
+    whole = all((one is None) == (row is None) for one, row in zip(found, rows, strict=True))
+    return pad(found)[0] if whole else None
 
 
 def _middle(sound: Tensor, most: int | None) -> Tensor:

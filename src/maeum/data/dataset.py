@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -336,6 +336,19 @@ class StoreDataset(ClipDataset):
         if self.twins is None or "text" not in self.modalities:
             return ()
         return tuple(self.twins.rows[self._twin_of[id]]["text"] for id in self.ids if id in self._twin_of)
+
+    def sounds(self) -> Iterator[Tensor]:
+        """The items' waves and those of their twins, one after the other; none where these are not asked for."""
+        if self.sound != "wave":
+            return
+        for store, numbers in ((self.store, self._rows), (self.twins, [self._twin_of.get(id) for id in self.ids])):
+            for number in numbers:
+                if (
+                    store is not None
+                    and number is not None
+                    and (wave := self._sound(store, number).get("wave")) is not None
+                ):
+                    yield wave
 
     def spoken(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""

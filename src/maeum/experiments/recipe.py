@@ -60,8 +60,9 @@ class Recipe(Config):
     of the branch in ``network`` come first. teacher: folder of a trained model whose answers are learned beside the
     labels, as ``training.distill`` and ``training.distill_encoded`` weigh them; its tokenizer is taken over.
     cache_text: what a frozen text encoder makes of the corpora's words is computed once, and kept in the stores' folder
-    ``cache``. balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training
-    curves in the run's folder ``tensorboard`` too (extra ``track``).
+    ``cache``. cache_speech: so is what the frozen convolutions of a hub speech encoder hear, 100 KB a second of sound
+    with those of wav2vec2. balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the
+    training curves in the run's folder ``tensorboard`` too (extra ``track``).
     """
 
     name: str
@@ -79,6 +80,7 @@ class Recipe(Config):
     augment: AugmentConfig = AugmentConfig()
     inputs: InputSettings = InputSettings()
     cache_text: bool = False
+    cache_speech: bool = False
     balance: float = 0.0
     score: str = "uar"
     tensorboard: bool = False

@@ -6,7 +6,7 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from maeum.corpora.splits import OfficialSplit, Split
@@ -33,11 +32,11 @@ from maeum.experiments.calibrate import fit
 from maeum.experiments.checks import check_decoding, check_modalities, check_settings, check_tasks, check_text
 from maeum.experiments.claim import claim
 from maeum.experiments.curves import tensorboard
+from maeum.experiments.frozen_parts import check_frozen, keep_frozen
 from maeum.experiments.predict import collator, predict_items
 from maeum.experiments.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
 from maeum.experiments.scores import card_scores
 from maeum.experiments.terms import Terms, terms_of
-from maeum.experiments.text_vectors import keep_texts
 from maeum.experiments.trained_on import TrainedOn, allowed, trained_on
 from maeum.experiments.transcripts import Transcripts
 from maeum.labels import LabelSet
@@ -57,7 +56,6 @@ from maeum.models.pretrained import (
     save_pretrained,
     subset_name,
 )
-from maeum.models.text import HubTextEncoder, PieceReader
 from maeum.models.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
 from maeum.training.loop import Trainer
 from maeum.training.processes import launched
@@ -104,8 +102,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     teacher = _teacher(recipe, model, label_set, device)
     check_modalities(recipe, model, train_set.present())
     check_tasks(recipe, model, label_set)
-    if recipe.cache_text:
-        _frozen_words(recipe, model)
+    check_frozen(recipe, model)
     for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
         for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
             console.print(f"{part}: {note}")
@@ -119,9 +116,8 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         tokenizer = _tokenizer(recipe, train_set, out)
     check_text(model, tokenizer)
     collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
-    if recipe.cache_text:
-        with processes.first_one(), items_bar(console) as bar:
-            collate.vectors = _kept_texts(recipe, model, (train_set, dev_set), collate, bar)
+    with processes.first_one(), items_bar(console) as bar:
+        keep_frozen(recipe, model, (train_set, dev_set), collate, bar)
     feed = _feed(recipe, train_set, collate)
     console.print(
         f"{recipe.name}: {len(train_set)} training and {len(dev_set)} dev items, "
@@ -165,36 +161,6 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         made = finish(recipe, model, tokenizer, dev_set, out, device, known)
     report: Report = processes.gather(made)[0]
     return TrainReport(out / "model", report, progress.epoch, progress.best_epoch)
-
-
-def _kept_texts(
-    recipe: Recipe, model: nn.Module, data: Sequence[ClipDataset], collate: Collator, bar: Progress
-) -> Callable[[Tensor], Tensor | None]:
-    """What the frozen text encoder makes of the words of all corpora."""
-    encoder = _frozen_words(recipe, model).eval()
-    sets = [one for d in data for one in (d.datasets if isinstance(d, JointDataset) else (d,))]
-    stores = [one for one in sets if isinstance(one, StoreDataset)]
-    task = bar.add_task("words", total=None)
-    return keep_texts(
-        [one.store.folder for one in stores],
-        [(*one.texts(), *one.twin_texts()) for one in stores],
-        encoder,
-        collate,
-        lambda count: bar.advance(task, count),
-    )
-
-
-def _frozen_words(recipe: Recipe, model: nn.Module) -> PieceReader | HubTextEncoder:
-    """The frozen text encoder; raises ConfigError when there is none."""
-    if not isinstance(model, MMER) or "text" not in model.encoders or not model.config.freeze_text:
-        raise ConfigError(
-            "cache_text keeps what a frozen text encoder makes of words, and this network has none",
-            item=recipe.name,
-            remedy="Leave it out, or use model: mmer with freeze_text: true.",
-        )
-    encoder = model.encoders["text"]
-    assert isinstance(encoder, PieceReader | HubTextEncoder)
-    return encoder
 
 
 def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:

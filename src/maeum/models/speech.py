@@ -326,21 +326,40 @@ class HubSpeechEncoder(nn.Module):
             return None
         longest = int(self.frames(torch.tensor(batch.wave.shape[1])))
         mask = torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
-        wave = batch.wave.float() * batch.wave_mask
-        if self.config.standardise:
-            wave = standardised(wave, batch.wave_mask)
-        read = self._read(wave[there], lengths[there], batch.wave_mask[there], mask[there])
+        if batch.heard is not None and self.config.freeze_features:
+            heard = batch.heard[there].transpose(1, 2)
+        else:
+            heard = self._hear(batch.wave[there], batch.wave_mask[there], lengths[there])
+        read = self._read(heard, batch.wave_mask[there], mask[there])
         sequence = read.new_zeros(len(mask), longest, self.dim)
         sequence[there] = read
         return sequence * mask.unsqueeze(2), mask
 
-    def _read(self, wave: Tensor, lengths: Tensor, samples: Tensor, mask: Tensor) -> Tensor:
-        model: Any = self.model
-        blind = not self.config.sees_padding
+    @torch.inference_mode()
+    def hear(self, wave: Tensor) -> Tensor:
+        """What the convolutions make of one utterance, to be kept: ``(samples,) -> (steps, channels)`` on the CPU."""
+        lengths = torch.tensor([len(wave)])
+        if not int(self.frames(lengths)):
+            return torch.zeros(0, 1)
+        device = next(self.model.parameters()).device
+        wave = wave.unsqueeze(0).to(device)
+        return self._hear(wave, torch.ones_like(wave, dtype=torch.bool), lengths.to(device))[0].T.float().cpu()
+
+    def _hear(self, wave: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
+        """The convolutions: ``(batch, samples) -> (batch, channels, steps)``."""
+        wave = wave.float() * mask
+        if self.config.standardise:
+            wave = standardised(wave, mask)
+        reader: Any = self.model.feature_extractor
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_features):
-            features = model.feature_extractor.read(wave, self.frames(lengths, 1) if blind else None)
+            heard: Tensor = reader.read(wave, None if self.config.sees_padding else self.frames(lengths, 1))
+        return heard
+
+    def _read(self, heard: Tensor, samples: Tensor, mask: Tensor) -> Tensor:
+        model: Any = self.model
         hidden = _stretches(mask, self.config.mask_time) if self.masks and self.training else None
-        output = model(features, attention_mask=samples.long() if blind else None, mask_time_indices=hidden)
+        attention = None if self.config.sees_padding else samples.long()
+        output = model(heard, attention_mask=attention, mask_time_indices=hidden)
         read: Tensor = output.last_hidden_state
         return read
 

@@ -264,6 +264,22 @@ def test_what_cannot_be_learned_is_refused(
         train(Recipe.parse({**given, **changes}), tmp_path / "run")
 
 
+def test_kept_sounds_change_nothing(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
+    lines = []
+    for kept in (True, False):
+        train(recipe(store, encoders, training={"epochs": 1}, cache_speech=kept), tmp_path / str(kept))
+        lines.append(log(tmp_path / str(kept))[0]["loss"])
+    assert lines[0] == pytest.approx(lines[1], rel=1e-5)
+    assert list((store / "cache").glob("sound-*/*.safetensors"))
+    with pytest.raises(ConfigError, match="varies them every time"):
+        train(recipe(store, encoders, cache_speech=True, augment={"twin": {}, "wave": {}}), tmp_path / "x")
+    settings = recipe(store, encoders, cache_speech=True)
+    speech = {**settings.network["speech"], "freeze_features": False}
+    learns = settings.model_copy(update={"network": {**settings.network, "speech": speech}})
+    with pytest.raises(ConfigError, match="this network has none"):
+        train(learns, tmp_path / "x")
+
+
 def test_kept_texts_change_nothing(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
     lines = []
     for kept in (True, False):
