@@ -116,6 +116,21 @@ def test_one_utterance_reads_as_transformers_reads_it(tmp_path: Path) -> None:
     torch.testing.assert_close(read(encoder, batch)[0], model(given).last_hidden_state, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")  # transformers' WavLM
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_without_dropout_of_its_weights_attention_draws_nothing(kind: str) -> None:
+    for dropout in (0.5, 0.0):
+        encoder = built(kind, attention_dropout=dropout)
+        assert HubSpeechEncoder(encoder.config).model.config.attention_dropout == dropout
+        for module in encoder.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        encoder.train()
+        encoder.model.config.layerdrop = 0.0
+        first, second = (read(encoder, waves())[0] for _ in range(2))
+        assert torch.equal(first, second) == (dropout == 0.0)
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_samples_are_standardised_as_the_checkpoint_says(tmp_path: Path, wanted: bool) -> None:
     HubertModel(KINDS["hubert"]).save_pretrained(tmp_path)
