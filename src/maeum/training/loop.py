@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.training.config import TrainConfig
+from maeum.training.dropout import quicken_dropout
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
 from maeum.training.processes import Processes
@@ -100,6 +101,7 @@ class Trainer:
         self.report = report or (lambda line: None)
         self.on_step = on_step or (lambda progress, total: None)
         self.total_steps = max(1, config.epochs * batches_per_epoch)
+        quicken_dropout(model)
         if config.recompute:
             recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model

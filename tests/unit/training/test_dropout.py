@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from maeum.training.dropout import Dropout, quicken_dropout
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_asked_share_is_dropped_and_the_mean_stays(p: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    values = torch.ones(999, 1001, dtype=dtype, requires_grad=True)
+    said = Dropout(p)(values)
+    assert said.dtype == dtype
+    count = said.numel()
+    assert abs(float((said == 0).float().mean()) - p) < 4 * (p * (1 - p) / count) ** 0.5
+    assert said.detach().unique().tolist() == [0.0, pytest.approx(1 / (1 - p), rel=1e-2)]
+    assert float(said.detach().double().mean()) == pytest.approx(1, abs=0.02)
+    said.backward(torch.full_like(said, 2.0))
+    assert values.grad is not None
+    torch.testing.assert_close(values.grad, 2 * said.detach())
+
+
+def test_neighbours_are_dropped_independently() -> None:
+    torch.manual_seed(0)
+    gone = (Dropout(0.3)(torch.ones(1 << 20)) == 0).double()
+    for apart in (1, 2, 3, 4, 5, 64, 1024):
+        both = float((gone[apart:] * gone[:-apart]).mean())
+        assert both == pytest.approx(0.09, abs=0.002)
+
+
+def test_a_seed_says_what_is_dropped() -> None:
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        drawn.append(Dropout(0.5)(torch.ones(77)))
+    assert torch.equal(*drawn)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 1e-9])
+def test_nothing_and_everything(p: float) -> None:
+    assert torch.equal(Dropout(p)(torch.ones(5)), torch.full((5,), 0.0 if p == 1.0 else 1.0))
+    assert Dropout(p)(torch.ones(0, 3)).shape == (0, 3)
+
+
+def test_a_model_keeps_its_weights_and_its_answers() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 8, 0.4, batch_first=True)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.2), nn.TransformerEncoder(layer, 2), nn.Dropout1d(0.1)).eval()
+    quick = copy.deepcopy(model)
+    quicken_dropout(quick)
+    assert quick.state_dict().keys() == model.state_dict().keys()
+    kinds = [type(m) for m in quick.modules()]
+    assert nn.Dropout not in kinds
+    assert nn.Dropout1d in kinds
+    assert {m.p for m in quick.modules() if isinstance(m, Dropout)} == {0.2, 0.4}
+    values = torch.randn(3, 5, 4)
+    assert torch.equal(model(values), quick(values))
+    quick.train()
+    assert not torch.equal(quick(values), quick(values))
