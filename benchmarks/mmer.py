@@ -4,12 +4,12 @@
 
 Networks have the shapes of wav2vec2-base and RoBERTa-base with random weights; utterances are noise as long as those
 of IEMOCAP (lognormal, 4.5 s on average, 0.6 to 20 s), with words and characters in proportion. They are groups of
-``--batch`` neighbours by length among 1,024, the groups evenly spread: all lengths are there, and a batch of like
-length is as much alike as in a whole corpus. Plain: float32, eager attention, batches of 2 in random order, the
-frozen parts in every step, AdamW parameter by parameter. Ours: bf16 where the processor multiplies it, fused
-attention and AdamW, batches of like length, outputs of the frozen text encoder and of the frozen convolutions kept,
-masks of dropout drawn 64 bits at a time, and no dropout of the speech encoder's attention weights, without which
-processors have a fused attention (``attention_dropout: 0``).
+``--batch`` neighbours by length in a pool of 32 batches, which training sorts together, the groups evenly spread: all
+lengths are there, and a batch of like length is as much alike as in training. Plain: float32, eager attention,
+batches of 2 in random order, the frozen parts in every step, AdamW parameter by parameter. Ours: bf16 where the
+processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
+the frozen convolutions kept, masks of dropout drawn 64 bits at a time, and no dropout of the speech encoder's
+attention weights, without which processors have a fused attention (``attention_dropout: 0``).
 
 Each way trains once over the same utterances from the same weights, in turns with the others, behind a step that is not
 counted, in which optimizers make their state. Printed are seconds an utterance (the least of the rounds), how many
@@ -41,6 +41,8 @@ from maeum.training.objective import Objective
 from maeum.types import Batch, Clip
 
 RATE = 16_000
+#: Batches that training sorts by length together.
+POOL = 32
 CHARACTERS = ("", " ", "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 TASKS = TrainConfig(loss="cross-entropy", ctc=0.1, supervised_contrastive=0.1, memory=64)
 
@@ -53,22 +55,24 @@ class Way:
     """
 
     title: str
-    batch: int
-    pool: int
-    attention: str
-    fused: bool
-    kept_words: bool
-    kept_sounds: bool
-    dropped: bool
-    quick: bool
-    bf16: bool
+    batch: int = 2
+    pool: int = 1
+    attention: str = "eager"
+    fused: bool = False
+    kept_words: bool = False
+    kept_sounds: bool = False
+    dropped: bool = True
+    quick: bool = False
+    bf16: bool = False
 
 
 def utterances(count: int, alike: int) -> list[Clip]:
     """Noise as long as IEMOCAP's utterances, with words and a label: groups of ``alike`` neighbours by length."""
     rng = np.random.default_rng(0)
-    drawn = np.sort(np.clip(rng.lognormal(np.log(3.6), 0.65, 1024), 0.6, 20.0))
-    groups = max(1, count // alike)
+    groups, rest = divmod(count, alike)
+    if rest or not 1 <= groups <= POOL:
+        raise SystemExit(f"{count} utterances are not 1 to {POOL} groups of {alike}; choose a multiple of the batch")
+    drawn = np.sort(np.clip(rng.lognormal(np.log(3.6), 0.65, POOL * alike), 0.6, 20.0))
     middles = (np.arange(groups) + 0.5) * len(drawn) / groups - alike / 2
     lengths = rng.permutation(np.concatenate([drawn[int(m) : int(m) + alike] for m in middles]))
     generator = torch.Generator().manual_seed(0)
@@ -175,14 +179,14 @@ def main() -> int:
             everything = torch.ones(1, len(row), dtype=torch.bool)
             kept[row.numpy().tobytes()] = encoder.sequence(row.unsqueeze(0), everything)[0].clone()
     native = bf16_is_native(torch.device("cpu"))
-    plain = Way("plain: fp32, eager, batch 2, random order", 2, 1, "eager", False, False, False, True, False, False)
+    plain = Way("plain: fp32, eager, batch 2, random order")
     steps: list[tuple[str, dict[str, Any]]] = [
         ("fused attention and AdamW", {"attention": "sdpa", "fused": True}),
         ("and the words' vectors kept", {"kept_words": True}),
         ("and what the convolutions hear kept", {"kept_sounds": True}),
         ("and no dropout of the attention's weights", {"dropped": False}),
         ("and masks of dropout drawn 64 bits at a time", {"quick": True}),
-        ("and batches of like length", {"pool": 50}),
+        ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),
         *([("and bf16", {"bf16": True})] if native else []),
     ]

@@ -337,18 +337,15 @@ class StoreDataset(ClipDataset):
             return ()
         return tuple(self.twins.rows[self._twin_of[id]]["text"] for id in self.ids if id in self._twin_of)
 
-    def sounds(self) -> Iterator[Tensor]:
-        """The items' waves and those of their twins, one after the other; none where these are not asked for."""
-        if self.sound != "wave":
-            return
-        for store, numbers in ((self.store, self._rows), (self.twins, [self._twin_of.get(id) for id in self.ids])):
-            for number in numbers:
-                if (
-                    store is not None
-                    and number is not None
-                    and (wave := self._sound(store, number).get("wave")) is not None
-                ):
-                    yield wave
+    def sounds(self, *, twins: bool = True) -> Iterator[Tensor]:
+        """The items' waves, then those of their twins, one by one; none where these are not asked for."""
+        numbers = [(self.store, number) for number in self._rows]
+        if twins and self.twins is not None:
+            numbers += [(self.twins, self._twin_of[id]) for id in self.ids if id in self._twin_of]
+        for store, number in numbers if self.sound == "wave" else ():
+            wave = self._sound(store, number).get("wave")
+            if wave is not None:
+                yield wave
 
     def spoken(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""

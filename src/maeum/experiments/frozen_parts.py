@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import torch
 from rich.progress import Progress
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
+from maeum.data.shards import atomic_write, write_error
 from maeum.errors import ConfigError, StoreError
 from maeum.experiments.provenance import weights_digest
 from maeum.experiments.recipe import Recipe
@@ -66,9 +68,6 @@ class Kept:
     def __contains__(self, content: Tensor) -> bool:
         return _key(content) in self._files
 
-    def __len__(self) -> int:
-        return len(self._files)
-
     def write(self, made: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Keep what was made: pairs of what it was made of, and the tensor.
 
@@ -80,14 +79,10 @@ class Kept:
         path = self.folder / f"{name}.safetensors"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, path.with_name(f".{path.name}"))
-            path.with_name(f".{path.name}").replace(path)
-        except (OSError, safetensors.SafetensorError) as error:
-            raise StoreError(
-                f"cannot be written ({error})",
-                item=path,
-                remedy="Free some space, or set cache_text and cache_speech to false.",
-            ) from error
+        except OSError as error:
+            raise write_error(path, error) from error
+        with atomic_write(path) as file:
+            file.write(save(tensors))
         self._open(path)
 
 
@@ -103,6 +98,8 @@ def keep_frozen(
     recipe: Recipe, model: nn.Module, data: Sequence[ClipDataset], collate: Collator, bar: Progress
 ) -> None:
     """Have batches made with what the frozen parts make of the corpora, where the recipe keeps it.
+
+    Not of twins that vary every time.
 
     Args:
         recipe: the training's.
@@ -122,10 +119,13 @@ def keep_frozen(
         task = bar.add_task(name, total=None)
         return lambda count: bar.advance(task, count)
 
+    twin = recipe.augment.twin
     if recipe.cache_text:
-        collate.vectors = keep_texts(stores, _frozen_words(recipe, model).eval(), collate, done("words"))
+        twins = twin is None or twin.text is None
+        collate.vectors = keep_texts(stores, _frozen_words(recipe, model).eval(), collate, done("words"), twins=twins)
     if recipe.cache_speech:
-        collate.heard = keep_sounds(stores, _frozen_sound(recipe, model), collate, done("sounds"))
+        twins = twin is None or twin.wave is None
+        collate.heard = keep_sounds(stores, _frozen_sound(recipe, model), collate, done("sounds"), twins=twins)
 
 
 def keep_texts(
@@ -133,14 +133,17 @@ def keep_texts(
     encoder: PieceReader | HubTextEncoder,
     collate: Collator,
     done: Done = lambda count: None,
+    *,
+    twins: bool = True,
 ) -> Find:
-    """Keep what the encoder makes of the words of some corpora and of their twins, each in its own cache.
+    """Keep what the encoder makes of the words of some corpora, each in its own cache.
 
     Args:
         sets: the corpora.
         encoder: frozen, in eval mode.
         collate: cuts texts into tokens as training does.
         done: called with the number of texts of each batch that was computed.
+        twins: of the words of their twins, too.
 
     Returns:
         tokens ``(length,)`` -> ``(length, width)``, or None where they are not kept.
@@ -148,26 +151,33 @@ def keep_texts(
     Raises:
         StoreError: when a cache is damaged or cannot be written.
     """
-    kept = [Kept(one.store.folder / "cache" / f"text-{weights_digest(encoder)}") for one in sets]
-    for cache, one in zip(kept, sets, strict=True):
-        texts = dict.fromkeys(text for text in (*one.texts(), *one.twin_texts()) if text)
+    caches = _caches(sets, f"text-{_named(encoder, encoder.config.model_dump(mode='json'))}")
+    for one in sets:
+        cache = caches[one.store.folder]
+        texts = dict.fromkeys(text for text in (*one.texts(), *(one.twin_texts() if twins else ())) if text)
         rows = collate.tokens([Clip("", text=text) for text in texts])
         order = sorted(_new((row for row in rows if row is not None), cache), key=len)
         batches = (order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE))
         _fill(cache, ((batch, _read_texts(encoder, batch)) for batch in batches), done)
-    return _first_of(kept)
+    return _first_of(caches.values())
 
 
 def keep_sounds(
-    sets: Sequence[StoreDataset], encoder: HubSpeechEncoder, collate: Collator, done: Done = lambda count: None
+    sets: Sequence[StoreDataset],
+    encoder: HubSpeechEncoder,
+    collate: Collator,
+    done: Done = lambda count: None,
+    *,
+    twins: bool = True,
 ) -> Find:
-    """Keep what the encoder's convolutions hear in the sounds of some corpora and their twins, each in its own cache.
+    """Keep what the encoder's convolutions hear in the sounds of some corpora, each in its own cache.
 
     Args:
         sets: the corpora, with the sound itself.
         encoder: its convolutions frozen.
         collate: shortens sounds as training does.
         done: called with 1 for each sound that was computed.
+        twins: in the sounds of their twins, too.
 
     Returns:
         samples ``(samples,)`` -> ``(steps, channels)``, or None where they are not kept.
@@ -175,13 +185,26 @@ def keep_sounds(
     Raises:
         StoreError: when a cache is damaged or cannot be written.
     """
-    kind = "standardised" if encoder.config.standardise else "as-it-is"
-    name = f"sound-{kind}-{weights_digest(encoder.model.feature_extractor)}"
-    kept = [Kept(one.store.folder / "cache" / name) for one in sets]
-    for cache, one in zip(kept, sets, strict=True):
-        waves = (wave for wave in map(collate.sound, one.sounds()) if wave is not None)
+    layers = {k: v for k, v in (encoder.config.architecture or {}).items() if k.startswith(("conv_", "feat_"))}
+    settings = {**layers, "standardise": encoder.config.standardise}
+    caches = _caches(sets, f"sound-{_named(encoder.model.feature_extractor, settings)}")
+    for one in sets:
+        cache = caches[one.store.folder]
+        waves = (wave for wave in map(collate.sound, one.sounds(twins=twins)) if wave is not None)
         _fill(cache, (([wave], [encoder.hear(wave)]) for wave in _new(waves, cache)), done)
-    return _first_of(kept)
+    return _first_of(caches.values())
+
+
+def _caches(sets: Iterable[StoreDataset], name: str) -> dict[Path, Kept]:
+    """One for each store, by its folder."""
+    folders = dict.fromkeys(one.store.folder for one in sets)
+    return {folder: Kept(folder / "cache" / name) for folder in folders}
+
+
+def _named(part: nn.Module, settings: Mapping[str, Any]) -> str:
+    """What a frozen part computes: by its weights and its settings."""
+    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
+    return f"{weights_digest(part)}-{digest}"
 
 
 def _frozen_words(recipe: Recipe, model: nn.Module) -> PieceReader | HubTextEncoder:
@@ -190,6 +213,12 @@ def _frozen_words(recipe: Recipe, model: nn.Module) -> PieceReader | HubTextEnco
             "cache_text keeps what a frozen text encoder makes of words, and this network has none",
             item=recipe.name,
             remedy="Leave it out, or use model: mmer with freeze_text: true.",
+        )
+    if recipe.augment.text is not None:
+        raise ConfigError(
+            "cache_text keeps what is made of words as they are, and augment.text varies them every time",
+            item=recipe.name,
+            remedy="Leave one of them out.",
         )
     encoder = model.encoders["text"]
     assert isinstance(encoder, PieceReader | HubTextEncoder)
@@ -218,7 +247,8 @@ def _new(contents: Iterable[Tensor], cache: Kept) -> Iterator[Tensor]:
     """Each that is not in the cache, once."""
     seen: set[str] = set()
     for content in contents:
-        if content not in cache and (key := _key(content)) not in seen:
+        key = _key(content)
+        if key not in seen and content not in cache:
             seen.add(key)
             yield content
 
@@ -245,9 +275,11 @@ def _read_texts(encoder: PieceReader | HubTextEncoder, rows: Sequence[Tensor]) -
     return [vectors[: len(row)].clone() for vectors, row in zip(read, rows, strict=True)]
 
 
-def _first_of(kept: Sequence[Kept]) -> Find:
+def _first_of(kept: Iterable[Kept]) -> Find:
+    caches = tuple(kept)
+
     def find(content: Tensor) -> Tensor | None:
-        return next((found for cache in kept if (found := cache(content)) is not None), None)
+        return next((found for cache in caches if (found := cache(content)) is not None), None)
 
     return find
 

@@ -59,10 +59,11 @@ class Recipe(Config):
     when None. start_from: modality -> model folder whose branch (settings, weights, tokenizer) is taken over; settings
     of the branch in ``network`` come first. teacher: folder of a trained model whose answers are learned beside the
     labels, as ``training.distill`` and ``training.distill_encoded`` weigh them; its tokenizer is taken over.
-    cache_text: what a frozen text encoder makes of the corpora's words is computed once, and kept in the stores' folder
-    ``cache``. cache_speech: so is what the frozen convolutions of a hub speech encoder hear, 100 KB a second of sound
-    with those of wav2vec2. balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the
-    training curves in the run's folder ``tensorboard`` too (extra ``track``).
+    cache_text: what a frozen text encoder makes of the corpora's words is computed once, and kept in the stores'
+    folder ``cache``. cache_speech: so is what the frozen convolutions of a hub speech encoder hear, 100 KB a second
+    of sound with those of wav2vec2. What varies every time, such as twins that ``augment.twin`` makes, is still read.
+    balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training curves in the
+    run's folder ``tensorboard`` too (extra ``track``).
     """
 
     name: str

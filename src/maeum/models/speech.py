@@ -65,7 +65,7 @@ class HubSpeechConfig(Config):
     standardise: mean 0 and variance 1 of each utterance's own samples; None does as the checkpoint's own preprocessor
     says. mask_time: share of the time steps that are hidden while training, in stretches of 10 (Baevski et al. 2020,
     section 3.1). attention_dropout: of the attention's weights while training; None does as the checkpoint says; with
-    0 training is a quarter faster on processors, whose fused attention has none. sees_padding: the utterances'
+    0 training is faster on processors, whose fused attention has none. sees_padding: the utterances'
     padding is not masked, as in the published MMER, whose answers so depend on what else is in the batch: to compare
     numbers only.
     """
@@ -319,7 +319,11 @@ class HubSpeechEncoder(nn.Module):
     def _with_dropout(found: PreTrainedConfig, config: HubSpeechConfig) -> PreTrainedConfig:
         if config.attention_dropout is not None:
             if not hasattr(found, "attention_dropout"):
-                raise ModelError("has no attention_dropout to set", item=found.model_type)
+                raise ModelError(
+                    "has no attention_dropout to set",
+                    item=found.model_type,
+                    remedy="Leave attention_dropout out of network.speech.",
+                )
             found.attention_dropout = config.attention_dropout
         return found
 

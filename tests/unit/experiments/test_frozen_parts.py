@@ -16,6 +16,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.errors import StoreError
 from maeum.experiments import frozen_parts
 from maeum.experiments.frozen_parts import Kept, keep_sounds, keep_texts
+from maeum.experiments.twins import TwinsConfig, make_twins
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.models.speech import HubSpeechConfig, HubSpeechEncoder
 from maeum.models.text import HubTextConfig, HubTextEncoder
@@ -75,6 +76,13 @@ def different(data: StoreDataset) -> int:
     return len({wave.numpy().tobytes() for wave in data.sounds()})
 
 
+@pytest.fixture
+def twins(data: StoreDataset, tmp_path: Path) -> StoreDataset:
+    """With twins from `maeum augment`, whose sounds are varied recordings."""
+    make_twins(data.store.folder, tmp_path / "twins", TwinsConfig())
+    return StoreDataset(data.store, modalities=("speech", "text"), sound="wave", twins=tmp_path / "twins")
+
+
 def words() -> CountedWords:
     torch.manual_seed(0)
     return CountedWords(HubTextConfig(architecture=ROBERTA)).eval()
@@ -132,9 +140,59 @@ def test_a_kill_loses_no_file_that_was_written(data: StoreDataset, monkeypatch: 
     assert encoder.heard == different(data) > 1
 
 
-def test_sounds_too_short_for_a_step_are_known_too(data: StoreDataset) -> None:
+def test_what_twins_say_and_sound_like_is_kept_where_it_does_not_vary(twins: StoreDataset) -> None:
+    encoder = sound()
+    find = keep_sounds([twins], encoder, Collator(), twins=False)
+    batch = Collator(heard=find)([twins[0], twins[1]])
+    assert batch.heard is not None
+    assert batch.twin is not None
+    assert batch.twin.heard is None
+    find = keep_sounds([twins], encoder, Collator())
+    batch = Collator(heard=find)([twins[0], twins[1]])
+    assert batch.twin is not None
+    assert batch.twin.heard is not None
+    assert twins[0].twin is not None
+    assert twins[0].twin.wave is not None
+    torch.testing.assert_close(
+        batch.twin.heard[0, : len(encoder.hear(twins[0].twin.wave))], encoder.hear(twins[0].twin.wave)
+    )
+    assert encoder.heard > different(twins)
+
+
+def test_a_batch_has_all_or_nothing(data: StoreDataset) -> None:
+    encoder, collate = words(), Collator(tokenize)
+    vectors, heard = keep_texts([data], encoder, collate), keep_sounds([data], sound(), collate)
+    kept = Collator(tokenize, vectors=vectors, heard=heard)
+    clips = [data[0], replace(data[1], text=None), replace(data[2], wave=None)]
+    batch = kept(clips)
+    assert batch.vectors is not None
+    assert batch.heard is not None
+    assert not batch.vectors[1].any(), "which says nothing"
+    assert not batch.heard[2].any(), "which has no sound"
+    assert kept([*clips, replace(data[3], text="never read")]).vectors is None
+    one_more = encoder.read
+    keep_texts(
+        [StoreDataset(data.store, transcripts={data[0].id: "one more", data[1].id: data[1].text or ""})],
+        encoder,
+        collate,
+    )
+    assert encoder.read == one_more + 1
+
+
+def test_sounds_too_short_for_a_step_are_known_too(data: StoreDataset, tmp_path: Path) -> None:
     encoder = sound()
     assert len(encoder.hear(torch.zeros(20))) == 0
+    kept = Kept(tmp_path)
+    long, short = data[0].wave, torch.zeros(20)
+    assert long is not None
+    kept.write([(wave, encoder.hear(wave)) for wave in (long, short)])
+    batch = Collator(heard=kept)([data[0], replace(data[1], wave=short)])
+    assert batch.heard is not None
+    plain = Collator()([data[0], replace(data[1], wave=short)])
+    read, expected = (encoder.eval()(given) for given in (batch, plain))
+    assert read is not None
+    assert expected is not None
+    torch.testing.assert_close(read, expected)
     assert encoder.hear(data[0].wave[:4000]).shape == (int(encoder.frames(torch.tensor(4000))), 8)  # type: ignore[index]
 
 
@@ -149,9 +207,11 @@ def test_another_encoder_finds_nothing(data: StoreDataset) -> None:
     keep_texts([data], texts, collate)
     keep_sounds([data], sounds, collate)
     assert (texts.read, sounds.heard) == (2 * read, 2 * heard)
-    sounds.config = sounds.config.model_copy(update={"standardise": False})
-    keep_sounds([data], sounds, collate)
-    assert sounds.heard == 3 * heard
+    architecture = {**(sounds.config.architecture or {}), "feat_extract_activation": "relu"}
+    for times, changes in ((3, {"standardise": False}), (4, {"architecture": architecture})):
+        sounds.config = sounds.config.model_copy(update=changes)
+        keep_sounds([data], sounds, collate)
+        assert sounds.heard == times * heard
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
@@ -159,7 +219,6 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     content = torch.tensor([0, 5, 2])
     kept.write([(content, torch.ones(3, 2))])
     assert content in kept
-    assert len(kept) == 1
     path = next(tmp_path.rglob("*.safetensors"))
     path.unlink()
     path.write_bytes(b"x")

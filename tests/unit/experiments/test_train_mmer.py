@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from transformers import (
     RobertaConfig,
     RobertaModel,
@@ -34,6 +35,8 @@ from maeum.experiments.reproduce import REPRODUCTIONS
 from maeum.experiments.study import Study, first_fold, score_all, train_all, variants
 from maeum.experiments.train import train
 from maeum.models.pretrained import load_pretrained
+from maeum.models.speech import SoundReader
+from maeum.models.text import HubTextEncoder
 
 WORDS = {"hap": "what a lovely day", "ang": "leave me alone now", "neu": "it is half past five", "sad": "so sad i cry"}
 SESSIONS = [f"Session{i}" for i in range(1, 6)]
@@ -264,13 +267,29 @@ def test_what_cannot_be_learned_is_refused(
         train(Recipe.parse({**given, **changes}), tmp_path / "run")
 
 
-def test_kept_sounds_change_nothing(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
-    lines = []
-    for kept in (True, False):
-        train(recipe(store, encoders, training={"epochs": 1}, cache_speech=kept), tmp_path / str(kept))
-        lines.append(log(tmp_path / str(kept))[0]["loss"])
-    assert lines[0] == pytest.approx(lines[1], rel=1e-5)
-    assert list((store / "cache").glob("sound-*/*.safetensors"))
+def test_kept_sounds_change_nothing_and_are_not_read_again(
+    store: Path, encoders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = SoundReader.read
+    heard: list[int] = []
+
+    def counted(self: SoundReader, wave: Tensor, lengths: Tensor | None) -> Tensor:
+        heard.append(len(wave))
+        return read(self, wave, lengths)
+
+    monkeypatch.setattr(SoundReader, "read", counted)
+    lines, counts = [], []
+    for kept in (True, True, False):
+        heard.clear()
+        settings = recipe(store, encoders, training={"epochs": 1}, augment={"twin": {"wave": None}}, cache_speech=kept)
+        run = tmp_path / f"{kept}-{len(lines)}"
+        train(settings, run)
+        lines.append(log(run)[0]["loss"])
+        counts.append(sum(heard))
+    assert lines[1:] == pytest.approx([lines[0]] * 2, rel=1e-5)
+    # Training and dev hear nothing anew; what is left are the dev items of the last scores, which are for the user.
+    dev = sum(row["session"] == "Session1" for row in Store(store).rows)
+    assert counts[1] == dev < counts[0] < counts[2]
     with pytest.raises(ConfigError, match="varies them every time"):
         train(recipe(store, encoders, cache_speech=True, augment={"twin": {}, "wave": {}}), tmp_path / "x")
     settings = recipe(store, encoders, cache_speech=True)
@@ -280,14 +299,29 @@ def test_kept_sounds_change_nothing(store: Path, encoders: tuple[Path, Path], tm
         train(learns, tmp_path / "x")
 
 
-def test_kept_texts_change_nothing(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
-    lines = []
-    for kept in (True, False):
-        run = tmp_path / str(kept)
+def test_kept_texts_change_nothing_and_are_not_read_again(
+    store: Path, encoders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequence = HubTextEncoder.sequence
+    read: list[int] = []
+
+    def counted(self: HubTextEncoder, tokens: Tensor, mask: Tensor) -> Tensor:
+        read.append(len(tokens))
+        return sequence(self, tokens, mask)
+
+    monkeypatch.setattr(HubTextEncoder, "sequence", counted)
+    lines, counts = [], []
+    for kept in (True, True, False):
+        read.clear()
+        run = tmp_path / f"{kept}-{len(lines)}"
         train(recipe(store, encoders, training={"epochs": 1}, cache_text=kept), run)
         lines.append(log(run)[0]["loss"])
-    assert lines[0] == pytest.approx(lines[1], rel=1e-5)
-    assert list((store / "cache").rglob("*.safetensors"))
+        counts.append(sum(read))
+    assert lines[1:] == pytest.approx([lines[0]] * 2, rel=1e-5)
+    assert counts[1] == sum(row["session"] == "Session1" for row in Store(store).rows)  # the last scores, for the user
+    assert counts[1] < counts[2]
+    with pytest.raises(ConfigError, match="varies them every time"):
+        train(recipe(store, encoders, augment={"twin": {}, "text": {}}), tmp_path / "y")
     settings = recipe(store, encoders)
     learns = settings.model_copy(update={"network": {**settings.network, "freeze_text": False}})
     with pytest.raises(ConfigError, match="this network has none"):

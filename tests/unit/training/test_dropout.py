@@ -44,7 +44,11 @@ def test_a_seed_says_what_is_dropped() -> None:
 @pytest.mark.parametrize("p", [0.0, 1.0, 1e-9])
 def test_nothing_and_everything(p: float) -> None:
     assert torch.equal(Dropout(p)(torch.ones(5)), torch.full((5,), 0.0 if p == 1.0 else 1.0))
-    assert Dropout(p)(torch.ones(0, 3)).shape == (0, 3)
+
+
+def test_any_shape() -> None:
+    for shape in ((0, 3), (), (1,), (5, 0), (7, 3, 2)):
+        assert Dropout(0.5)(torch.ones(shape)).shape == shape
 
 
 def test_a_model_keeps_its_weights_and_its_answers() -> None:

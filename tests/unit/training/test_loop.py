@@ -11,6 +11,7 @@ from torch import nn
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.training.config import TrainConfig
+from maeum.training.dropout import Dropout
 from maeum.training.loop import Progress, Trainer, rest_frozen_parts
 from maeum.types import Batch
 
@@ -136,6 +137,13 @@ def test_learning_rate_warms_up_then_falls_to_zero(tmp_path: Path) -> None:
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
     assert factors[peak] == pytest.approx(1.0)
     assert factors[-1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_dropout_of_every_network_is_the_quick_one(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    kinds = [type(module) for model in (trainer.model, trainer.averaged) for module in model.modules()]
+    assert Dropout in kinds
+    assert torch.nn.Dropout not in kinds
 
 
 def test_parts_learn_at_their_own_rate_and_frozen_ones_rest(tmp_path: Path) -> None:
