@@ -8,8 +8,9 @@ of IEMOCAP (lognormal, 4.5 s on average, 0.6 to 20 s), with words and characters
 lengths are there, and a batch of like length is as much alike as in training. Plain: float32, eager attention,
 batches of 2 in random order, the frozen parts in every step, AdamW parameter by parameter. Ours: bf16 where the
 processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
-the frozen convolutions kept, masks of dropout drawn 64 bits at a time, and no dropout of the speech encoder's
-attention weights, without which processors have a fused attention (``attention_dropout: 0``).
+the frozen convolutions kept, masks of dropout drawn 64 bits at a time, memory of large tensors kept for the next
+step, and no dropout of the speech encoder's attention weights, without which processors have a fused attention
+(``attention_dropout: 0``).
 
 Each way trains once over the same utterances from the same weights, in turns with the others, behind a step that is not
 counted, in which optimizers make their state. Printed are seconds an utterance (the least of the rounds), how many
@@ -21,6 +22,8 @@ from __future__ import annotations
 
 import argparse
 import copy
+import ctypes
+import platform
 import statistics
 import sys
 import time
@@ -37,6 +40,7 @@ from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
 from maeum.training.loop import bf16_is_native, rest_frozen_parts
+from maeum.training.memory import keep_memory
 from maeum.training.objective import Objective
 from maeum.types import Batch, Clip
 
@@ -63,6 +67,7 @@ class Way:
     kept_sounds: bool = False
     dropped: bool = True
     quick: bool = False
+    memory: bool = False
     bf16: bool = False
 
 
@@ -129,8 +134,17 @@ def batches(way: Way, clips: Sequence[Clip], kept: dict[bytes, torch.Tensor]) ->
         yield collate([clips[i] for i in indices])
 
 
+def give_memory_back() -> None:
+    """What glibc does by itself once it has seen large blocks: those above 32 MB go back to the system at once."""
+    if platform.libc_ver()[0] == "glibc":
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-3, 32 << 20)
+        mallopt(-1, 64 << 20)
+
+
 def train(way: Way, model: MMER, clips: Sequence[Clip], kept: dict[bytes, torch.Tensor]) -> tuple[float, list[float]]:
     """An epoch over the utterances; seconds an utterance, and the loss of each."""
+    keep_memory() if way.memory else give_memory_back()
     model = copy.deepcopy(model).train()
     rest_frozen_parts(model)
     model.encoders["speech"].model.set_attn_implementation(way.attention)
@@ -186,6 +200,7 @@ def main() -> int:
         ("and what the convolutions hear kept", {"kept_sounds": True}),
         ("and no dropout of the attention's weights", {"dropped": False}),
         ("and masks of dropout drawn 64 bits at a time", {"quick": True}),
+        ("and memory kept for the next step", {"memory": True}),
         ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),
         *([("and bf16", {"bf16": True})] if native else []),

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
+from maeum.training.memory import keep_memory
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
 from maeum.training.processes import Processes
@@ -112,6 +113,8 @@ class Trainer:
     def fit(self) -> Progress:
         """Train to the end, from ``last.pt`` where there is one; ``best.pt`` then holds the best epoch's weights."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.device.type == "cpu":
+            keep_memory()
         if (self.folder / "last.pt").exists():
             self.load_checkpoint()
         else:
