@@ -40,6 +40,13 @@ app = typer.Typer(
 _Misunderstood: Any = typer.BadParameter.__mro__[2]
 
 
+def _goes_on(out: Path) -> str:
+    """What to tell who stopped a training."""
+    if next(out.rglob("last.pt"), None) is None:
+        return f"No checkpoint was written yet; the same command begins anew in {out}, with what its stores keep."
+    return f"The last checkpoint is kept in {out}; the same command goes on from there."
+
+
 class _Stopped(Exception):
     """Ctrl-C, with what is kept."""
 
@@ -325,7 +332,7 @@ def train(
     try:
         report = run(Recipe.load(recipe), out, device=device, console=_console())
     except KeyboardInterrupt as stop:
-        raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
+        raise _Stopped(_goes_on(out)) from stop
     console = _console()
     console.print(
         f"{report.epochs} epochs, the best was {report.best_epoch + 1}; model: {report.model}", soft_wrap=True
@@ -356,7 +363,7 @@ def compare(
     try:
         done = [run(one, out, device=device, console=console) for one in chosen]
     except KeyboardInterrupt as stop:
-        raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
+        raise _Stopped(_goes_on(out)) from stop
     text = markdown_page(done)
     console.print(text, soft_wrap=True)
     for outcome in done:
@@ -521,7 +528,7 @@ def reproduce(
     try:
         made = REPRODUCTIONS[what](chosen, out, device, console)
     except KeyboardInterrupt as stop:
-        raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
+        raise _Stopped(_goes_on(out)) from stop
     console.print(made.markdown, soft_wrap=True)
     folder = pages or out / chosen.name / ("" if chosen.protocol == "honest" else chosen.protocol)
     folder.mkdir(parents=True, exist_ok=True)
@@ -577,7 +584,7 @@ def compare_splits(
     try:
         done = run(CompareConfig.load(config), out, device=device, console=console)
     except KeyboardInterrupt as stop:
-        raise _Stopped(f"The last checkpoint is kept in {out}; the same command goes on from there.") from stop
+        raise _Stopped(_goes_on(out)) from stop
     for evaluation in done:
         show_report(evaluation.report, console)
         console.print()

@@ -14,8 +14,9 @@ from maeum.experiments.recipe import Recipe
 from maeum.labels import LabelSet
 from maeum.media.crops import MARGIN_PX
 from maeum.models.losses import LOSSES
+from maeum.models.mmer import MMER
 from maeum.models.pretrained import InputSettings
-from maeum.models.text import HubTextConfig
+from maeum.models.text import HubTextConfig, HubTextEncoder
 from maeum.models.tokenizer import Tokenizer
 from maeum.training.loop import recomputes
 from maeum.types import MODALITIES, Modality
@@ -89,6 +90,11 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if training.memory and training.supervised_contrastive and training.contrast == "published":
         raise ConfigError("training.memory is not part of the published contrast", item=recipe.name,
                           remedy="Set memory to 0.")  # fmt: skip
+    frozen = isinstance(model, MMER) and model.config.freeze_text and model.config.text is not None
+    if frozen and "text" not in recipe.start_from and not recipe.network["text"].get("pretrained"):
+        raise ConfigError("network.text is frozen, and nothing has trained it", item=recipe.name,
+                          remedy="Name a pretrained one or start_from: {text: ...}, "
+                          "or set network: {freeze_text: false}.")  # fmt: skip
     if training.recompute and not recomputes(model):
         raise ConfigError("training.recompute is of hub encoders, and this network has none", item=recipe.name,
                           remedy="Leave it out.")  # fmt: skip
@@ -112,8 +118,16 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
                           remedy=f"Give augment.{recipe.inputs.sound} instead.")  # fmt: skip
 
 
-def check_text(model: nn.Module, tokenizer: Tokenizer | None) -> None:
-    """Raise ConfigError when a text branch would get no tokens, or tokens that it does not know."""
+def check_text(recipe: Recipe, model: nn.Module, tokenizer: Tokenizer | None) -> None:
+    """Raise ConfigError when a text branch would get no tokens, too many, or such as it does not know."""
+    most = recipe.inputs.max_tokens
+    for module in model.modules():
+        if isinstance(module, HubTextEncoder) and module.longest is not None and module.longest < most:
+            raise ConfigError(
+                f"inputs.max_tokens = {most} are more than the {module.longest} that the text encoder reads",
+                item=recipe.name,
+                remedy=f"Set inputs: {{max_tokens: {module.longest}}}.",
+            )
     config = getattr(model.config, "text", None)
     if config is None:
         return

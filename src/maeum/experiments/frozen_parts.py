@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +51,28 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, tuple[Path, Any, str | None]] = {}
         for path in sorted(self.folder.glob("[!.]*.safetensors")):
             self._open(path)
 
     def _open(self, path: Path) -> None:
         try:
-            file = safetensors.safe_open(path, "pt")
-            self._files.update(dict.fromkeys(file.keys(), file))  # type: ignore[no-untyped-call]
+            file: Any = safetensors.safe_open(path, "pt")
+            sums = file.metadata() or {}
+            self._files.update({key: (path, file, sums.get(key)) for key in list(file.keys())})
         except (OSError, safetensors.SafetensorError) as error:
-            raise StoreError(f"is damaged ({error})", item=path, remedy="Delete it; it is made again.") from error
+            raise _damaged(path, str(error)) from error
 
     def __call__(self, content: Tensor) -> Tensor | None:
-        """See the class."""
+        """See the class; raises StoreError when what was kept is damaged."""
         key = _key(content)
-        return self._files[key].get_tensor(key) if key in self._files else None
+        if key not in self._files:
+            return None
+        path, file, total = self._files[key]
+        tensor: Tensor = file.get_tensor(key)
+        if _sum(tensor) != total:
+            raise _damaged(path, "wrong checksum")
+        return tensor
 
     def __contains__(self, content: Tensor) -> bool:
         return _key(content) in self._files
@@ -82,7 +91,7 @@ class Kept:
         except OSError as error:
             raise write_error(path, error) from error
         with atomic_write(path) as file:
-            file.write(save(tensors))
+            file.write(save(tensors, {key: _sum(tensor) for key, tensor in tensors.items()}))
         self._open(path)
 
 
@@ -115,17 +124,22 @@ def keep_frozen(
     sets = [one for d in data for one in (d.datasets if isinstance(d, JointDataset) else (d,))]
     stores = [one for one in sets if isinstance(one, StoreDataset)]
 
-    def done(name: str) -> Done:
+    @contextmanager
+    def counted(name: str) -> Iterator[Done]:
         task = bar.add_task(name, total=None)
-        return lambda count: bar.advance(task, count)
+        yield lambda count: bar.advance(task, count)
+        made = bar.tasks[bar.task_ids.index(task)].completed
+        bar.console.print(f"{name}: {made:.0f} computed, the others were kept; in the folder cache of each store")
 
     twin = recipe.augment.twin
     if recipe.cache_text:
         twins = twin is None or twin.text is None
-        collate.vectors = keep_texts(stores, _frozen_words(recipe, model).eval(), collate, done("words"), twins=twins)
+        with counted("words") as done:
+            collate.vectors = keep_texts(stores, _frozen_words(recipe, model).eval(), collate, done, twins=twins)
     if recipe.cache_speech:
         twins = twin is None or twin.wave is None
-        collate.heard = keep_sounds(stores, _frozen_sound(recipe, model), collate, done("sounds"), twins=twins)
+        with counted("sounds") as done:
+            collate.heard = keep_sounds(stores, _frozen_sound(recipe, model), collate, done, twins=twins)
 
 
 def keep_texts(
@@ -282,6 +296,14 @@ def _first_of(kept: Iterable[Kept]) -> Find:
         return next((found for cache in caches if (found := cache(content)) is not None), None)
 
     return find
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return StoreError(f"is damaged ({why})", item=path, remedy="Delete it; it is made again.")
+
+
+def _sum(tensor: Tensor) -> str:
+    return f"{zlib.crc32(tensor.contiguous().numpy().data):08x}" if tensor.numel() else ""
 
 
 def _key(content: Tensor) -> str:

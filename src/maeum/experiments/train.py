@@ -114,7 +114,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     with processes.first_one():
         claim(out, recipe)
         tokenizer = _tokenizer(recipe, train_set, out)
-    check_text(model, tokenizer)
+    check_text(recipe, model, tokenizer)
     collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
     with processes.first_one(), items_bar(console) as bar:
         keep_frozen(recipe, model, (train_set, dev_set), collate, bar)

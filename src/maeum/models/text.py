@@ -186,7 +186,7 @@ class HubTextEncoder(nn.Module):
         if self.longest is not None and tokens.shape[1] > self.longest:
             raise ModelError(
                 f"a text of {tokens.shape[1]} tokens is longer than the {self.longest} that this text encoder reads",
-                remedy="Lower max_tokens of the collator.",
+                remedy=f"Train with inputs: {{max_tokens: {self.longest}}}, which cuts what is longer.",
             )
         readable = mask.clone()
         readable[:, 0] |= ~mask.any(1)  # attention over nothing is undefined

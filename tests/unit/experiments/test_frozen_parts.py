@@ -226,6 +226,19 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         Kept(tmp_path)
 
 
+def test_a_file_damaged_inside_is_named_when_it_is_read(tmp_path: Path) -> None:
+    kept = Kept(tmp_path)
+    content = torch.tensor([0, 5, 2])
+    kept.write([(content, torch.ones(100, 2))])
+    path = next(tmp_path.rglob("*.safetensors"))
+    data = bytearray(path.read_bytes())
+    data[-8:-4] = bytes(4)
+    path.unlink()
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match="wrong checksum"):
+        Kept(tmp_path)(content)
+
+
 def test_what_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="cannot be written"):

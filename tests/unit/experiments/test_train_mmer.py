@@ -252,6 +252,8 @@ def test_what_the_sound_says_and_the_sound_are_in_the_store(store: Path) -> None
         ({"augment": {"twin": {}, "pieces": {}}}, "does not read"),
         ({"inputs": {"sound": "pieces", "max_tokens": 50}}, "speech branch reads wave"),
         ({"network": {"speech": {"kind": "small", "pretrained": None}}}, "network: unknown setting"),
+        ({"network": {"text": {"kind": "small"}}}, "frozen, and nothing has trained it"),
+        ({"inputs": {"sound": "wave", "max_tokens": 100}}, r"more than the 58.*max_tokens: 58"),
         ({"network": {"heads": 3}}, "network: dim 16 does not divide among 3 heads"),
     ],
 )
