@@ -165,7 +165,7 @@ def test_training_learns_from_twins_and_evaluation_has_none(store: Path, twins: 
     small = {"kind": "small", "widths": [4, 6], "dim": 8, "heads": 2, "feedforward": 8, "layers": 1}
     recipe = {
         "name": "mmer", "model": "mmer", "target": "four-class",
-        "network": {"dim": 8, "heads": 2, "feedforward": 8, "project": 6, "speech": small,
+        "network": {"dim": 8, "heads": 2, "feedforward": 8, "project": 6, "freeze_text": False, "speech": small,
                     "text": {"kind": "small", "vocabulary": 60, "width": 8}},
         "tokenizer": {"kind": "small", "vocabulary": 60},
         "train": [{"store": str(store), "twins": str(twins), "modalities": ["speech", "text"]}],
