@@ -30,7 +30,6 @@ WAV2VEC2: dict[str, Any] = {
     "intermediate_size": 24, "conv_dim": [8, 8, 8], "conv_kernel": [10, 8, 4], "conv_stride": [5, 8, 4],
     "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
 }  # fmt: skip
-SESSIONS = ["Session1", "Session2"]
 
 
 def tokenize(texts: list[str]) -> list[list[int]]:
