@@ -8,27 +8,27 @@ of IEMOCAP (lognormal, 4.5 s on average, 0.6 to 20 s), with words and characters
 lengths are there, and a batch of like length is as much alike as in training. Plain: float32, eager attention,
 batches of 2 in random order, the frozen parts in every step, AdamW parameter by parameter. Ours: bf16 where the
 processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
-the frozen convolutions kept, masks of dropout drawn 64 bits at a time, memory of large tensors kept for the next
-step, and no dropout of the speech encoder's attention weights, without which processors have a fused attention
-(``attention_dropout: 0``).
+the frozen convolutions kept, dropout in one pass over memory, the convolution over positions by Fourier transform,
+memory of large tensors kept for the next step, in huge pages, and no dropout of the speech encoder's attention
+weights, without which processors have a fused attention (``attention_dropout: 0``).
 
-Each way trains once over the same utterances from the same weights, in turns with the others, behind a step that is not
-counted, in which optimizers make their state. Printed are seconds an utterance (the least of the rounds), how many
-times as quick as the plain way each further step makes it, and the mean loss of the first and the last third of the
-utterances.
+Each way trains in a process of its own, with memory of its own, over the same utterances from the same weights, behind
+a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``
+utterances each, so that what else the machine does slows both alike. Printed are how many times as quick each step is
+as the one before it, the range of that over epochs (``--rounds``), and the mean loss of the first and the last third of
+what was trained; at the end all steps together against the plain way (``--ends``: that alone).
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import ctypes
-import platform
+import multiprocessing
 import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,9 @@ from maeum.data.sampler import BucketSampler
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
+from maeum.training.long_convolution import quicken_long_convolutions
 from maeum.training.loop import bf16_is_native, rest_frozen_parts
-from maeum.training.memory import keep_memory
+from maeum.training.memory import huge_pages, keep_memory
 from maeum.training.objective import Objective
 from maeum.types import Batch, Clip
 
@@ -67,6 +68,7 @@ class Way:
     kept_sounds: bool = False
     dropped: bool = True
     quick: bool = False
+    fourier: bool = False
     memory: bool = False
     bf16: bool = False
 
@@ -134,44 +136,126 @@ def batches(way: Way, clips: Sequence[Clip], kept: dict[bytes, torch.Tensor]) ->
         yield collate([clips[i] for i in indices])
 
 
-def give_memory_back() -> None:
-    """What glibc does by itself once it has seen large blocks: those above 32 MB go back to the system at once."""
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(-3, 32 << 20)
-        mallopt(-1, 64 << 20)
+class Training:
+    """A way of training, and how far it is in its epoch."""
 
+    def __init__(self, way: Way, count: int, alike: int, small: bool) -> None:
+        clips, model = utterances(count, alike), network(small)
+        kept = frozen(way, model, clips)
+        self.model, self.way = model.train(), way
+        rest_frozen_parts(model)
+        model.encoders["speech"].model.set_attn_implementation(way.attention)
+        model.encoders["text"].model.set_attn_implementation(way.attention)
+        if way.quick:
+            quicken_dropout(model)
+        if way.fourier:
+            quicken_long_convolutions(model)
+        if not way.dropped:
+            for layer in model.encoders["speech"].model.encoder.layers:
+                layer.attention.dropout = 0.0
+        self.learned = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.learned, lr=1e-5, fused=way.fused, foreach=False)
+        self.objective = Objective(TASKS)
+        self.batches = lambda: batches(way, clips, kept)
+        torch.manual_seed(0)
+        self.step(max(self.batches(), key=lambda batch: batch.wave.shape[-1] if batch.wave is not None else 0))
+        self.epoch: Iterator[Batch] = iter(())
 
-def train(way: Way, model: MMER, clips: Sequence[Clip], kept: dict[bytes, torch.Tensor]) -> tuple[float, list[float]]:
-    """An epoch over the utterances; seconds an utterance, and the loss of each."""
-    keep_memory() if way.memory else give_memory_back()
-    model = copy.deepcopy(model).train()
-    rest_frozen_parts(model)
-    model.encoders["speech"].model.set_attn_implementation(way.attention)
-    model.encoders["text"].model.set_attn_implementation(way.attention)
-    if way.quick:
-        quicken_dropout(model)
-    if not way.dropped:
-        for layer in model.encoders["speech"].model.encoder.layers:
-            layer.attention.dropout = 0.0
-    learned = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=1e-5, fused=way.fused, foreach=False)
-    objective = Objective(TASKS)
-    losses: list[float] = []
-    torch.manual_seed(0)
-    first = next(batches(way, clips, kept))
-    start = 0.0
-    for batch in (first, *batches(way, clips, kept)):
-        if losses and not start:
-            start = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=way.bf16):
-            loss, _ = objective(model, batch)
+    def step(self, batch: Batch) -> float:
+        """A batch's loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16):
+            loss, _ = self.objective(self.model, batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-        losses += [float(loss.detach())] * len(batch)
-    return (time.perf_counter() - start) / len(clips), losses[len(first) :]
+        torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def train(self, count: int) -> tuple[float, list[float]]:
+        """The next utterances, epoch behind epoch; seconds for all, and the loss of each."""
+        losses: list[float] = []
+        start = time.perf_counter()
+        while len(losses) < count:
+            batch = next(self.epoch, None)
+            if batch is None:
+                self.epoch = self.batches()
+                continue
+            losses += [self.step(batch)] * len(batch)
+        return time.perf_counter() - start, losses
+
+
+def frozen(way: Way, model: MMER, clips: Sequence[Clip]) -> dict[bytes, torch.Tensor]:
+    """What the frozen parts make of words and sounds that are kept, by content."""
+    kept = {}
+    if way.kept_sounds:
+        kept = {c.wave.numpy().tobytes(): model.encoders["speech"].hear(c.wave) for c in clips if c.wave is not None}
+    if way.kept_words:
+        encoder = model.encoders["text"].eval()
+        with torch.no_grad():
+            for row in filter(None.__ne__, Collator(tokenize).tokens(clips)):
+                everything = torch.ones(1, len(row), dtype=torch.bool)
+                kept[row.numpy().tobytes()] = encoder.sequence(row.unsqueeze(0), everything)[0]
+    return kept
+
+
+def work(way: Way, count: int, alike: int, small: bool, threads: int, asked: Connection) -> None:
+    """Train so many utterances as often as asked; what a process of its own does."""
+    if way.memory:
+        huge_pages()
+        keep_memory()
+    torch.set_num_threads(threads)
+    training = Training(way, count, alike, small)
+    asked.send(None)
+    while some := asked.recv():
+        asked.send(training.train(some))
+
+
+class Worker:
+    """A way of training in a process of its own, with memory of its own."""
+
+    def __init__(self, way: Way, arguments: argparse.Namespace) -> None:
+        self.way = way
+        processes = multiprocessing.get_context("spawn")
+        self.connection, theirs = processes.Pipe()
+        given = (arguments.utterances, arguments.batch, arguments.small, arguments.threads, theirs)
+        self.process = processes.Process(target=work, args=(way, *given), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.connection.recv()
+
+    def train(self, count: int) -> tuple[float, list[float]]:
+        """As `Training.train`."""
+        self.connection.send(count)
+        answer: tuple[float, list[float]] = self.connection.recv()
+        return answer
+
+    def end(self) -> None:
+        """Give its memory back."""
+        self.connection.send(0)
+        self.process.join()
+
+
+def compare(old: Worker, new: Worker, arguments: argparse.Namespace) -> float:
+    """How many times as quick ``new`` is, over the same utterances in turns of ``--batch``."""
+    turns = arguments.utterances // arguments.batch
+    seconds, losses = ([], []), ([], [])  # type: tuple[list[float], list[float]], tuple[list[float], list[float]]
+    for _ in range(turns * arguments.rounds):
+        for worker, spent, lost in zip((old, new), seconds, losses, strict=True):
+            one, some = worker.train(arguments.batch)
+            spent.append(one)
+            lost += some
+    rounds = [sum(seconds[0][i : i + turns]) / sum(seconds[1][i : i + turns]) for i in range(0, len(seconds[0]), turns)]
+    ratio = sum(seconds[0]) / sum(seconds[1])
+    spread = f" ({min(rounds):.2f} to {max(rounds):.2f} in {len(rounds)} epochs)" if len(rounds) > 1 else ""
+    print(f"x{ratio:5.2f}{spread}  {new.way.title}  (before: {old.way.title})")
+    for worker, spent, lost in zip((old, new), seconds, losses, strict=True):
+        third = max(1, len(lost) // 3)
+        ends = statistics.fmean(lost[:third]), statistics.fmean(lost[-third:])
+        each = sum(spent) / len(lost)
+        print(
+            f"        {each:.2f} s an utterance, loss {ends[0]:.3f} then {ends[1]:.3f}: {worker.way.title}", flush=True
+        )
+    return ratio
 
 
 def main() -> int:
@@ -183,15 +267,6 @@ def main() -> int:
     parser.add_argument("--ends", action="store_true", help="the plain way and the last one alone")
     parser.add_argument("--small", action="store_true", help="a small network, to see whether this runs")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    clips, model = utterances(arguments.utterances, arguments.batch), network(arguments.small)
-    rows = [row for row in Collator(tokenize).tokens(clips) if row is not None]
-    encoder, speech = model.encoders["text"].eval(), model.encoders["speech"]
-    kept = {c.wave.numpy().tobytes(): speech.hear(c.wave).clone() for c in clips if c.wave is not None}
-    with torch.inference_mode():
-        for row in rows:
-            everything = torch.ones(1, len(row), dtype=torch.bool)
-            kept[row.numpy().tobytes()] = encoder.sequence(row.unsqueeze(0), everything)[0].clone()
     native = bf16_is_native(torch.device("cpu"))
     plain = Way("plain: fp32, eager, batch 2, random order")
     steps: list[tuple[str, dict[str, Any]]] = [
@@ -199,8 +274,9 @@ def main() -> int:
         ("and the words' vectors kept", {"kept_words": True}),
         ("and what the convolutions hear kept", {"kept_sounds": True}),
         ("and no dropout of the attention's weights", {"dropped": False}),
-        ("and masks of dropout drawn 64 bits at a time", {"quick": True}),
-        ("and memory kept for the next step", {"memory": True}),
+        ("and dropout in one pass", {"quick": True}),
+        ("and positions convolved by Fourier transform", {"fourier": True}),
+        ("and memory kept, in huge pages", {"memory": True}),
         ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),
         *([("and bf16", {"bf16": True})] if native else []),
@@ -208,20 +284,25 @@ def main() -> int:
     ways = [plain]
     for title, changes in steps:
         ways.append(replace(ways[-1], title=title, **changes))
-    if arguments.ends:
-        ways = [ways[0], replace(ways[-1], title="ours: all that is named above")]
-    best = [float("inf")] * len(ways)
-    losses: list[list[float]] = [[] for _ in ways]
-    for _ in range(arguments.rounds):
-        for i, way in enumerate(ways):
-            seconds, losses[i] = train(way, model, clips, kept)
-            best[i] = min(best[i], seconds)
-            print(f"{way.title}: {seconds:.2f} s an utterance", flush=True)
-    print(f"\n{len(clips)} utterances, {arguments.threads} threads, torch {torch.__version__}, bf16 native: {native}")
-    third = len(clips) // 3
-    for way, seconds, lost in zip(ways, best, losses, strict=True):
-        ends = [statistics.fmean(lost[:third]), statistics.fmean(lost[-third:])]
-        print(f"x{best[0] / seconds:5.2f}  {way.title:48}  loss {ends[0]:.3f} then {ends[1]:.3f}")
+    best = replace(ways[-1], title="ours: all of them")
+    setting = f"{arguments.utterances} utterances, {arguments.threads} threads, torch {torch.__version__}"
+    setting += f", bf16 native: {native}"
+    total, old = 1.0, Worker(plain, arguments)
+    if not arguments.ends:
+        print(f"each step against the one before; {setting}")
+        for way in ways[1:]:
+            new = Worker(way, arguments)
+            total *= compare(old, new, arguments)
+            old.end()
+            old = new
+        print(f"x{total:5.2f}  all steps multiplied\n")
+        old.end()
+        old = Worker(plain, arguments)
+    print(f"all steps against the plain way; {setting}")
+    new = Worker(best, arguments)
+    compare(old, new, arguments)
+    old.end()
+    new.end()
     return 0
 
 

@@ -326,6 +326,9 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
 ) -> None:
     """Train a model from a recipe. May be stopped at any time; the same command goes on."""
+    from maeum.training.memory import huge_pages
+
+    huge_pages()  # before torch is there
     from maeum.experiments.recipe import Recipe
     from maeum.experiments.train import train as run
 
@@ -515,6 +518,9 @@ def reproduce(
     """Make a paper's tables and figures from a prepared corpus. May be stopped; the same command goes on."""
     import json
 
+    from maeum.training.memory import huge_pages
+
+    huge_pages()  # before torch is there
     from maeum.analysis.writers import write_whole
     from maeum.experiments.reproduce import REPRODUCTIONS
     from maeum.experiments.study import Study

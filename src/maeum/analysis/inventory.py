@@ -72,6 +72,7 @@ def checkup() -> list[Finding]:
         _try("face detector", _detector),
         _kernels(),
         _sparse(),
+        _dropout(),
         _try("embedded model", _embedded),
         *_extras(),
     ]
@@ -241,6 +242,15 @@ def _sparse() -> Finding:
     return Finding(
         what, "optional", f"{why}; MESM's in PyTorch ({name}) give the same answers, at less than half the speed"
     )
+
+
+def _dropout() -> Finding:
+    from maeum.native import missing
+
+    why = missing("dropout")
+    if why is None:
+        return Finding("training", "good", "dropout in C++ on processors, compiled for this one")
+    return Finding("training", "optional", f"{why}; dropout is PyTorch's, which takes about nine times as long")
 
 
 def _embedded() -> str:

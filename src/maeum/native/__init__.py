@@ -19,7 +19,7 @@ from pathlib import Path
 
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 #: Kernels that divide their work among threads do so with OpenMP, in the threads that PyTorch has already.
-_MORE_FLAGS = {"sparse": ("-fopenmp",)}
+_MORE_FLAGS = {"sparse": ("-fopenmp",), "dropout": ("-fopenmp",)}
 _COMPILERS = ("c++", "g++", "clang++")
 _COMPILE_S = 120
 

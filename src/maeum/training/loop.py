@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
+from maeum.training.long_convolution import quicken_long_convolutions
 from maeum.training.memory import keep_memory
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
@@ -103,6 +104,7 @@ class Trainer:
         self.on_step = on_step or (lambda progress, total: None)
         self.total_steps = max(1, config.epochs * batches_per_epoch)
         quicken_dropout(model)
+        quicken_long_convolutions(model)
         if config.recompute:
             recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model

@@ -5,8 +5,21 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from maeum.native import library
+from maeum.training import dropout
 from maeum.training.dropout import Dropout, quicken_dropout
+
+
+@pytest.fixture(autouse=True, params=["kernel", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "torch":
+        monkeypatch.setattr(dropout, "_kernel", lambda: None)
+    elif library("dropout") is None:
+        pytest.skip("no kernel")
+    kind: str = request.param
+    return kind
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -28,7 +41,7 @@ def test_the_asked_share_is_dropped_and_the_mean_stays(p: float, dtype: torch.dt
 def test_neighbours_are_dropped_independently() -> None:
     torch.manual_seed(0)
     gone = (Dropout(0.3)(torch.ones(1 << 20)) == 0).double()
-    for apart in (1, 2, 3, 4, 5, 64, 1024):
+    for apart in (1, 2, 3, 4, 5, 16, 32, 64, 1024, 8192):
         both = float((gone[apart:] * gone[:-apart]).mean())
         assert both == pytest.approx(0.09, abs=0.002)
 
@@ -66,3 +79,47 @@ def test_a_model_keeps_its_weights_and_its_answers() -> None:
     assert torch.equal(model(values), quick(values))
     quick.train()
     assert not torch.equal(quick(values), quick(values))
+
+
+def test_masks_are_the_same_whatever_the_threads_and_go_on_behind_whole_vectors(way: str) -> None:
+    if way == "torch":
+        return
+    threads, drawn = torch.get_num_threads(), []
+    values = torch.ones(5 * 8192 + 7)
+    for count in (1, 2, 3):
+        torch.set_num_threads(count)
+        torch.manual_seed(3)
+        drawn.append(Dropout(0.5)(values))
+    torch.set_num_threads(threads)
+    assert torch.equal(drawn[0], drawn[1])
+    assert torch.equal(drawn[0], drawn[2])
+    ends = torch.stack([(Dropout(0.5)(torch.ones(8192 + 9))[-9:] == 0).float() for _ in range(4000)])
+    assert float((ends.mean(0) - 0.5).abs().max()) < 0.05
+    assert float((torch.corrcoef(ends.T) - torch.eye(9)).abs().max()) < 0.1
+
+
+def test_blocks_and_calls_share_no_mask() -> None:
+    layer = Dropout(0.5)
+    blocks = [(layer(torch.ones(3 * 8192)) == 0).view(3, 8192).double() for _ in range(3)]
+    assert float((torch.corrcoef(torch.cat(blocks)) - torch.eye(9)).abs().max()) < 0.06
+
+
+def test_gradients_of_gradients_and_turned_tensors() -> None:
+    layer = Dropout(0.4)
+    values = torch.randn(40, 30, requires_grad=True)
+    said = layer(values.t())
+    kept = (said != 0).float() / 0.6
+    torch.testing.assert_close(said, values.t() * kept)
+    (slope,) = torch.autograd.grad((said**2).sum(), values, create_graph=True)
+    torch.testing.assert_close(slope, 2 * values * kept.t() ** 2)
+    (bend,) = torch.autograd.grad(slope.sum(), values)
+    torch.testing.assert_close(bend, 2 * kept.t() ** 2)
+
+
+def test_what_is_computed_again_has_the_same_mask() -> None:
+    layer = Dropout(0.5)
+    values = torch.randn(1000, requires_grad=True)
+    said = checkpoint(lambda x: layer(x).sin(), values, use_reentrant=False)
+    said.sum().backward()
+    assert values.grad is not None
+    assert torch.equal(values.grad == 0, said == 0)
