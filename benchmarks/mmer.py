@@ -16,13 +16,14 @@ Each way trains in a process of its own, with memory of its own, over the same u
 a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``
 utterances each, so that what else the machine does slows both alike. Printed are how many times as quick each step is
 as the one before it, the range of that over epochs (``--rounds``), and the mean loss of the first and the last third of
-what was trained; at the end all steps together against the plain way (``--ends``: that alone).
+its first epoch; at the end all steps together against the plain way (``--ends``: that alone).
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import sys
 import time
@@ -192,7 +193,7 @@ def frozen(way: Way, model: MMER, clips: Sequence[Clip]) -> dict[bytes, torch.Te
     if way.kept_words:
         encoder = model.encoders["text"].eval()
         with torch.no_grad():
-            for row in filter(None.__ne__, Collator(tokenize).tokens(clips)):
+            for row in (row for row in Collator(tokenize).tokens(clips) if row is not None):
                 everything = torch.ones(1, len(row), dtype=torch.bool)
                 kept[row.numpy().tobytes()] = encoder.sequence(row.unsqueeze(0), everything)[0]
     return kept
@@ -201,7 +202,6 @@ def frozen(way: Way, model: MMER, clips: Sequence[Clip]) -> dict[bytes, torch.Te
 def work(way: Way, count: int, alike: int, small: bool, threads: int, asked: Connection) -> None:
     """Train so many utterances as often as asked; what a process of its own does."""
     if way.memory:
-        huge_pages()
         keep_memory()
     torch.set_num_threads(threads)
     training = Training(way, count, alike, small)
@@ -211,23 +211,38 @@ def work(way: Way, count: int, alike: int, small: bool, threads: int, asked: Con
 
 
 class Worker:
-    """A way of training in a process of its own, with memory of its own."""
+    """A way of training in a process of its own, with memory of its own. seconds: of each turn."""
 
     def __init__(self, way: Way, arguments: argparse.Namespace) -> None:
-        self.way = way
+        self.way, self.arguments = way, arguments
+        self.seconds: list[float] = []
+        self.losses: list[float] = []
         processes = multiprocessing.get_context("spawn")
         self.connection, theirs = processes.Pipe()
         given = (arguments.utterances, arguments.batch, arguments.small, arguments.threads, theirs)
         self.process = processes.Process(target=work, args=(way, *given), daemon=True)
+        if way.memory:
+            huge_pages()
+        else:
+            os.environ.pop("THP_MEM_ALLOC_ENABLE", None)
         self.process.start()
         theirs.close()
         self.connection.recv()
 
-    def train(self, count: int) -> tuple[float, list[float]]:
-        """As `Training.train`."""
-        self.connection.send(count)
-        answer: tuple[float, list[float]] = self.connection.recv()
-        return answer
+    def train(self) -> None:
+        """A turn."""
+        self.connection.send(self.arguments.batch)
+        seconds, losses = self.connection.recv()
+        self.seconds.append(seconds)
+        self.losses += losses
+
+    def say(self) -> str:
+        """How it went since it was started: loss in the first and the last third of its first epoch."""
+        first = self.losses[: self.arguments.utterances]
+        third = max(1, len(first) // 3)
+        ends = statistics.fmean(first[:third]), statistics.fmean(first[-third:])
+        each = sum(self.seconds) / len(self.losses)
+        return f"        {each:.2f} s an utterance, loss {ends[0]:.3f} then {ends[1]:.3f}: {self.way.title}"
 
     def end(self) -> None:
         """Give its memory back."""
@@ -237,24 +252,17 @@ class Worker:
 
 def compare(old: Worker, new: Worker, arguments: argparse.Namespace) -> float:
     """How many times as quick ``new`` is, over the same utterances in turns of ``--batch``."""
-    turns = arguments.utterances // arguments.batch
-    seconds, losses = ([], []), ([], [])  # type: tuple[list[float], list[float]], tuple[list[float], list[float]]
-    for _ in range(turns * arguments.rounds):
-        for worker, spent, lost in zip((old, new), seconds, losses, strict=True):
-            one, some = worker.train(arguments.batch)
-            spent.append(one)
-            lost += some
-    rounds = [sum(seconds[0][i : i + turns]) / sum(seconds[1][i : i + turns]) for i in range(0, len(seconds[0]), turns)]
-    ratio = sum(seconds[0]) / sum(seconds[1])
+    turns = arguments.utterances // arguments.batch * arguments.rounds
+    for i in range(turns):
+        for worker in (old, new) if i % 2 == 0 else (new, old):
+            worker.train()
+    each = turns // arguments.rounds
+    then, now = old.seconds[-turns:], new.seconds[-turns:]
+    rounds = [sum(then[i : i + each]) / sum(now[i : i + each]) for i in range(0, turns, each)]
     spread = f" ({min(rounds):.2f} to {max(rounds):.2f} in {len(rounds)} epochs)" if len(rounds) > 1 else ""
-    print(f"x{ratio:5.2f}{spread}  {new.way.title}  (before: {old.way.title})")
-    for worker, spent, lost in zip((old, new), seconds, losses, strict=True):
-        third = max(1, len(lost) // 3)
-        ends = statistics.fmean(lost[:third]), statistics.fmean(lost[-third:])
-        each = sum(spent) / len(lost)
-        print(
-            f"        {each:.2f} s an utterance, loss {ends[0]:.3f} then {ends[1]:.3f}: {worker.way.title}", flush=True
-        )
+    ratio = sum(then) / sum(now)
+    print(f"x{ratio:5.2f}{spread}  {new.way.title}")
+    print(f"{old.say()}\n{new.say()}", flush=True)
     return ratio
 
 
@@ -267,6 +275,8 @@ def main() -> int:
     parser.add_argument("--ends", action="store_true", help="the plain way and the last one alone")
     parser.add_argument("--small", action="store_true", help="a small network, to see whether this runs")
     arguments = parser.parse_args()
+    if arguments.batch % 2:
+        parser.error("--batch has to be even: the plain way trains two utterances at a time")
     native = bf16_is_native(torch.device("cpu"))
     plain = Way("plain: fp32, eager, batch 2, random order")
     steps: list[tuple[str, dict[str, Any]]] = [

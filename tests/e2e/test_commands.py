@@ -88,6 +88,7 @@ def test_doctor_looks_at_everything(maeum: Maeum):
         "face detector",
         "kernels",
         "sparse operators",
+        "dropout",
         "embedded model",
         "cuda",
         "processors",

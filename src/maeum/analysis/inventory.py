@@ -249,8 +249,8 @@ def _dropout() -> Finding:
 
     why = missing("dropout")
     if why is None:
-        return Finding("training", "good", "dropout in C++ on processors, compiled for this one")
-    return Finding("training", "optional", f"{why}; dropout is PyTorch's, which takes about nine times as long")
+        return Finding("dropout", "good", "training's, in C++ (fp32), compiled for this processor")
+    return Finding("dropout", "optional", f"{why}; training's is PyTorch's, which takes longer")
 
 
 def _embedded() -> str:

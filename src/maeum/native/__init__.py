@@ -1,6 +1,7 @@
 """Kernels in C++: compiled for this processor on first use, where there is a compiler, and kept.
 
-Whoever has no compiler gets the same answers from PyTorch and NumPy, only more slowly. The compiled file lies in
+Whoever has no compiler gets the same answers from PyTorch and NumPy, only more slowly; only what training drops is
+drawn otherwise. The compiled file lies in
 ``$XDG_CACHE_HOME/maeum`` (``~/.cache/maeum``), named by its source and by the processor's instruction set, so that
 machines that share a home folder do not share code. ``MAEUM_NATIVE=0`` turns the kernels off.
 """
@@ -13,13 +14,15 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
 
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math")
 #: Kernels that divide their work among threads do so with OpenMP, in the threads that PyTorch has already.
-_MORE_FLAGS = {"sparse": ("-fopenmp",), "dropout": ("-fopenmp",)}
+#: Apple's compiler has none: dropout then runs in one thread.
+_MORE_FLAGS = {"sparse": ("-fopenmp",), "dropout": () if sys.platform == "darwin" else ("-fopenmp",)}
 _COMPILERS = ("c++", "g++", "clang++")
 _COMPILE_S = 120
 

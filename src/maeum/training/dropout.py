@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 import ctypes
+import warnings
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from maeum.native import library
+from maeum.native import broken, library, missing
 
-#: One more than what is drawn can be.
-_NUMBERS = 1 << 32
+#: One more than what is drawn can be: by the kernel, and by torch.
+_NUMBERS, _SHORTS = 1 << 32, 1 << 16
 
 
 class Dropout(nn.Dropout):
-    """Dropout that draws, scales and masks in one pass on processors (``native/dropout.cpp``).
+    """Dropout that is quick on processors.
 
-    ``p`` is rounded to a multiple of 2^-32. Where the kernel is missing, and for other types than fp32, it is torch's.
+    fp32 is drawn, scaled and masked in one pass (``native/dropout.cpp``). For other types, and where there is none,
+    torch draws 64 bits at a time; it would draw and convert every element. ``p`` is rounded to a multiple of 2^-32 or
+    2^-16. The two draw other numbers, so a seed holds on machines that have the kernel, or on those that have not.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """As `torch.nn.Dropout`."""
-        dropped = round(self.p * _NUMBERS)
-        kernel = _kernel() if self.training and 0 < dropped < _NUMBERS and _is_ours(input) else None
-        if kernel is None:
+        dropped = round(self.p * _SHORTS)
+        ours = input.device.type == "cpu" and input.layout == torch.strided and not torch.compiler.is_compiling()
+        if not self.training or not ours or not 0 < dropped < _SHORTS:
             return super().forward(input)
-        result: Tensor = _Dropped.apply(input, kernel, int(torch.randint(-(1 << 63), (1 << 63) - 1, ())), dropped)  # type: ignore[no-untyped-call]
-        return result
+        kernel = _kernel() if input.dtype == torch.float32 else None
+        if kernel is not None:
+            seed = int(torch.randint((1 << 63) - 1, (), device="cpu"))
+            result: Tensor = _Dropped.apply(input, kernel, seed, round(self.p * _NUMBERS))  # type: ignore[no-untyped-call]
+            return result
+        drawn = torch.empty((input.numel() + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
+        kept = drawn.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - _SHORTS // 2
+        return input * kept.to(input.dtype).mul_(_SHORTS / (_SHORTS - dropped))
 
 
 def quicken_dropout(model: nn.Module) -> None:
     """Put `Dropout` in the place of every `torch.nn.Dropout` in a model."""
+    if broken("dropout"):
+        warnings.warn(f"dropout runs without its kernel in C++: {missing('dropout')}", stacklevel=2)
     for module in model.modules():
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, Dropout(child.p).train(child.training))
-
-
-def _is_ours(input: Tensor) -> bool:
-    return input.device.type == "cpu" and input.dtype == torch.float32
 
 
 @cache
@@ -65,9 +72,7 @@ class _Dropped(torch.autograd.Function):
         input = input.contiguous()
         out = torch.empty_like(input)
         scale = _NUMBERS / (_NUMBERS - dropped)
-        kernel(
-            input.data_ptr(), out.data_ptr(), input.numel(), seed % (1 << 64), dropped, scale, torch.get_num_threads()
-        )
+        kernel(input.data_ptr(), out.data_ptr(), input.numel(), seed, dropped, scale, torch.get_num_threads())
         return out
 
     @staticmethod

@@ -1,7 +1,6 @@
 """Long grouped convolutions through the Fourier transform, on processors (`benchmarks/mmer.py`).
 
-Speech encoders tell positions by a convolution over 128 steps of 768 channels in 16 groups, which takes a tenth of a
-training step when it is computed as such.
+Speech encoders such as wav2vec2 tell positions by a convolution over 128 steps, of 768 channels in 16 groups.
 """
 
 from __future__ import annotations
@@ -17,11 +16,17 @@ _LONG = 64
 
 
 def quicken_long_convolutions(model: nn.Module) -> None:
-    """Have every long `torch.nn.Conv1d` of a model that takes each step once computed by `convolve`, on processors."""
+    """Have every long `torch.nn.Conv1d` of a model, of groups of channels at each step, computed by `convolve`.
+
+    fp32 on processors is, without autocast; anything else is convolved as before.
+    """
     for module in model.modules():
-        if not isinstance(module, nn.Conv1d) or isinstance(module.padding, str) or module.padding_mode != "zeros":
+        if not isinstance(module, nn.Conv1d) or type(module)._conv_forward is not nn.Conv1d._conv_forward:
             continue
-        if module.kernel_size[0] >= _LONG and module.stride[0] == module.dilation[0] == 1:
+        if isinstance(module.padding, str) or module.padding_mode != "zeros":
+            continue
+        grouped = 1 < module.groups < module.in_channels
+        if grouped and module.kernel_size[0] >= _LONG and module.stride[0] == module.dilation[0] == 1:
             quick = partial(_convolve, padding=module.padding[0], groups=module.groups)
             setattr(module, "_conv_forward", quick)  # noqa: B010 - what torch's own forward calls with its weights
 
@@ -40,7 +45,7 @@ def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int
     """
     batch, _, steps = input.shape
     out, width, kernel = weight.shape
-    size = 1 << kernel.bit_length()  # the next power of two above the kernel
+    size = 1 << (2 * kernel - 1).bit_length()  # at least twice the kernel
     step = size - kernel + 1
     length = steps + 2 * padding - kernel + 1
     count = -(-length // step)
@@ -55,11 +60,12 @@ def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int
     product = product.view(bins, groups, batch, count, out // groups).permute(2, 1, 4, 3, 0)
     said: Tensor = torch.fft.irfft(product.reshape(batch, out, count, bins), size)[..., :step]
     said = said.reshape(batch, out, count * step)[..., :length]
-    return said if bias is None else said + bias[:, None]
+    return said.contiguous() if bias is None else said + bias[:, None]
 
 
 def _convolve(input: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int, groups: int) -> Tensor:
     long = input.dim() == 3 and input.shape[-1] + 2 * padding >= weight.shape[-1]
-    if long and input.device.type == "cpu" and input.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+    ours = input.device.type == "cpu" and input.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if long and ours and input.numel() and not torch.compiler.is_compiling():
         return convolve(input, weight, bias, padding=padding, groups=groups)
     return F.conv1d(input, weight, bias, padding=padding, groups=groups)

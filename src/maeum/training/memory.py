@@ -8,23 +8,27 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from pathlib import Path
 
 #: Numbers of glibc's `mallopt` (malloc.h).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 #: Blocks below this many bytes are taken from the heap, whose end is never handed back.
 _MOST, _NEVER = 1 << 30, -1
+#: Where Linux says to whom it gives huge pages.
+_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def keep_memory() -> bool:
     """Have the C library keep memory that is freed, for the process as a whole; whether it does.
 
     glibc hands blocks above 32 MB back to the system at once, and the next step's tensors are zeroed and mapped anew,
-    page by page. On other systems nothing is done.
+    page by page. The process then holds what it needed at most until it ends. On other systems nothing is done.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_MMAP_THRESHOLD, _MOST)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
+    kept = mallopt(_MMAP_THRESHOLD, _MOST) or mallopt(_MMAP_MAX, 0)  # older ones take no threshold above 32 MB
+    return bool(kept) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
 
 
 def huge_pages() -> None:
@@ -32,4 +36,5 @@ def huge_pages() -> None:
 
     Most Linux systems give them to who asks. It has to be called before torch makes its first tensor.
     """
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if _HUGE_PAGES.exists():
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

@@ -12,14 +12,12 @@ from maeum.training import dropout
 from maeum.training.dropout import Dropout, quicken_dropout
 
 
-@pytest.fixture(autouse=True, params=["kernel", "torch"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "torch":
+@pytest.fixture(autouse=True, params=["kernel", "without"])
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "without":
         monkeypatch.setattr(dropout, "_kernel", lambda: None)
     elif library("dropout") is None:
         pytest.skip("no kernel")
-    kind: str = request.param
-    return kind
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -81,19 +79,20 @@ def test_a_model_keeps_its_weights_and_its_answers() -> None:
     assert not torch.equal(quick(values), quick(values))
 
 
-def test_masks_are_the_same_whatever_the_threads_and_go_on_behind_whole_vectors(way: str) -> None:
-    if way == "torch":
-        return
+def test_masks_are_the_same_whatever_the_threads() -> None:
     threads, drawn = torch.get_num_threads(), []
-    values = torch.ones(5 * 8192 + 7)
     for count in (1, 2, 3):
         torch.set_num_threads(count)
         torch.manual_seed(3)
-        drawn.append(Dropout(0.5)(values))
+        drawn.append(Dropout(0.5)(torch.ones(5 * 8192 + 7)))
     torch.set_num_threads(threads)
     assert torch.equal(drawn[0], drawn[1])
     assert torch.equal(drawn[0], drawn[2])
-    ends = torch.stack([(Dropout(0.5)(torch.ones(8192 + 9))[-9:] == 0).float() for _ in range(4000)])
+
+
+def test_what_is_left_behind_whole_vectors_is_dropped_independently() -> None:
+    layer = Dropout(0.5)
+    ends = torch.stack([(layer(torch.ones(8192 + 9))[-9:] == 0).float() for _ in range(4000)])
     assert float((ends.mean(0) - 0.5).abs().max()) < 0.05
     assert float((torch.corrcoef(ends.T) - torch.eye(9)).abs().max()) < 0.1
 
@@ -105,10 +104,10 @@ def test_blocks_and_calls_share_no_mask() -> None:
 
 
 def test_gradients_of_gradients_and_turned_tensors() -> None:
-    layer = Dropout(0.4)
+    layer = Dropout(0.5)
     values = torch.randn(40, 30, requires_grad=True)
     said = layer(values.t())
-    kept = (said != 0).float() / 0.6
+    kept = 2 * (said != 0).float()
     torch.testing.assert_close(said, values.t() * kept)
     (slope,) = torch.autograd.grad((said**2).sum(), values, create_graph=True)
     torch.testing.assert_close(slope, 2 * values * kept.t() ** 2)
@@ -117,9 +116,19 @@ def test_gradients_of_gradients_and_turned_tensors() -> None:
 
 
 def test_what_is_computed_again_has_the_same_mask() -> None:
-    layer = Dropout(0.5)
+    layer, gradients = Dropout(0.5), []
     values = torch.randn(1000, requires_grad=True)
-    said = checkpoint(lambda x: layer(x).sin(), values, use_reentrant=False)
-    said.sum().backward()
-    assert values.grad is not None
-    assert torch.equal(values.grad == 0, said == 0)
+    for again in (True, False):
+        torch.manual_seed(5)
+        said = (
+            checkpoint(lambda x: layer(x * x).sin(), values, use_reentrant=False) if again else layer(values**2).sin()
+        )
+        gradients.append(torch.autograd.grad(said.sum(), values)[0])
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_kernel_that_should_be_there_is_missed_aloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropout, "broken", lambda name: True)
+    monkeypatch.setattr(dropout, "missing", lambda name: "c++ failed: why")
+    with pytest.warns(UserWarning, match=r"dropout runs without its kernel in C\+\+: c\+\+ failed: why"):
+        quicken_dropout(nn.Linear(1, 1))

@@ -19,6 +19,7 @@ from maeum.training.long_convolution import convolve, quicken_long_convolutions
         (1, 70, 2, 4, 64, 2, 0),
         (1, 64, 2, 2, 64, 1, 0),
         (2, 257, 4, 4, 100, 2, 7),
+        (1, 500, 4, 4, 127, 2, 63),
     ],
 )
 @pytest.mark.parametrize("biased", [True, False])
@@ -72,11 +73,13 @@ def test_a_speech_encoder_keeps_its_weights_and_its_answers() -> None:
 @pytest.mark.parametrize(
     "layer",
     [
-        nn.Conv1d(4, 4, 63),
-        nn.Conv1d(4, 4, 64, stride=2),
-        nn.Conv1d(4, 4, 64, dilation=2),
-        nn.Conv1d(4, 4, 65, padding="same"),
-        nn.Conv1d(4, 4, 64, padding=3, padding_mode="circular"),
+        nn.Conv1d(4, 4, 63, groups=2),
+        nn.Conv1d(4, 4, 64),
+        nn.Conv1d(4, 4, 64, groups=4),
+        nn.Conv1d(4, 4, 64, groups=2, stride=2),
+        nn.Conv1d(4, 4, 64, groups=2, dilation=2),
+        nn.Conv1d(4, 4, 65, groups=2, padding="same"),
+        nn.Conv1d(4, 4, 64, groups=2, padding=3, padding_mode="circular"),
     ],
 )
 def test_others_are_left_as_they_are(layer: nn.Conv1d) -> None:
@@ -87,11 +90,12 @@ def test_others_are_left_as_they_are(layer: nn.Conv1d) -> None:
 
 
 def test_what_is_computed_as_before() -> None:
-    layer = nn.Conv1d(4, 4, 64, padding=5)
+    layer = nn.Conv1d(4, 4, 64, groups=2, padding=5)
     x = torch.randn(4, 60)
     before = layer(x)
     quicken_long_convolutions(layer)
     assert torch.equal(layer(x), before)  # without a batch
+    assert layer(x[None][:0]).shape == (0, 4, 7)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x[None]).dtype == torch.bfloat16
     with pytest.raises(RuntimeError, match="Kernel size"):

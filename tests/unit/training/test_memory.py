@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -23,12 +24,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+def _run(script: str, *arguments: str) -> str:
+    """What a process of its own prints, where nobody asked for huge pages before, as `maeum train` does."""
+    environment = {k: v for k, v in os.environ.items() if k != "THP_MEM_ALLOC_ENABLE"}
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
 def test_large_tensors_are_not_mapped_anew_in_every_step() -> None:
     faults = {}
     for mode in ("keep", "leave"):
-        run = subprocess.run([sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, check=True)
-        faults[mode] = int(run.stdout)
+        faults[mode] = int(_run(FAULTS, mode))
     assert faults["keep"] <= faults["leave"] / 5, faults  # 64 MB are 16,000 pages
     assert faults["leave"] > 100
 
@@ -57,7 +64,24 @@ def _given_to_who_asks() -> bool:
 def test_large_tensors_lie_in_huge_pages() -> None:
     kilobytes = {}
     for mode in ("huge", "small"):
-        run = subprocess.run([sys.executable, "-c", HUGE, mode], capture_output=True, text=True, check=True)
-        kilobytes[mode] = int(run.stdout)
+        kilobytes[mode] = int(_run(HUGE, mode))
     assert kilobytes["huge"] > 100_000, kilobytes  # of 256,000
     assert kilobytes["small"] < 50_000, kilobytes
+
+
+ORDER = """
+import sys
+import maeum.training.memory as memory
+def asked():
+    print("torch" in sys.modules)
+    raise SystemExit(0)
+memory.huge_pages = asked
+from maeum.cli import main
+sys.argv[1:] = sys.argv[1].split()
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["train recipe.yaml --out x", "reproduce mmer/table study.yaml --out x"])
+def test_commands_that_train_ask_before_torch_is_there(command: str) -> None:
+    assert _run(ORDER, command).strip() == "False"
