@@ -22,6 +22,7 @@ its first epoch; at the end all steps together against the plain way (``--ends``
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -138,7 +139,7 @@ def batches(way: Way, clips: Sequence[Clip], kept: dict[bytes, torch.Tensor]) ->
 
 
 class Training:
-    """A way of training, and how far it is in its epoch."""
+    """A way of training, and the batches that it has still to see."""
 
     def __init__(self, way: Way, count: int, alike: int, small: bool) -> None:
         clips, model = utterances(count, alike), network(small)
@@ -160,7 +161,7 @@ class Training:
         self.batches = lambda: batches(way, clips, kept)
         torch.manual_seed(0)
         self.step(max(self.batches(), key=lambda batch: batch.wave.shape[-1] if batch.wave is not None else 0))
-        self.epoch: Iterator[Batch] = iter(())
+        self.endless = (batch for _ in itertools.count() for batch in self.batches())
 
     def step(self, batch: Batch) -> float:
         """A batch's loss."""
@@ -177,10 +178,7 @@ class Training:
         losses: list[float] = []
         start = time.perf_counter()
         while len(losses) < count:
-            batch = next(self.epoch, None)
-            if batch is None:
-                self.epoch = self.batches()
-                continue
+            batch = next(self.endless)
             losses += [self.step(batch)] * len(batch)
         return time.perf_counter() - start, losses
 
@@ -250,13 +248,13 @@ class Worker:
         self.process.join()
 
 
-def compare(old: Worker, new: Worker, arguments: argparse.Namespace) -> float:
+def compare(old: Worker, new: Worker) -> float:
     """How many times as quick ``new`` is, over the same utterances in turns of ``--batch``."""
-    turns = arguments.utterances // arguments.batch * arguments.rounds
+    each = old.arguments.utterances // old.arguments.batch
+    turns = each * old.arguments.rounds
     for i in range(turns):
         for worker in (old, new) if i % 2 == 0 else (new, old):
             worker.train()
-    each = turns // arguments.rounds
     then, now = old.seconds[-turns:], new.seconds[-turns:]
     rounds = [sum(then[i : i + each]) / sum(now[i : i + each]) for i in range(0, turns, each)]
     spread = f" ({min(rounds):.2f} to {max(rounds):.2f} in {len(rounds)} epochs)" if len(rounds) > 1 else ""
@@ -302,7 +300,7 @@ def main() -> int:
         print(f"each step against the one before; {setting}")
         for way in ways[1:]:
             new = Worker(way, arguments)
-            total *= compare(old, new, arguments)
+            total *= compare(old, new)
             old.end()
             old = new
         print(f"x{total:5.2f}  all steps multiplied\n")
@@ -310,7 +308,7 @@ def main() -> int:
         old = Worker(plain, arguments)
     print(f"all steps against the plain way; {setting}")
     new = Worker(best, arguments)
-    compare(old, new, arguments)
+    compare(old, new)
     old.end()
     new.end()
     return 0

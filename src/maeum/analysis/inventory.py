@@ -70,9 +70,14 @@ def checkup() -> list[Finding]:
         *_devices(),
         _codecs(),
         _try("face detector", _detector),
-        _kernels(),
+        _compiled(
+            "the face detector's arithmetic",
+            "cascade",
+            "kernels",
+            "faces are found as well without them, at about half the speed",
+        ),
         _sparse(),
-        _dropout(),
+        _compiled("training's dropout, in fp32,", "dropout", "dropout", "training's is PyTorch's, which takes longer"),
         _try("embedded model", _embedded),
         *_extras(),
     ]
@@ -211,13 +216,13 @@ def _detector() -> str:
     return "MTCNN's published weights found in the mtcnn package"
 
 
-def _kernels() -> Finding:
+def _compiled(what: str, library: str, name: str, without: str) -> Finding:
     from maeum.native import missing
 
-    why = missing("cascade")
+    why = missing(library)
     if why is None:
-        return Finding("kernels", "good", "the face detector's arithmetic in C++, compiled for this processor")
-    return Finding("kernels", "optional", f"{why}; faces are found as well without them, at about half the speed")
+        return Finding(name, "good", f"{what} in C++, compiled for this processor")
+    return Finding(name, "optional", f"{why}; {without}")
 
 
 def _sparse() -> Finding:
@@ -242,15 +247,6 @@ def _sparse() -> Finding:
     return Finding(
         what, "optional", f"{why}; MESM's in PyTorch ({name}) give the same answers, at less than half the speed"
     )
-
-
-def _dropout() -> Finding:
-    from maeum.native import missing
-
-    why = missing("dropout")
-    if why is None:
-        return Finding("dropout", "good", "training's, in C++ (fp32), compiled for this processor")
-    return Finding("dropout", "optional", f"{why}; training's is PyTorch's, which takes longer")
 
 
 def _embedded() -> str:

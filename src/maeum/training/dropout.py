@@ -42,8 +42,6 @@ class Dropout(nn.Dropout):
 
 def quicken_dropout(model: nn.Module) -> None:
     """Put `Dropout` in the place of every `torch.nn.Dropout` in a model."""
-    if broken("dropout"):
-        warnings.warn(f"dropout runs without its kernel in C++: {missing('dropout')}", stacklevel=2)
     for module in model.modules():
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
@@ -54,6 +52,8 @@ def quicken_dropout(model: nn.Module) -> None:
 def _kernel() -> Any:
     lib = library("dropout")
     if lib is None:
+        if broken("dropout"):
+            warnings.warn(f"dropout runs without its kernel in C++: {missing('dropout')}", stacklevel=2)
         return None
     pointer = ctypes.c_void_p
     lib.maeum_dropout.argtypes = (
