@@ -29,6 +29,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -41,10 +42,13 @@ from maeum.data.sampler import BucketSampler
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
+from maeum.training.lanes import Lanes
+from maeum.training.linear import products_of_one_thread, quicken_linear
 from maeum.training.long_convolution import quicken_long_convolutions
 from maeum.training.loop import bf16_is_native, rest_frozen_parts
 from maeum.training.memory import huge_pages, keep_memory
 from maeum.training.objective import Objective
+from maeum.training.parts import backward
 from maeum.types import Batch, Clip
 
 RATE = 16_000
@@ -72,6 +76,8 @@ class Way:
     quick: bool = False
     fourier: bool = False
     memory: bool = False
+    lanes: int = 1
+    products: bool = False
     bf16: bool = False
 
 
@@ -144,7 +150,7 @@ class Training:
     def __init__(self, way: Way, count: int, alike: int, small: bool) -> None:
         clips, model = utterances(count, alike), network(small)
         kept = frozen(way, model, clips)
-        self.model, self.way = model.train(), way
+        self.model, self.way, self.steps = model.train(), way, 0
         rest_frozen_parts(model)
         model.encoders["speech"].model.set_attn_implementation(way.attention)
         model.encoders["text"].model.set_attn_implementation(way.attention)
@@ -152,12 +158,14 @@ class Training:
             quicken_dropout(model)
         if way.fourier:
             quicken_long_convolutions(model)
+        if way.products:
+            quicken_linear(model)
         if not way.dropped:
             for layer in model.encoders["speech"].model.encoder.layers:
                 layer.attention.dropout = 0.0
         self.learned = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.learned, lr=1e-5, fused=way.fused, foreach=False)
-        self.objective = Objective(TASKS)
+        self.objective, self.lanes = Objective(TASKS), Lanes(model, way.lanes)
         self.batches = lambda: batches(way, clips, kept)
         torch.manual_seed(0)
         self.step(max(self.batches(), key=lambda batch: batch.wave.shape[-1] if batch.wave is not None else 0))
@@ -166,12 +174,21 @@ class Training:
     def step(self, batch: Batch) -> float:
         """A batch's loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16):
-            loss, _ = self.objective(self.model, batch)
-        loss.backward()
+        if len(self.lanes) > 1:
+            self.steps += 1
+            parts = len(self.lanes)
+            loss, _ = backward(self.objective, self.model, batch, parts, self.steps, self.precision, lanes=self.lanes)
+        else:
+            with self.precision():
+                loss, _ = self.objective(self.model, batch)
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
         self.optimizer.step()
         return float(loss.detach())
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """In which networks compute."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16)
 
     def train(self, count: int) -> tuple[float, list[float]]:
         """The next utterances, epoch behind epoch; seconds for all, and the loss of each."""
@@ -202,10 +219,11 @@ def work(way: Way, count: int, alike: int, small: bool, threads: int, asked: Con
     if way.memory:
         keep_memory()
     torch.set_num_threads(threads)
-    training = Training(way, count, alike, small)
-    asked.send(None)
-    while some := asked.recv():
-        asked.send(training.train(some))
+    with products_of_one_thread() if way.products else nullcontext():
+        training = Training(way, count, alike, small)
+        asked.send(None)
+        while some := asked.recv():
+            asked.send(training.train(some))
 
 
 class Worker:
@@ -287,6 +305,8 @@ def main() -> int:
         ("and memory kept, in huge pages", {"memory": True}),
         ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),
+        ("and a part of the batch for each core", {"lanes": arguments.threads}),
+        ("and products by OpenBLAS, where those are quicker", {"products": True}),
         *([("and bf16", {"bf16": True})] if native else []),
     ]
     ways = [plain]

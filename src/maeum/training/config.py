@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from maeum.config import Config
 from maeum.models.losses import LossName
@@ -16,8 +16,9 @@ class TrainConfig(Config):
     lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key
     counts), such as ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
     accumulate: in how many parts a batch goes through the network, one after the other, with the gradient of the whole:
-    for batches that do not fit into memory. recompute: hub encoders keep no activations for the way back, but compute
-    them again.
+    for batches that do not fit into memory. parallel: in how many parts it goes through side by side, on processors: as
+    many as there are cores, or a divisor of that, is quickest for large networks. recompute: hub encoders keep no
+    activations for the way back, but compute them again; not in parallel.
     loss: ``bce`` or ``cross-entropy``; ``ccc`` or ``squared-error`` for dimensional targets, which have no
     class_weights. The concordance of ``ccc`` is over a batch, so batches of 32 and more say more about it.
     distill: weight of what a teacher says, see `losses.distillation_loss`; its temperature.
@@ -37,6 +38,7 @@ class TrainConfig(Config):
     epochs: int = Field(default=40, ge=1)
     batch_size: int = Field(default=8, ge=1)
     accumulate: int = Field(default=1, ge=1)
+    parallel: int = Field(default=1, ge=1)
     recompute: bool = False
     lr: float = Field(default=5e-5, gt=0)
     lr_scale: dict[str, float] = Field(default_factory=dict)
@@ -64,3 +66,11 @@ class TrainConfig(Config):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     face_sizes: tuple[tuple[float, int], ...] = ()
     checkpoint_every_s: float = 120.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.recompute and self.parallel > 1:
+            raise ValueError(
+                "recompute draws dropout masks again, which it cannot in parallel: accumulate parts instead"
+            )
+        return self

@@ -10,7 +10,7 @@ import pickle
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
+from maeum.training.lanes import Lanes
+from maeum.training.linear import products_of_one_thread, quicken_linear
 from maeum.training.long_convolution import quicken_long_convolutions
 from maeum.training.memory import keep_memory
 from maeum.training.objective import Objective
@@ -105,10 +107,12 @@ class Trainer:
         self.total_steps = max(1, config.epochs * batches_per_epoch)
         quicken_dropout(model)
         quicken_long_convolutions(model)
+        quicken_linear(model)
         if config.recompute:
             recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model
         self.optimizer = build_optimizer(model, config)
+        self.lanes = Lanes(model, config.parallel if self.device.type == "cpu" else 1)
         self.progress = Progress()
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_native(self.device))
 
@@ -160,13 +164,14 @@ class Trainer:
         self.model.train()
         rest_frozen_parts(self.model)
         saved = time.monotonic()
-        for batch in self.batches(self.progress.epoch, self.progress.batch):
-            self.progress.loss_sum += self.train_step(batch.to(self.device))
-            self.progress.batch += 1
-            self.on_step(self.progress, self.batches_per_epoch)
-            if time.monotonic() - saved > self.config.checkpoint_every_s:
-                self.save_checkpoint()
-                saved = time.monotonic()
+        with products_of_one_thread() if self.device.type == "cpu" else nullcontext():
+            for batch in self.batches(self.progress.epoch, self.progress.batch):
+                self.progress.loss_sum += self.train_step(batch.to(self.device))
+                self.progress.batch += 1
+                self.on_step(self.progress, self.batches_per_epoch)
+                if time.monotonic() - saved > self.config.checkpoint_every_s:
+                    self.save_checkpoint()
+                    saved = time.monotonic()
 
     def train_step(self, batch: Batch) -> float:
         """One update; returns the loss. Raises ModelError when it is not finite."""
@@ -177,9 +182,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision():
             given = self.at_scheduled_size(batch)
-        if (count := self.config.accumulate * self.processes.world) > 1:
+        if (count := self.config.accumulate * self.processes.world * len(self.lanes)) > 1:
             seed = self.config.seed * 1_000_003 + self.progress.step
-            loss, parts = backward(self.objective, self.model, given, count, seed, self.precision, self.processes)
+            loss, parts = backward(
+                self.objective, self.model, given, count, seed, self.precision, self.processes, self.lanes
+            )
         else:
             with self.precision():
                 loss, parts = self.objective(self.model, given)

@@ -2,7 +2,7 @@
 
 A contrast compares all items of a batch, so the mean of the parts' losses is another loss. Here all parts are answered
 first, the loss is that of the whole, and each part's share of its gradient goes back through the part (GradCache: Gao
-et al., RepL4NLP 2021). Parts may be answered one after the other, or by several processes.
+et al., RepL4NLP 2021). Parts may be answered one after the other, side by side, or by several processes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maeum.training.lanes import Lanes
 from maeum.training.objective import Objective, Said
 from maeum.training.processes import Processes
 from maeum.types import Batch, ModelOutput
@@ -31,6 +32,7 @@ def backward(
     seed: int,
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     processes: Processes | None = None,
+    lanes: Lanes | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Gradients of the whole batch's loss in the parameters of the model, added to what is there.
 
@@ -45,29 +47,30 @@ def backward(
         seed: of what is drawn.
         precision: context in which the network computes.
         processes: who answers; part i is answered by process ``i % world``.
+        lanes: of the model, in which a process answers its parts.
 
     Returns:
         The loss, and what it is made of.
     """
-    processes = processes or Processes()
+    processes, lanes = processes or Processes(), lanes or Lanes(model)
     pieces = split(batch, parts)
     mine = range(processes.rank, len(pieces), processes.world)
 
     before = _buffers(model)
+    at_once = len(mine) <= len(lanes)  # then what they compute can be kept until the gradient is known
 
-    def answer(number: int) -> Said:
-        torch.manual_seed(seed * 1_000_003 + number)
-        _put(model, before)
-        with precision():
-            return objective.answer(model, pieces[number])
+    def answer(network: nn.Module, number: int) -> Said:
+        _put(network, before)
+        with precision(), lanes.drawing(seed * 1_000_003 + number):
+            return objective.answer(network, pieces[number])
 
-    at_once = len(mine) == 1  # then what it computes can be kept until the gradient is known
-    own: dict[int, Said] = {}
-    shown: dict[int, Any] = {}
-    with torch.set_grad_enabled(at_once):
-        for number in mine:
-            own[number] = answer(number)
-            shown[number] = _tables(_map(own[number], torch.Tensor.detach)), _buffers(model)
+    def first(network: nn.Module, number: int) -> tuple[Said, Any]:
+        with torch.set_grad_enabled(at_once):
+            said = answer(network, number)
+        return said, (_tables(_map(said, torch.Tensor.detach)), _buffers(network))
+
+    answered = dict(zip(mine, lanes.run(first, mine), strict=True))
+    shown = {number: tables for number, (_, tables) in answered.items()}
     everybody = {number: one for answers in processes.gather(shown) for number, one in answers.items()}
     said = [_said(everybody[number][0]) for number in range(len(pieces))]
     whole = join(said, [len(piece) for piece in pieces])
@@ -80,9 +83,10 @@ def backward(
         else ()
     )
     places = _places(said, [len(piece) for piece in pieces])
-    for number in mine:
+
+    def back(network: nn.Module, number: int) -> None:
         outputs, pulls = [], []
-        for name, tensor in _learned(own[number] if at_once else answer(number)).items():
+        for name, tensor in _learned(answered[number][0] if at_once else answer(network, number)).items():
             slope = slopes.get(name)
             if slope is not None and tensor.requires_grad:
                 start = places[number][name]
@@ -90,6 +94,10 @@ def backward(
                 pulls.append(slope[start : start + len(tensor)])
         if outputs:
             torch.autograd.backward(outputs, pulls)
+
+    lanes.run(back, mine)
+    lanes.add()
+    torch.manual_seed(seed)  # whoever drew last
     _put(model, _middle([everybody[number][1] for number in range(len(pieces))]))
     processes.add([p for p in model.parameters() if p.requires_grad])
     return loss.detach(), made_of

@@ -66,13 +66,14 @@ def make_trainer(
     )
 
 
-@pytest.mark.parametrize("die_at", [1, 4, 6, 9])
-def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int) -> None:
-    make_trainer(tmp_path / "whole").fit()
+@pytest.mark.parametrize(("die_at", "parallel"), [(1, 1), (4, 1), (6, 1), (9, 1), (4, 2), (6, 3)])
+def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int, parallel: int) -> None:
+    config = CONFIG.model_copy(update={"parallel": parallel})
+    make_trainer(tmp_path / "whole", config).fit()
     with pytest.raises(KilledError):
-        make_trainer(tmp_path / "killed", die_at=die_at).fit()
+        make_trainer(tmp_path / "killed", config, die_at=die_at).fit()
     torch.manual_seed(99)  # another process would have another state
-    make_trainer(tmp_path / "killed").fit()
+    make_trainer(tmp_path / "killed", config).fit()
     whole = torch.load(tmp_path / "whole" / "last.pt", weights_only=True)
     killed = torch.load(tmp_path / "killed" / "last.pt", weights_only=True)
     for part in ("model", "averaged"):
@@ -80,6 +81,27 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int) -> None:
             assert torch.equal(tensor, killed[part][name]), name
     a, b = ((tmp_path / n / "log.jsonl").read_text().splitlines() for n in ("whole", "killed"))
     assert [json.loads(line) for line in a] == [json.loads(line) for line in b]
+
+
+def test_parts_side_by_side_end_where_parts_one_after_the_other_do(tmp_path: Path) -> None:
+    """To the last bit where both have one thread; Adam makes much of rounding where a gradient is zero."""
+    ends, threads = [], torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        for changes in ({"accumulate": 2}, {"parallel": 2}, {}):
+            folder = tmp_path / str(len(ends))
+            make_trainer(folder, CONFIG.model_copy(update=changes)).fit()
+            ends.append(torch.load(folder / "last.pt", weights_only=True)["model"])
+    finally:
+        torch.set_num_threads(threads)
+    one_after_the_other, side_by_side, whole = ends
+    assert all(torch.equal(one_after_the_other[name], side_by_side[name]) for name in whole)
+    assert not all(torch.equal(whole[name], side_by_side[name]) for name in whole)
+
+
+def test_what_cannot_be_done_in_parallel_is_refused() -> None:
+    with pytest.raises(ConfigError, match="recompute draws"):
+        TrainConfig.parse({"recompute": True, "parallel": 2})
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

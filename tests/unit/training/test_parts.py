@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
+from maeum.training.dropout import quicken_dropout
+from maeum.training.lanes import Lanes
 from maeum.training.objective import Objective
 from maeum.training.parts import backward, split
 from maeum.types import Batch
@@ -70,20 +72,23 @@ def gradients(model: MMER) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     n=st.integers(1, 7),
     parts=st.integers(2, 8),
     seed=st.integers(0, 100),
     silent=st.sets(st.integers(0, 6), max_size=3),
     twinless=st.sets(st.integers(0, 6), max_size=7),
+    lanes=st.integers(1, 3),
 )
-def test_the_gradient_is_that_of_the_whole(n: int, parts: int, seed: int, silent: set[int], twinless: set[int]) -> None:
+def test_the_gradient_is_that_of_the_whole(
+    n: int, parts: int, seed: int, silent: set[int], twinless: set[int], lanes: int
+) -> None:
     batch = batch_of(n, seed, tuple(i for i in silent if i < n), tuple(twinless))
     whole, parted = small(), small()
     loss, made_of = Objective(TASKS)(whole, batch)
     loss.backward()
-    found, also_made_of = backward(Objective(TASKS), parted, batch, parts, seed=0)
+    found, also_made_of = backward(Objective(TASKS), parted, batch, parts, seed=0, lanes=Lanes(parted, lanes))
     torch.testing.assert_close(found, loss.detach(), rtol=1e-4, atol=1e-5)
     assert also_made_of == pytest.approx(made_of, rel=1e-3, abs=1e-4)
     expected, mine = gradients(whole), gradients(parted)
@@ -92,7 +97,8 @@ def test_the_gradient_is_that_of_the_whole(n: int, parts: int, seed: int, silent
         torch.testing.assert_close(other, expected[name], rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
-def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody() -> None:
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(lanes: int) -> None:
     """The small speech encoder has batch norms, which each part moves; the second answer does not move them again."""
     torch.manual_seed(0)
     sizes = {"labels": 3, "dim": 8, "heads": 2, "feedforward": 12, "project": 6, "dropout": 0.0}
@@ -112,27 +118,52 @@ def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(
         after.append({name: tensor.clone() for name, tensor in model.named_buffers()})
     for name, tensor in model.named_buffers():
         tensor.copy_(start[name])
-    backward(Objective(TrainConfig(loss="cross-entropy")), model, batch, 3, seed=0)
+    backward(Objective(TrainConfig(loss="cross-entropy")), model, batch, 3, seed=0, lanes=Lanes(model, lanes))
     for name, tensor in model.named_buffers():
         expected = torch.stack([one[name].float() for one in after]).mean(0)
         torch.testing.assert_close(tensor.float(), expected, rtol=1e-2, atol=1e-2, msg=lambda m, n=name: f"{n}: {m}")
         assert name.endswith("num_batches_tracked") or not torch.equal(tensor, start[name])
 
 
-def test_what_is_drawn_in_the_first_pass_is_drawn_again_in_the_second() -> None:
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_what_is_drawn_in_the_first_pass_is_drawn_again_in_the_second(lanes: int) -> None:
     """Else gradients would be of other masks than the loss; with dropout the loss falls along its own gradient."""
     model = small()
     model.dropout.p = 0.5
     batch, steps = batch_of(6), 1e-3
-    before, _ = backward(Objective(TASKS), model, batch, 3, seed=4)
+    side_by_side = Lanes(model, lanes)
+    before, _ = backward(Objective(TASKS), model, batch, 3, seed=4, lanes=side_by_side)
     slopes = gradients(model)
     length = sum(g.square().sum() for g in slopes.values())
     with torch.no_grad():
         for name, p in model.named_parameters():
             if name in slopes:
                 p -= steps * slopes[name] / length.sqrt()
-    after, _ = backward(Objective(TASKS), model, batch, 3, seed=4)
+    after, _ = backward(Objective(TASKS), model, batch, 3, seed=4, lanes=side_by_side)
     assert float(before - after) == pytest.approx(steps * float(length.sqrt()), rel=0.1)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("lanes", [2, 3, 4])
+def test_what_is_drawn_side_by_side_is_what_is_drawn_one_after_the_other(lanes: int, quick: bool) -> None:
+    """Quick dropout draws seeds, the other one masks."""
+    losses, slopes = [], []
+    for count in (1, lanes, lanes):
+        model = small()
+        model.dropout.p = 0.5
+        if quick:
+            quicken_dropout(model)
+        torch.manual_seed(count)
+        loss, _ = backward(Objective(TASKS), model, batch_of(7), 4, seed=3, lanes=Lanes(model, count))
+        losses.append(loss)
+        slopes.append(gradients(model))
+    torch.testing.assert_close(losses[1], losses[0])
+    torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-4, atol=1e-6)
+    assert torch.equal(losses[1], losses[2])
+    assert all(torch.equal(slopes[1][name], slopes[2][name]) for name in slopes[1])
+    model = small()
+    undropped, _ = backward(Objective(TASKS), model, batch_of(7), 4, seed=3)
+    assert float(undropped) != pytest.approx(float(losses[0]), rel=1e-3)
 
 
 def test_parts_are_of_like_size_and_their_twins_go_with_them() -> None:

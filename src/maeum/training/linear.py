@@ -1,0 +1,94 @@
+"""Linear layers by numpy's matrix products, on processors where those are quicker (`benchmarks/mmer.py`).
+
+torch's packages for x86 multiply by MKL, which takes 1.1 times as long as OpenBLAS on AMD's processors with AVX2.
+"""
+
+from __future__ import annotations
+
+import platform
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import ThreadpoolController
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+class Linear(nn.Linear):
+    """A linear layer that multiplies by numpy, in threads of which each computes alone, where that is quicker.
+
+    For fp32 outside of autocast. Several threads multiply by torch: they and numpy's own threads would disturb one
+    another. Gradients of gradients are not to be had.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As `torch.nn.Linear`."""
+        plain = input.device.type == "cpu" and input.dtype == self.weight.dtype == torch.float32 and input.numel() > 0
+        alone = torch.get_num_threads() == 1 and not torch.is_autocast_enabled("cpu")
+        if plain and alone and quicker() and not torch.compiler.is_compiling():
+            product: Tensor = _Product.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
+            return product
+        return super().forward(input)
+
+
+def quicken_linear(model: nn.Module) -> None:
+    """Make every `torch.nn.Linear` of a model a `Linear`."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = Linear
+
+
+@cache
+def quicker() -> bool:
+    """Whether numpy multiplies by OpenBLAS and torch by MKL, on a processor by AMD."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    if "openblas" not in blas or not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
+        return False
+    described = platform.processor()
+    if _CPU_INFO.exists():
+        described += _CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    return "AuthenticAMD" in described
+
+
+def products_of_one_thread() -> AbstractContextManager[Any]:
+    """While it is entered, numpy multiplies in the thread that asks, and starts none; where `Linear` may use it."""
+    if not quicker():
+        return nullcontext()
+    libraries = ThreadpoolController().select(internal_api="openblas")  # type: ignore[no-untyped-call]
+    limit: AbstractContextManager[Any] = libraries.limit(limits=1)
+    return limit
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        rows = input.reshape(-1, input.shape[-1]).contiguous()
+        ctx.save_for_backward(rows, weight)
+        out = input.new_empty(*input.shape[:-1], len(weight))
+        _multiply(rows, weight.t(), out.view(len(rows), len(weight)))
+        return out if bias is None else out.add_(bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        rows, weight = ctx.saved_tensors
+        slope = grads[0].reshape(-1, len(weight)).contiguous()
+        of_input = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_input = _multiply(slope, weight, torch.empty_like(rows)).view(*grads[0].shape[:-1], rows.shape[-1])
+        if ctx.needs_input_grad[1]:
+            of_weight = _multiply(slope.t(), rows, torch.empty_like(weight, memory_format=torch.contiguous_format))
+        if ctx.needs_input_grad[2]:
+            of_bias = slope.sum(0)
+        return of_input, of_weight, of_bias
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    np.matmul(left.detach().numpy(), right.detach().numpy(), out=out.numpy())
+    return out
