@@ -9,8 +9,9 @@ lengths are there, and a batch of like length is as much alike as in training. P
 batches of 2 in random order, the frozen parts in every step, AdamW parameter by parameter. Ours: bf16 where the
 processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
 the frozen convolutions kept, dropout in one pass over memory, the convolution over positions by Fourier transform,
-memory of large tensors kept for the next step, in huge pages, and no dropout of the speech encoder's attention
-weights, without which processors have a fused attention (``attention_dropout: 0``).
+memory of large tensors kept for the next step, in huge pages, no dropout of the speech encoder's attention weights,
+without which processors have a fused attention (``attention_dropout: 0``), a part of the batch for each core
+(``parallel``), and matrix products by OpenBLAS where those are quicker.
 
 Each way trains in a process of its own, with memory of its own, over the same utterances from the same weights, behind
 a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``
@@ -42,13 +43,13 @@ from maeum.data.sampler import BucketSampler
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
-from maeum.training.lanes import Lanes
 from maeum.training.linear import products_of_one_thread, quicken_linear
 from maeum.training.long_convolution import quicken_long_convolutions
 from maeum.training.loop import bf16_is_native, rest_frozen_parts
 from maeum.training.memory import huge_pages, keep_memory
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
+from maeum.training.replicas import Replicas
 from maeum.types import Batch, Clip
 
 RATE = 16_000
@@ -76,7 +77,7 @@ class Way:
     quick: bool = False
     fourier: bool = False
     memory: bool = False
-    lanes: int = 1
+    parallel: int = 1
     products: bool = False
     bf16: bool = False
 
@@ -165,7 +166,7 @@ class Training:
                 layer.attention.dropout = 0.0
         self.learned = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.learned, lr=1e-5, fused=way.fused, foreach=False)
-        self.objective, self.lanes = Objective(TASKS), Lanes(model, way.lanes)
+        self.objective, self.replicas = Objective(TASKS), Replicas(model, way.parallel)
         self.batches = lambda: batches(way, clips, kept)
         torch.manual_seed(0)
         self.step(max(self.batches(), key=lambda batch: batch.wave.shape[-1] if batch.wave is not None else 0))
@@ -174,10 +175,9 @@ class Training:
     def step(self, batch: Batch) -> float:
         """A batch's loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        if len(self.lanes) > 1:
+        if self.way.parallel > 1:
             self.steps += 1
-            parts = len(self.lanes)
-            loss, _ = backward(self.objective, self.model, batch, parts, self.steps, self.precision, lanes=self.lanes)
+            loss, _ = backward(self.objective, self.replicas, batch, self.way.parallel, self.steps, self.precision)
         else:
             with self.precision():
                 loss, _ = self.objective(self.model, batch)
@@ -188,7 +188,8 @@ class Training:
 
     def precision(self) -> AbstractContextManager[Any]:
         """In which networks compute."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16)
+        cached = self.way.parallel == 1
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16, cache_enabled=cached)
 
     def train(self, count: int) -> tuple[float, list[float]]:
         """The next utterances, epoch behind epoch; seconds for all, and the loss of each."""
@@ -305,7 +306,7 @@ def main() -> int:
         ("and memory kept, in huge pages", {"memory": True}),
         ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),
-        ("and a part of the batch for each core", {"lanes": arguments.threads}),
+        ("and a part of the batch for each core", {"parallel": arguments.threads}),
         ("and products by OpenBLAS, where those are quicker", {"products": True}),
         *([("and bf16", {"bf16": True})] if native else []),
     ]

@@ -4,7 +4,7 @@
 
 Dropout and the convolution over positions at the sizes of 8 utterances of 8.4 s (wav2vec2-base), and a linear layer at
 those of 4 of them in one thread, the least of several calls that take turns; page faults of a step before and after
-memory is kept; and the shares of a step in one lane under torch's profiler, with the rate of its matrix products.
+memory is kept; and the shares of a step of one part under torch's profiler, with the rate of its matrix products.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def convolutions(width: int) -> dict[str, float]:
 
 
 def linears(width: int) -> dict[str, float]:
-    """In one thread, as in a lane."""
+    """In one thread, as beside another part of the batch."""
     layer = Linear(width, 4 * width)
     rows = torch.randn(4 * STEPS, width, requires_grad=True)
     change = torch.randn(4 * STEPS, 4 * width)

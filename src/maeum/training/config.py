@@ -16,9 +16,9 @@ class TrainConfig(Config):
     lr_scale: factors of the learning rate for parameters whose name starts with the key (the longest such key
     counts), such as ``{"encoders.text": 0.1, "heads.text": 0.1}`` (Dai et al. 2021); 0 freezes them.
     accumulate: in how many parts a batch goes through the network, one after the other, with the gradient of the whole:
-    for batches that do not fit into memory. parallel: in how many parts it goes through side by side, on processors: as
-    many as there are cores, or a divisor of that, is quickest for large networks. recompute: hub encoders keep no
-    activations for the way back, but compute them again; not in parallel.
+    for batches that do not fit into memory. parallel: in how many parts it goes through side by side, each with its
+    share of a processor's cores, and gradients of its own in memory; of no effect on GPUs. recompute: hub encoders keep
+    no activations for the way back, but compute them again.
     loss: ``bce`` or ``cross-entropy``; ``ccc`` or ``squared-error`` for dimensional targets, which have no
     class_weights. The concordance of ``ccc`` is over a batch, so batches of 32 and more say more about it.
     distill: weight of what a teacher says, see `losses.distillation_loss`; its temperature.
@@ -70,7 +70,7 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.recompute and self.parallel > 1:
-            raise ValueError(
-                "recompute draws dropout masks again, which it cannot in parallel: accumulate parts instead"
-            )
+            raise ValueError("recompute cannot be combined with parallel; accumulate parts instead")
+        if self.parallel > self.batch_size:
+            raise ValueError(f"a batch of {self.batch_size} has no {self.parallel} parts: lower parallel")
         return self

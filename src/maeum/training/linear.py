@@ -1,12 +1,13 @@
-"""Linear layers by numpy's matrix products, on processors where those are quicker (`benchmarks/mmer.py`).
+"""Linear layers by numpy's matrix products, on processors where those are quicker (`benchmarks/mmer_parts.py`).
 
-torch's packages for x86 multiply by MKL, which takes 1.1 times as long as OpenBLAS on AMD's processors with AVX2.
+torch's packages for x86 multiply by MKL, which on AMD's processors (measured: Zen 3) is slower than OpenBLAS.
 """
 
 from __future__ import annotations
 
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,20 +22,21 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 class Linear(nn.Linear):
-    """A linear layer that multiplies by numpy, in threads of which each computes alone, where that is quicker.
+    """A linear layer that multiplies by numpy within `products_of_one_thread`, in threads that torch gives no others.
 
-    For fp32 outside of autocast. Several threads multiply by torch: they and numpy's own threads would disturb one
-    another. Gradients of gradients are not to be had.
+    fp32 outside of autocast is multiplied so, anything else by torch. There is no second derivative of it.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """As `torch.nn.Linear`."""
-        plain = input.device.type == "cpu" and input.dtype == self.weight.dtype == torch.float32 and input.numel() > 0
-        alone = torch.get_num_threads() == 1 and not torch.is_autocast_enabled("cpu")
-        if plain and alone and quicker() and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and _ALONE and torch.get_num_threads() == 1 and self._suits(input):
             product: Tensor = _Product.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
             return product
         return super().forward(input)
+
+    def _suits(self, input: Tensor) -> bool:
+        dense = input.layout == torch.strided and input.device.type == "cpu" and input.numel() > 0
+        return dense and input.dtype == self.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 def quicken_linear(model: nn.Module) -> None:
@@ -44,10 +46,29 @@ def quicken_linear(model: nn.Module) -> None:
             module.__class__ = Linear
 
 
+@contextmanager
+def products_of_one_thread() -> Iterator[None]:
+    """While it is entered, numpy multiplies in the thread that asks alone, and every `Linear` by numpy, if quicker."""
+    if not quicker():
+        yield
+        return
+    libraries = ThreadpoolController().select(internal_api="openblas")  # type: ignore[no-untyped-call]
+    with libraries.limit(limits=1):
+        _ALONE.append(True)
+        try:
+            yield
+        finally:
+            _ALONE.pop()
+
+
+#: One entry for each time that `products_of_one_thread` is entered.
+_ALONE: list[bool] = []
+
+
 @cache
 def quicker() -> bool:
     """Whether numpy multiplies by OpenBLAS and torch by MKL, on a processor by AMD."""
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {}).get("name", "")
     if "openblas" not in blas or not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return False
     described = platform.processor()
@@ -56,16 +77,9 @@ def quicker() -> bool:
     return "AuthenticAMD" in described
 
 
-def products_of_one_thread() -> AbstractContextManager[Any]:
-    """While it is entered, numpy multiplies in the thread that asks, and starts none; where `Linear` may use it."""
-    if not quicker():
-        return nullcontext()
-    libraries = ThreadpoolController().select(internal_api="openblas")  # type: ignore[no-untyped-call]
-    limit: AbstractContextManager[Any] = libraries.limit(limits=1)
-    return limit
-
-
 class _Product(torch.autograd.Function):
+    """A linear layer's product; gradients are products of one thread, too."""
+
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows = input.reshape(-1, input.shape[-1]).contiguous()

@@ -10,7 +10,7 @@ import pickle
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
-from maeum.training.lanes import Lanes
 from maeum.training.linear import products_of_one_thread, quicken_linear
 from maeum.training.long_convolution import quicken_long_convolutions
 from maeum.training.memory import keep_memory
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
 from maeum.training.processes import Processes
+from maeum.training.replicas import Replicas
 from maeum.types import Batch
 
 
@@ -112,7 +112,7 @@ class Trainer:
             recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model
         self.optimizer = build_optimizer(model, config)
-        self.lanes = Lanes(model, config.parallel if self.device.type == "cpu" else 1)
+        self.replicas = Replicas(self.model, config.parallel if self.device.type == "cpu" else 1)
         self.progress = Progress()
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_native(self.device))
 
@@ -164,7 +164,7 @@ class Trainer:
         self.model.train()
         rest_frozen_parts(self.model)
         saved = time.monotonic()
-        with products_of_one_thread() if self.device.type == "cpu" else nullcontext():
+        with products_of_one_thread():
             for batch in self.batches(self.progress.epoch, self.progress.batch):
                 self.progress.loss_sum += self.train_step(batch.to(self.device))
                 self.progress.batch += 1
@@ -182,11 +182,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision():
             given = self.at_scheduled_size(batch)
-        if (count := self.config.accumulate * self.processes.world * len(self.lanes)) > 1:
+        if (count := self.config.accumulate * self.processes.world * len(self.replicas)) > 1:
             seed = self.config.seed * 1_000_003 + self.progress.step
-            loss, parts = backward(
-                self.objective, self.model, given, count, seed, self.precision, self.processes, self.lanes
-            )
+            loss, parts = backward(self.objective, self.replicas, given, count, seed, self.precision, self.processes)
         else:
             with self.precision():
                 loss, parts = self.objective(self.model, given)
@@ -209,7 +207,9 @@ class Trainer:
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which the network computes."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+        # All threads share one cache of cast weights, which any of them clears.
+        cached = len(self.replicas) == 1
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=cached)
 
     def lr_factor(self) -> float:
         """Learning rate at this step relative to ``config.lr``."""

@@ -11,7 +11,7 @@ import platform
 from pathlib import Path
 
 #: Numbers of glibc's `mallopt` (malloc.h).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 #: Blocks below this many bytes are taken from the heap, whose end is never handed back.
 _MOST, _NEVER = 1 << 30, -1
 #: Where Linux says to whom it gives huge pages.
@@ -28,8 +28,7 @@ def keep_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     kept = mallopt(_MMAP_THRESHOLD, _MOST) or mallopt(_MMAP_MAX, 0)  # older ones take no threshold above 32 MB
-    # Heaps of threads that begin later are small, and go back whole.
-    return bool(kept) and bool(mallopt(_TRIM_THRESHOLD, _NEVER)) and bool(mallopt(_ARENA_MAX, 1))
+    return bool(kept) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
 
 
 def huge_pages() -> None:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maeum.training.lanes import Lanes
 from maeum.training.objective import Objective, Said
 from maeum.training.processes import Processes
+from maeum.training.replicas import Replicas
 from maeum.types import Batch, ModelOutput
 
 #: What a `ModelOutput` holds beside its logits.
@@ -26,13 +26,12 @@ _TABLES = ("modality_logits", "present", "features", "auxiliary")
 
 def backward(
     objective: Objective,
-    model: nn.Module,
+    replicas: Replicas,
     batch: Batch,
     parts: int,
     seed: int,
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     processes: Processes | None = None,
-    lanes: Lanes | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Gradients of the whole batch's loss in the parameters of the model, added to what is there.
 
@@ -41,27 +40,27 @@ def backward(
 
     Args:
         objective: the loss.
-        model: in training mode.
+        replicas: of the model, which is in training mode; they share the parts of a process.
         batch: with targets.
         parts: in how many it is cut, of like size; as many processes share them.
         seed: of what is drawn.
         precision: context in which the network computes.
         processes: who answers; part i is answered by process ``i % world``.
-        lanes: of the model, in which a process answers its parts.
 
     Returns:
         The loss, and what it is made of.
     """
-    processes, lanes = processes or Processes(), lanes or Lanes(model)
+    processes, model = processes or Processes(), replicas.networks[0]
     pieces = split(batch, parts)
     mine = range(processes.rank, len(pieces), processes.world)
 
+    replicas.clear()
     before = _buffers(model)
-    at_once = len(mine) <= len(lanes)  # then what they compute can be kept until the gradient is known
+    at_once = len(mine) <= len(replicas)  # then what they compute can be kept until the gradient is known
 
     def answer(network: nn.Module, number: int) -> Said:
         _put(network, before)
-        with precision(), lanes.drawing(seed * 1_000_003 + number):
+        with precision(), replicas.drawing(seed * 1_000_003 + number):
             return objective.answer(network, pieces[number])
 
     def first(network: nn.Module, number: int) -> tuple[Said, Any]:
@@ -69,7 +68,8 @@ def backward(
             said = answer(network, number)
         return said, (_tables(_map(said, torch.Tensor.detach)), _buffers(network))
 
-    answered = dict(zip(mine, lanes.run(first, mine), strict=True))
+    answered = dict(zip(mine, replicas.run(first, mine), strict=True))
+    torch.manual_seed(seed)  # the generator stands anywhere after `drawing`
     shown = {number: tables for number, (_, tables) in answered.items()}
     everybody = {number: one for answers in processes.gather(shown) for number, one in answers.items()}
     said = [_said(everybody[number][0]) for number in range(len(pieces))]
@@ -95,9 +95,9 @@ def backward(
         if outputs:
             torch.autograd.backward(outputs, pulls)
 
-    lanes.run(back, mine)
-    lanes.add()
-    torch.manual_seed(seed)  # whoever drew last
+    replicas.run(back, mine)
+    replicas.add()
+    torch.manual_seed(seed)
     _put(model, _middle([everybody[number][1] for number in range(len(pieces))]))
     processes.add([p for p in model.parameters() if p.requires_grad])
     return loss.detach(), made_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor, nn
 
 from maeum.training import linear
@@ -29,7 +29,8 @@ def products(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, ...]]]
     monkeypatch.setattr(linear, "_multiply", counted)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield found
+    with products_of_one_thread():
+        yield found
     torch.set_num_threads(threads)
 
 
@@ -91,16 +92,12 @@ def test_what_comes_out_may_be_changed_in_place(products: list[tuple[int, ...]])
     assert layer.bias.grad.tolist() == [2, 2, 2]
 
 
-@pytest.mark.parametrize("kind", ["threads", "float64", "autocast", "empty", "torch is quicker"])
-def test_everything_else_is_multiplied_by_torch(
-    products: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch, kind: str
-) -> None:
+@pytest.mark.parametrize("kind", ["threads", "float64", "autocast", "empty"])
+def test_everything_else_is_multiplied_by_torch(products: list[tuple[int, ...]], kind: str) -> None:
     layer = Linear(3, 2).to(torch.float64 if kind == "float64" else torch.float32)
     x = torch.randn(0 if kind == "empty" else 4, 3, dtype=layer.weight.dtype)
     if kind == "threads":
         torch.set_num_threads(2)
-    if kind == "torch is quicker":
-        monkeypatch.setattr(linear, "quicker", lambda: False)
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == "autocast"):
         said = layer(x)
     assert said.dtype == (torch.bfloat16 if kind == "autocast" else x.dtype)
@@ -132,13 +129,31 @@ def test_numpy_starts_no_threads_meanwhile(monkeypatch: pytest.MonkeyPatch) -> N
     def threads() -> set[int]:
         return {one["num_threads"] for one in threadpool_info() if one["internal_api"] == "openblas"}
 
-    before = threads()
-    if not before:
+    if not threads():
         pytest.skip("numpy without OpenBLAS")
-    monkeypatch.setattr(linear, "quicker", lambda: True)
-    with products_of_one_thread():
-        assert threads() == {1}
-    assert threads() == before
-    monkeypatch.setattr(linear, "quicker", lambda: False)
-    with products_of_one_thread():
-        assert threads() == before
+    with threadpool_limits(2, "blas"):
+        monkeypatch.setattr(linear, "quicker", lambda: True)
+        with products_of_one_thread():
+            assert threads() == {1}
+            assert linear._ALONE
+        assert threads() == {2}
+        assert not linear._ALONE
+        monkeypatch.setattr(linear, "quicker", lambda: False)
+        with products_of_one_thread():
+            assert threads() == {2}
+            assert not linear._ALONE
+
+
+def test_a_second_derivative_is_refused(products: list[tuple[int, ...]]) -> None:
+    x = torch.randn(4, 3, requires_grad=True)
+    (slope,) = torch.autograd.grad(Linear(3, 2)(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.sum().backward()
+    assert products
+
+
+def test_a_trained_network_can_be_exported(products: list[tuple[int, ...]]) -> None:
+    layer, x = Linear(3, 2), torch.randn(4, 3)
+    exported = torch.export.export(nn.Sequential(layer), (x,), strict=False).module()
+    torch.testing.assert_close(exported(x), nn.functional.linear(x, layer.weight, layer.bias))
+    assert products == []

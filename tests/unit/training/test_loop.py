@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
+from maeum.training import linear
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import Dropout
 from maeum.training.loop import Progress, Trainer, rest_frozen_parts
@@ -100,8 +102,34 @@ def test_parts_side_by_side_end_where_parts_one_after_the_other_do(tmp_path: Pat
 
 
 def test_what_cannot_be_done_in_parallel_is_refused() -> None:
-    with pytest.raises(ConfigError, match="recompute draws"):
+    with pytest.raises(ConfigError, match="recompute cannot be combined with parallel"):
         TrainConfig.parse({"recompute": True, "parallel": 2})
+    with pytest.raises(ConfigError, match="a batch of 4 has no 5 parts"):
+        TrainConfig.parse({"batch_size": 4, "parallel": 5})
+
+
+def test_training_multiplies_by_numpy_where_that_is_quicker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any processor here; two replicas of one thread each end where two parts in one thread do."""
+    monkeypatch.setattr(linear, "quicker", lambda: True)
+    multiplied, multiply = [], linear._multiply
+
+    def counted(*given: torch.Tensor) -> torch.Tensor:
+        multiplied.append(threading.current_thread().name)
+        return multiply(*given)
+
+    monkeypatch.setattr(linear, "_multiply", counted)
+    ends = []
+    for changes in ({"accumulate": 2}, {"parallel": 2}):
+        multiplied.clear()
+        folder = tmp_path / str(len(ends))
+        trainer = make_trainer(folder, CONFIG.model_copy(update={**changes, "epochs": 1}))
+        trainer.fit()
+        ends.append(torch.load(folder / "last.pt", weights_only=True)["model"])
+        assert len(set(multiplied)) == len(ends)
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    multiplied.clear()
+    trainer.model(next(batches(0, 0)))
+    assert not multiplied  # numpy may have threads again
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:

@@ -7,19 +7,25 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
-from maeum.training.lanes import Lanes
+from maeum.training.loop import Trainer
 from maeum.training.objective import Objective
 from maeum.training.parts import backward, split
+from maeum.training.replicas import Replicas
 from maeum.types import Batch
 
 WAV2VEC2 = {
@@ -79,16 +85,16 @@ def gradients(model: MMER) -> dict[str, torch.Tensor]:
     seed=st.integers(0, 100),
     silent=st.sets(st.integers(0, 6), max_size=3),
     twinless=st.sets(st.integers(0, 6), max_size=7),
-    lanes=st.integers(1, 3),
+    replicas=st.integers(1, 3),
 )
 def test_the_gradient_is_that_of_the_whole(
-    n: int, parts: int, seed: int, silent: set[int], twinless: set[int], lanes: int
+    n: int, parts: int, seed: int, silent: set[int], twinless: set[int], replicas: int
 ) -> None:
     batch = batch_of(n, seed, tuple(i for i in silent if i < n), tuple(twinless))
     whole, parted = small(), small()
     loss, made_of = Objective(TASKS)(whole, batch)
     loss.backward()
-    found, also_made_of = backward(Objective(TASKS), parted, batch, parts, seed=0, lanes=Lanes(parted, lanes))
+    found, also_made_of = backward(Objective(TASKS), Replicas(parted, replicas), batch, parts, seed=0)
     torch.testing.assert_close(found, loss.detach(), rtol=1e-4, atol=1e-5)
     assert also_made_of == pytest.approx(made_of, rel=1e-3, abs=1e-4)
     expected, mine = gradients(whole), gradients(parted)
@@ -97,8 +103,8 @@ def test_the_gradient_is_that_of_the_whole(
         torch.testing.assert_close(other, expected[name], rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("lanes", [1, 2, 3])
-def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(lanes: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(count: int) -> None:
     """The small speech encoder has batch norms, which each part moves; the second answer does not move them again."""
     torch.manual_seed(0)
     sizes = {"labels": 3, "dim": 8, "heads": 2, "feedforward": 12, "project": 6, "dropout": 0.0}
@@ -118,43 +124,43 @@ def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(
         after.append({name: tensor.clone() for name, tensor in model.named_buffers()})
     for name, tensor in model.named_buffers():
         tensor.copy_(start[name])
-    backward(Objective(TrainConfig(loss="cross-entropy")), model, batch, 3, seed=0, lanes=Lanes(model, lanes))
+    backward(Objective(TrainConfig(loss="cross-entropy")), Replicas(model, count), batch, 3, seed=0)
     for name, tensor in model.named_buffers():
         expected = torch.stack([one[name].float() for one in after]).mean(0)
         torch.testing.assert_close(tensor.float(), expected, rtol=1e-2, atol=1e-2, msg=lambda m, n=name: f"{n}: {m}")
         assert name.endswith("num_batches_tracked") or not torch.equal(tensor, start[name])
 
 
-@pytest.mark.parametrize("lanes", [1, 2])
-def test_what_is_drawn_in_the_first_pass_is_drawn_again_in_the_second(lanes: int) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_drawn_in_the_first_pass_is_drawn_again_in_the_second(count: int) -> None:
     """Else gradients would be of other masks than the loss; with dropout the loss falls along its own gradient."""
     model = small()
     model.dropout.p = 0.5
     batch, steps = batch_of(6), 1e-3
-    side_by_side = Lanes(model, lanes)
-    before, _ = backward(Objective(TASKS), model, batch, 3, seed=4, lanes=side_by_side)
+    replicas = Replicas(model, count)
+    before, _ = backward(Objective(TASKS), replicas, batch, 3, seed=4)
     slopes = gradients(model)
     length = sum(g.square().sum() for g in slopes.values())
     with torch.no_grad():
         for name, p in model.named_parameters():
             if name in slopes:
                 p -= steps * slopes[name] / length.sqrt()
-    after, _ = backward(Objective(TASKS), model, batch, 3, seed=4, lanes=side_by_side)
+    after, _ = backward(Objective(TASKS), replicas, batch, 3, seed=4)
     assert float(before - after) == pytest.approx(steps * float(length.sqrt()), rel=0.1)
 
 
 @pytest.mark.parametrize("quick", [True, False])
-@pytest.mark.parametrize("lanes", [2, 3, 4])
-def test_what_is_drawn_side_by_side_is_what_is_drawn_one_after_the_other(lanes: int, quick: bool) -> None:
+@pytest.mark.parametrize("replicas", [2, 3, 4])
+def test_what_is_drawn_side_by_side_is_what_is_drawn_one_after_the_other(replicas: int, quick: bool) -> None:
     """Quick dropout draws seeds, the other one masks."""
     losses, slopes = [], []
-    for count in (1, lanes, lanes):
+    for count in (1, replicas, replicas):
         model = small()
         model.dropout.p = 0.5
         if quick:
             quicken_dropout(model)
         torch.manual_seed(count)
-        loss, _ = backward(Objective(TASKS), model, batch_of(7), 4, seed=3, lanes=Lanes(model, count))
+        loss, _ = backward(Objective(TASKS), Replicas(model, count), batch_of(7), 4, seed=3)
         losses.append(loss)
         slopes.append(gradients(model))
     torch.testing.assert_close(losses[1], losses[0])
@@ -162,8 +168,54 @@ def test_what_is_drawn_side_by_side_is_what_is_drawn_one_after_the_other(lanes: 
     assert torch.equal(losses[1], losses[2])
     assert all(torch.equal(slopes[1][name], slopes[2][name]) for name in slopes[1])
     model = small()
-    undropped, _ = backward(Objective(TASKS), model, batch_of(7), 4, seed=3)
+    undropped, _ = backward(Objective(TASKS), Replicas(model), batch_of(7), 4, seed=3)
     assert float(undropped) != pytest.approx(float(losses[0]), rel=1e-3)
+
+
+def test_bf16_side_by_side_repeats_to_the_last_bit_whoever_is_first() -> None:
+    """Weights that are used twice, for an utterance and its twin, are cast for each thread alone."""
+    slopes = []
+    for late in (0, 1):
+        model = small()
+        replicas, objective = Replicas(model, 2), Objective(TASKS)
+        calls = {id(network): 0 for network in replicas.networks}
+
+        def wait(module: MMER, given: object, calls: dict[int, int] = calls, late: object = None) -> None:
+            calls[id(module)] += 1
+            if module is late and calls[id(module)] == 2:
+                time.sleep(0.3)  # between its utterances and their twins, when the other is through
+
+        for network in replicas.networks:
+            network.register_forward_pre_hook(partial(wait, late=replicas.networks[late]))
+        backward(objective, replicas, batch_of(6), 2, seed=1, precision=bf16)
+        assert set(calls.values()) == {2}
+        slopes.append(gradients(model))
+    assert all(torch.equal(slopes[0][name], slopes[1][name]) for name in slopes[0])
+
+
+def bf16() -> AbstractContextManager[Any]:
+    """The trainer's own, of two replicas."""
+    trainer = Trainer.__new__(Trainer)
+    trainer.device, trainer.bf16, trainer.replicas = torch.device("cpu"), True, Replicas(nn.Identity(), 2)
+    return trainer.precision()
+
+
+def test_a_failed_step_leaves_nothing_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small()
+    replicas, objective, add = Replicas(model, 2), Objective(TASKS), Replicas.add
+    wanted = small()
+    backward(objective, Replicas(wanted, 2), batch_of(6), 2, seed=1)
+
+    def fail(self: Replicas) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Replicas, "add", fail)
+    with pytest.raises(MemoryError):
+        backward(objective, replicas, batch_of(5), 2, seed=0)
+    monkeypatch.setattr(Replicas, "add", add)
+    model.zero_grad()
+    backward(objective, replicas, batch_of(6), 2, seed=1)
+    torch.testing.assert_close(gradients(model), gradients(wanted))
 
 
 def test_parts_are_of_like_size_and_their_twins_go_with_them() -> None:
@@ -190,7 +242,7 @@ SCRIPT = textwrap.dedent("""
     from maeum.training.processes import launched
 
     processes, device = launched("cpu")
-    changes = {{"epochs": 2, "lr": 0.01, "accumulate": {accumulate}, "memory": 4, "optimizer": "adamw",
+    changes = {{"epochs": 2, "lr": 0.01, **{parts}, "memory": 4, "optimizer": "adamw",
                "weight_decay": 0.1, "checkpoint_every_s": 0.0}}
     config = TASKS.model_copy(update=changes)
     model = small()
@@ -215,10 +267,13 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     here = str(Path(__file__).parent)
     several = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
-    for name, accumulate, start in (("one", 2, [sys.executable]), ("two", 1, several)):
+    two, four = {"accumulate": 2}, {"accumulate": 2, "parallel": 2}
+    runs = {"one": (two, [sys.executable]), "two": ({}, several), "four": (four, [sys.executable]),
+            "two by two": ({"parallel": 2}, several)}  # fmt: skip
+    for name, (parts, start) in runs.items():
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "run.py").write_text(SCRIPT.format(here=here, accumulate=accumulate, folder=str(folder)))
+        (folder / "run.py").write_text(SCRIPT.format(here=here, parts=parts, folder=str(folder)))
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [*start, str(folder / "run.py")], capture_output=True, text=True, env=environment, timeout=300
@@ -226,9 +281,9 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr[-3000:]
         assert len((folder / "log.jsonl").read_text().splitlines()) == 2
         ends.append(torch.load(folder / "end.pt", weights_only=True))
-    one, two = ends
-    torch.testing.assert_close(one["memory"], two["memory"], rtol=1e-5, atol=1e-6)
-    for name in one["model"]:
-        torch.testing.assert_close(one["model"][name], two["model"][name], rtol=1e-5, atol=1e-6)
-    torch.manual_seed(0)
-    assert not torch.equal(one["model"]["head.weight"], small().head.weight)
+    for one, other in (ends[:2], ends[2:]):
+        torch.testing.assert_close(one["memory"], other["memory"], rtol=1e-5, atol=1e-6)
+        for name in one["model"]:
+            torch.testing.assert_close(one["model"][name], other["model"][name], rtol=1e-5, atol=1e-6)
+        torch.manual_seed(0)
+        assert not torch.equal(one["model"]["head.weight"], small().head.weight)
