@@ -1,6 +1,6 @@
 """Training MMER at its published size, our way against the plain one, in one run.
 
-    python benchmarks/mmer.py [--utterances 48] [--batch 8] [--threads 2] [--rounds 1] [--ends] [--small]
+    python benchmarks/mmer.py [--utterances 48] [--batch 8] [--threads 2] [--rounds 1] [--ends | --last 2] [--small]
 
 Networks have the shapes of wav2vec2-base and RoBERTa-base with random weights; utterances are noise as long as those
 of IEMOCAP (lognormal, 4.5 s on average, 0.6 to 20 s), with words and characters in proportion. They are groups of
@@ -17,7 +17,8 @@ Each way trains in a process of its own, with memory of its own, over the same u
 a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``
 utterances each, so that what else the machine does slows both alike. Printed are how many times as quick each step is
 as the one before it, the range of that over epochs (``--rounds``), and the mean loss of the first and the last third of
-its first epoch; at the end all steps together against the plain way (``--ends``: that alone).
+its first epoch; at the end all steps together against the plain way (``--ends``: that alone; ``--last``: only so many
+steps, the last ones).
 """
 
 from __future__ import annotations
@@ -290,6 +291,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ends", action="store_true", help="the plain way and the last one alone")
+    parser.add_argument("--last", type=int, help="so many of the last steps alone")
     parser.add_argument("--small", action="store_true", help="a small network, to see whether this runs")
     arguments = parser.parse_args()
     if arguments.batch % 2:
@@ -316,16 +318,19 @@ def main() -> int:
     best = replace(ways[-1], title="ours: all of them")
     setting = f"{arguments.utterances} utterances, {arguments.threads} threads, torch {torch.__version__}"
     setting += f", bf16 native: {native}"
-    total, old = 1.0, Worker(plain, arguments)
+    first = max(0, len(ways) - 1 - arguments.last) if arguments.last else 0
+    total, old = 1.0, Worker(ways[first], arguments)
     if not arguments.ends:
         print(f"each step against the one before; {setting}")
-        for way in ways[1:]:
+        for way in ways[first + 1 :]:
             new = Worker(way, arguments)
             total *= compare(old, new)
             old.end()
             old = new
         print(f"x{total:5.2f}  all steps multiplied\n")
         old.end()
+        if first:
+            return 0
         old = Worker(plain, arguments)
     print(f"all steps against the plain way; {setting}")
     new = Worker(best, arguments)
