@@ -70,7 +70,9 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.recompute and self.parallel > 1:
-            raise ValueError("recompute cannot be combined with parallel; accumulate parts instead")
+            raise ValueError("recompute cannot be combined with parallel: set parallel to 1, or accumulate instead")
         if self.parallel > self.batch_size:
-            raise ValueError(f"a batch of {self.batch_size} has no {self.parallel} parts: lower parallel")
+            raise ValueError(
+                f"a batch of {self.batch_size} has no {self.parallel} parts: set parallel to {self.batch_size} or less"
+            )
         return self
