@@ -10,7 +10,7 @@ import pickle
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,7 @@ class Trainer:
         self.model.train()
         rest_frozen_parts(self.model)
         saved = time.monotonic()
-        with products_of_one_thread():
+        with products_of_one_thread() if len(self.replicas) > 1 else nullcontext():
             for batch in self.batches(self.progress.epoch, self.progress.batch):
                 self.progress.loss_sum += self.train_step(batch.to(self.device))
                 self.progress.batch += 1
