@@ -290,8 +290,9 @@ def main() -> int:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--ends", action="store_true", help="the plain way and the last one alone")
-    parser.add_argument("--last", type=int, help="so many of the last steps alone")
+    some = parser.add_mutually_exclusive_group()
+    some.add_argument("--ends", action="store_true", help="the plain way and the last one alone")
+    some.add_argument("--last", type=int, help="so many of the last steps alone")
     parser.add_argument("--small", action="store_true", help="a small network, to see whether this runs")
     arguments = parser.parse_args()
     if arguments.batch % 2:
