@@ -22,12 +22,12 @@ from torch import Tensor
 
 from maeum.data.dataset import StoreDataset
 from maeum.errors import StoreError
-from maeum.experiments.predict import collator
-from maeum.experiments.train import take_over
 from maeum.models.fe2e import FE2E, normalise_faces
-from maeum.models.losses import encoding_loss
 from maeum.models.mesm import MESM, MESMConfig
 from maeum.models.pretrained import Pretrained, load_pretrained
+from maeum.runs.predict import collator
+from maeum.runs.train import take_over
+from maeum.training.losses.emotion import encoding_loss
 from maeum.types import Modality, ModelOutput
 
 WAYS: dict[str, dict[str, Any]] = {

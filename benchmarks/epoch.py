@@ -28,20 +28,20 @@ from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
 from maeum.data.feed import Feed
 from maeum.data.sampler import BucketSampler
-from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.labels import EKMAN
 from maeum.media.boxes import FaceBox
 from maeum.media.faces import centre_crop, crop_face
-from maeum.media.mtcnn_networks import load_networks
-from maeum.media.mtcnn_reference import detect_reference
+from maeum.media.mtcnn.networks import load_networks
+from maeum.media.mtcnn.reference import detect_reference
 from maeum.media.video import sample_frames
+from maeum.models.encoders.text import HubTextConfig, build_text_encoder
+from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.fe2e import FE2E, FE2EConfig
-from maeum.models.losses import emotion_loss
 from maeum.models.mesm import MESM, MESMConfig
-from maeum.models.text import HubTextConfig, build_text_encoder
-from maeum.models.tokenizer import train_tokenizer
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.training.config import TrainConfig
 from maeum.training.loop import Trainer
+from maeum.training.losses.emotion import emotion_loss
 from maeum.types import Batch
 
 ROOT = Path(__file__).resolve().parents[1]

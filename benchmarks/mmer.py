@@ -43,14 +43,14 @@ from maeum.data.collate import Collator
 from maeum.data.sampler import BucketSampler
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
-from maeum.training.dropout import quicken_dropout
-from maeum.training.linear import products_of_one_thread, quicken_linear
-from maeum.training.long_convolution import quicken_long_convolutions
+from maeum.training.cpu.dropout import quicken_dropout
+from maeum.training.cpu.linear import products_of_one_thread, quicken_linear
+from maeum.training.cpu.long_convolution import quicken_long_convolutions
+from maeum.training.cpu.memory import huge_pages, keep_memory
+from maeum.training.cpu.replicas import Replicas
 from maeum.training.loop import bf16_is_native, rest_frozen_parts
-from maeum.training.memory import huge_pages, keep_memory
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
-from maeum.training.replicas import Replicas
 from maeum.types import Batch, Clip
 
 RATE = 16_000

@@ -22,10 +22,10 @@ from mmer import POOL, Training, Way
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from maeum.training import dropout
-from maeum.training.linear import Linear, products_of_one_thread, quicker
-from maeum.training.long_convolution import convolve
-from maeum.training.memory import huge_pages, keep_memory
+from maeum.training.cpu import dropout
+from maeum.training.cpu.linear import Linear, products_of_one_thread, quicker
+from maeum.training.cpu.long_convolution import convolve
+from maeum.training.cpu.memory import huge_pages, keep_memory
 
 STEPS = 422
 #: What torch calls them.

@@ -36,10 +36,10 @@ from maeum.labels import EKMAN
 from maeum.media.audio import read_audio
 from maeum.media.boxes import FaceBox, iou
 from maeum.media.faces import FaceDetector, centre_crop, crop_face
-from maeum.media.mtcnn_networks import load_networks
-from maeum.media.mtcnn_reference import detect_reference
+from maeum.media.mel import mel_pieces
+from maeum.media.mtcnn.networks import load_networks
+from maeum.media.mtcnn.reference import detect_reference
 from maeum.media.parallel import read_ahead
-from maeum.media.speech import mel_pieces
 from maeum.media.video import Frame, sample_frames
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.types import Batch

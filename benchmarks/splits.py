@@ -16,8 +16,8 @@ from pathlib import Path
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import LeaveOneOutSplit, ListsSplit, OfficialSplit, RandomSplit
 from maeum.data.store import Origin, Store, StoreItem, StoreWriter, digest, write_shard
-from maeum.experiments.split_report import report_split
 from maeum.labels import EKMAN
+from maeum.reports.splits import report_split
 from maeum.types import Utterance
 
 _PER_SHARD = 4096

@@ -138,10 +138,10 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with the real layout and random weights; answers in a moment, and knows nothing."""
     from maeum.labels import EKMAN
     from maeum.models.card import ModelCard, Score
+    from maeum.models.encoders.text import SmallTextConfig
+    from maeum.models.encoders.tokenizer import train_tokenizer
     from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
     from maeum.models.pretrained import save_pretrained
-    from maeum.models.text import SmallTextConfig
-    from maeum.models.tokenizer import train_tokenizer
 
     tokenizer = train_tokenizer(["what a lovely surprise", "i am so sad about this", "leave me alone"] * 4, 48)
     branch = BranchConfig(

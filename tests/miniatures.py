@@ -15,12 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
+from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.models.pretrained import InputSettings, save_pretrained
-from maeum.models.tokenizer import train_tokenizer
+from maeum.preparation.prepare import PrepareConfig, prepare
 
 
 class Turn(NamedTuple):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from maeum.analysis.recognizer import Recognizer
-    from maeum.experiments.report import Comparison
+    from maeum.reports.report import Comparison
     from maeum.types import Modality
 
 # Paths are declared readable=False: not "must not be", but "typer need not look", as our own errors name a remedy.
@@ -257,8 +257,8 @@ def prepare(
     restart: Annotated[bool, typer.Option(help="Begin anew when the store was made with other settings.")] = False,
 ) -> None:
     """Read a corpus once and keep it ready for training. May be stopped at any time; the same command goes on."""
-    from maeum.experiments.prepare import PrepareConfig
-    from maeum.experiments.prepare import prepare as run
+    from maeum.preparation.prepare import PrepareConfig
+    from maeum.preparation.prepare import prepare as run
 
     settings = PrepareConfig.load(config) if config is not None else PrepareConfig()
     if limit is not None:
@@ -283,7 +283,7 @@ def augment(
     restart: Annotated[bool, typer.Option(help="Begin anew when twins were made with other settings.")] = False,
 ) -> None:
     """Make a twin of every utterance: the same in other words and another voice. May be stopped; goes on."""
-    from maeum.experiments.twins import TwinsConfig, make_twins
+    from maeum.preparation.views import TwinsConfig, make_twins
 
     settings = TwinsConfig.load(config) if config is not None else TwinsConfig()
     try:
@@ -306,7 +306,7 @@ def transcribe(
 ) -> None:
     """Recognise what every utterance says, for --transcripts. May be stopped at any time; the same command goes on."""
     from maeum.data.store import Store
-    from maeum.experiments.transcripts import transcribe as run
+    from maeum.preparation.transcripts import transcribe as run
 
     try:
         made = run(store, model, out, device=device, console=_progress_console())
@@ -326,11 +326,11 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
 ) -> None:
     """Train a model from a recipe. May be stopped at any time; the same command goes on."""
-    from maeum.training.memory import huge_pages
+    from maeum.training.cpu.memory import huge_pages
 
     huge_pages()  # before torch is there
-    from maeum.experiments.recipe import Recipe
-    from maeum.experiments.train import train as run
+    from maeum.runs.recipe import Recipe
+    from maeum.runs.train import train as run
 
     try:
         report = run(Recipe.load(recipe), out, device=device, console=_console())
@@ -357,9 +357,9 @@ def compare(
 ) -> None:
     """Train several networks on the same items and put their scores in one table. The same command goes on."""
     from maeum.analysis.writers import write_whole
-    from maeum.experiments.compare import Contest, markdown_page
-    from maeum.experiments.compare import compare as run
-    from maeum.experiments.report import compare as report_of
+    from maeum.reports.report import compare as report_of
+    from maeum.studies.compare import Contest, markdown_page
+    from maeum.studies.compare import compare as run
 
     console = _console()
     chosen = [Contest.load(path) for path in contests]
@@ -399,9 +399,9 @@ def evaluate(
 ) -> None:
     """Score a model on a prepared corpus, with intervals and beside the simplest guess."""
     from maeum.analysis.writers import write_whole
-    from maeum.experiments.evaluate import evaluate as run
-    from maeum.experiments.evaluate import evaluate_subsets
-    from maeum.experiments.show import show_report
+    from maeum.reports.terminal import show_report
+    from maeum.runs.evaluate import evaluate as run
+    from maeum.runs.evaluate import evaluate_subsets
 
     if subsets and (modalities is not None or out is not None or transcripts is not None):
         raise typer.BadParameter("goes with none of --modalities, --transcripts, --out", param_hint="--subsets")
@@ -438,9 +438,9 @@ def report(
     out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
 ) -> None:
     """Compare models on a prepared corpus: a page with figures, tables, every score's passport and every answer."""
-    from maeum.experiments.evaluate import evaluate as run
-    from maeum.experiments.report import compare
-    from maeum.experiments.show import show_report
+    from maeum.reports.report import compare
+    from maeum.reports.terminal import show_report
+    from maeum.runs.evaluate import evaluate as run
 
     options = _items(target, split, sessions, allow_overlap)
     console = _console()
@@ -453,7 +453,7 @@ def report(
 
 
 def _items(target: str | None, split: str | None, sessions: str | None, allow_overlap: bool) -> dict[str, Any]:
-    """What is scored, as `maeum.experiments.evaluate` takes it."""
+    """What is scored, as `maeum.runs.evaluate` takes it."""
     from maeum.corpora.splits import read_split
 
     return {
@@ -487,7 +487,7 @@ def flops(
 ) -> None:
     """Count a model's multiply-adds by stage, of all positions and of those it keeps, beside the time it takes."""
     from maeum.analysis.writers import write_whole
-    from maeum.experiments.flops import flops as run
+    from maeum.studies.flops import flops as run
 
     cost = run(model, store, part, items=items, top_p=top_p)
     console = _console()
@@ -518,12 +518,12 @@ def reproduce(
     """Make a paper's tables and figures from a prepared corpus. May be stopped; the same command goes on."""
     import json
 
-    from maeum.training.memory import huge_pages
+    from maeum.training.cpu.memory import huge_pages
 
     huge_pages()  # before torch is there
     from maeum.analysis.writers import write_whole
-    from maeum.experiments.reproduce import REPRODUCTIONS
-    from maeum.experiments.study import Study
+    from maeum.studies.reproduce import REPRODUCTIONS
+    from maeum.studies.study import Study
 
     if what not in REPRODUCTIONS:
         raise typer.BadParameter(f"there is {', '.join(REPRODUCTIONS)}", param_hint="WHAT")
@@ -558,7 +558,7 @@ def splits(
     """Show what is in each part of a prepared corpus under a split, and what the parts share."""
     from maeum.corpora.splits import read_split
     from maeum.data.store import Store
-    from maeum.experiments.split_report import report_split
+    from maeum.reports.splits import report_split
 
     opened = Store(store)
     members = opened.members()
@@ -581,10 +581,10 @@ def compare_splits(
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
 ) -> None:
     """Train and score one recipe under several splits, side by side. May be stopped; the same command goes on."""
-    from maeum.experiments.compare_splits import CompareConfig
-    from maeum.experiments.compare_splits import compare_splits as run
-    from maeum.experiments.report import compare
-    from maeum.experiments.show import show_report
+    from maeum.reports.report import compare
+    from maeum.reports.terminal import show_report
+    from maeum.studies.compare_splits import CompareConfig
+    from maeum.studies.compare_splits import compare_splits as run
 
     console = _console()
     try:
@@ -605,9 +605,9 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The folder of the finished model.")],
 ) -> None:
     """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card."""
-    from maeum.analysis.inventory import card_table
-    from maeum.experiments.calibrate import CalibrateConfig
-    from maeum.experiments.calibrate import calibrate as run
+    from maeum.reports.inventory import card_table
+    from maeum.runs.calibrate import CalibrateConfig
+    from maeum.runs.calibrate import calibrate as run
 
     finished = run(CalibrateConfig.load(config), out)
     console = _console()
@@ -633,8 +633,8 @@ def models(
     full: Annotated[bool, typer.Option("--full", help="Show the whole card of each.")] = False,
 ) -> None:
     """List the models on this machine: size, data, licence, scores."""
-    from maeum.analysis.inventory import card_table, models_table
     from maeum.models.pretrained import available, load_pretrained
+    from maeum.reports.inventory import card_table, models_table
 
     cards = available()
     console = _console()
@@ -657,7 +657,7 @@ def models(
 @app.command()
 def doctor() -> None:
     """Say what is installed, what runs where, and what is missing."""
-    from maeum.analysis.inventory import checkup
+    from maeum.reports.inventory import checkup
 
     console = _console()
     findings = checkup()

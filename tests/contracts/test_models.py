@@ -10,9 +10,9 @@ from torch import nn
 
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
-from maeum.models.losses import emotion_loss
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained, save_pretrained
+from maeum.training.losses.emotion import emotion_loss
 from maeum.types import Batch
 
 BRANCH = {"widths": (4, 6, 8, 10), "stem_blocks": 1, "hidden": 12, "transformer": {"layers": 1, "feedforward": 16}}

@@ -10,7 +10,7 @@ import torch
 
 from maeum.media.audio import read_audio
 from maeum.media.faces import centre_crop
-from maeum.media.speech import HOP, LOG_OFFSET, N_FFT, PIECE_S, mel_pieces
+from maeum.media.mel import HOP, LOG_OFFSET, N_FFT, PIECE_S, mel_pieces
 from maeum.media.text import read_transcript
 from maeum.media.video import sample_frames
 

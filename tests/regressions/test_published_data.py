@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maeum.data.decode import DecodeConfig
 from maeum.data.store import Store
-from maeum.experiments.prepare import PrepareConfig, PrepareReport, prepare
+from maeum.inputs.decode import DecodeConfig
+from maeum.preparation.prepare import PrepareConfig, PrepareReport, prepare
 
 PIECE_S = 0.4
 CENTRES = PrepareConfig(decode=DecodeConfig(no_face="centre-crop"))
@@ -72,13 +72,13 @@ def test_mesm_08_a_recording_that_cannot_be_read_is_in_the_account_with_its_reas
 #: Functions on the way from a corpus to its store, and the errors of programming that each is made to raise.
 STATIONS = (
     ("maeum.corpora.folder.read_table", KeyError),
-    ("maeum.data.decode.probe", KeyError),
+    ("maeum.inputs.decode.probe", KeyError),
     ("maeum.media.video._Decoder._timed", IndexError),
-    ("maeum.data.decode.FaceDetector", ValueError),
-    ("maeum.data.decode.centre_crop", TypeError),
+    ("maeum.inputs.decode.FaceDetector", ValueError),
+    ("maeum.inputs.decode.centre_crop", TypeError),
     ("maeum.media.audio._Reader._mono", AttributeError),
-    ("maeum.data.decode.read_audio", ZeroDivisionError),
-    ("maeum.data.decode.mel_pieces", RuntimeError),
+    ("maeum.inputs.decode.read_audio", ZeroDivisionError),
+    ("maeum.inputs.decode.mel_pieces", RuntimeError),
 )
 
 

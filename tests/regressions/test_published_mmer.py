@@ -11,11 +11,11 @@ from maeum.data.collate import Collator
 from maeum.data.feed import AugmentConfig, Feed, TwinConfig
 from maeum.data.sampler import BucketSampler
 from maeum.evaluation.metrics import accuracy, uar
-from maeum.models.contrastive import Memory, supervised_contrastive
+from maeum.models.encoders.speech import SmallSpeechConfig
+from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.mmer import MMER, MMERConfig
-from maeum.models.speech import SmallSpeechConfig
-from maeum.models.text import SmallTextConfig
 from maeum.training.config import TrainConfig
+from maeum.training.losses.contrastive import Memory, supervised_contrastive
 from maeum.training.objective import Objective
 from maeum.types import Batch, Clip
 

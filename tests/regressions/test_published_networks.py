@@ -18,19 +18,19 @@ from maeum.data.augment_text import TextAugment
 from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
 from maeum.evaluation.thresholds import choose_thresholds
-from maeum.experiments.evaluate import evaluate
-from maeum.experiments.predict import collator, predict_items
-from maeum.experiments.prepare import PrepareConfig, prepare
-from maeum.experiments.recipe import Recipe
-from maeum.experiments.train import train
 from maeum.labels import Task
 from maeum.media.faces import FaceDetector
-from maeum.models.losses import LOSSES, LossName
+from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained
-from maeum.models.tokenizer import train_tokenizer
+from maeum.preparation.prepare import PrepareConfig, prepare
+from maeum.runs.evaluate import evaluate
+from maeum.runs.predict import collator, predict_items
+from maeum.runs.recipe import Recipe
+from maeum.runs.train import train
 from maeum.training.config import TrainConfig
 from maeum.training.loop import Trainer
+from maeum.training.losses.emotion import LOSSES, LossName
 from maeum.types import Clip
 
 BRANCH = {"widths": (4, 6, 8, 10), "stem_blocks": 1, "hidden": 12, "transformer": {"layers": 1, "feedforward": 16}}

@@ -17,12 +17,12 @@ from maeum.data.dataset import StoreDataset
 from maeum.errors import EvaluationError
 from maeum.evaluation import METRICS, PredictionSet, evaluate
 from maeum.evaluation.metrics import accuracy, uar
-from maeum.experiments.evaluate import evaluate as score_part
-from maeum.experiments.prepare import PrepareConfig, prepare
-from maeum.experiments.recipe import Recipe
-from maeum.experiments.report import compare
-from maeum.experiments.train import train
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
+from maeum.preparation.prepare import PrepareConfig, prepare
+from maeum.reports.report import compare
+from maeum.runs.evaluate import evaluate as score_part
+from maeum.runs.recipe import Recipe
+from maeum.runs.train import train
 
 MULTI = LabelSet(EMOTIONS, "multi-label")
 

@@ -17,7 +17,7 @@ from maeum.errors import InputError
 from maeum.media.activity import speech_regions, voiced_part
 from maeum.media.audio import SAMPLE_RATE_HZ, to_mono_16k
 from maeum.media.faces import resize_face
-from maeum.media.speech import mel_pieces
+from maeum.media.mel import mel_pieces
 from maeum.models.pretrained import InputSettings
 from maeum.types import MODALITIES, Clip, Modality
 

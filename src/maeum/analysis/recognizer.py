@@ -34,7 +34,7 @@ from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
 from maeum.media.text import TranscriptLine, read_transcript
 from maeum.models.card import ModelCard
-from maeum.models.characters import without_annotations
+from maeum.models.encoders.characters import without_annotations
 from maeum.models.mmer import MMER
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline

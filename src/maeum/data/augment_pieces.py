@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maeum.config import Config
-from maeum.media.speech import HOP, LOG_OFFSET, PIECE_FRAMES, SAMPLE_RATE_HZ, TOP_HZ
+from maeum.media.mel import HOP, LOG_OFFSET, PIECE_FRAMES, SAMPLE_RATE_HZ, TOP_HZ
 
 #: Seconds from one frame to the next.
 FRAME_S = HOP / SAMPLE_RATE_HZ

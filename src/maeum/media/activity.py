@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maeum.media.speech import SAMPLE_RATE_HZ, check_wave, mel_filters
+from maeum.media.mel import SAMPLE_RATE_HZ, check_wave, mel_filters
 
 _WINDOW, _HOP = 512, 160
 _FRAME_S = _HOP / SAMPLE_RATE_HZ

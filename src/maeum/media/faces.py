@@ -13,9 +13,9 @@ from maeum.errors import InputError
 from maeum.media.boxes import FaceBox, iou
 from maeum.media.crops import FACE_PX, MARGIN_PX, centre_crop, check_rgb, crop_face, resize_face
 from maeum.media.geometry import bounded_size
-from maeum.media.mtcnn_fast import FastCascade
-from maeum.media.mtcnn_networks import load_networks
-from maeum.media.mtcnn_reference import MIN_FACE_PX
+from maeum.media.mtcnn.fast import FastCascade
+from maeum.media.mtcnn.networks import load_networks
+from maeum.media.mtcnn.reference import MIN_FACE_PX
 from maeum.media.parallel import Crew
 
 __all__ = ["FACE_PX", "MARGIN_PX", "FaceBox", "FaceDetector", "centre_crop", "crop_face", "iou", "resize_face"]
@@ -66,7 +66,7 @@ class FaceDetector:
         """Faces of the frames of a recording in their order, several times faster than one by one.
 
         What does not change is looked for once, and faces of less than twice ``min_face_px`` only every few frames and
-        near where frames around show them; see `maeum.media.mtcnn_fast`. Answers come a few frames behind what is read
+        near where frames around show them; see `maeum.media.mtcnn.fast`. Answers come a few frames behind what is read
         from ``frames``; `itertools.tee` keeps what is needed to pair them.
 
         Raises:

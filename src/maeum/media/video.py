@@ -14,9 +14,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from maeum.errors import MediaError
-from maeum.media.asked import AskedTimes, GridTimes, ListedTimes
 from maeum.media.container import checked_range, choose_video, duration_s, name_of, open_media, origin_s
 from maeum.media.geometry import frame_to_rgb
+from maeum.media.sample_times import AskedTimes, GridTimes, ListedTimes
 
 #: A picture that starts a little after the sound (reordered first frames) is shown from the start.
 LATE_FIRST_FRAME_S = 0.25

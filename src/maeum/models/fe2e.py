@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
+from maeum.models.encoders.text import TextConfig, build_text_encoder
 from maeum.models.layers import SequenceEncoder, Stem, VGGBlock, fuse_late, scatter_valid
 from maeum.models.registry import MODELS, ModelKind
-from maeum.models.text import TextConfig, build_text_encoder
 from maeum.types import MODALITIES, Batch, Modality, ModelOutput, Sound
 
 #: Mean and standard deviation of the published face normalisation, RGB, 0..255.

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
-from maeum.models.characters import Characters
+from maeum.models.encoders.characters import Characters
+from maeum.models.encoders.speech import HubSpeechConfig, SpeechConfig, build_speech_encoder
+from maeum.models.encoders.text import TextConfig, build_text_reader
 from maeum.models.registry import MODELS, ModelKind
-from maeum.models.speech import HubSpeechConfig, SpeechConfig, build_speech_encoder
-from maeum.models.text import TextConfig, build_text_reader
 from maeum.types import Batch, Modality, ModelOutput, Sound
 
 #: What may be left out, to see what it does.

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 
 from maeum.config import Config
-from maeum.models.hub import fetch
+from maeum.models.encoders.hub import fetch
 
 
 class Leg(Config):

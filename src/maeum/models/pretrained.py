@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +19,9 @@ from maeum.config import Config
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, markdown
-from maeum.models.hub import fetch
+from maeum.models.encoders.hub import fetch
+from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
 from maeum.models.networks import MODELS
-from maeum.models.tokenizer import Tokenizer, load_tokenizer
 from maeum.types import MODALITIES, Modality, ModelOutput, Sound
 
 #: Name of the model that ships inside the package.
@@ -245,6 +246,15 @@ def on_device(model: nn.Module, device: str | torch.device) -> nn.Module:
             remedy="Use device='cpu'; `maeum doctor` lists what is there.",
         ) from error
     return moved
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A short hash of the parameters and buffers, whatever the precision they were saved in."""
+    total = blake2b(digest_size=10)
+    for name, value in sorted(model.state_dict().items()):
+        total.update(name.encode())
+        total.update(value.detach().cpu().contiguous().view(-1).float().numpy().tobytes())
+    return total.hexdigest()
 
 
 def available() -> list[ModelCard]:

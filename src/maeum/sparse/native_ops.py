@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from maeum.sparse.dispatch import AttentionWeights, ConvNorm, PortableOps, learns, normalise, running, scale_and_bias
 from maeum.sparse.kernels import LANES, Kernels, Packed, Plan, padded
-from maeum.sparse.ops import AttentionWeights, ConvNorm, PortableOps, learns, normalise, running, scale_and_bias
 
 
 class _Kept(NamedTuple):

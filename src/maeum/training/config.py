@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from maeum.config import Config
-from maeum.models.losses import LossName
+from maeum.training.losses.emotion import LossName
 
 
 class TrainConfig(Config):

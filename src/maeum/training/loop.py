@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.training.config import TrainConfig
-from maeum.training.dropout import quicken_dropout
-from maeum.training.linear import products_of_one_thread, quicken_linear
-from maeum.training.long_convolution import quicken_long_convolutions
-from maeum.training.memory import keep_memory
+from maeum.training.cpu.dropout import quicken_dropout
+from maeum.training.cpu.linear import products_of_one_thread, quicken_linear
+from maeum.training.cpu.long_convolution import quicken_long_convolutions
+from maeum.training.cpu.memory import keep_memory
+from maeum.training.cpu.replicas import Replicas
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
 from maeum.training.processes import Processes
-from maeum.training.replicas import Replicas
 from maeum.types import Batch
 
 

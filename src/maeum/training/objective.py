@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from maeum.errors import ConfigError
-from maeum.models.contrastive import (
+from maeum.training.config import TrainConfig
+from maeum.training.losses.contrastive import (
     Memory,
     augmented_contrastive,
     published_augmented_contrastive,
     published_supervised_contrastive,
     supervised_contrastive,
 )
-from maeum.models.losses import distillation_loss, emotion_loss, encoding_loss, spelling_loss
-from maeum.training.config import TrainConfig
+from maeum.training.losses.emotion import distillation_loss, emotion_loss, encoding_loss, spelling_loss
 from maeum.types import Batch, ModelOutput
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from maeum.training.cpu.replicas import Replicas
 from maeum.training.objective import Objective, Said
 from maeum.training.processes import Processes
-from maeum.training.replicas import Replicas
 from maeum.types import Batch, ModelOutput
 
 #: What a `ModelOutput` holds beside its logits.

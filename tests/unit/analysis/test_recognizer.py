@@ -19,7 +19,7 @@ from maeum.errors import InputError, MediaError, ModelError, TranscriptError
 from maeum.labels import EMOTIONS
 from maeum.media.audio import read_audio
 from maeum.media.faces import resize_face
-from maeum.media.speech import mel_pieces
+from maeum.media.mel import mel_pieces
 from maeum.types import Clip
 
 DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo.mp4"

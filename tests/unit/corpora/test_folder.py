@@ -11,10 +11,10 @@ import pytest
 
 from maeum.corpora import LeftOut, make_corpus
 from maeum.data.dataset import StoreDataset
-from maeum.data.decode import DecodeConfig
 from maeum.data.store import Store
 from maeum.errors import CorpusError
-from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.inputs.decode import DecodeConfig
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from maeum.corpora import LeftOut, make_corpus
-from maeum.data.decode import DecodeConfig
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
-from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.inputs.decode import DecodeConfig
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
 SPOKEN = ["01-02-01-02-01-17", "01-05-02-01-01-02", "01-07-02-02-02-02", "01-08-01-01-02-24"]

@@ -13,7 +13,7 @@ import pytest
 from maeum.corpora import LeftOut, make_corpus
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
-from maeum.experiments.prepare import PrepareConfig, prepare
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
 

@@ -22,7 +22,7 @@ from maeum.corpora.splits import (
     repeats,
 )
 from maeum.errors import ConfigError, CorpusError
-from maeum.experiments.recipe import Recipe
+from maeum.runs.recipe import Recipe
 from maeum.types import Utterance
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maeum.data.augment_pieces import FRAME_S, NATURAL_PER_DB, PieceAugment, augment_pieces, cut_pieces, trim_silence
 from maeum.errors import ConfigError
-from maeum.media.speech import LOG_OFFSET
+from maeum.media.mel import LOG_OFFSET
 
 FLOOR = math.log(LOG_OFFSET)
 OFF = {

@@ -12,8 +12,8 @@ from maeum.corpora.splits import RandomSplit
 from maeum.data.collage import WARNING, CollageConfig, make_collage
 from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError, CorpusError
-from maeum.experiments.prepare import PrepareConfig, prepare
 from maeum.labels import EKMAN, EMOTIONS
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
 FEW = CollageConfig(per_label={"train": 3, "dev": 2})

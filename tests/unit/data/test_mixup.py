@@ -8,7 +8,7 @@ import torch
 from maeum.data.mixup import mix
 from maeum.errors import ConfigError
 from maeum.labels import EKMAN, LabelSet
-from maeum.models.losses import class_loss
+from maeum.training.losses.emotion import class_loss
 from maeum.types import Batch
 
 

@@ -10,13 +10,13 @@ from PIL import Image
 from torch.nn import functional
 
 from maeum.errors import InputError
-from maeum.media import integral, mtcnn_bodies, mtcnn_proposals
 from maeum.media.boxes import FaceBox, iou, suppress
 from maeum.media.faces import FaceDetector, centre_crop, crop_face, resize_face
-from maeum.media.integral import IntegralImage
-from maeum.media.kernels import kernels
-from maeum.media.mtcnn_networks import load_networks
-from maeum.media.mtcnn_reference import detect_reference
+from maeum.media.mtcnn import bodies, integral, proposals
+from maeum.media.mtcnn.integral import IntegralImage
+from maeum.media.mtcnn.kernels import kernels
+from maeum.media.mtcnn.networks import load_networks
+from maeum.media.mtcnn.reference import detect_reference
 from maeum.media.video import sample_frames
 from maeum.native import missing
 
@@ -28,7 +28,7 @@ def arithmetic(request):
     """Both ways to compute: with kernels, and as on a machine without a compiler."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "PyTorch":
-            for module in (integral, mtcnn_bodies, mtcnn_proposals):
+            for module in (integral, bodies, proposals):
                 patch.setattr(module, "kernels", lambda: None)
         elif kernels() is None:
             pytest.skip(f"no kernels: {missing('cascade')}")
@@ -234,7 +234,7 @@ def test_bodies_equal_the_published_layers(arithmetic, networks, which, widths, 
     body = networks[which].body
     x = np.random.default_rng(which).uniform(0, 255, (*shape, 3)).astype(np.float32)
     expected = body((torch.from_numpy(x).permute(0, 3, 1, 2) - 127.5) / 128).permute(0, 2, 3, 1)
-    made = mtcnn_bodies.fast_body(body, widths)
+    made = bodies.fast_body(body, widths)
     np.testing.assert_allclose(made(x), expected, atol=2e-5)
 
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from maeum.data.collate import pad
 from maeum.errors import ModelError
-from maeum.models.contrastive import published_augmented_contrastive, published_supervised_contrastive
-from maeum.models.losses import spelling_loss
+from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.mmer import MMER
-from maeum.models.published_mmer import load_published_mmer
-from maeum.models.text import SmallTextConfig
+from maeum.models.published.mmer import load_published_mmer
+from maeum.training.losses.contrastive import published_augmented_contrastive, published_supervised_contrastive
+from maeum.training.losses.emotion import spelling_loss
 from maeum.types import Batch, ModelOutput
 
 GOLDEN = Path(__file__).parents[2] / "golden"

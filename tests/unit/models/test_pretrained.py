@@ -10,6 +10,7 @@ import torch
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import EKMAN
 from maeum.models.card import ModelCard
+from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.models.pretrained import (
     Calibration,
@@ -19,7 +20,6 @@ from maeum.models.pretrained import (
     save_pretrained,
     subset_name,
 )
-from maeum.models.text import SmallTextConfig
 from maeum.types import Batch
 
 BRANCH = BranchConfig(widths=(4, 4, 4, 8), stem_blocks=1, hidden=8, transformer=TransformerConfig(layers=1))

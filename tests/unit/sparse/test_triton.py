@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from maeum.sparse import AttentionWeights, PortableOps, operators
-from maeum.sparse.ops import neighbours
+from maeum.sparse.dispatch import neighbours
 from sparse_cases import (
     REFERENCE,
     assert_learns_alike,
@@ -201,7 +201,7 @@ def test_kernels_compile_for_a_gpu() -> None:
 
 
 def test_it_is_used_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from maeum.analysis.inventory import _sparse
+    from maeum.reports.inventory import _sparse
 
     monkeypatch.setenv("MAEUM_SPARSE", "triton")
     operators.cache_clear()

@@ -11,9 +11,9 @@ from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
-from maeum.training import linear
 from maeum.training.config import TrainConfig
-from maeum.training.dropout import Dropout
+from maeum.training.cpu import linear
+from maeum.training.cpu.dropout import Dropout
 from maeum.training.loop import Progress, Trainer, rest_frozen_parts
 from maeum.types import Batch
 

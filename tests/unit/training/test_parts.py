@@ -21,11 +21,11 @@ from torch import nn
 
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
-from maeum.training.dropout import quicken_dropout
+from maeum.training.cpu.dropout import quicken_dropout
+from maeum.training.cpu.replicas import Replicas
 from maeum.training.loop import Trainer
 from maeum.training.objective import Objective
 from maeum.training.parts import backward, split
-from maeum.training.replicas import Replicas
 from maeum.types import Batch
 
 WAV2VEC2 = {

@@ -1,1 +1,0 @@
-"""Whole runs: train and evaluate on prepared corpora."""

@@ -1,0 +1,1 @@
+"""From media to the tensors of one utterance, for training and for use alike."""

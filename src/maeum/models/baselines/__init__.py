@@ -1,0 +1,1 @@
+"""Networks that FE2E, MESM and MMER are compared with."""

@@ -1,0 +1,196 @@
+"""MulT: each modality's sequence attends to the others', then to itself.
+
+Tsai, Bai, Liang, Kolter, Morency, Salakhutdinov, "Multimodal Transformer for Unaligned Multimodal Language Sequences",
+ACL 2019, section 3. It reads what `maeum.models.baselines.twophase` describes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from maeum.config import Config
+from maeum.models.baselines.twophase import FeatureReader, TwoPhaseConfig
+from maeum.models.layers import PositionalEncoding
+from maeum.models.registry import MODELS, ModelKind
+from maeum.types import Batch, Modality, ModelOutput, Sound
+
+
+class KernelConfig(Config):
+    """Steps that the temporal convolution of each modality sees."""
+
+    faces: int = Field(default=3, ge=1)
+    speech: int = Field(default=5, ge=1)
+    text: int = Field(default=3, ge=1)
+
+
+class MulTConfig(TwoPhaseConfig):
+    """Sizes of MulT; defaults are those for IEMOCAP (Tsai et al. 2019, table 5).
+
+    dim: d of every stream. blocks: of each crossmodal transformer, and of each that attends to itself. dropout: inside
+    the blocks. output_dropout: before the answer.
+    """
+
+    dim: int = 40
+    blocks: int = Field(default=4, ge=1)
+    heads: int = 10
+    kernels: KernelConfig = KernelConfig()
+    dropout: float = Field(default=0.25, ge=0, lt=1)
+    output_dropout: float = Field(default=0.1, ge=0, lt=1)
+
+
+class AttentionBlock(nn.Module):
+    """A sequence attends to another, or to itself; then a feed-forward layer. Norms come first, inputs are added."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm_target = nn.LayerNorm(dim)
+        self.norm_source = nn.LayerNorm(dim)
+        self.attention = nn.MultiheadAttention(dim, heads, dropout, batch_first=True)
+        self.feedforward = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * dim, dim)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, target: Tensor, source: Tensor | None, source_mask: Tensor | None) -> Tensor:
+        """Target ``(batch, n, dim)`` that has looked at a source ``(batch, m, dim)``, mask ``(batch, m)``.
+
+        Where there is no source there is nothing to look at, and only the feed-forward layer acts.
+        """
+        if source is not None and source_mask is not None:
+            there = source_mask.any(1)
+            readable = source_mask.clone()
+            readable[:, 0] |= ~there  # attention over nothing is undefined
+            keys = self.norm_source(source)
+            seen, _ = self.attention(
+                self.norm_target(target), keys, keys, key_padding_mask=~readable, need_weights=False
+            )
+            target = target + self.dropout(seen) * there.view(-1, 1, 1)
+        changed: Tensor = target + self.dropout(self.feedforward(target))
+        return changed
+
+
+class CrossmodalTransformer(nn.Module):
+    """Blocks that look at the low-level features of one source again and again (section 3.2, equation 4)."""
+
+    def __init__(self, dim: int, heads: int, blocks: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(AttentionBlock(dim, heads, dropout) for _ in range(blocks))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, target: Tensor, source: Tensor | None, source_mask: Tensor | None) -> Tensor:
+        """See `AttentionBlock`."""
+        for block in self.blocks:
+            target = block(target, source, source_mask)
+        normed: Tensor = self.norm(target)
+        return normed
+
+
+class SelfAttentionTransformer(nn.Module):
+    """Blocks that look at their own sequence; the last valid step's output is the summary."""
+
+    def __init__(self, dim: int, heads: int, blocks: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(dim, heads, 4 * dim, dropout, batch_first=True, norm_first=True)
+            for _ in range(blocks)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """``(batch, length, dim)``, mask ``(batch, length)`` -> ``(batch, dim)``, zero without a valid step."""
+        there = mask.any(1)
+        readable = mask.clone()
+        readable[:, 0] |= ~there
+        for block in self.blocks:
+            sequence = block(sequence, src_key_padding_mask=~readable)
+        last = (torch.arange(mask.shape[1], device=mask.device) * mask).amax(1)
+        summary: Tensor = self.norm(sequence[torch.arange(len(mask), device=mask.device), last])
+        return summary * there.unsqueeze(1)
+
+
+class MulT(nn.Module):
+    """Of each modality a stream: it looks at every other modality, then at what came of that; all streams answer.
+
+    Any modality may be missing from a clip: there is nothing to look at, and its stream adds zeros. A clip without any
+    gets zeros. With one modality alone, only its self-attention is left.
+
+    ``modality_logits`` are what the network answers to that modality alone, as if the others were missing.
+
+    Raises:
+        ModelError: when a batch has none of the modalities that the network reads.
+    """
+
+    def __init__(self, config: MulTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.reader = FeatureReader(config)
+        self.modalities = self.reader.modalities
+        self.sound: Sound = "pieces"
+        self.projections = nn.ModuleDict()
+        self.crossmodal = nn.ModuleDict()
+        self.memories = nn.ModuleDict()
+        dim = config.dim
+        width = dim * max(1, len(self.modalities) - 1)  # of a stream
+        for target in self.modalities:
+            self.projections[target] = nn.Conv1d(
+                self.reader.widths[target], dim, getattr(config.kernels, target), padding="same", bias=False
+            )
+            for source in self.sources(target):
+                self.crossmodal[f"{target}_from_{source}"] = CrossmodalTransformer(
+                    dim, config.heads, config.blocks, config.dropout
+                )
+            self.memories[target] = SelfAttentionTransformer(width, config.heads, config.blocks, config.dropout)
+        self.positions = PositionalEncoding(dim)
+        self.dropout = nn.Dropout(config.dropout)
+        whole = width * len(self.modalities)
+        self.mix = nn.Sequential(
+            nn.Linear(whole, whole), nn.ReLU(), nn.Dropout(config.output_dropout), nn.Linear(whole, whole)
+        )
+        self.head = nn.Linear(whole, config.labels)
+
+    def sources(self, target: Modality) -> tuple[Modality, ...]:
+        """What a modality looks at."""
+        return tuple(m for m in self.modalities if m != target)
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Logits of a batch; see `ModelOutput` for shapes."""
+        read = {m: (self.project(m, sequence), mask) for m, (sequence, mask) in self.reader(batch).items()}
+        present = {m: mask.any(1) for m, (_, mask) in read.items()}
+        summaries = {m: self.stream(m, read) for m in read}
+        logits = self.answer(summaries, present)
+        alone = {m: self.answer({m: self.stream(m, {m: read[m]})}, present) for m in read} if len(read) > 1 else {}
+        features: dict[str, Tensor] = {**summaries}
+        return ModelOutput(logits, alone or dict.fromkeys(read, logits), present, features)
+
+    def project(self, modality: Modality, sequence: Tensor) -> Tensor:
+        """Low-level features with positions: ``(batch, length, width) -> (batch, length, dim)``."""
+        steps = self.projections[modality](sequence.transpose(1, 2)).transpose(1, 2)
+        placed: Tensor = self.dropout(self.positions(steps * math.sqrt(self.config.dim)))
+        return placed
+
+    def stream(self, target: Modality, read: dict[Modality, tuple[Tensor, Tensor]]) -> Tensor:
+        """Summary of a modality that has looked at the others that were read, ``(batch, width)``."""
+        sequence, mask = read[target]
+        looked = [
+            self.crossmodal[f"{target}_from_{source}"](sequence, *read.get(source, (None, None)))
+            for source in self.sources(target)
+        ]
+        summary: Tensor = self.memories[target](torch.cat(looked, 2) if looked else sequence, mask)
+        return summary
+
+    def answer(self, summaries: dict[Modality, Tensor], present: dict[Modality, Tensor]) -> Tensor:
+        """Logits from the streams at hand, ``(batch, labels)``; a stream that is missing counts as zeros."""
+        some = next(iter(summaries.values()))
+        whole = torch.cat([summaries[m] if m in summaries else torch.zeros_like(some) for m in self.modalities], 1)
+        there = torch.stack([present[m] for m in summaries]).any(0)
+        answered: Tensor = self.head(whole + self.mix(whole)) * there.unsqueeze(1)
+        return answered
+
+
+MODELS.register("mult")(
+    ModelKind(MulTConfig, MulT, "MulT: crossmodal transformers over fixed features (Tsai et al. 2019)")
+)

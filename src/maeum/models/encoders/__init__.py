@@ -1,0 +1,1 @@
+"""Encoders of speech and text, and the tokenizers that go with them."""

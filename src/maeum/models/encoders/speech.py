@@ -1,0 +1,396 @@
+"""Speech encoders that give a vector of every few milliseconds: wav2vec2 and its kin, or a small one of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from maeum.config import Config
+from maeum.errors import ModelError
+from maeum.models.encoders.hub import architecture, check_source, fetch, whole
+from maeum.models.fe2e import NATURAL_PER_DB, PIECE_SHAPE
+from maeum.models.layers import PositionalEncoding
+from maeum.types import Batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+#: Keeps the standardisation of silence finite, as transformers' feature extractor does.
+_SILENCE = 1e-7
+
+
+class SmallSpeechConfig(Config):
+    """Sizes of the small speech encoder, trained from nothing on the corpus at hand. It reads log-mel pieces.
+
+    shrink: so many mel bands and frames of 12.5 ms are averaged into one first. widths: channels of its convolutions,
+    each of which halves the bands. dim: of a vector. layers, heads, feedforward: of the transformer over them.
+    dropout: of its vectors, not of the attention's weights.
+    range_db: log-mel further than this below an utterance's loudest bin is floor. mask_time, mask_bands: longest
+    stretch of averaged frames and bands that is hidden while training (SpecAugment: Park et al. 2019), two of each in
+    every utterance.
+    """
+
+    kind: Literal["small"] = "small"
+    shrink: tuple[Literal[1, 2, 4], Literal[1, 2, 4]] = (2, 2)
+    widths: tuple[int, ...] = (24, 48, 64, 96)
+    dim: int = 96
+    layers: int = 2
+    heads: int = 4
+    feedforward: int = 192
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    range_db: float = Field(default=50.0, gt=0)
+    mask_time: int = Field(default=6, ge=0)
+    mask_bands: int = Field(default=8, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not 1 <= len(self.widths) <= 5:
+            raise ValueError("widths are 1 to 5 numbers")
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} is not even in each of {self.heads} heads")
+        return self
+
+
+class HubSpeechConfig(Config):
+    """A speech encoder of transformers that reads the sound itself: wav2vec2, HuBERT, WavLM and their kin.
+
+    pretrained: name on the hub, or folder, that architecture and weights come from. architecture: its configuration
+    as plain data, with ``model_type``; alone, it makes an encoder without weights, which is how a trained model is
+    built again without network. freeze_features: the convolutions that read the sound do not learn, as in MMER.
+    standardise: mean 0 and variance 1 of each utterance's own samples; None does as the checkpoint's own preprocessor
+    says. mask_time: share of the time steps that are hidden while training, in stretches of 10 (Baevski et al. 2020,
+    section 3.1). attention_dropout: of the attention's weights while training; None does as the checkpoint says; with
+    0 training is faster on processors, whose fused attention has none. sees_padding: the utterances'
+    padding is not masked, as in the published MMER, whose answers so depend on what else is in the batch: to compare
+    numbers only.
+    """
+
+    kind: Literal["hub"] = "hub"
+    pretrained: str | None = None
+    architecture: dict[str, Any] | None = None
+    freeze_features: bool = True
+    standardise: bool | None = None
+    mask_time: float = Field(default=0.05, ge=0, lt=1)
+    attention_dropout: float | None = Field(default=None, ge=0, lt=1)
+    sees_padding: bool = False
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        check_source(self.pretrained, self.architecture, "speech encoder", such_as="wav2vec2")
+        return self
+
+
+SpeechConfig = Annotated[SmallSpeechConfig | HubSpeechConfig, Field(discriminator="kind")]
+
+
+def build_speech_encoder(config: SmallSpeechConfig | HubSpeechConfig) -> SmallSpeechEncoder | HubSpeechEncoder:
+    """The encoder of a configuration: ``(batch) -> (sequence (batch, steps, dim), mask (batch, steps))``, or None.
+
+    None: the batch has nothing that it reads. Its ``dim`` is a vector's width; its ``config`` builds it again without
+    a network.
+
+    Raises:
+        ModelError: when a pretrained encoder cannot be had, or an architecture is unknown.
+    """
+    return SmallSpeechEncoder(config) if isinstance(config, SmallSpeechConfig) else HubSpeechEncoder(config)
+
+
+class SmallSpeechEncoder(nn.Module):
+    """Log-mel through convolutions that halve the bands, then a transformer over time.
+
+    Padding is zero behind every layer and takes no part in the norms, so an utterance is read alike whatever its batch.
+    """
+
+    def __init__(self, config: SmallSpeechConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.dim = config.dim
+        ins = (1, *config.widths[:-1])
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 3, stride=(2, 1), padding=1, bias=False) for i, o in zip(ins, config.widths, strict=True)
+        )
+        self.norms = nn.ModuleList(ValidNorm(width) for width in config.widths)
+        bands = PIECE_SHAPE[0] // config.shrink[0] >> len(config.widths)
+        self.project = nn.Linear(config.widths[-1] * bands, config.dim)
+        self.positions = PositionalEncoding(config.dim)
+        layer = nn.TransformerEncoderLayer(
+            config.dim, config.heads, config.feedforward, config.dropout, batch_first=True, norm_first=True
+        )
+        layer.self_attn.dropout = 0.0  # with dropout of its weights, attention takes a slow path on CPUs
+        self.transformer = nn.TransformerEncoder(
+            layer, config.layers, nn.LayerNorm(config.dim), enable_nested_tensor=False
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """See `build_speech_encoder`."""
+        if batch.pieces is None or batch.pieces_mask is None or not bool(batch.pieces_mask.any()):
+            return None
+        maps, mask = spectrogram(batch.pieces, batch.pieces_mask, self.config.range_db)
+        maps, mask = F.avg_pool2d(maps, self.config.shrink), mask[:, :: self.config.shrink[1]]
+        if self.training:
+            maps = self._hide(maps, mask)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            maps = F.gelu(norm(conv(maps), mask)) * mask[:, None, None, :]
+        steps = self.dropout(self.project(maps.permute(0, 3, 1, 2).flatten(2)))
+        there = mask.any(1)
+        read = self.transformer(self.positions(steps[there]), src_key_padding_mask=~mask[there])
+        sequence = read.new_zeros(*mask.shape, self.dim)
+        sequence[there] = read
+        return sequence * mask.unsqueeze(2), mask
+
+    def _hide(self, maps: Tensor, mask: Tensor) -> Tensor:
+        """Two stretches of time and two of mel bands of each utterance, set to its floor."""
+        hidden = torch.zeros_like(maps, dtype=torch.bool)
+        lengths = mask.sum(1, keepdim=True)
+        for axis, longest, size in ((3, self.config.mask_time, lengths), (2, self.config.mask_bands, None)):
+            span = torch.full_like(lengths, maps.shape[axis]) if size is None else size
+            place = torch.arange(maps.shape[axis], device=maps.device)
+            for _ in range(2):
+                width, start = torch.rand(2, len(maps), 1, device=maps.device)
+                width = (width * (longest + 1)).floor()
+                start = (start * (span - width).clamp(min=0)).floor()
+                within = (place >= start) & (place < start + width)
+                hidden |= within[:, None, None, :] if axis == 3 else within[:, None, :, None]
+        return torch.where(hidden, -2.0, maps) * mask[:, None, None, :]
+
+
+class ValidNorm(nn.BatchNorm2d):
+    """Batch norm whose statistics are of the valid frames alone."""
+
+    def forward(self, input: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """``(batch, channels, bands, frames)``, mask ``(batch, frames)``; what is not valid comes out as anything."""
+        if not self.training:
+            return super().forward(input)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        values = input.to(torch.promote_types(input.dtype, torch.float32)) * mask[:, None, None, :]
+        count = mask.sum() * input.shape[2]
+        mean = values.sum((0, 2, 3)) / count
+        variance = (values.square().sum((0, 2, 3)) / count - mean.square()).clamp(min=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum or 0.0)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum or 0.0)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (values * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)).to(input.dtype)
+
+
+def spectrogram(pieces: Tensor, mask: Tensor, range_db: float) -> tuple[Tensor, Tensor]:
+    """Log-mel pieces as one map an utterance, relative to its loudest bin, and which frames of 12.5 ms are valid.
+
+    Frames that only fill up an utterance's last piece, those at the floor behind its last sound, are not valid. Valid
+    values are in -2 (the floor) .. 2 (the loudest bin), others 0.
+
+    Args:
+        pieces: ``(batch, pieces, 1, 128, 32)``.
+        mask: ``(batch, pieces)``; valid pieces come first.
+        range_db: what is further below the loudest bin is floor.
+
+    Returns:
+        ``(batch, 1, 128, 32 pieces)`` and ``(batch, 32 pieces)`` bool.
+    """
+    maps = pieces.float().permute(0, 2, 3, 1, 4).flatten(3)  # (batch, 1, 128, frames)
+    valid = mask.repeat_interleave(PIECE_SHAPE[1], 1)
+    maps = maps.masked_fill(~valid[:, None, None, :], -torch.inf)
+    loudest = maps.amax((1, 2, 3), keepdim=True)
+    loudest = torch.where(loudest.isfinite(), loudest, 0.0)
+    span = range_db * NATURAL_PER_DB
+    maps = (maps - loudest).clamp(min=-span)
+    sounding = (maps.amax((1, 2)) > -span) & valid  # (batch, frames)
+    last = torch.where(sounding, torch.arange(valid.shape[1], device=mask.device), -1).amax(1, keepdim=True)
+    valid = valid & (torch.arange(valid.shape[1], device=mask.device) <= last)
+    return (maps / (span / 4) + 2.0).masked_fill(~valid[:, None, None, :], 0.0), valid
+
+
+def own_length_norm(norm: nn.GroupNorm, values: Tensor, lengths: Tensor) -> Tensor:
+    """A group norm of one group a channel, over each utterance's own frames.
+
+    Over padding too, as transformers' wav2vec2-base computes it, an answer depends on what else is in the batch.
+
+    Args:
+        norm: its weights.
+        values: ``(batch, channels, frames)``.
+        lengths: valid frames, ``(batch,)``.
+
+    Returns:
+        As ``values``; what is behind an utterance's end is zero.
+    """
+    mask = (torch.arange(values.shape[2], device=values.device) < lengths.unsqueeze(1)).unsqueeze(1)
+    count = lengths.view(-1, 1, 1).clamp(min=1)
+    centred = (values.float() - (values.float() * mask).sum(2, keepdim=True) / count) * mask
+    scale = (centred.square().sum(2, keepdim=True) / count + norm.eps).rsqrt()
+    weight, bias = norm.weight.view(1, -1, 1), norm.bias.view(1, -1, 1)
+    return ((centred * scale * weight + bias) * mask).to(values.dtype)
+
+
+class SoundReader(nn.Module):
+    """The convolutions of a speech encoder of transformers, in the place of its own feature extractor.
+
+    The encoder is given what they `read`, and finds here that there is nothing left to do.
+    """
+
+    def __init__(self, conv_layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.conv_layers = conv_layers
+
+    def read(self, wave: Tensor, lengths: Tensor | None) -> Tensor:
+        """``(batch, samples) -> (batch, channels, frames)``.
+
+        Args:
+            wave: zero behind each utterance.
+            lengths: valid frames behind the first convolution, ``(batch,)``; None normalises over padding too.
+        """
+        hidden = wave.unsqueeze(1)
+        layer: Any
+        for layer in self.conv_layers:
+            norm = getattr(layer, "layer_norm", None)
+            if lengths is not None and isinstance(norm, nn.GroupNorm):  # only the first one has such a norm
+                hidden = layer.activation(own_length_norm(norm, layer.conv(hidden), lengths))
+            else:
+                hidden = layer(hidden)
+        return hidden
+
+    def forward(self, features: Tensor) -> Tensor:
+        """What was read, as it is."""
+        return features
+
+
+class HubSpeechEncoder(nn.Module):
+    """A speech encoder of transformers, whose answer about an utterance depends on that utterance alone."""
+
+    def __init__(self, config: HubSpeechConfig) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+
+        standardise = config.standardise
+        if config.architecture is not None:
+            found = self._with_dropout(architecture(config.architecture, "speech encoder"), config)
+            self.model = AutoModel.from_config(found, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        else:
+            name = config.pretrained
+            assert name is not None
+
+            def get(local: bool) -> nn.Module:
+                found = self._with_dropout(AutoConfig.from_pretrained(name, local_files_only=local), config)
+                read = AutoModel.from_pretrained(
+                    name, config=found, local_files_only=local, dtype=torch.float32, output_loading_info=True
+                )
+                model: nn.Module = whole(read, name, "speech encoder")
+                return model
+
+            self.model = fetch(name, "speech encoder", get)
+            if standardise is None:
+                extractor = fetch(
+                    name,
+                    "preprocessor of a speech encoder",
+                    lambda local: AutoFeatureExtractor.from_pretrained(  # type: ignore[no-untyped-call]
+                        name, local_files_only=local
+                    ),
+                )
+                standardise = bool(extractor.do_normalize)
+        theirs: Any = self.model.config
+        for part in ("feature_extractor", "feature_projection", "encoder"):
+            if not hasattr(self.model, part):
+                raise ModelError(f"is no speech encoder like wav2vec2: it has no {part}", item=theirs.model_type)
+        self.dim = int(theirs.hidden_size)
+        self.config = config.model_copy(
+            update={
+                "pretrained": None,
+                "architecture": theirs.to_dict(),
+                "standardise": True if standardise is None else standardise,
+            }
+        )
+        self.kernels: Sequence[int] = tuple(theirs.conv_kernel)
+        self.strides: Sequence[int] = tuple(theirs.conv_stride)
+        self.model.feature_extractor = SoundReader(self.model.feature_extractor.conv_layers)
+        self.masks = hasattr(self.model, "masked_spec_embed") and config.mask_time > 0
+        theirs.mask_time_prob = theirs.mask_feature_prob = 0.0  # drawn here, from torch's generator: runs can resume
+        if config.freeze_features:
+            self.model.feature_extractor.requires_grad_(False)
+        if not self.masks and hasattr(self.model, "masked_spec_embed"):
+            self.model.masked_spec_embed.requires_grad_(False)
+
+    @staticmethod
+    def _with_dropout(found: PreTrainedConfig, config: HubSpeechConfig) -> PreTrainedConfig:
+        if config.attention_dropout is not None:
+            if not hasattr(found, "attention_dropout"):
+                raise ModelError(
+                    "has no attention_dropout to set",
+                    item=found.model_type,
+                    remedy="Leave attention_dropout out of network.speech.",
+                )
+            found.attention_dropout = config.attention_dropout
+        return found
+
+    def frames(self, samples: Tensor, layers: int | None = None) -> Tensor:
+        """How many vectors so many samples give, behind all convolutions or the first ``layers``; none below 0."""
+        for kernel, stride in list(zip(self.kernels, self.strides, strict=True))[:layers]:
+            samples = (samples - kernel).div(stride, rounding_mode="floor") + 1
+        return samples.clamp(min=0)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """See `build_speech_encoder`. An utterance too short for a single vector has none."""
+        if batch.wave is None or batch.wave_mask is None:
+            return None
+        lengths = batch.wave_mask.sum(1)
+        counts = self.frames(lengths)
+        there = counts > 0
+        if not bool(there.any()):
+            return None
+        longest = int(self.frames(torch.tensor(batch.wave.shape[1])))
+        mask = torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
+        if batch.heard is not None and self.config.freeze_features:
+            heard = batch.heard[there].transpose(1, 2)
+        else:
+            heard = self._hear(batch.wave[there], batch.wave_mask[there], lengths[there])
+        read = self._read(heard, batch.wave_mask[there], mask[there])
+        sequence = read.new_zeros(len(mask), longest, self.dim)
+        sequence[there] = read
+        return sequence * mask.unsqueeze(2), mask
+
+    @torch.inference_mode()
+    def hear(self, wave: Tensor) -> Tensor:
+        """What the convolutions make of one utterance, to be kept: ``(samples,) -> (steps, channels)`` on the CPU."""
+        lengths = torch.tensor([len(wave)])
+        if not int(self.frames(lengths)):
+            return torch.zeros(0, 1)
+        device = next(self.model.parameters()).device
+        wave = wave.unsqueeze(0).to(device)
+        return self._hear(wave, torch.ones_like(wave, dtype=torch.bool), lengths.to(device))[0].T.float().cpu()
+
+    def _hear(self, wave: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
+        """The convolutions: ``(batch, samples) -> (batch, channels, steps)``."""
+        wave = wave.float() * mask
+        if self.config.standardise:
+            wave = standardised(wave, mask)
+        reader: Any = self.model.feature_extractor
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_features):
+            heard: Tensor = reader.read(wave, None if self.config.sees_padding else self.frames(lengths, 1))
+        return heard
+
+    def _read(self, heard: Tensor, samples: Tensor, mask: Tensor) -> Tensor:
+        model: Any = self.model
+        hidden = _stretches(mask, self.config.mask_time) if self.masks and self.training else None
+        attention = None if self.config.sees_padding else samples.long()
+        output = model(heard, attention_mask=attention, mask_time_indices=hidden)
+        read: Tensor = output.last_hidden_state
+        return read
+
+
+def standardised(wave: Tensor, mask: Tensor) -> Tensor:
+    """Each row's valid samples with mean 0 and variance 1, zero behind them. ``(batch, samples)``."""
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    centred = (wave - (wave * mask).sum(1, keepdim=True) / count) * mask
+    return centred * (centred.square().sum(1, keepdim=True) / count + _SILENCE).rsqrt()
+
+
+def _stretches(mask: Tensor, share: float, length: int = 10) -> Tensor:
+    """Which valid steps to hide: stretches that start anywhere, so that about ``share`` are hidden. As ``mask``."""
+    starts = (torch.rand(mask.shape, device=mask.device) < share / length).float()
+    behind = F.pad(starts, (length - 1, 0)).unsqueeze(1)
+    return (F.max_pool1d(behind, length, 1)[:, 0] > 0) & mask

@@ -1,0 +1,215 @@
+"""Text encoders: any Hugging Face encoder, or the small one that ships."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from maeum.config import Config
+from maeum.errors import ModelError
+from maeum.models.encoders.hub import architecture, check_source, fetch, whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+class SmallTextConfig(Config):
+    """Sizes of the small text encoder, trained from nothing on the corpus at hand.
+
+    vocabulary: pieces of its tokenizer. width: of a piece's vector. recurrent: hidden size of each direction of a GRU
+    over the vectors, 0 for none. windows: how many pieces each family of convolutions sees; each family has
+    ``channels`` of them. pools: learned averages over the pieces. dim: of the summary.
+    drop_pieces: whole pieces left out while training; drop_embedding, drop_summary: dropout of vectors and summary.
+    """
+
+    kind: Literal["small"] = "small"
+    vocabulary: int = 8000
+    width: int = 100
+    recurrent: int = 0
+    windows: tuple[int, ...] = (1, 2, 3)
+    channels: int = 100
+    pools: int = 4
+    dim: int = 128
+    drop_pieces: float = 0.15
+    drop_embedding: float = 0.2
+    drop_summary: float = 0.5
+
+
+class HubTextConfig(Config):
+    """A Hugging Face encoder; its first token's last hidden state is the summary.
+
+    pretrained: name on the hub, or folder, that architecture and weights come from. architecture: its configuration
+    as plain data, with ``model_type``; alone, it makes an encoder without weights, which is how a trained model is
+    built again without network.
+    """
+
+    kind: Literal["hub"] = "hub"
+    pretrained: str | None = None
+    architecture: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        check_source(self.pretrained, self.architecture, "text encoder", such_as="albert")
+        return self
+
+
+TextConfig = Annotated[SmallTextConfig | HubTextConfig, Field(discriminator="kind")]
+
+
+def build_text_encoder(config: SmallTextConfig | HubTextConfig) -> SmallTextEncoder | HubTextEncoder:
+    """The encoder of a configuration, ``(tokens (batch, length) int64, mask (batch, length) bool) -> (batch, dim)``.
+
+    Its ``dim`` is the summary's width; its ``config`` builds it again without a network. A row without any valid
+    token gives zeros.
+
+    Raises:
+        ModelError: when a pretrained encoder cannot be had, or an architecture is unknown.
+    """
+    return SmallTextEncoder(config) if isinstance(config, SmallTextConfig) else HubTextEncoder(config)
+
+
+def build_text_reader(config: SmallTextConfig | HubTextConfig) -> PieceReader | HubTextEncoder:
+    """What gives a vector of each token, ``width`` wide, by ``sequence(tokens, mask)``; see `build_text_encoder`."""
+    return PieceReader(config) if isinstance(config, SmallTextConfig) else HubTextEncoder(config)
+
+
+class PieceReader(nn.Module):
+    """Vectors of pieces, and a GRU over them where asked for: each piece in its context."""
+
+    def __init__(self, config: SmallTextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.width = config.width
+        self.embedding = nn.Embedding(config.vocabulary, config.width)
+        nn.init.normal_(self.embedding.weight, std=0.1)
+        self.recurrent: nn.GRU | None = None
+        if config.recurrent:
+            self.recurrent = nn.GRU(config.width, config.recurrent, batch_first=True, bidirectional=True)
+            self.width = 2 * config.recurrent
+
+    def sequence(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """A vector of each piece in its context, ``(batch, length, width)``, zero where padded."""
+        vectors = self._drop(self.embedding(tokens)) * mask.unsqueeze(2)
+        return vectors if self.recurrent is None else self._read_both_ways(self.recurrent, vectors, mask)
+
+    def _drop(self, vectors: Tensor) -> Tensor:
+        """While training, lose whole pieces, whole channels of a text and single values."""
+        if not self.training:
+            return vectors
+        kept = torch.rand(*vectors.shape[:2], 1, device=vectors.device) >= self.config.drop_pieces
+        channels = F.dropout(vectors.new_ones(len(vectors), 1, vectors.shape[2]), self.config.drop_embedding)
+        return F.dropout(vectors, self.config.drop_embedding) * channels * kept
+
+    @staticmethod
+    def _read_both_ways(recurrent: nn.GRU, vectors: Tensor, mask: Tensor) -> Tensor:
+        """The GRU over each text without its padding; ``(batch, length, 2 hidden)``, zero where padded."""
+        lengths = mask.sum(1).clamp(min=1).cpu()
+        packed = nn.utils.rnn.pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
+        read, _ = nn.utils.rnn.pad_packed_sequence(
+            recurrent(packed)[0], batch_first=True, total_length=vectors.shape[1]
+        )
+        return read * mask.unsqueeze(2)
+
+
+class SmallTextEncoder(PieceReader):
+    """Piece vectors, a GRU where asked for, then what stands out and what is common.
+
+    That is the maximum over the text of convolutions of several widths (Kim 2014), beside learned averages.
+    """
+
+    def __init__(self, config: SmallTextConfig) -> None:
+        super().__init__(config)
+        self.dim = config.dim
+        self.windows = nn.ModuleList(nn.Linear(size * self.width, config.channels) for size in config.windows)
+        self.attention = nn.Linear(self.width, config.pools)
+        features = len(config.windows) * config.channels + config.pools * self.width
+        self.summary = nn.Sequential(
+            nn.Dropout(config.drop_summary), nn.Linear(features, config.dim), nn.GELU(), nn.Dropout(config.drop_summary)
+        )
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """``tokens (batch, length)``, ``mask (batch, length)`` -> ``(batch, dim)``."""
+        there = mask.any(1, keepdim=True)
+        vectors = self.sequence(tokens, mask)
+        weights = self.attention(vectors).masked_fill(~mask.unsqueeze(2), -1e4).softmax(1)  # (batch, length, pools)
+        pooled = [torch.einsum("blp,blw->bpw", weights, vectors).flatten(1)]
+        for size, window in zip(self.config.windows, self.windows, strict=True):
+            before, after = (size - 1) // 2, size // 2
+            around = F.pad(vectors, (0, 0, before, after)).unfold(1, size, 1)  # (batch, length, width, size)
+            seen = window(around.flatten(2)).masked_fill(~mask.unsqueeze(2), -1e4)
+            pooled.append(F.gelu(seen.amax(1)))
+        summary: Tensor = self.summary(torch.cat(pooled, 1))
+        return summary * there
+
+
+class HubTextEncoder(nn.Module):
+    """A Hugging Face encoder without its pooler."""
+
+    def __init__(self, config: HubTextConfig) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoModel  # takes a second, and only this encoder needs it
+
+        if config.architecture is not None:
+            found = architecture(config.architecture, "text encoder")
+            self.model = AutoModel.from_config(  # type: ignore[no-untyped-call]
+                found, dtype=torch.float32, **_no_pooler(found)
+            )
+        else:
+            name = config.pretrained
+            assert name is not None
+
+            def get(local: bool) -> nn.Module:
+                found = AutoConfig.from_pretrained(name, local_files_only=local)
+                read = AutoModel.from_pretrained(
+                    name, config=found, local_files_only=local, dtype=torch.float32, output_loading_info=True,
+                    **_no_pooler(found),
+                )  # fmt: skip
+                model: nn.Module = whole(read, name, "text encoder")
+                return model
+
+            self.model = fetch(name, "text encoder", get)
+        self.dim = self.width = int(self.model.config.hidden_size)
+        self.longest = _longest(self.model.config)
+        self.config = HubTextConfig(architecture=self.model.config.to_dict())
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """``tokens (batch, length)``, ``mask (batch, length)`` -> ``(batch, dim)``; ModelError on too many tokens."""
+        return self.sequence(tokens, mask)[:, 0]
+
+    def sequence(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """A vector of each token in its context, ``(batch, length, width)``, zero where padded; raises ModelError."""
+        if self.longest is not None and tokens.shape[1] > self.longest:
+            raise ModelError(
+                f"a text of {tokens.shape[1]} tokens is longer than the {self.longest} that this text encoder reads",
+                remedy=f"Train with inputs: {{max_tokens: {self.longest}}}, which cuts what is longer.",
+            )
+        readable = mask.clone()
+        readable[:, 0] |= ~mask.any(1)  # attention over nothing is undefined
+        hidden: Tensor = self.model(input_ids=tokens, attention_mask=readable.long()).last_hidden_state
+        return hidden * mask.unsqueeze(2)
+
+
+def _no_pooler(config: PreTrainedConfig) -> dict[str, bool]:
+    """The pooler's output is not used, so its weights would never learn."""
+    from transformers import AutoModel
+
+    if type(config) not in AutoModel._model_mapping:
+        raise ModelError("transformers knows no encoder of this architecture", item=config.model_type)
+    found = AutoModel._model_mapping[type(config)]
+    owners = [owner for owner in (found if isinstance(found, tuple) else (found,)) if owner is not None]
+    accepted = all("add_pooling_layer" in inspect.signature(owner).parameters for owner in owners)
+    return {"add_pooling_layer": False} if accepted else {}
+
+
+def _longest(config: PreTrainedConfig) -> int | None:
+    """How many tokens fit the learned positions, None without such a bound."""
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is None or positions <= 0:
+        return None
+    starts_after_padding = config.model_type in ("roberta", "xlm-roberta", "camembert")
+    return int(positions) - (int(config.pad_token_id or 0) + 1 if starts_after_padding else 0)

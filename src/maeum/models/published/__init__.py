@@ -1,0 +1,1 @@
+"""Checkpoints and networks of the papers' published code, for comparison."""

@@ -1,0 +1,1 @@
+"""One corpus made ready for training: prepared, augmented, transcribed."""

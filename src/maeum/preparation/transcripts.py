@@ -1,0 +1,208 @@
+"""Recognised transcripts of a corpus: made by a model, kept in a file, used in the place of those that it came with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from rich.console import Console
+from torchmetrics.functional.text import word_error_rate
+
+from maeum.data.collate import Collator
+from maeum.data.dataset import StoreDataset
+from maeum.data.store import Store, said_of
+from maeum.errors import ConfigError, ModelError, StoreError
+from maeum.models.encoders.characters import units
+from maeum.models.encoders.hub import fetch
+from maeum.models.mmer import MMER
+from maeum.models.pretrained import EMBEDDED, Pretrained, load_pretrained, weights_digest
+from maeum.progress import items_bar
+
+#: Utterances that are recognised at once.
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Transcripts:
+    """What was recognised.
+
+    model: by what. corpus: its name. weights: digest of a model of one's own. texts: id -> words, empty where none were
+    recognised.
+    """
+
+    model: str
+    corpus: str
+    weights: str | None
+    texts: Mapping[str, str]
+
+    @classmethod
+    def read(cls, path: Path | str) -> Transcripts:
+        """Read a file of `transcribe`: a line of JSON for each utterance, after one that names the model.
+
+        Raises:
+            ConfigError: when it is no such file.
+        """
+        path = Path(path)
+        try:
+            # Not splitlines: some characters of a text count as ends of lines there.
+            first, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            head, said = json.loads(first), [json.loads(line) for line in lines]
+            texts = {str(line["id"]): str(line["text"]) for line in said}
+            return cls(str(head["model"]), str(head["corpus"]), head["weights"], texts)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                "no such file"
+                if isinstance(error, FileNotFoundError)
+                else f"holds no recognised transcripts ({error})",
+                item=path,
+                remedy="Make it with: maeum transcribe STORE --model MODEL --out FILE.",
+            ) from error
+
+    def error_rate(self, rows: Sequence[Mapping[str, Any]]) -> tuple[float, int] | None:
+        """Word error rate against the words that a corpus knows to be said, and of how many utterances; or None.
+
+        Capitals and punctuation do not count (see `units`). None: the corpus knows the words of none.
+        """
+        pairs = [(self.texts[row["id"]], known) for row in rows if row["id"] in self.texts and (known := said_of(row))]
+        if not pairs:
+            return None
+        heard, true = (["".join(units(text)).strip() for text in side] for side in zip(*pairs, strict=True))
+        return float(word_error_rate(heard, true)), len(pairs)
+
+
+def transcribe(
+    store: Path | str,
+    model: str | Path,
+    out: Path | str,
+    *,
+    device: str = "cpu",
+    console: Console | None = None,
+) -> Transcripts:
+    """Recognise what every utterance of a store says, or go on where an interrupted run stood.
+
+    Args:
+        store: a prepared corpus; one that keeps the sound itself, where the model reads that.
+        model: the folder of a model of `maeum train` that learned to spell, or a speech recogniser of transformers
+            (wav2vec2 with CTC, Whisper and their kin), by its name on the hub or its folder.
+        out: the file of the transcripts, JSON lines.
+        device: where the model runs.
+        console: where progress is drawn; None draws none.
+
+    Raises:
+        StoreError: when the store cannot be read or the file not be written.
+        ModelError: when there is no such model.
+        ConfigError: when the model spells nothing, or the file was made by another one.
+    """
+    corpus, out = Store(store), Path(out)
+    recognise, weights = _recogniser(model, corpus, device)
+    name, done = str(corpus.manifest["name"]), dict[str, str]()
+    if out.exists() and out.stat().st_size:
+        _mend(out)
+        before = Transcripts.read(out)
+        if (before.model, before.corpus, before.weights) != (str(model), name, weights):
+            raise ConfigError(
+                f"was made by {before.model} of {before.corpus}, or by other weights of that name",
+                item=out,
+                remedy="Choose another file.",
+            )
+        done = dict(before.texts)
+    missing = [i for i, row in enumerate(corpus.rows) if row["pieces_count"] and row["id"] not in done]
+    try:
+        with out.open("a", encoding="utf-8") as file, items_bar(console) as bar:
+            task = bar.add_task("transcribe", total=len(done) + len(missing), completed=len(done))
+            if not out.stat().st_size:
+                file.write(json.dumps({"model": str(model), "corpus": name, "weights": weights}) + "\n")
+            for start in range(0, len(missing), _AT_ONCE):
+                numbers = missing[start : start + _AT_ONCE]
+                for number, text in zip(numbers, recognise(numbers), strict=True):
+                    id = corpus.rows[number]["id"]
+                    done[id] = text
+                    file.write(json.dumps({"id": id, "text": text}, ensure_ascii=False) + "\n")
+                file.flush()
+                bar.advance(task, len(numbers))
+    except OSError as error:
+        raise StoreError(f"cannot be written ({error})", item=out, remedy="Choose another file.") from error
+    return Transcripts(str(model), name, weights, done)
+
+
+def _mend(path: Path) -> None:
+    """Cut off a last line that a kill left half-written, of a file that `transcribe` began."""
+    content = path.read_bytes()
+    if content.startswith(b'{"model": ') and not content.endswith(b"\n"):
+        path.write_bytes(content[: content.rfind(b"\n") + 1] or content)
+
+
+Recognise = Callable[[Sequence[int]], list[str]]
+
+
+def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognise, str | None]:
+    """What recognises utterances by their numbers, and the digest of weights that may change under their name."""
+    if str(model) == EMBEDDED or (Path(model) / "card.json").is_file():
+        ours = load_pretrained(model, device)
+        return _of_ours(ours, corpus, device), weights_digest(ours.model)
+    return _of_the_hub(str(model), corpus, device), None
+
+
+def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
+    network = ours.model
+    if not isinstance(network, MMER) or network.spell is None:
+        raise ConfigError("never learned to spell", item=ours.name,
+                          remedy="Give an MMER that was trained with training.ctc above 0, or a speech recogniser of "
+                          "the hub.")  # fmt: skip
+    everything = StoreDataset(corpus, modalities=("speech",), sound=ours.settings.sound)
+    places = {id: i for i, id in enumerate(everything.ids)}
+    collate = Collator(max_pieces=ours.settings.max_pieces)
+
+    def recognise(numbers: Sequence[int]) -> list[str]:
+        clips = [everything[places[corpus.rows[number]["id"]]] for number in numbers]
+        with torch.inference_mode():
+            return network.transcribe(collate(clips).to(device))
+
+    return recognise
+
+
+def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
+    from transformers import pipeline  # takes a second
+
+    if without := next((r["id"] for r in corpus.rows if r["pieces_count"] and not r["wave_count"]), None):
+        raise StoreError(f"does not keep the sound itself ({without} has none), which {name} reads",
+                         item=corpus.folder, remedy="Prepare the corpus in another folder with --wave.")  # fmt: skip
+    kind: Any = "automatic-speech-recognition"
+
+    def get(local: bool) -> Any:
+        folder = name if Path(name).is_dir() else snapshot_download(name, local_files_only=local)
+        return pipeline(kind, model=folder, device=device)
+
+    recogniser = fetch(name, "speech recogniser", get)
+    kinds = recogniser.model.config.architectures or ()
+    if not any(kind.endswith(("ForCTC", "ForConditionalGeneration", "ForSpeechSeq2Seq")) for kind in kinds):
+        raise ModelError(f"was trained as {', '.join(kinds) or 'something unknown'}, which recognises no speech",
+                         item=name, remedy="Name a model with CTC, or Whisper and its kin.")  # fmt: skip
+    # Whisper reads 30 s at once, and more only with the times of what it heard.
+    more = {"return_timestamps": True} if recogniser.type == "seq2seq_whisper" else {}
+
+    def waves(numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+        for number in numbers:
+            wave = corpus.wave(number)
+            assert wave is not None
+            yield {"raw": wave, "sampling_rate": 16_000}
+
+    def recognise(numbers: Sequence[int]) -> list[str]:
+        texts = []
+        for number, wave in zip(numbers, waves(numbers), strict=True):
+            try:
+                texts.append(str(recogniser(wave, **more)["text"]))
+            except (RuntimeError, ValueError) as error:
+                raise ModelError(f"cannot be recognised by {name} ({str(error).splitlines()[0]})",
+                                 item=corpus.rows[number]["id"], remedy="Choose another model.") from error  # fmt: skip
+        return texts
+
+    return recognise
+
+
+__all__ = ["Transcripts", "transcribe"]

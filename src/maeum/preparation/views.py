@@ -1,0 +1,212 @@
+"""Twins of a store's utterances: the same said in other words and another voice, in a store of their own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from rich.console import Console
+from torch import Tensor
+
+from maeum.config import Config
+from maeum.corpora.base import LeftOut
+from maeum.data.augment_wave import WaveAugment, augment_wave
+from maeum.data.shards import StoreItem, as_samples
+from maeum.data.store import Store, StoreWriter, digest, said_of, write_shard
+from maeum.errors import ConfigError, StoreError
+from maeum.media.mel import mel_pieces
+from maeum.models.encoders.characters import without_annotations
+from maeum.models.paraphrase import BackTranslation, Paraphraser
+from maeum.models.tts import SpeechT5Config, SpeechT5Voice, Voice
+from maeum.progress import items_bar
+from maeum.types import Utterance
+
+#: Utterances of a shard; what is lost at most when a run is killed.
+_SHARD = 16
+#: Samples that a voice is heard in at least (0.5 s); the shorter says too little of it.
+_LEAST_VOICE = 8_000
+
+
+class WaveformConfig(Config):
+    """No other voice: the recording itself, played and heard otherwise, for want of a text-to-speech model."""
+
+    kind: Literal["waveform"] = "waveform"
+    vary: WaveAugment = WaveAugment(speed=0.15, pitch=4.0, noise=0.5, room=0.5)
+
+
+class TwinsConfig(Config):
+    """How twins are made.
+
+    paraphrase: other words; None keeps the text. voice: who says them. others: of whom a voice is taken, somebody else
+    of the same ``session`` (or of the same part, where there are no sessions), so that no voice of a session that is
+    left out for testing is heard in training; ``corpus`` takes anybody's. seed: of everything that is drawn.
+    """
+
+    paraphrase: BackTranslation | None = None
+    voice: Annotated[SpeechT5Config | WaveformConfig, Field(discriminator="kind")] = WaveformConfig()
+    others: Literal["session", "corpus"] = "session"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TwinsReport:
+    """What was made. reused: shards that were there already. kept_words: twins with the words of their original."""
+
+    store: Path
+    made: int
+    left_out: int
+    shards: int
+    reused: int
+    kept_words: int
+
+
+def make_twins(
+    source: Path | str, folder: Path | str, config: TwinsConfig, *, device: str = "cpu", restart: bool = False,
+    console: Console | None = None,
+) -> TwinsReport:  # fmt: skip
+    """Make, or go on making, the twins of all utterances of a store that have words and sound.
+
+    Args:
+        source: a store that keeps the sound itself.
+        folder: where the twins' store is to be.
+        config: how.
+        device: where models run.
+        restart: throw away what was made with other settings.
+        console: where progress is drawn; None draws none.
+
+    Raises:
+        StoreError: when the source cannot be read, keeps no sound, or the folder cannot be used.
+        ModelError: when a model cannot be had.
+    """
+    store, folder = Store(source), Path(folder)
+    voiced = [i for i, row in enumerate(store.rows) if row["wave_count"]]
+    if not voiced:
+        raise StoreError("does not keep the sound itself", item=store.folder, remedy="Prepare the corpus with --wave.")
+    if folder.resolve() == store.folder.resolve():
+        raise ConfigError("twins have a store of their own", item=folder, remedy="Choose another folder.")
+    usable = [i for i in voiced if without_annotations(said_of(store.rows[i]) or "")]
+    rows, chosen = store.rows, set(usable)
+    gone = [
+        LeftOut(row["id"], "has no sound" if not row["wave_count"] else "its words are not known", row["part"])
+        for i, row in enumerate(rows)
+        if i not in chosen
+    ]
+    made_from = {"twins of": store.manifest["name"], "source": store.manifest["settings"],
+                 "how": config.model_dump(mode="json")}  # fmt: skip
+    with StoreWriter(folder, made_from, restart=restart) as out:
+        groups = [usable[i : i + _SHARD] for i in range(0, len(usable), _SHARD)]
+        plan = [(out.shard_path([f"{rows[i]['id']} {rows[i]['content']}" for i in group]), group) for group in groups]
+        missing = [(path, group) for path, group in plan if not out.has(path)]
+        maker = _Maker(store, voiced, config, device) if missing else None
+        with items_bar(console) as bar:
+            task = bar.add_task("twins", total=len(usable))
+            bar.advance(task, len(usable) - sum(len(group) for _, group in missing))
+            for path, group in missing:
+                assert maker is not None
+                write_shard(path, (maker(i) for i in group), lambda: bar.advance(task))
+        manifest = out.finish(
+            [path for path, _ in plan],
+            {
+                **{k: v for k, v in store.manifest.items() if k in _KEPT},
+                "name": store.manifest["name"],
+                "title": f"Twins of {store.manifest.get('title', store.manifest['name'])}",
+                "modalities": ["speech", "text"],
+                "twins_of": store.manifest["name"],
+                "how": made_from["how"],
+                "notes": [_words(config)],
+                "left_out": [{"id": item.id, "reason": item.reason, "part": item.part} for item in gone],
+            },
+        )
+    made = Store(folder)
+    same = sum("same words" in note for row in made.rows for note in row["notes"])
+    return TwinsReport(folder, len(made), len(manifest["left_out"]), len(plan), len(plan) - len(missing), same)
+
+
+_KEPT = ("licence", "citation", "label_set", "scales", "targets", "other_labels", "versions")
+
+
+class _Maker:
+    """Makes one twin after the other."""
+
+    def __init__(self, store: Store, voiced: Sequence[int], config: TwinsConfig, device: str) -> None:
+        self.store, self.config = store, config
+        self.paraphrase = None if config.paraphrase is None else Paraphraser(config.paraphrase, device)
+        self.voice: Voice | None = None
+        if isinstance(config.voice, SpeechT5Config):
+            self.voice = SpeechT5Voice(config.voice, device)
+        self.by_group: dict[str, list[int]] = {}
+        for i in voiced:
+            if store.rows[i]["wave_count"] < _LEAST_VOICE:
+                continue
+            self.by_group.setdefault(self._group(store.rows[i]), []).append(i)
+
+    def __call__(self, number: int) -> StoreItem | LeftOut:
+        row = self.store.rows[number]
+        seed = int.from_bytes(hashlib.blake2b(f"{self.config.seed} {row['id']}".encode(), digest_size=7).digest())
+        said = without_annotations(said_of(row) or "")
+        notes: list[str] = []
+        text = self.paraphrase(said, seed) if self.paraphrase is not None else None
+        if text is None:
+            text = said
+            notes.append(
+                "same words" + ("" if self.paraphrase is None else ": no paraphrase was like enough and other")
+            )
+        provenance = {"twin": row["id"]}
+        if self.voice is None:
+            assert isinstance(self.config.voice, WaveformConfig)
+            wave = augment_wave(self._wave(number), self.config.voice.vary, torch.Generator().manual_seed(seed))
+            spoken = said
+        else:
+            other = self._other(number, seed)
+            if other is None:
+                return LeftOut(row["id"], "there is nobody else whose voice it could have", row["part"])
+            try:
+                wave, spoken = self.voice.speak(text, self._wave(other), seed), text
+            except (RuntimeError, ValueError, IndexError) as error:
+                return LeftOut(row["id"], f"the model could not say it ({str(error).splitlines()[0]})", row["part"])
+            provenance["voice"] = f"{self.store.manifest['name']}:{self.store.rows[other]['id']}"
+        if not len(wave):
+            return LeftOut(row["id"], "the model said nothing", row["part"])
+        return StoreItem(
+            Utterance(id=row["id"], part=row["part"], session=row["session"], text=text),
+            pieces=mel_pieces(wave).numpy().astype(np.float16),
+            wave=as_samples(wave.numpy()),
+            content=digest(row["content"], provenance, text),
+            notes=tuple(notes),
+            provenance=provenance,
+            spoken=spoken,
+        )
+
+    def _group(self, row: Mapping[str, Any]) -> str:
+        if self.config.others == "corpus":
+            return ""
+        return f"session {row['session']}" if row["session"] is not None else f"part {row['part']}"
+
+    def _other(self, number: int, seed: int) -> int | None:
+        """An utterance of somebody else."""
+        row = self.store.rows[number]
+        others = [i for i in self.by_group.get(self._group(row), ()) if self.store.rows[i]["speaker"] != row["speaker"]]
+        return others[seed % len(others)] if others else None
+
+    def _wave(self, number: int) -> Tensor:
+        wave = self.store.wave(number)
+        assert wave is not None
+        return torch.from_numpy(wave)
+
+
+def _words(config: TwinsConfig) -> str:
+    other = "the same words" if config.paraphrase is None else (
+        f"words translated by {config.paraphrase.there.model} and back by {config.paraphrase.back.model}"
+    )  # fmt: skip
+    if isinstance(config.voice, WaveformConfig):
+        return f"{other}; the recordings themselves, varied in speed, pitch, noise and room: no other voice"
+    return f"{other}, spoken by {config.voice.model} in voices of others"
+
+
+__all__ = ["TwinsConfig", "TwinsReport", "WaveformConfig", "make_twins"]

@@ -1,0 +1,272 @@
+"""What is on this machine: models, versions, devices, codecs, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Literal
+
+import av
+import torch
+from rich.table import Table
+from rich.text import Text
+
+from maeum import __version__
+from maeum.errors import MaeumError
+from maeum.models.card import ModelCard, Score
+from maeum.models.pretrained import EMBEDDED, load_pretrained
+
+State = Literal["good", "optional", "broken"]
+
+_PACKAGES = (
+    "torch",
+    "numpy",
+    "av",
+    "soxr",
+    "soundfile",
+    "pillow",
+    "transformers",
+    "safetensors",
+    "sentencepiece",
+    "pyarrow",
+    "mtcnn",
+)
+#: Extra -> (module, what it is for).
+_EXTRAS = {"track": ("tensorboard", "training curves in TensorBoard")}
+_DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac", "pcm_s16le")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check-up."""
+
+    name: str
+    state: State
+    says: str
+
+    def line(self) -> Text:
+        """The line as it is printed; the state is a word too, not a colour alone."""
+        mark = {
+            "good": ("ok       ", "green"),
+            "optional": ("optional ", "yellow"),
+            "broken": ("BROKEN   ", "bold red"),
+        }
+        return Text.assemble(mark[self.state], (f"{self.name}: ", "bold"), self.says)
+
+
+def checkup() -> list[Finding]:
+    """Look at everything that the main job needs, and at what would widen it."""
+    findings = [
+        Finding("maeum", "good", f"{__version__}, Python {platform.python_version()} at {sys.executable}"),
+        _machine(),
+        *_versions(),
+        *_devices(),
+        _codecs(),
+        _try("face detector", _detector),
+        _compiled(
+            "the face detector's arithmetic",
+            "cascade",
+            "kernels",
+            "faces are found as well without them, at about half the speed",
+        ),
+        _sparse(),
+        _compiled("training's dropout, in fp32,", "dropout", "dropout", "training's is PyTorch's, which takes longer"),
+        _try("embedded model", _embedded),
+        *_extras(),
+    ]
+    unwanted = [name for name in ("torchvision", "torchaudio") if find_spec(name)]
+    if unwanted:
+        says = f"{', '.join(unwanted)} not needed; beside a CPU build of torch it can break imports"
+        findings.append(Finding("packages", "optional", says))
+    return findings
+
+
+def models_table(cards: Sequence[ModelCard]) -> Table:
+    """Models side by side, in 80 columns: what they are made of and how good they are, in short."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("model", style="bold", overflow="fold")
+    table.add_column("size", no_wrap=True)
+    table.add_column("reads", no_wrap=True)
+    table.add_column("trained on", overflow="fold")
+    table.add_column("licence", overflow="fold")
+    measures = {s.name for card in cards for s in _main_scores(card)}
+    table.add_column(measures.pop() if len(measures) == 1 else "score", overflow="fold", ratio=1)
+    for card in cards:
+        table.add_row(
+            card.name,
+            f"{card.bytes / 1e6:.1f} MB",
+            "\n".join(card.modalities) or "-",
+            "\n".join(dict.fromkeys(_short(data) for data in card.data)) or "-",
+            Text("non-commercial", "bold yellow") if card.non_commercial else card.licence,
+            "\n".join(_main_score(s, s.name if measures else "") for s in _main_scores(card)) or "-",
+        )
+    return table
+
+
+def _main_score(score: Score, name: str) -> str:
+    """``0.58 dev``, and what belongs beside it."""
+    return f"{score.value:.2f} {name} {score.data}" + (f" ({score.overlap})" if score.overlap else "")
+
+
+def _short(data: str) -> str:
+    """``FER2013, facial expression recognition challenge: licence`` -> ``FER2013``."""
+    return re.split(r"[,:;(]| of ", data)[0].strip()
+
+
+def _main_scores(card: ModelCard) -> list[Score]:
+    """One score for each data set: with all modalities that were given there, by UAR where that was measured."""
+    main: dict[str, Score] = {}
+    for score in card.scores:
+        data, _, given = score.data.partition(", ")
+        old = main.get(data)
+        if old is None or _rank(score, given) > _rank(old, old.data.partition(", ")[2]):
+            main[data] = score
+    return list(main.values())
+
+
+def _rank(score: Score, given: str) -> tuple[int, bool]:
+    return given.count("+"), score.name.lower() == "uar"
+
+
+def card_table(card: ModelCard) -> Table:
+    """A model's whole card for the terminal."""
+    table = Table(title=Text.assemble((card.name, "bold"), f"  {card.title}"), title_justify="left", show_header=False,
+                  box=None, padding=(0, 2, 0, 0))  # fmt: skip
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    licence = Text(card.licence)
+    if card.non_commercial:
+        licence.append("  NON-COMMERCIAL use only", "bold yellow")
+    table.add_row("licence", licence)
+    table.add_row("size", f"{card.bytes / 1e6:.1f} MB, {card.parameters:,} parameters")
+    table.add_row("reads", ", ".join(card.modalities) or "-")
+    table.add_row("says", ", ".join(card.labels))
+    table.add_row("data", "\n".join(card.data) or "-")
+    for data in dict.fromkeys(score.data for score in card.scores):
+        table.add_row("scores", _scores_on(data, [score for score in card.scores if score.data == data]))
+    if card.intended_use:
+        table.add_row("meant for", card.intended_use)
+    if card.limits:
+        table.add_row("limits", card.limits)
+    return table
+
+
+def _scores_on(data: str, scores: Sequence[Score]) -> str:
+    """``dev: uar 0.582 (0.554 to 0.635), ece 0.067; 240 items, 4 speakers``."""
+    shown = []
+    for score in scores:
+        interval = f" ({score.low:.3f} to {score.high:.3f})" if score.low is not None and score.high is not None else ""
+        shown.append(f"{score.name} {score.value:.3f}{interval}")
+    counts = ((scores[0].items, "items"), (scores[0].speakers, "speakers"))
+    about = ", ".join(f"{number:,} {what}" for number, what in counts if number)
+    return "; ".join(filter(None, (f"{data}: {', '.join(shown)}", about, scores[0].overlap)))
+
+
+def _machine() -> Finding:
+    threads = f"torch uses {torch.get_num_threads()} of {os.cpu_count()} processors"
+    return Finding("machine", "good", f"{platform.system()} {platform.machine()}, {threads}")
+
+
+def _versions() -> list[Finding]:
+    there, missing = [], []
+    for name in _PACKAGES:
+        try:
+            there.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    findings = [Finding("packages", "good", ", ".join(there))]
+    if missing:
+        findings.append(Finding("packages", "broken", f"missing: {', '.join(missing)}; install maeum again with pip"))
+    return findings
+
+
+def _devices() -> list[Finding]:
+    findings = [Finding("cpu", "good", "decoding, face detection, and models by default")]
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        findings.append(Finding("cuda", "good", f"{names}: models with --device cuda"))
+    else:
+        findings.append(Finding("cuda", "optional", "no GPU that torch can use; everything runs on the CPU"))
+    return findings
+
+
+def _codecs() -> Finding:
+    missing = [name for name in _DECODERS if name not in av.codecs_available]
+    libraries = ".".join(str(n) for n in av.library_versions["libavcodec"])
+    if missing:
+        return Finding("codecs", "optional", f"libavcodec {libraries}; cannot decode {', '.join(missing)}")
+    return Finding(
+        "codecs",
+        "good",
+        f"libavcodec {libraries} decodes {', '.join(_DECODERS)} and {len(av.codecs_available) - len(_DECODERS)} more",
+    )
+
+
+def _detector() -> str:
+    from maeum.media.mtcnn.networks import load_networks
+
+    load_networks()
+    return "MTCNN's published weights found in the mtcnn package"
+
+
+def _compiled(what: str, library: str, name: str, without: str) -> Finding:
+    from maeum.native import missing
+
+    why = missing(library)
+    if why is None:
+        return Finding(name, "good", f"{what} in C++, compiled for this processor")
+    return Finding(name, "optional", f"{why}; {without}")
+
+
+def _sparse() -> Finding:
+    from maeum.native import missing
+    from maeum.sparse import operators
+    from maeum.sparse.kernels import kernels
+
+    what = "sparse operators"
+    try:
+        with warnings.catch_warnings(action="ignore"):  # said here instead
+            name = operators().name
+    except MaeumError as error:
+        return Finding(what, "broken", str(error))
+    if name == "native":
+        found = kernels()
+        precisions = "fp32 and bf16" if found is not None and found.has_bf16 else "fp32"
+        return Finding(what, "good", f"MESM's in C++ ({precisions}), compiled for this processor")
+    if name == "triton":
+        says = "MESM's in Triton on a GPU, NOT VERIFIED ON A GPU (in Triton's interpreter alone); elsewhere in PyTorch"
+        return Finding(what, "optional", says)
+    why = missing("sparse") or f"MAEUM_SPARSE={os.environ.get('MAEUM_SPARSE')}"
+    return Finding(
+        what, "optional", f"{why}; MESM's in PyTorch ({name}) give the same answers, at less than half the speed"
+    )
+
+
+def _embedded() -> str:
+    pretrained = load_pretrained(EMBEDDED)
+    card = pretrained.card
+    mark = ", NON-COMMERCIAL" if card.non_commercial else ""
+    return f"{card.name} loads, {card.parameters:,} parameters, {card.bytes / 1e6:.1f} MB, licence {card.licence}{mark}"
+
+
+def _try(name: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, "good", look())
+    except MaeumError as error:
+        return Finding(name, "broken", str(error))
+
+
+def _extras() -> list[Finding]:
+    return [
+        Finding(module, "good", what)
+        if find_spec(module)
+        else Finding(module, "optional", f"not installed; {what}: pip install 'maeum[{extra}]'")
+        for extra, (module, what) in _EXTRAS.items()
+    ]

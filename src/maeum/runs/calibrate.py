@@ -1,0 +1,180 @@
+"""Finish a trained model: fit its temperatures, thresholds or margins on dev items, and write its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+
+import torch
+
+from maeum.config import Config
+from maeum.corpora.targets import Target
+from maeum.data.dataset import StoreDataset
+from maeum.data.store import Store
+from maeum.evaluation.calibration import fit_margins, fit_temperature
+from maeum.evaluation.report import PredictionSet
+from maeum.evaluation.thresholds import choose_thresholds
+from maeum.labels import LabelSet
+from maeum.models.card import ModelCard, Score
+from maeum.models.pretrained import (
+    Calibration,
+    Pretrained,
+    load_pretrained,
+    save_pretrained,
+    subset_name,
+)
+from maeum.runs.checks import check_decoding
+from maeum.runs.evaluate import evaluate
+from maeum.runs.licences import terms_of
+from maeum.runs.predict import collator, predict_items
+from maeum.runs.scores import card_scores
+from maeum.runs.trained_on import TrainedOn
+from maeum.types import MODALITIES, Modality
+
+#: What the card of a single-label model lists.
+_LISTED = ("accuracy", "uar", "macro_f1", "ece")
+
+
+class DevConfig(Config):
+    """Dev items for some sets of modalities.
+
+    store, part: where they are. subsets: the sets they stand for, such as ``["speech"]``; every set of the store's
+    when None. metrics: which scores the card lists; when None accuracy, UAR, macro F1 and ECE, of several labels and of
+    scales all. target, sessions: see `maeum.runs.evaluate`.
+    """
+
+    store: Path
+    part: str = "dev"
+    subsets: tuple[tuple[Modality, ...], ...] | None = None
+    metrics: tuple[str, ...] | None = None
+    target: str | Target | None = None
+    sessions: tuple[str, ...] | None = None
+
+
+class CalibrateConfig(Config):
+    """How a model is finished.
+
+    model: the trained folder; the data and limits on its card go on to apply. dev: what temperatures, thresholds and
+    margins are fitted on; of a set that is named twice the first counts. trained_on: stores whose licences the weights
+    carry. half: store weights as float16.
+    """
+
+    name: str
+    title: str
+    model: Path
+    dev: tuple[DevConfig, ...]
+    trained_on: tuple[Path, ...]
+    half: bool = True
+    intended_use: str
+    limits: str
+
+
+def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
+    """Write the finished model folder and give it.
+
+    Raises:
+        StoreError, ModelError: when something cannot be read or written.
+    """
+    out = Path(out)
+    source = load_pretrained(config.model)
+    said: dict[str, PredictionSet] = {}
+    for dev in config.dev:
+        for subset in _subsets(dev, source):
+            if subset_name(subset) not in said:
+                said[subset_name(subset)] = _predict(source, dev, subset)
+    calibration = fit(said, source.label_set)
+    known = TrainedOn.read(source.folder)
+    _write(config, source, calibration, (), out)
+    if known is not None:
+        known.write(out)
+    finished = load_pretrained(out)
+    scores = tuple(score for dev in config.dev for score in _scores(finished, dev))
+    _write(config, source, calibration, scores, out)
+    return load_pretrained(out)
+
+
+def fit(said: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibration:
+    """What dev predictions say about a model that was not calibrated before.
+
+    Args:
+        said: predictions by the modalities that were present, such as ``faces+speech``.
+        label_set: for single-label ones each gets a temperature, for scales each gets margins; multi-label ones get
+            their thresholds from all together, as there is one per label.
+    """
+    if label_set.task == "single-label":
+        return Calibration(temperatures={name: fit_temperature(s.logits, s.target) for name, s in said.items()})
+    if label_set.task == "multi-label":
+        probs = label_set.activate(torch.cat([s.logits for s in said.values()]).double())
+        return Calibration(thresholds=choose_thresholds(probs, torch.cat([s.target for s in said.values()])).values)
+    values = {name: label_set.activate(s.logits.double()) for name, s in said.items()}
+    return Calibration(margins={name: fit_margins(values[name], s.target) for name, s in said.items()})
+
+
+def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
+    if dev.subsets is not None:
+        return [tuple(m for m in MODALITIES if m in subset) for subset in dev.subsets]
+    there = [m for m in MODALITIES if m in Store(dev.store).manifest["modalities"] and m in source.card.modalities]
+    return [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
+
+
+def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> PredictionSet:
+    store, known = Store(dev.store), TrainedOn.read(source.folder)
+    dataset = StoreDataset(
+        store,
+        dev.part if dev.sessions is None else None,
+        source.label_set,
+        subset,
+        labelled=True,
+        target=dev.target,
+        split=None if known is None else known.split(store),
+        sessions=dev.sessions,
+        sound=source.settings.sound,
+    )
+    if known is not None:
+        known.shared(dataset.members(), dev.part)
+    check_decoding(dataset.store, source.settings, subset)
+    return predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
+
+
+def _scores(finished: Pretrained, dev: DevConfig) -> list[Score]:
+    out: list[Score] = []
+    metrics = dev.metrics or (_LISTED if finished.label_set.task == "single-label" else None)
+    for subset in _subsets(dev, finished):
+        done = evaluate(
+            finished, dev.store, dev.part, subset, metrics=metrics, target=dev.target, sessions=dev.sessions
+        )
+        out += card_scores(done.report, f"{done.corpus} {done.part}, {subset_name(subset)}")
+    return out
+
+
+def _write(
+    config: CalibrateConfig, source: Pretrained, calibration: Calibration, scores: tuple[Score, ...], out: Path
+) -> None:
+    terms = terms_of(config.trained_on)
+    non_commercial = terms.non_commercial or source.card.non_commercial
+    use = "non-commercial and research use only" if non_commercial else "as its data"
+    card = ModelCard(
+        name=config.name,
+        title=config.title,
+        licence=f"{use} (data: {terms.licence})",
+        non_commercial=non_commercial,
+        parameters=sum(p.numel() for p in source.model.parameters()),
+        data=tuple(dict.fromkeys((*terms.data, *source.card.data))),
+        modalities=source.card.modalities,
+        labels=source.label_set.names,
+        scores=scores,
+        intended_use=config.intended_use,
+        limits=config.limits,
+    )
+    save_pretrained(
+        out,
+        kind=source.kind,
+        model=source.model,
+        label_set=source.label_set,
+        card=card,
+        tokenizer=source.tokenizer,
+        settings=source.settings,
+        calibration=calibration,
+        half=config.half,
+    )

@@ -1,0 +1,276 @@
+"""Score a trained model on a part of a prepared corpus, with all it is given or with each subset of modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maeum.corpora.base import LeftOut
+from maeum.corpora.splits import OfficialSplit, SplitConfig
+from maeum.corpora.targets import Target
+from maeum.data.dataset import StoreDataset, left_out_notes
+from maeum.data.store import Store
+from maeum.errors import ConfigError, EvaluationError
+from maeum.evaluation.report import PredictionSet, Report
+from maeum.evaluation.report import evaluate as score
+from maeum.labels import LabelSet
+from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
+from maeum.preparation.transcripts import Transcripts
+from maeum.runs.checks import check_decoding
+from maeum.runs.predict import predict_pretrained
+from maeum.runs.provenance import provenance
+from maeum.runs.trained_on import TrainedOn, allowed, notes_of
+from maeum.types import MODALITIES, Modality
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A report, and what it is a report of.
+
+    modalities: those that the model reads and at least one item has. rows: of the store's index, in the order of the
+    predictions. recognised: whose words were read instead of the corpus' own. about: notes on how the store was made.
+    left_out: what cannot be scored. known: whether it is known what the model was trained on. chosen_on: how many of
+    the items are among those on which its best epoch was chosen.
+    """
+
+    model: str
+    corpus: str
+    part: str
+    modalities: tuple[Modality, ...]
+    report: Report
+    predictions: PredictionSet
+    rows: tuple[dict[str, Any], ...]
+    recognised: Transcripts | None = None
+    about: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    known: bool = False
+    chosen_on: int = 0
+
+    def noted(self) -> Evaluation:
+        """With notes in its report on all that its fields tell."""
+        heard = () if self.recognised is None else (_words_of(self.recognised, self.rows),)
+        left_out, trained = left_out_notes(self.left_out), notes_of(self.known, self.chosen_on)
+        notes = (*heard, *self.report.notes, *self.about, *left_out, *trained)
+        return replace(self, report=replace(self.report, notes=notes))
+
+
+def evaluate(
+    model: str | Path | Pretrained | None,
+    store: Path | str,
+    part: str = "dev",
+    modalities: Sequence[Modality] | None = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    resamples: int = 1000,
+    batch_size: int = 64,
+    target: str | Target | None = None,
+    split: SplitConfig | None = None,
+    sessions: Sequence[str] | None = None,
+    allow_overlap: bool = False,
+    features: bool = False,
+    transcripts: Path | str | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Scores of a trained model; its temperatures, thresholds and margins are its own, nothing is fitted here.
+
+    Items without a label, or without any of the modalities, cannot be scored: the report's notes count them. Labels of
+    which there are no items are left out of means over labels, and a score that is undefined is left out; notes name
+    them.
+
+    Args:
+        model: its name or folder, None for the embedded one, or itself.
+        store: a prepared corpus; its labels are matched to the model's by name.
+        part: of the store.
+        modalities: which the model is given; all it reads when None.
+        metrics: which scores, all that fit the label set when None.
+        resamples: of the bootstrap over speakers.
+        batch_size: items at once.
+        target: which labels or scales of the store are meant, see `StoreDataset`. When None, of a corpus that the model
+            was trained on those that it learned, else the store's labels as they are.
+        split: which items are in which part; when None the split that the model was trained with, and of a corpus that
+            it does not know the corpus' own parts.
+        sessions: these instead of the part.
+        allow_overlap: score items although they share speakers, dialogues, recordings or contents with what the model
+            was trained on; the report says so.
+        features: keep the model's features with the predictions.
+        transcripts: a file of `maeum transcribe`, whose words are read instead of the store's; the report says so, with
+            their word error rate.
+        on_batch: called with the number of items of each batch that is done.
+
+    Raises:
+        StoreError, ModelError: when the store or the model cannot be read.
+        ConfigError: when the model reads none of the modalities, or the store was decoded with other settings than
+            the model's.
+        CorpusError: when the items share something with what the model was trained on, and that is not allowed.
+        EvaluationError: when no score is defined on these items.
+    """
+    pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
+    reads = pretrained.card.modalities or MODALITIES
+    given = tuple(m for m in MODALITIES if m in reads and (modalities is None or m in modalities))
+    if not given:
+        raise ConfigError(
+            f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=pretrained.name
+        )
+    corpus = Store(store)
+    recognised = None if transcripts is None else Transcripts.read(transcripts)
+    decoding = check_decoding(corpus, pretrained.settings, given)
+    known = TrainedOn.read(pretrained.folder)
+    everybody = corpus.members()
+    chosen = split.split(everybody) if split is not None else known.split(corpus) if known is not None else None
+    if target is None and known is not None and corpus.manifest["name"] in known.splits:
+        target = known.target
+    if sessions is not None:
+        part = ", ".join(sessions)
+    dataset = StoreDataset(
+        corpus,
+        part if sessions is None else None,
+        pretrained.label_set,
+        given,
+        labelled=True,
+        target=target,
+        split=chosen,
+        sessions=sessions,
+        sound=pretrained.settings.sound,
+        transcripts=None if recognised is None else recognised.texts,
+    )
+    members = dataset.members()
+    overlap = () if known is None else known.shared(members, part, allow=allow_overlap)
+    said = predict_pretrained(pretrained, dataset, batch_size=batch_size, features=features, on_batch=on_batch)
+    manifest = corpus.manifest
+    there = dataset.present()
+    name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(there)}"
+    report = score(
+        said,
+        pretrained.label_set,
+        name=name,
+        resamples=resamples,
+        metrics=metrics,
+        absent="exclude",
+        thresholds=pretrained.calibration.thresholds,
+        margins=pretrained.calibration.margins.get(subset_name(there)),
+        provenance=provenance(
+            pretrained,
+            dataset,
+            part,
+            split=(chosen or OfficialSplit().split(everybody)).words(everybody),
+        ),
+    )
+    unplaced = () if chosen is None else chosen.notes
+    report = replace(report, overlap=None if known is None else allowed(overlap))
+    return Evaluation(
+        model=pretrained.name,
+        corpus=str(manifest["name"]),
+        part=part,
+        modalities=there,
+        report=report,
+        predictions=said,
+        rows=dataset.rows,
+        recognised=recognised,
+        about=(*decoding, *unplaced),
+        left_out=dataset.left_out,
+        known=known is not None,
+        chosen_on=0 if known is None else known.chosen_on(members),
+    ).noted()
+
+
+def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) -> Evaluation:
+    """Answers of several models about items that are each one's own, such as folds, scored together; no intervals.
+
+    Where models decide at thresholds, each one's logits are shifted so that its thresholds lie at a probability of 0.5.
+    There is no passport, and there are no features: different models do not share a space.
+
+    Args:
+        folds: at least one.
+        metrics: see `evaluate`.
+
+    Raises:
+        EvaluationError: when an item is in two of them.
+        ConfigError: when they are of different labels.
+    """
+    first = folds[0]
+    label_set = first.report.label_set
+    if other := next((f for f in folds if f.report.label_set != label_set), None):
+        raise ConfigError("has other labels than the folds before it", item=other.report.name)
+    said = [f.predictions for f in folds]
+    decides = first.report.thresholds is not None
+    shifts = [torch.tensor(f.report.thresholds or 0.5).double().logit(1e-6) for f in folds]
+    together = PredictionSet(
+        ids=tuple(id for one in said for id in one.ids),
+        logits=torch.cat([one.logits - shift for one, shift in zip(said, shifts, strict=True)]),
+        target=torch.cat([one.target for one in said]),
+        groups=tuple(group for one in said for group in one.groups or (None,) * len(one)),
+    )
+    part = ", ".join(dict.fromkeys(f.part for f in folds))
+    report = score(
+        together,
+        LabelSet.from_dict(label_set),
+        name=f"{first.model} on {first.corpus} {part}, {subset_name(first.modalities)}",
+        resamples=0,
+        metrics=metrics,
+        absent="exclude",
+        thresholds=(0.5,) * together.logits.shape[1] if decides else None,
+    )
+    overlaps = [f.report.overlap for f in folds]
+    return Evaluation(
+        model=first.model,
+        corpus=first.corpus,
+        part=part,
+        modalities=first.modalities,
+        report=replace(report, overlap=None if None in overlaps else "; ".join(dict.fromkeys(filter(None, overlaps)))),
+        predictions=together,
+        rows=tuple(row for f in folds for row in f.rows),
+        recognised=first.recognised,
+        about=tuple(dict.fromkeys(note for f in folds for note in f.about)),
+        left_out=tuple(item for f in folds for item in f.left_out),
+        known=all(f.known for f in folds),
+        chosen_on=sum(f.chosen_on for f in folds),
+    ).noted()
+
+
+def _words_of(recognised: Transcripts, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Where the words are from, and how right they are."""
+    rate = recognised.error_rate(rows)
+    how = (
+        "the corpus does not know what was said"
+        if rate is None
+        else f"word error rate {rate[0]:.3f} of {rate[1]} items"
+    )
+    return f"words were recognised by {recognised.model}: {how}"
+
+
+def evaluate_subsets(
+    model: str | Path | Pretrained | None,
+    store: Path | str,
+    part: str = "dev",
+    *,
+    resamples: int = 1000,
+    target: str | Target | None = None,
+    split: SplitConfig | None = None,
+    sessions: Sequence[str] | None = None,
+    allow_overlap: bool = False,
+) -> list[Evaluation]:
+    """One evaluation for every subset of the modalities that the model reads and the store has; see `evaluate`."""
+    pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
+    there = [m for m in MODALITIES if m in Store(store).manifest["modalities"] and m in pretrained.card.modalities]
+    if not there:
+        raise EvaluationError("the model reads none of its modalities", item=store)
+    subsets = [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
+    return [
+        evaluate(
+            pretrained,
+            store,
+            part,
+            s,
+            resamples=resamples,
+            target=target,
+            split=split,
+            sessions=sessions,
+            allow_overlap=allow_overlap,
+        )
+        for s in subsets
+    ]

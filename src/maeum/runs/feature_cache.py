@@ -1,0 +1,310 @@
+"""What the frozen parts of a network make of words and sounds, computed once and kept beside the corpus."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from rich.progress import Progress
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from maeum.data.collate import Collator
+from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
+from maeum.data.shards import atomic_write, write_error
+from maeum.errors import ConfigError, StoreError
+from maeum.models.encoders.speech import HubSpeechEncoder
+from maeum.models.encoders.text import HubTextEncoder, PieceReader
+from maeum.models.mmer import MMER
+from maeum.models.pretrained import weights_digest
+from maeum.runs.recipe import Recipe
+from maeum.types import Clip
+
+Find = Callable[[Tensor], Tensor | None]
+Done = Callable[[int], None]
+
+#: Texts that are read at once.
+_AT_ONCE = 64
+#: A file of the cache is begun anew after so many bytes, so that an interrupted computation loses no more.
+_FILE_BYTES = 256 << 20
+
+
+class Kept:
+    """Tensors by what they were made of, ``(made of) -> tensor`` or None; read from files when they are asked for.
+
+    They are found by the content itself: tokens, so that vectors and mask are always of the same tokenisation, or
+    samples.
+
+    Args:
+        folder: of one frozen part, named after the digest of its weights; made when something is written.
+
+    Raises:
+        StoreError: when a file is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, tuple[Path, Any, str | None]] = {}
+        for path in sorted(self.folder.glob("[!.]*.safetensors")):
+            self._open(path)
+
+    def _open(self, path: Path) -> None:
+        try:
+            file: Any = safetensors.safe_open(path, "pt")
+            sums = file.metadata() or {}
+            self._files.update({key: (path, file, sums.get(key)) for key in list(file.keys())})
+        except (OSError, safetensors.SafetensorError) as error:
+            raise _damaged(path, str(error)) from error
+
+    def __call__(self, content: Tensor) -> Tensor | None:
+        """See the class; raises StoreError when what was kept is damaged."""
+        key = _key(content)
+        if key not in self._files:
+            return None
+        path, file, total = self._files[key]
+        tensor: Tensor = file.get_tensor(key)
+        if _sum(tensor) != total:
+            raise _damaged(path, "wrong checksum")
+        return tensor
+
+    def __contains__(self, content: Tensor) -> bool:
+        return _key(content) in self._files
+
+    def write(self, made: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Keep what was made: pairs of what it was made of, and the tensor.
+
+        Raises:
+            StoreError: when that cannot be written.
+        """
+        tensors = {_key(content): tensor.contiguous() for content, tensor in made}
+        name = hashlib.blake2b("".join(sorted(tensors)).encode(), digest_size=8).hexdigest()
+        path = self.folder / f"{name}.safetensors"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(path, error) from error
+        with atomic_write(path) as file:
+            file.write(save(tensors, {key: _sum(tensor) for key, tensor in tensors.items()}))
+        self._open(path)
+
+
+def check_frozen(recipe: Recipe, model: nn.Module) -> None:
+    """Raise ConfigError when a recipe keeps what a frozen part makes, and its network has none."""
+    if recipe.cache_text:
+        _frozen_words(recipe, model)
+    if recipe.cache_speech:
+        _frozen_sound(recipe, model)
+
+
+def keep_frozen(
+    recipe: Recipe, model: nn.Module, data: Sequence[ClipDataset], collate: Collator, bar: Progress
+) -> None:
+    """Have batches made with what the frozen parts make of the corpora, where the recipe keeps it.
+
+    Not of twins that vary every time.
+
+    Args:
+        recipe: the training's.
+        model: its network.
+        data: all that is read.
+        collate: gets what finds what was kept.
+        bar: draws progress.
+
+    Raises:
+        ConfigError: see `check_frozen`.
+        StoreError: when a cache is damaged or cannot be written.
+    """
+    sets = [one for d in data for one in (d.datasets if isinstance(d, JointDataset) else (d,))]
+    stores = [one for one in sets if isinstance(one, StoreDataset)]
+
+    @contextmanager
+    def counted(name: str) -> Iterator[Done]:
+        task = bar.add_task(name, total=None)
+        yield lambda count: bar.advance(task, count)
+        made = bar.tasks[bar.task_ids.index(task)].completed
+        bar.console.print(f"{name}: {made:.0f} computed, the others were kept; in the folder cache of each store")
+
+    twin = recipe.augment.twin
+    if recipe.cache_text:
+        twins = twin is None or twin.text is None
+        with counted("words") as done:
+            collate.vectors = keep_texts(stores, _frozen_words(recipe, model).eval(), collate, done, twins=twins)
+    if recipe.cache_speech:
+        twins = twin is None or twin.wave is None
+        with counted("sounds") as done:
+            collate.heard = keep_sounds(stores, _frozen_sound(recipe, model), collate, done, twins=twins)
+
+
+def keep_texts(
+    sets: Sequence[StoreDataset],
+    encoder: PieceReader | HubTextEncoder,
+    collate: Collator,
+    done: Done = lambda count: None,
+    *,
+    twins: bool = True,
+) -> Find:
+    """Keep what the encoder makes of the words of some corpora, each in its own cache.
+
+    Args:
+        sets: the corpora.
+        encoder: frozen, in eval mode.
+        collate: cuts texts into tokens as training does.
+        done: called with the number of texts of each batch that was computed.
+        twins: of the words of their twins, too.
+
+    Returns:
+        tokens ``(length,)`` -> ``(length, width)``, or None where they are not kept.
+
+    Raises:
+        StoreError: when a cache is damaged or cannot be written.
+    """
+    caches = _caches(sets, f"text-{_named(encoder, encoder.config.model_dump(mode='json'))}")
+    for one in sets:
+        cache = caches[one.store.folder]
+        texts = dict.fromkeys(text for text in (*one.texts(), *(one.twin_texts() if twins else ())) if text)
+        rows = collate.tokens([Clip("", text=text) for text in texts])
+        order = sorted(_new((row for row in rows if row is not None), cache), key=len)
+        batches = (order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE))
+        _fill(cache, ((batch, _read_texts(encoder, batch)) for batch in batches), done)
+    return _first_of(caches.values())
+
+
+def keep_sounds(
+    sets: Sequence[StoreDataset],
+    encoder: HubSpeechEncoder,
+    collate: Collator,
+    done: Done = lambda count: None,
+    *,
+    twins: bool = True,
+) -> Find:
+    """Keep what the encoder's convolutions hear in the sounds of some corpora, each in its own cache.
+
+    Args:
+        sets: the corpora, with the sound itself.
+        encoder: its convolutions frozen.
+        collate: shortens sounds as training does.
+        done: called with 1 for each sound that was computed.
+        twins: in the sounds of their twins, too.
+
+    Returns:
+        samples ``(samples,)`` -> ``(steps, channels)``, or None where they are not kept.
+
+    Raises:
+        StoreError: when a cache is damaged or cannot be written.
+    """
+    layers = {k: v for k, v in (encoder.config.architecture or {}).items() if k.startswith(("conv_", "feat_"))}
+    settings = {**layers, "standardise": encoder.config.standardise}
+    caches = _caches(sets, f"sound-{_named(encoder.model.feature_extractor, settings)}")
+    for one in sets:
+        cache = caches[one.store.folder]
+        waves = (wave for wave in map(collate.sound, one.sounds(twins=twins)) if wave is not None)
+        _fill(cache, (([wave], [encoder.hear(wave)]) for wave in _new(waves, cache)), done)
+    return _first_of(caches.values())
+
+
+def _caches(sets: Iterable[StoreDataset], name: str) -> dict[Path, Kept]:
+    """One for each store, by its folder."""
+    folders = dict.fromkeys(one.store.folder for one in sets)
+    return {folder: Kept(folder / "cache" / name) for folder in folders}
+
+
+def _named(part: nn.Module, settings: Mapping[str, Any]) -> str:
+    """What a frozen part computes: by its weights and its settings."""
+    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
+    return f"{weights_digest(part)}-{digest}"
+
+
+def _frozen_words(recipe: Recipe, model: nn.Module) -> PieceReader | HubTextEncoder:
+    if not isinstance(model, MMER) or "text" not in model.encoders or not model.config.freeze_text:
+        raise ConfigError(
+            "cache_text keeps what a frozen text encoder makes of words, and this network has none",
+            item=recipe.name,
+            remedy="Leave it out, or use model: mmer with freeze_text: true.",
+        )
+    if recipe.augment.text is not None:
+        raise ConfigError(
+            "cache_text keeps what is made of words as they are, and augment.text varies them every time",
+            item=recipe.name,
+            remedy="Leave one of them out.",
+        )
+    encoder = model.encoders["text"]
+    assert isinstance(encoder, PieceReader | HubTextEncoder)
+    return encoder
+
+
+def _frozen_sound(recipe: Recipe, model: nn.Module) -> HubSpeechEncoder:
+    encoder = model.encoders["speech"] if isinstance(model, MMER) and "speech" in model.encoders else None
+    if not isinstance(encoder, HubSpeechEncoder) or not encoder.config.freeze_features or encoder.config.sees_padding:
+        raise ConfigError(
+            "cache_speech keeps what the frozen convolutions of a hub speech encoder hear, and this network has none",
+            item=recipe.name,
+            remedy="Leave it out, or use model: mmer with a speech encoder of kind hub, freeze_features: true and "
+            "sees_padding: false.",
+        )
+    if recipe.augment.wave is not None:
+        raise ConfigError(
+            "cache_speech keeps what is heard in sounds as they are, and augment.wave varies them every time",
+            item=recipe.name,
+            remedy="Leave one of them out.",
+        )
+    return encoder
+
+
+def _new(contents: Iterable[Tensor], cache: Kept) -> Iterator[Tensor]:
+    """Each that is not in the cache, once."""
+    seen: set[str] = set()
+    for content in contents:
+        key = _key(content)
+        if key not in seen and content not in cache:
+            seen.add(key)
+            yield content
+
+
+def _fill(cache: Kept, made: Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]], done: Done) -> None:
+    waiting: list[tuple[Tensor, Tensor]] = []
+    for contents, tensors in made:
+        waiting += zip(contents, tensors, strict=True)
+        if sum(tensor.nbytes for _, tensor in waiting) > _FILE_BYTES:
+            cache.write(waiting)
+            waiting = []
+        done(len(contents))
+    if waiting:
+        cache.write(waiting)
+
+
+def _read_texts(encoder: PieceReader | HubTextEncoder, rows: Sequence[Tensor]) -> list[Tensor]:
+    device = next(encoder.parameters()).device
+    lengths = torch.tensor([len(row) for row in rows])
+    tokens = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    mask = torch.arange(tokens.shape[1]) < lengths.unsqueeze(1)
+    with torch.inference_mode():
+        read = encoder.sequence(tokens.to(device), mask.to(device)).float().cpu()
+    return [vectors[: len(row)].clone() for vectors, row in zip(read, rows, strict=True)]
+
+
+def _first_of(kept: Iterable[Kept]) -> Find:
+    caches = tuple(kept)
+
+    def find(content: Tensor) -> Tensor | None:
+        return next((found for cache in caches if (found := cache(content)) is not None), None)
+
+    return find
+
+
+def _damaged(path: Path, why: str) -> StoreError:
+    return StoreError(f"is damaged ({why})", item=path, remedy="Delete it; it is made again.")
+
+
+def _sum(tensor: Tensor) -> str:
+    return f"{zlib.crc32(tensor.contiguous().numpy().data):08x}" if tensor.numel() else ""
+
+
+def _key(content: Tensor) -> str:
+    return hashlib.blake2b(content.numpy().tobytes(), digest_size=16).hexdigest()

@@ -1,0 +1,522 @@
+"""Train a model from a recipe, resumably; the outcome is a folder that `maeum.load` reads."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from maeum.corpora.splits import OfficialSplit, Split
+from maeum.corpora.targets import Target
+from maeum.data.collate import Collator
+from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
+from maeum.data.feed import Feed
+from maeum.data.sampler import BucketSampler
+from maeum.data.store import Store
+from maeum.errors import ConfigError, EvaluationError, StoreError
+from maeum.evaluation.base import METRICS, metrics_of
+from maeum.evaluation.report import PredictionSet, Report, evaluate
+from maeum.evaluation.thresholds import choose_thresholds
+from maeum.labels import LabelSet
+from maeum.models.card import ModelCard
+from maeum.models.encoders.characters import Characters
+from maeum.models.encoders.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
+from maeum.models.fe2e import FE2E
+from maeum.models.mesm import MESM
+from maeum.models.mmer import MMER
+from maeum.models.networks import MODELS
+from maeum.models.pretrained import (
+    Calibration,
+    InputSettings,
+    Pretrained,
+    load_pretrained,
+    on_device,
+    save_pretrained,
+    subset_name,
+)
+from maeum.preparation.transcripts import Transcripts
+from maeum.progress import items_bar
+from maeum.runs.calibrate import fit
+from maeum.runs.checks import check_decoding, check_modalities, check_settings, check_tasks, check_text
+from maeum.runs.feature_cache import check_frozen, keep_frozen
+from maeum.runs.licences import Terms, terms_of
+from maeum.runs.predict import collator, predict_items
+from maeum.runs.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
+from maeum.runs.run_folder import claim
+from maeum.runs.scores import card_scores
+from maeum.runs.tensorboard import tensorboard
+from maeum.runs.trained_on import TrainedOn, allowed, trained_on
+from maeum.training.loop import Trainer
+from maeum.training.losses.emotion import class_weights
+from maeum.training.processes import launched
+from maeum.types import MODALITIES, Modality, Sound
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a training made: a model folder, and its scores on dev (calibrated on the same dev items)."""
+
+    model: Path
+    report: Report
+    epochs: int
+    best_epoch: int
+
+
+def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Console | None = None) -> TrainReport:
+    """Train, or go on where an interrupted run stood.
+
+    Args:
+        recipe: all settings.
+        out: folder of the run: ``recipe.json``, ``log.jsonl``, ``last.pt``, ``best.pt``, ``model/``, ``dev.json``.
+        device: where to train.
+        console: where progress is drawn; None draws none.
+
+    Raises:
+        ConfigError: on settings that do not fit together.
+        ModelError: when the device cannot be used, or the loss is not finite.
+        StoreError: when a store or a checkpoint cannot be used, or ``out`` holds another recipe's run.
+        CorpusError: when the split cannot be made, or its parts share something and the recipe does not allow that.
+    """
+    out = Path(out)
+    processes, device = launched(device)
+    console = console if console is not None and processes.rank == 0 else Console(quiet=True)
+    splits = make_splits(recipe)
+    twins = recipe.training.augmented_contrastive > 0
+    sound = recipe.inputs.sound
+    train_set = load_parts(recipe.train, "train", recipe.target, splits, sound, twins=twins)
+    dev_set = load_parts(recipe.dev, "dev", recipe.target, splits, sound)
+    label_set = train_set.label_set
+    check_settings(recipe, label_set)
+    known = _known(recipe, splits, train_set, dev_set)
+    model = on_device(build(recipe, label_set, train_set.spoken()), device)
+    teacher = _teacher(recipe, model, label_set, device)
+    check_modalities(recipe, model, train_set.present())
+    check_tasks(recipe, model, label_set)
+    check_frozen(recipe, model)
+    for part, data, stores in (("train", train_set, recipe.train), ("dev", dev_set, recipe.dev)):
+        for note in (*data.left_out_notes(), *_decoding(stores, recipe.inputs, model)):
+            console.print(f"{part}: {note}")
+    for store, split in splits.items():
+        for note in split.notes:
+            console.print(f"{store}: {note}")
+    if known.overlap:
+        console.print(allowed(known.overlap), style="bold yellow")
+    with processes.first_one():
+        claim(out, recipe)
+        tokenizer = _tokenizer(recipe, train_set, out)
+    check_text(recipe, model, tokenizer)
+    collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
+    with processes.first_one(), items_bar(console) as bar:
+        keep_frozen(recipe, model, (train_set, dev_set), collate, bar)
+    feed = _feed(recipe, train_set, collate)
+    console.print(
+        f"{recipe.name}: {len(train_set)} training and {len(dev_set)} dev items, "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters, "
+        f"{recipe.training.epochs} epochs of {len(feed)} batches"
+    )
+    draw = tensorboard(out / "tensorboard") if recipe.tensorboard and processes.rank == 0 else None
+
+    def judge(candidate: nn.Module) -> Mapping[str, float]:
+        return dev_scores(predict_items(candidate, dev_set, collate, device=device), label_set, recipe.score)
+
+    def report_line(line: Mapping[str, Any]) -> None:
+        console.print(_words(line))
+        if draw is not None:
+            draw(line)
+
+    with items_bar(console) as bar:
+        task = bar.add_task("epoch 1", total=len(feed))
+        trainer = Trainer(
+            model,
+            recipe.training,
+            batches=feed.batches,
+            batches_per_epoch=len(feed),
+            evaluate=judge,
+            folder=out,
+            class_weight=_class_weight(recipe, train_set),
+            ranges=None if label_set.ranges is None else torch.tensor(label_set.ranges),
+            teacher=teacher,
+            device=device,
+            processes=processes,
+            report=report_line,
+            remark=allowed(known.overlap),
+            on_step=lambda progress, total: bar.update(
+                task, description=f"epoch {progress.epoch + 1}", completed=progress.batch
+            ),
+        )
+        progress = trainer.fit()
+    made = None
+    if processes.rank == 0:
+        model.load_state_dict(_best(out, device))
+        made = finish(recipe, model, tokenizer, dev_set, out, device, known)
+    report: Report = processes.gather(made)[0]
+    return TrainReport(out / "model", report, progress.epoch, progress.best_epoch)
+
+
+def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:
+    config, targets = recipe.training, train_set.targets()
+    cost = [n.cost for n in train_set.lengths]
+    single = train_set.label_set.task == "single-label"
+    classes = [int(t) for t in targets if t is not None] if single else None
+    # Concordance is of a batch as a whole: items of one length would be those of one kind of utterance.
+    pool = 1 if config.loss == "ccc" else 32
+    sampler = BucketSampler(
+        cost,
+        config.batch_size,
+        config.seed,
+        classes,
+        recipe.balance,
+        drop_last=len(cost) > config.batch_size,
+        pool=pool,
+    )
+    return Feed(train_set, sampler, collate, recipe.augment, config.seed)
+
+
+def _class_weight(recipe: Recipe, train_set: ClipDataset) -> Tensor | None:
+    label_set = train_set.label_set
+    if not recipe.training.class_weights or label_set.task == "dimensional":
+        return None
+    targets = torch.stack([t for t in train_set.targets() if t is not None])
+    return class_weights(targets, len(label_set), recipe.training.loss)
+
+
+def _best(out: Path, device: str) -> dict[str, Tensor]:
+    path = out / "best.pt"
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise StoreError(
+            f"the best weights cannot be read ({error})", item=path, remedy="Train again in another folder."
+        ) from error
+    return state
+
+
+def finish(
+    recipe: Recipe,
+    model: nn.Module,
+    tokenizer: Tokenizer | None,
+    dev_set: ClipDataset,
+    out: Path,
+    device: str,
+    known: TrainedOn,
+) -> Report:
+    """Calibrate on dev, score, and write the model folder."""
+    label_set = dev_set.label_set
+    said = predict_items(model, dev_set, collator(tokenizer, recipe.inputs), device=device)
+    there = tuple(m for m in dev_set.present() if m in getattr(model, "modalities", MODALITIES))
+    calibration = fit({subset_name(there): said}, label_set)
+    said = replace(said, logits=said.logits / calibration.temperature(there))
+    report = evaluate(
+        said,
+        label_set,
+        name=recipe.name,
+        absent="exclude",
+        thresholds=calibration.thresholds,
+        margins=calibration.margins.get(subset_name(there)),
+    )
+    flattered = () if calibration == Calibration() else ("the model was calibrated on these same items",)
+    report = replace(
+        report, overlap=allowed(known.overlap), notes=(*report.notes, *flattered, *dev_set.left_out_notes())
+    )
+    report.save(out / "dev.json")
+    terms = _terms(recipe)
+    card = ModelCard(
+        name=recipe.name,
+        title=f"{recipe.name} ({recipe.model})",
+        licence=terms.licence,
+        non_commercial=terms.non_commercial,
+        parameters=sum(p.numel() for p in model.parameters()),
+        data=terms.data,
+        modalities=getattr(model, "modalities", ()),
+        labels=label_set.names,
+        scores=card_scores(report, "dev"),
+        intended_use=recipe.intended_use,
+        limits=recipe.limits,
+    )
+    known.write(out / "model")
+    save_pretrained(
+        out / "model",
+        kind=recipe.model,
+        model=model,
+        label_set=label_set,
+        card=card,
+        tokenizer=tokenizer,
+        settings=recipe.inputs,
+        calibration=calibration,
+    )
+    return report
+
+
+def build(recipe: Recipe, label_set: LabelSet, spoken: Iterable[str | None] = ()) -> nn.Module:
+    """The recipe's network, with the branches of ``start_from`` in place.
+
+    Args:
+        recipe: the training's.
+        label_set: what the network answers.
+        spoken: what the training utterances say, of which a network that learns to spell takes its characters.
+    """
+    settings: dict[str, Any] = {**recipe.network, "labels": len(label_set)}
+    if recipe.training.ctc and recipe.model == "mmer" and not settings.get("characters"):
+        settings["characters"] = Characters.of(text for text in spoken if text).symbols
+    sources = {m: load_pretrained(folder) for m, folder in recipe.start_from.items()}
+    for modality, source in sources.items():
+        theirs = source.model.config.model_dump(mode="json")[modality]  # type: ignore[union-attr, operator]
+        settings[modality] = {**(theirs or {}), **(recipe.network.get(modality) or {})}
+    torch.manual_seed(recipe.training.seed)
+    try:
+        model = MODELS[recipe.model].build(settings)
+    except ConfigError as error:
+        if error.item is not None:
+            raise
+        raise ConfigError(error.problem, item=f"{recipe.name}, network", remedy=error.remedy) from error
+    for modality, source in sources.items():
+        take_over(model, source, modality)
+    return model
+
+
+def _teacher(recipe: Recipe, model: nn.Module, label_set: LabelSet, device: str) -> nn.Module | None:
+    """The network that teaches ``model``; raises ConfigError when there is none, or it answers other questions."""
+    training = recipe.training
+    if (recipe.teacher is None) != (training.distill == 0 and training.distill_encoded == 0):
+        raise ConfigError(
+            "needs both a teacher and training.distill or training.distill_encoded above 0, or neither",
+            item=recipe.name,
+            remedy="Name a teacher, or set these to 0." if recipe.teacher is None else "Give one of them a weight.",
+        )
+    if recipe.teacher is None:
+        return None
+    if label_set.task == "dimensional":
+        raise ConfigError("is taught by a model, which is not for scales", item=recipe.name)
+    source = load_pretrained(recipe.teacher, device)
+    if source.label_set.names != label_set.names:
+        raise ConfigError(f"answers {', '.join(source.label_set.names)}, not {', '.join(label_set.names)}",
+                          item=source.name)  # fmt: skip
+    if training.distill_encoded:
+        _check_encodings(source, model)
+    return source.model
+
+
+def _check_encodings(teacher: Pretrained, model: nn.Module) -> None:
+    """Raise ConfigError when a network's frames and pieces cannot be compared with a teacher's."""
+    theirs, item, remedy = teacher.model, teacher.name, "Set training.distill_encoded to 0."
+    if not isinstance(theirs, FE2E) or not isinstance(model, FE2E):
+        raise ConfigError("only FE2E and MESM show what they make of a frame or piece", item=item, remedy=remedy)
+    shared = [m for m in ("faces", "speech") if m in theirs.heads and m in model.heads]
+    if not shared:
+        raise ConfigError("has no branch for faces or speech in common with the network", item=item, remedy=remedy)
+    differing: list[tuple[str, Any, Any]] = [("dim", theirs.config.dim, model.config.dim)]
+    if "speech" in shared:
+        assert theirs.config.speech is not None
+        assert model.config.speech is not None
+        differing += [("speech.silence_db", theirs.config.speech.silence_db, model.config.speech.silence_db)]
+    for name, hers, mine in differing:
+        if hers != mine:
+            raise ConfigError(f"has {name} {hers}, the network {mine}, so their frames and pieces are not alike",
+                              item=item, remedy=f"Give the network {name} {hers}.")  # fmt: skip
+
+
+def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
+    """Copy one modality's branch, and its weight in the fusion; raises ConfigError when it does not fit."""
+    if isinstance(model, MMER):
+        _take_encoder(model, source, modality)
+        return
+    if not isinstance(model, FE2E) or not isinstance(source.model, FE2E):
+        raise ConfigError("start_from works within the FE2E and MESM family", item=source.name)
+    prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
+    part = {k: v for k, v in source.model.state_dict().items() if k.startswith(prefixes)}
+    mine = model.state_dict()
+    if isinstance(model, MESM) and not any(".more_norms." in k for k in part):
+        part = _made_sparse(part, mine)
+    unfit = [k for k, v in part.items() if k not in mine or mine[k].shape != v.shape]
+    unfit += [k for k in mine if k.startswith(prefixes) and ".more_norms." in k and k not in part]
+    if not part or unfit:
+        raise ConfigError(
+            f"its {modality} branch does not fit this network ({unfit[0] if unfit else 'it has none'})",
+            item=source.name,
+        )
+    model.load_state_dict(part, strict=False)
+    with torch.no_grad():
+        here, there = model.modalities.index(modality), source.model.modalities.index(modality)
+        sharpness = source.model.fusion.weight[0, there] / source.calibration.temperature((modality,))
+        model.fusion.weight[0, here] = sharpness
+
+
+def _take_encoder(model: MMER, source: Pretrained, modality: Modality) -> None:
+    """Copy the encoder of one modality into MMER; what it does not need of it, such as a summary, stays behind."""
+    prefix = f"encoders.{modality}."
+    mine = {k: v for k, v in model.state_dict().items() if k.startswith(prefix)}
+    theirs = {k: v for k, v in source.model.state_dict().items() if k in mine and v.shape == mine[k].shape}
+    if not mine or len(theirs) < len(mine):
+        lacking = next((k for k in mine if k not in theirs), "the network reads none")
+        raise ConfigError(f"its {modality} encoder does not fit this network ({lacking})", item=source.name)
+    model.load_state_dict(theirs, strict=False)
+
+
+def _spell(recipe: Recipe, model: nn.Module) -> Callable[[str], list[int]] | None:
+    """What turns transcripts into what the network spells, where it learns to."""
+    if not recipe.training.ctc or not isinstance(model, MMER) or not model.config.characters:
+        return None
+    return Characters(model.config.characters).encode
+
+
+def _made_sparse(part: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A branch of one level as MESM's of several; FE2E's too, whose convolutions' bias the batch norms take off."""
+    made = dict(part)
+    for name in [k for k in part if re.search(r"\.blocks\.\d+\.conv\d\.bias$", k) and k not in mine]:
+        norm = re.sub(r"conv(\d)\.bias$", r"bn\1.running_mean", name)
+        made[norm] = made[norm] - made.pop(name)
+    for name in mine:  # the norms of further levels begin as the first ones
+        if further := re.match(r"(.*)\.more_norms\.(\d+)\.(.*)", name):
+            block, number, what = further.groups()
+            if (first := f"{block}.bn{int(number) % 2 + 1}.{what}") in made:
+                made[name] = made[first]
+    return made
+
+
+def make_splits(recipe: Recipe) -> dict[Path, Split]:
+    """The recipe's split of each of its stores.
+
+    Raises:
+        ConfigError: when sessions are named beside a split.
+    """
+    data = (*recipe.train, *recipe.dev)
+    if recipe.split != OfficialSplit() and any(d.sessions is not None for d in data):
+        raise ConfigError("names sessions beside a split", item=recipe.name, remedy="Leave one of them out.")
+    return {d.store: recipe.split.split(Store(d.store).members()) for d in data}
+
+
+def _known(recipe: Recipe, splits: Mapping[Path, Split], train_set: ClipDataset, dev_set: ClipDataset) -> TrainedOn:
+    """What the model will have seen, branches that it takes over included; raises CorpusError when parts overlap."""
+    folders = (load_pretrained(folder).folder for folder in recipe.learns_from())
+    sources = [known for folder in folders if (known := TrainedOn.read(folder)) is not None]
+    by_session = {d.store for d in (*recipe.train, *recipe.dev) if d.sessions is not None}
+    split_stores = {path: Store(path) for path in splits if path not in by_session}
+    return trained_on(
+        recipe.split,
+        [(store, splits[path]) for path, store in split_stores.items()],
+        train_set,
+        dev_set,
+        target=recipe.target,
+        tested={str(split_stores[d.store].manifest["name"]) for d in recipe.dev if d.store in split_stores},
+        sources=sources,
+        allow_overlap=recipe.allow_overlap,
+    )
+
+
+def load_parts(
+    data: tuple[DataConfig, ...],
+    part: str,
+    target: str | Target | None = None,
+    splits: Mapping[Path, Split] | None = None,
+    sound: Sound = "pieces",
+    *,
+    twins: bool = False,
+) -> ClipDataset:
+    """The labelled items of one part, or of some sessions, of several stores."""
+    if not data:
+        raise ConfigError(f"the recipe names no data for {part}")
+    sets: list[ClipDataset] = [
+        StoreDataset(
+            d.store,
+            part if d.sessions is None else None,
+            None,
+            d.modalities,
+            labelled=True,
+            target=target,
+            split=None if splits is None else splits[d.store],
+            sessions=d.sessions,
+            sound=sound,
+            twins=d.twins if twins else None,
+            transcripts=None if d.transcripts is None else Transcripts.read(d.transcripts).texts,
+        )
+        for d in data
+    ]
+    return sets[0] if len(sets) == 1 else JointDataset(sets)
+
+
+def _decoding(data: tuple[DataConfig, ...], inputs: InputSettings, model: nn.Module) -> list[str]:
+    reads = getattr(model, "modalities", MODALITIES)
+    used = [(Store(d.store), [m for m in d.modalities or reads if m in reads]) for d in data]
+    return [note for store, modalities in used for note in check_decoding(store, inputs, modalities)]
+
+
+def _terms(recipe: Recipe) -> Terms:
+    branches = [recipe.network.get(name) for name in ("speech", "text")]
+    encoders = [b["pretrained"] for b in branches if isinstance(b, dict) and b.get("pretrained") is not None]
+    sources = [load_pretrained(folder).card for folder in recipe.learns_from()]
+    return terms_of([d.store for d in recipe.train], sources, encoders)
+
+
+def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer | None:
+    if (out / "tokenizer").is_dir():
+        return load_tokenizer(out / "tokenizer")
+    folders = (folder for folder in (recipe.teacher, recipe.start_from.get("text")) if folder is not None)
+    if given := [t for folder in folders if (t := load_pretrained(folder).tokenizer) is not None]:
+        some = [text for text in train_set.texts() if text][:200]
+        if len(given) > 1 and given[0](some) != given[1](some):
+            raise ConfigError(
+                "the teacher reads other tokens than the text branch that is taken over", item=recipe.name
+            )
+        return given[0]
+    if recipe.tokenizer is None:
+        return None
+    if isinstance(recipe.tokenizer, HubTokenizerConfig):
+        tokenizer: Tokenizer = HubTokenizer(recipe.tokenizer.pretrained)
+    else:
+        assert isinstance(recipe.tokenizer, SmallTokenizerConfig)
+        texts = [text for text in train_set.texts() if text]
+        tokenizer = train_tokenizer(texts, recipe.tokenizer.vocabulary)
+    unfinished = out / "tokenizer.part"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    tokenizer.save(unfinished)
+    unfinished.replace(out / "tokenizer")
+    return tokenizer
+
+
+def dev_scores(said: PredictionSet, label_set: LabelSet, metric: str) -> dict[str, float]:
+    """What an epoch is judged by: ``score``, of which more is better, and every metric that is defined on dev.
+
+    Several labels an item are decided as the finished model will decide them, at the thresholds that are best on these
+    items: at 0.5 that epoch would win whose probabilities happen to lie well, not the one that tells labels apart best.
+
+    Args:
+        said: of the dev items.
+        label_set: what they mean.
+        metric: gives ``score``.
+
+    Raises:
+        EvaluationError: when that metric is undefined.
+    """
+    outputs, target = label_set.activate(said.logits.double()).numpy(), said.target.numpy()
+    decided = choose_thresholds(outputs, target).apply(outputs) if label_set.task == "multi-label" else outputs
+
+    def value(name: str) -> float:
+        return METRICS[name].function(METRICS[name].given(outputs, decided), target, "exclude")
+
+    score = value(metric)
+    scores = {"score": score if METRICS[metric].higher_is_better else -score}
+    for name in metrics_of(label_set):
+        with suppress(EvaluationError):
+            scores[name] = value(name)
+    return scores
+
+
+def _words(line: Mapping[str, Any]) -> str:
+    shown = ("loss", "score", "accuracy", "uar", "macro_f1", "mean_f1", "mean_ccc", "mean_mae")
+    numbers = "  ".join(f"{k} {line[k]:.3f}" for k in shown if k in line)
+    return f"epoch {line['epoch'] + 1}: {numbers}" + ("  (best)" if line["best_epoch"] == line["epoch"] else "")
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]

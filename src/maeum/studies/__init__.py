@@ -1,0 +1,1 @@
+"""Several trainings that answer a question: comparisons, ablations, a paper's tables and figures."""

@@ -1,0 +1,285 @@
+"""Several networks on the same items: trained from one set of settings, scored alike, and put in one table."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+from rich.console import Console
+
+from maeum.config import Config
+from maeum.data.shards import atomic_write
+from maeum.errors import ConfigError
+from maeum.evaluation.base import metrics_of
+from maeum.evaluation.report import Score
+from maeum.models.pretrained import Pretrained, load_pretrained
+from maeum.reports.tables import markdown_table
+from maeum.runs.evaluate import Evaluation, evaluate
+from maeum.runs.recipe import Recipe
+from maeum.runs.run_folder import claim
+from maeum.runs.train import read_log, train
+from maeum.studies.seeds import SeededScore, difference_over_seeds
+from maeum.types import MODALITIES
+
+_COST = "cost.json"
+_ABOUT = """# Networks compared
+
+Written by `maeum compare`; all settings are in its recipes, and every score's passport is in the report that it writes
+beside the runs. The networks of a block were trained on the same items with the same variation, one seed each. Of each
+the epoch that was best on dev in the first score was kept; where dev is what is scored, scores are somewhat flattered.
+In brackets: 95 % intervals of a bootstrap over speakers where they are known, else over items. The difference to the
+block's first network is taken on the same items and in the same draws; where its interval holds 0, no difference is
+shown. A network (after another) started from what that one had learned: its epochs and minutes come on top.
+"""
+
+
+class Contestant(Config):
+    """One network of a contest: what it has for itself, beside what all share.
+
+    title: in the table. model: a registered network. network, training: settings of a `Recipe` that are its own.
+    follows: a contestant before it. This one starts from what that one has learned (``start_from`` of the recipe), and
+    is taught by it where ``training`` says how (``teacher``).
+    """
+
+    title: str
+    model: str
+    follows: str | None = None
+    network: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class Contest(Config):
+    """Networks that are trained and scored on the same items.
+
+    name: folder of its runs. title: of the data, in the table. shared: settings of a `Recipe` that hold for all.
+    contestants: name -> network; the first is what the others are compared with. metrics: which are shown; the first
+    one decides which epoch is kept. part: what is scored, of the store that the dev items are of.
+    """
+
+    name: str
+    title: str
+    shared: dict[str, Any]
+    contestants: dict[str, Contestant] = Field(min_length=1)
+    metrics: tuple[str, ...] = Field(default=("macro_f1", "uar", "accuracy"), min_length=1)
+    part: str = "dev"
+
+    @model_validator(mode="after")
+    def _followed_come_first(self) -> Contest:
+        names = list(self.contestants)
+        for i, (name, contestant) in enumerate(self.contestants.items()):
+            if contestant.follows is not None and contestant.follows not in names[:i]:
+                before = ", ".join(names[:i]) or "none"
+                raise ValueError(f"{name} follows {contestant.follows!r}, not a contestant before it ({before})")
+        return self
+
+    def title_of(self, name: str) -> str:
+        """Of a contestant, and whom it follows."""
+        contestant = self.contestants[name]
+        after = "" if contestant.follows is None else f" (after {self.contestants[contestant.follows].title})"
+        return contestant.title + after
+
+    def recipe(self, name: str) -> Recipe:
+        """The recipe of one contestant; raises ConfigError on settings that no recipe has."""
+        contestant = self.contestants[name]
+        own = {"network": contestant.network, "training": contestant.training}
+        merged = {part: {**(self.shared.get(part) or {}), **settings} for part, settings in own.items()}
+        named = {"name": f"{self.name}-{name}", "model": contestant.model, "score": self.metrics[0]}
+        return Recipe.parse({**self.shared, **merged, **named}, item=self.name)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network's line.
+
+    scores: of the contest's metrics. difference: of the first metric, this network minus the first one, on the same
+    items; None for the first one itself, and where it answered other items. epochs, cpu_minutes: its own, of all
+    processes that trained it, except those that were killed; what it follows has its own line.
+    """
+
+    title: str
+    scores: dict[str, Score]
+    difference: SeededScore | None
+    parameters: int
+    epochs: int
+    best_epoch: int
+    cpu_minutes: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Outcome of a contest.
+
+    rows: in the order of the contestants. evaluations: likewise, each by its title. majority: metric -> what the same
+    answer for every item gets.
+    """
+
+    contest: Contest
+    items: int
+    speakers: int | None
+    rows: tuple[Row, ...]
+    evaluations: tuple[Evaluation, ...] = field(compare=False)
+    majority: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def compare(
+    contest: Contest,
+    out: Path | str,
+    *,
+    device: str = "cpu",
+    resamples: int = 1000,
+    console: Console | None = None,
+) -> Outcome:
+    """Train every network of a contest where that is not done yet, and score all on the same items.
+
+    Args:
+        contest: what is compared.
+        out: folder of the runs; each is ``out/<contest>/<contestant>``, as `train` makes it.
+        device: where to train.
+        resamples: of the intervals, drawn over speakers where they are known.
+        console: where progress is told; None tells none.
+
+    Raises:
+        ConfigError: on a contestant's unknown settings, or items of several stores to score, before anything is
+            trained.
+        StoreError, ModelError, CorpusError: see `train`.
+    """
+    recipes = {name: contest.recipe(name) for name in contest.contestants}
+    if several := [name for name, recipe in recipes.items() if len(recipe.dev) != 1]:
+        raise ConfigError("has dev items of several stores", item=f"{contest.name}, {several[0]}",
+                          remedy="Compare on one store; make a contest for each.")  # fmt: skip
+    rows: list[Row] = []
+    evaluations: list[Evaluation] = []
+    for name, recipe in recipes.items():
+        folder = Path(out) / contest.name / name
+        leader = contest.contestants[name].follows
+        led = recipe if leader is None else following(recipe, Path(out) / contest.name / leader / "model")
+        train_once(led, folder, device, console)
+        pretrained = load_pretrained(folder / "model", device)
+        data = recipe.dev[0]
+        done = evaluate(
+            pretrained,
+            data.store,
+            contest.part,
+            data.modalities,
+            metrics=tuple(dict.fromkeys((*contest.metrics, *metrics_of(pretrained.label_set)))),
+            resamples=resamples,
+            target=recipe.target,
+            split=recipe.split if data.sessions is None else None,
+            sessions=data.sessions,
+            features=True,
+        )
+        difference = None
+        if evaluations and done.predictions.ids == evaluations[0].predictions.ids:
+            difference = difference_over_seeds(contest.metrics[0], [done], evaluations[:1], resamples)
+        title = contest.title_of(name)
+        rows.append(_row(title, {m: done.report.scores[m] for m in contest.metrics if m in done.report.scores},
+                         difference, pretrained, folder))  # fmt: skip
+        evaluations.append(replace(done, model=title))
+    report = evaluations[0].report
+    notes = tuple(dict.fromkeys((*filter(None, (report.overlap,)), *report.notes)))
+    return Outcome(contest, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes)
+
+
+def following(recipe: Recipe, leader: Path) -> Recipe:
+    """The recipe of a network that starts from the branches of a trained one, and is taught by it where it says how.
+
+    Raises:
+        ConfigError: when the recipe itself says whom to start from, or who teaches.
+        ModelError: when the model folder ``leader`` cannot be read.
+    """
+    if recipe.start_from or recipe.teacher is not None:
+        raise ConfigError("has start_from or teacher beside `follows`, which is both", item=recipe.name,
+                          remedy="Leave one of them out.")  # fmt: skip
+    has = load_pretrained(leader).card.modalities
+    absent = {m for m in MODALITIES if recipe.network.get(m, None if m == "text" else {}) is None}
+    taught = recipe.training.distill > 0 or recipe.training.distill_encoded > 0
+    changes = {
+        "start_from": {m: leader for m in has if m not in absent},
+        "teacher": leader if taught else None,
+        "tokenizer": None,
+    }
+    return recipe.model_copy(update=changes)
+
+
+def train_once(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
+    """Train to the end where that is not done yet, and add up what it cost in ``cost.json``."""
+    if (folder / "model" / "README.md").exists():
+        claim(folder, recipe)
+        return
+    before, began = _epochs(folder), time.process_time()
+    try:
+        train(recipe, folder, device=device, console=console)
+    finally:
+        if _epochs(folder) > before:
+            spent = _cpu_minutes(folder) + (time.process_time() - began) / 60
+            with atomic_write(folder / _COST) as file:
+                file.write(json.dumps({"cpu_minutes": spent}).encode())
+
+
+def _epochs(folder: Path) -> int:
+    return len({line["epoch"] for line in read_log(folder)}) if (folder / "log.jsonl").exists() else 0
+
+
+def _cpu_minutes(folder: Path) -> float:
+    path = folder / _COST
+    return float(json.loads(path.read_text(encoding="utf-8"))["cpu_minutes"]) if path.exists() else 0.0
+
+
+def _row(
+    title: str, scores: dict[str, Score], difference: SeededScore | None, pretrained: Pretrained, folder: Path
+) -> Row:
+    last = read_log(folder)[-1]
+    return Row(
+        title=title,
+        scores=scores,
+        difference=difference,
+        parameters=pretrained.card.parameters,
+        epochs=last["epoch"] + 1,
+        best_epoch=last["best_epoch"] + 1,
+        cpu_minutes=_cpu_minutes(folder),
+    )
+
+
+def comparison_table(compared: Sequence[Outcome]) -> str:
+    """All contests in one table, Markdown.
+
+    Raises:
+        ConfigError: when they show different metrics.
+    """
+    metrics = compared[0].contest.metrics
+    if other := next((c for c in compared if c.contest.metrics != metrics), None):
+        raise ConfigError(
+            f"shows {', '.join(other.contest.metrics)}, the others {', '.join(metrics)}",
+            item=other.contest.name,
+            remedy="Make a table of its own for it.",
+        )
+    names = [m.replace("_", " ") for m in metrics]
+    header = ["data", "network", *names, f"{names[0]}, minus the first", "parameters", "epochs (best)", "core minutes"]
+    rows: list[list[str]] = []
+    for one in compared:
+        speakers = f" of {one.speakers} speakers" if one.speakers else ""
+        data = f"{one.contest.title}, {one.items:,} items{speakers}"
+        for row in one.rows:
+            cells = [data, row.title, *(row.scores[m].words() if m in row.scores else "undefined" for m in metrics)]
+            cells += ["" if row.difference is None else row.difference.words("+.3f")]
+            cells += [f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}"]
+            rows.append(cells)
+            data = ""
+        if one.majority:
+            cells = [f"{one.majority[m]:.3f}" if m in one.majority else "" for m in metrics]
+            rows.append(["", "the same answer for every item", *cells, "", "", "", ""])
+    return "\n".join(markdown_table(header, rows)) + "\n"
+
+
+def markdown_page(compared: Sequence[Outcome]) -> str:
+    """The table, what it means, and what the reader has to know of each contest."""
+    lines = [_ABOUT, comparison_table(compared)]
+    for one in compared:
+        lines += [f"- {one.contest.title}: {note}" for note in one.notes]
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,171 @@
+"""What a model's answers cost: multiply-adds by stage and time, on items of a prepared corpus."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from maeum.data.dataset import StoreDataset
+from maeum.data.sampler import BucketSampler
+from maeum.errors import ModelError
+from maeum.models.counting import StageCost, add_up, count
+from maeum.models.fe2e import FE2E
+from maeum.models.mesm import MESM
+from maeum.models.pretrained import Pretrained, load_pretrained
+from maeum.runs.predict import collator
+from maeum.types import Batch
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What answers cost.
+
+    items: how many were answered. stages: sums over them. milliseconds: of one answer, everything included.
+    all_milliseconds: of one answer when every position is kept; None for a network that chooses none.
+    """
+
+    model: str
+    items: int
+    stages: tuple[StageCost, ...]
+    milliseconds: float
+    all_milliseconds: float | None
+    top_p: float | None
+
+    @property
+    def done(self) -> int:
+        """Multiply-adds of all items."""
+        return sum(stage.done for stage in self.stages)
+
+    @property
+    def dense(self) -> int:
+        """Multiply-adds of all items if every position were computed densely."""
+        return sum(stage.dense for stage in self.stages)
+
+    def to_json(self) -> str:
+        """As JSON; multiply-adds are sums over the items."""
+        return json.dumps({**asdict(self), "done": self.done, "dense": self.dense}, indent=1)
+
+    def show(self, console: Console) -> None:
+        """Print a table: millions of multiply-adds of one answer, by stage."""
+        table = Table(box=None, padding=(0, 2, 0, 0))
+        for name in ("branch", "stage", "dense", "done", "share", "kept"):
+            table.add_column(name, justify="left" if name in ("branch", "stage") else "right")
+        for stage in self.stages:
+            kept = f"{stage.kept / stage.positions:.1%}" if stage.positions else ""
+            share = f"{stage.done / stage.dense:.1%}" if stage.dense else ""
+            table.add_row(stage.branch, stage.stage, self._each(stage.dense), self._each(stage.done), share, kept)
+        table.add_row("all", "", self._each(self.dense), self._each(self.done), f"{self.done / self.dense:.1%}", "")
+        console.print(f"{self.model}: millions of multiply-adds of an answer, mean of {self.items} items")
+        console.print(table)
+        console.print(f"an answer takes {self.milliseconds:.1f} ms")
+        if self.all_milliseconds is not None:
+            ratio = self.milliseconds / self.all_milliseconds
+            console.print(f"  with every position kept {self.all_milliseconds:.1f} ms: {ratio:.2f} of that time")
+
+    def _each(self, total: int) -> str:
+        return f"{total / self.items / 1e6:,.2f}" if total else ""
+
+
+def flops(
+    model: str | Path | Pretrained | None,
+    store: Path | str,
+    part: str = "dev",
+    *,
+    items: int = 64,
+    batch_size: int = 8,
+    top_p: float | None = None,
+    rounds: int = 3,
+) -> Cost:
+    """Count and time answers about the first items of a part.
+
+    Args:
+        model: its name or folder, None for the embedded one, or itself; FE2E or MESM.
+        store: a prepared corpus.
+        part: of it.
+        items: at most so many.
+        batch_size: items at once.
+        top_p: attention mass that MESM keeps; its own when None.
+        rounds: of timing, of which the shortest counts.
+
+    Raises:
+        ModelError: for another network, or ``top_p`` for one that chooses nothing.
+        StoreError: when the store cannot be read.
+    """
+    pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
+    dataset = StoreDataset(store, part, modalities=pretrained.card.modalities or None, sound=pretrained.settings.sound)
+    return flops_of(pretrained, dataset, items=items, batch_size=batch_size, top_p=top_p, rounds=rounds)
+
+
+def flops_of(
+    pretrained: Pretrained,
+    dataset: StoreDataset,
+    *,
+    items: int = 64,
+    batch_size: int = 8,
+    top_p: float | None = None,
+    rounds: int = 3,
+) -> Cost:
+    """The same of the first items of a dataset; see `flops`."""
+    network: nn.Module = pretrained.model
+    if not isinstance(network, FE2E):
+        raise ModelError("is neither FE2E nor MESM, whose stages are known", item=pretrained.name)
+    if top_p is not None and not isinstance(network, MESM):
+        raise ModelError("keeps every position, so it has no top_p", item=pretrained.name)
+    collate = collator(pretrained.tokenizer, pretrained.settings)
+    cost = [n.cost for n in dataset.lengths[:items]]
+    device = next(network.parameters()).device
+    batches = [
+        collate([dataset[i] for i in indices]).to(device)
+        for indices in BucketSampler(cost, batch_size, shuffle=False).batches(0)
+    ]
+    network.eval()
+    with torch.inference_mode(), _keeping(network, top_p):
+        stages = add_up(stage for batch in batches for stage in count(network, batch))
+        times = {"kept": float("inf"), "all": float("inf")}
+        for _ in range(rounds):
+            times["kept"] = min(times["kept"], _seconds(network, batches))
+            if isinstance(network, MESM):
+                with _keeping(network, 1.0):
+                    times["all"] = min(times["all"], _seconds(network, batches))
+    milliseconds = {name: 1000 * seconds / len(cost) for name, seconds in times.items()}
+    return Cost(
+        model=pretrained.name,
+        items=len(cost),
+        stages=stages,
+        milliseconds=milliseconds["kept"],
+        all_milliseconds=milliseconds["all"] if isinstance(network, MESM) else None,
+        top_p=(network.top_p if top_p is None else top_p) if isinstance(network, MESM) else None,
+    )
+
+
+def _seconds(model: nn.Module, batches: list[Batch]) -> float:
+    start = time.perf_counter()
+    for batch in batches:
+        model(batch).logits.cpu()  # waits for the device
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _keeping(model: Any, top_p: float | None) -> Iterator[None]:
+    """Let MESM keep another mass for a while."""
+    before = model.top_p if isinstance(model, MESM) else None
+    if before is not None and top_p is not None:
+        model.top_p = top_p
+    try:
+        yield
+    finally:
+        if before is not None:
+            model.top_p = before
+
+
+__all__ = ["Cost", "flops", "flops_of"]

@@ -1,0 +1,300 @@
+"""A study's tables: all networks, subsets of the modalities, and the sweep over the kept mass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+
+from maeum.errors import ConfigError, EvaluationError
+from maeum.reports import figures
+from maeum.reports.tables import markdown_table
+from maeum.runs.evaluate import Evaluation
+from maeum.studies.flops import Cost, flops_of
+from maeum.studies.seeds import SeededScore, difference_over_seeds, over_seeds
+from maeum.studies.study import Page, Runs, Study, items_of, score_all, subsets_of, swept, train_all, variants
+
+
+def table(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """All networks: scores, and each class, as the paper's main table has them."""
+    done = train_all(study, variants(study, list(study.contestants)), out, device, console)
+    rows = [_Row(study, runs) for runs in done]
+    return Page(
+        "\n".join([
+            *head(study, "The networks", rows[0].evaluations),
+            *_scores(study, rows), "", *_classes(rows), *_published(study, "table"), *_notes(rows), ""
+        ]),
+        {"study": study.name, "rows": [row.record() for row in rows]},
+        {},
+    )  # fmt: skip
+
+
+def parts(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """The first network, and those of the ablation, each of which lacks a part of it."""
+    if not study.ablation:
+        raise ConfigError("names no networks for an ablation", item=study.name, remedy="Give it `ablation: [...]`.")
+    first = next(iter(study.contestants))
+    names = [first, *(name for name in study.ablation if name != first)]
+    rows = [_Row(study, runs) for runs in train_all(study, variants(study, names), out, device, console)]
+    return Page(
+        "\n".join([
+            *head(study, "The network, and what is left when a part is taken away", rows[0].evaluations),
+            *_scores(study, rows), "", *_classes(rows), *_published(study, "ablation"), *_notes(rows), ""
+        ]),
+        {"study": study.name, "rows": [row.record() for row in rows]},
+        {},
+    )  # fmt: skip
+
+
+def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """Each network with the words that the corpus came with, and with recognised ones."""
+    if study.transcripts is None:
+        raise ConfigError("names no recognised transcripts", item=study.name,
+                          remedy="Give it `transcripts: FILE`, made by `maeum transcribe`.")  # fmt: skip
+    rows, numbers, notes, done = [], [], [], []
+    for runs in train_all(study, variants(study, list(study.contestants)), out, device, console):
+        given, heard = score_all(study, runs), score_all(study, runs, transcripts=study.transcripts)
+        done.append(given)
+        first, *others = [m for m in _defined(study, given) if all(m in e.report.scores for e in heard)]
+        scores = {m: (over_seeds(m, given), over_seeds(m, heard)) for m in (first, *others)}
+        same = given[0].predictions.ids == heard[0].predictions.ids
+        gap = difference_over_seeds(first, heard, given) if same else None
+        minus = "" if gap is None else gap.words("+.3f")
+        rows.append([runs.variant.title, "given", *(pair[0].words() for pair in scores.values()), ""])
+        rows.append(["", "recognised", *(pair[1].words() for pair in scores.values()), minus])
+        numbers.append({
+            "title": runs.variant.title, "gap": None if gap is None else _as_record(gap),
+            "given": {m: _as_record(pair[0]) for m, pair in scores.items()},
+            "recognised": {m: _as_record(pair[1]) for m, pair in scores.items()},
+        })  # fmt: skip
+        notes += [note for note in heard[0].report.notes if note.startswith("words were recognised")]
+    titles = [m.replace("_", " ") for m in (first, *others)]
+    page = [
+        *head(study, "The words that the corpus came with, and recognised ones", done[0]),
+        *markdown_table(["network", "words", *titles, f"{titles[0]}, recognised minus given"], rows), "",
+        *_published(study, "transcripts"), *(f"- {note}" for note in dict.fromkeys(notes)), "",
+    ]  # fmt: skip
+    return Page("\n".join(page), {"study": study.name, "rows": numbers}, {})
+
+
+def ablation(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """Each network trained on each subset of the modalities."""
+    if not study.ablation:
+        raise ConfigError("names no networks for an ablation", item=study.name, remedy="Give it `ablation: [...]`.")
+    chosen = [v for subset in subsets_of(study) for v in variants(study, study.ablation, subset)]
+    rows = [_Row(study, runs) for runs in train_all(study, chosen, out, device, console)]
+    return Page(
+        "\n".join([
+            *head(study, "Subsets of the modalities (T words, A voice, V faces)", rows[0].evaluations),
+            *_scores(study, rows), *_published(study, "ablation"), *_notes(rows), ""
+        ]),
+        {"study": study.name, "rows": [row.record() for row in rows]},
+        {},
+    )  # fmt: skip
+
+
+class _Row:
+    """A variant's scores over seeds."""
+
+    def __init__(self, study: Study, runs: Runs) -> None:
+        self.title = runs.variant.title
+        self.evaluations = score_all(study, runs)
+        self.scores: dict[str, SeededScore] = {
+            m: over_seeds(m, self.evaluations) for m in _defined(study, self.evaluations)
+        }
+        self.parameters = runs.model().card.parameters
+
+    def record(self) -> dict[str, Any]:
+        scores = {m: _as_record(score) for m, score in self.scores.items()}
+        return {"title": self.title, "scores": scores, "classes": [list(e.report.classes) for e in self.evaluations]}
+
+
+def _defined(study: Study, done: Sequence[Evaluation]) -> list[str]:
+    """The study's metrics that every evaluation has; raises EvaluationError when it is none."""
+    found = [m for m in study.metrics if all(m in e.report.scores for e in done)]
+    if not found:
+        raise EvaluationError(f"none of {', '.join(study.metrics)} is defined on these items", item=study.name)
+    return found
+
+
+def _as_record(score: SeededScore) -> dict[str, Any]:
+    return {"mean": score.value, "seeds": score.seeds, "interval": _bounds(score)}
+
+
+def head(study: Study, what: str, done: Sequence[Evaluation]) -> list[str]:
+    """Title of a page and what its numbers are, in lines of Markdown; done: answers of one of its networks."""
+    report = done[0].report
+    speakers = f" of {report.groups} speakers" if report.groups else ""
+    folds = (
+        f", each of {len(study.folds)} folds answered by a network that was not trained on it" if study.folds else ""
+    )
+    lines = [
+        f"# {study.title}", "",
+        f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each{folds}. Values are means over seeds; in "
+        "brackets 95 % intervals over drawn speakers (items where speakers are not known) and seeds. A network "
+        "(after another) started from what that one had learned, and was trained on top of it.", "",
+    ]  # fmt: skip
+    return [*lines, *_warnings(study, report.overlap)]
+
+
+def _warnings(study: Study, overlap: str | None) -> Iterator[str]:
+    """What has to stand above every score of a page."""
+    if study.protocol == "published":
+        yield "**protocol: published. The best epoch of each fold was chosen on the very items that are scored.**"
+        yield ""
+    if overlap:
+        yield f"**{overlap}**"
+        yield ""
+
+
+def _scores(study: Study, rows: Sequence[_Row]) -> list[str]:
+    metrics = [m for m in study.metrics if all(m in row.scores for row in rows)]
+    first = metrics[0]
+    heads = ["network", *(m.replace("_", " ") for m in metrics), f"{first.replace('_', ' ')}, minus the first",
+             "of each seed", "parameters"]  # fmt: skip
+    lines = []
+    for number, row in enumerate(rows):
+        minus = ""
+        if number and row.evaluations[0].predictions.ids == rows[0].evaluations[0].predictions.ids:
+            minus = difference_over_seeds(first, row.evaluations, rows[0].evaluations).words("+.3f")
+        each = " ".join(f"{value:.3f}" for value in row.scores[first].seeds)
+        lines.append([row.title, *(row.scores[m].words() for m in metrics), minus, each, f"{row.parameters:,}"])
+    majority = rows[0].evaluations[0].report.majority
+    same = [f"{majority[m]:.3f}" if m in majority else "" for m in metrics]
+    lines.append(["the same answer for every item", *same, "", "", ""])
+    return markdown_table(heads, lines)
+
+
+def _classes(rows: Sequence[_Row]) -> Iterator[str]:
+    """Each class as ``accuracy / F1`` in percent, means over seeds."""
+    first = rows[0].evaluations[0].report
+    if not first.classes or "f1" not in first.classes[0]:
+        return
+    there = [i for i, row in enumerate(first.classes) if row["support"]]
+    lines = []
+    for row in rows:
+        cells = []
+        for number in there:
+            of = [(e.report.classes[number], e.report.items) for e in row.evaluations]
+            values = fmean(_class_accuracy(one, items) for one, items in of), fmean(one["f1"] for one, _ in of)
+            cells.append(" / ".join(f"{100 * value:.1f}" for value in values))
+        lines.append([row.title, *cells])
+    what = "weighted accuracy" if "wacc" in first.classes[0] else "accuracy against the rest"
+    yield f"Of each class, {what} / F1 in percent:"
+    yield ""
+    yield from markdown_table(["network", *(str(first.classes[i]["name"]) for i in there)], lines)
+
+
+def _class_accuracy(row: dict[str, Any], items: int) -> float:
+    """WAcc where there are several labels an item; else of one class against the rest."""
+    if "wacc" in row:
+        return float(row["wacc"])
+    hits = (row["recall"] or 0.0) * row["support"]
+    return float((items - row["support"] - row["predicted"] + 2 * hits) / items)
+
+
+def _published(study: Study, what: str) -> Iterator[str]:
+    """What the paper printed, in a table of its own: other items, another split."""
+    rows = study.published.get(what)
+    if not rows:
+        return
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    yield ""
+    yield "What the paper printed, of its own items and split:"
+    yield ""
+    yield from markdown_table(
+        ["", *columns], [[name, *(row.get(c, "") for c in columns)] for name, row in rows.items()]
+    )
+
+
+def _notes(rows: Sequence[_Row]) -> Iterator[str]:
+    yield ""
+    for note in dict.fromkeys(note for row in rows for e in row.evaluations for note in e.report.notes):
+        yield f"- {note}"
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """A network at one kept mass. kept: block -> share of positions, of the first seed, as is the cost."""
+
+    network: str
+    top_p: float
+    scores: dict[str, SeededScore]
+    cost: Cost
+    kept: dict[str, float]
+
+
+def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+    """Score, multiply-adds, time and kept positions by the kept mass, none of it trained anew."""
+    chosen = swept(study)
+    others = [name for name in study.contestants if name not in study.sweep]
+    trained = train_all(study, chosen, out, device, console)
+    fixed = [_Row(study, runs) for runs in train_all(study, variants(study, others), out, device, console)]
+    points: list[SweepPoint] = []
+    said: list[Evaluation] = []
+    for runs in trained:
+        for p in study.top_p:
+            done = score_all(study, runs, p)
+            said += done
+            scores = {m: over_seeds(m, done) for m in _defined(study, done)}
+            first = next(iter(scores))
+            cost = flops_of(runs.model(), items_of(study, runs), items=32, top_p=p, rounds=2)
+            shares = {f"{s.branch} {s.stage}": s.kept / s.positions for s in cost.stages if s.positions}
+            points.append(SweepPoint(runs.variant.title, p, scores, cost, shares))
+            if console is not None:
+                words = scores[first].words()
+                console.print(f"{runs.variant.title}, p = {p:g}: {first} {words}", soft_wrap=True)
+    metrics = [m for m in study.metrics if all(m in q.scores for q in points)]
+    first = metrics[0]
+    curves = {
+        title: [(q.top_p, q.scores[first].value, _bounds(q.scores[first])) for q in points if q.network == title]
+        for title in dict.fromkeys(q.network for q in points)
+    }
+    fixed = [row for row in fixed if first in row.scores]
+    lines = {row.title: row.scores[first].value for row in fixed}
+    svg = figures.sweep(curves, lines, first.replace("_", " "))
+    blocks = list(points[0].kept)
+    scored = [m.replace("_", " ") for m in metrics]
+    kept = [f"kept, {block}" for block in blocks]
+    heads = ["network", "p", *scored, "GFLOPs", "of dense", "ms", "of all kept", *kept]
+    rows = []
+    for q in points:
+        rows.append([
+            q.network, f"{q.top_p:g}", *(q.scores[m].words() for m in metrics),
+            f"{2 * q.cost.done / q.cost.items / 1e9:.3f}", f"{q.cost.done / q.cost.dense:.2f}",
+            f"{q.cost.milliseconds:.1f}", f"{q.cost.milliseconds / (q.cost.all_milliseconds or 1):.2f}",
+            *(f"{q.kept[block]:.3f}" for block in blocks),
+        ])  # fmt: skip
+    page = [
+        f"# {study.title}: how much has to be kept", "",
+        f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
+        f"{study.seeds} seed(s) each. Values are means over seeds, in brackets 95 % intervals over drawn speakers and "
+        "seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an answer of the "
+        "first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and milliseconds "
+        "beside their share of the same network's that keeps every position.", "",
+        *_warnings(study, said[0].report.overlap),
+        "![top-p](top-p.svg)", "",
+        *markdown_table(heads, rows), "",
+        *(f"- {row.title}, not swept: {scored[0]} {row.scores[first].words()}" for row in fixed),
+        *dict.fromkeys(f"- {note}" for one in said for note in one.report.notes),
+        *_published(study, "top-p"), "",
+    ]  # fmt: skip
+    numbers = [
+        {"network": q.network, "top_p": q.top_p, "kept": q.kept, "gflops": 2 * q.cost.done / q.cost.items / 1e9,
+         "ms": q.cost.milliseconds, "ms_all": q.cost.all_milliseconds,
+         "scores": {m: _as_record(s) for m, s in q.scores.items()}}
+        for q in points
+    ]  # fmt: skip
+    return Page("\n".join(page), {"study": study.name, "points": numbers, "fixed": [r.record() for r in fixed]},
+                {"top-p.svg": svg})  # fmt: skip
+
+
+def _bounds(score: SeededScore) -> tuple[float, float] | None:
+    return None if score.interval is None else (score.interval.low, score.interval.high)
+
+
+__all__ = ["SweepPoint", "ablation", "head", "parts", "table", "top_p", "transcripts"]

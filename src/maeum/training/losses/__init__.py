@@ -1,0 +1,1 @@
+"""The losses that networks are trained on."""

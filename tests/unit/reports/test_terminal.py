@@ -1,0 +1,42 @@
+"""A report in the terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from maeum.evaluation.report import PredictionSet, evaluate
+from maeum.labels import LabelSet
+from maeum.reports.terminal import show_report
+
+NAMES = ("joy", "rage", "calm")
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (
+            LabelSet(NAMES),
+            ("accuracy ↑", "ece ↓", "always the same", "chance", "answered", "fitted on dev", "undefined"),
+        ),
+        (LabelSet(NAMES, "multi-label"), ("mean_f1 ↑", "thresholds, chosen on dev: joy 0.")),
+        (LabelSet(NAMES, "dimensional", ((0, 1),) * 3), ("mean_ccc ↑", "mean_mae ↓")),
+    ],
+)
+def test_a_report_of_each_task(labels: LabelSet, shown: tuple[str, ...]):
+    generator = torch.Generator().manual_seed(0)
+    sets = []
+    for part in ("test", "dev"):
+        logits = torch.randn(60, 3, generator=generator)
+        logits[:, 2] -= 9 * (labels.task == "single-label")  # calm is never answered: it has no precision
+        target = {"single-label": torch.arange(60) % 3, "multi-label": (logits > 0.3).float()}.get(labels.task)
+        groups = tuple(f"speaker{i % 12}" for i in range(60))
+        ids = tuple(f"{part}{i}" for i in range(60))
+        sets.append(PredictionSet(ids, logits, labels.activate(logits + 1) if target is None else target, groups))
+    out = io.StringIO()
+    show_report(evaluate(sets[0], labels, sets[1], name="run", resamples=50), Console(file=out, width=140))
+    for words in ("run  60 items of 12 speakers", " to ", *shown):
+        assert words in out.getvalue(), out.getvalue()

@@ -1,0 +1,208 @@
+"""Training from a recipe: what it makes, what it refuses, and that a killed run goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from maeum.errors import ConfigError, CorpusError, StoreError
+from maeum.models.pretrained import load_pretrained
+from maeum.preparation.prepare import PrepareConfig, prepare
+from maeum.runs.calibrate import CalibrateConfig, calibrate
+from maeum.runs.evaluate import evaluate, evaluate_subsets
+from maeum.runs.licences import is_commercial
+from maeum.runs.recipe import Recipe
+from maeum.runs.run_folder import claim
+from maeum.runs.train import build, train
+
+WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
+NETWORK = {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = ["path,text,label,speaker,part"]
+    for i in range(48):
+        label = list(WORDS)[i % 3]
+        rows.append(f",{WORDS[label]} number {i},{label},s{i},{'dev' if i >= 36 else 'train'}")
+    (folder / "table.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    prepare("folder", folder, folder / "store", PrepareConfig(options={"labels": list(WORDS)}))
+    return folder / "store"
+
+
+def recipe(store: Path, **changes: Any) -> Recipe:
+    training = {"epochs": 6, "batch_size": 8, "lr": 0.01, "class_weights": False, "checkpoint_every_s": 0.0, "ema": 0.5}
+    return Recipe.parse(
+        {
+            "name": "try",
+            "network": {"dim": 8, "faces": None, "speech": None, "text": NETWORK},
+            "tokenizer": {"kind": "small", "vocabulary": 60},
+            "train": [{"store": str(store), "modalities": ["text"]}],
+            "dev": [{"store": str(store), "modalities": ["text"]}],
+            "training": {**training, **changes.pop("training", {})},
+            **changes,
+        }
+    )
+
+
+def log(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_killed_in_the_middle_goes_on_exactly(store: Path, tmp_path: Path) -> None:
+    settings = recipe(store, training={"epochs": 40})
+    settings.save(tmp_path / "recipe.json")
+    train(settings, tmp_path / "whole")
+    killed = tmp_path / "killed"
+    for wanted in (3, 15):
+        command = [sys.executable, "-c", "from maeum.cli import main; main()", "train",
+                   str(tmp_path / "recipe.json"), "--out", str(killed)]  # fmt: skip
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline and process.poll() is None:
+                if (killed / "log.jsonl").exists() and len(log(killed)) >= wanted:
+                    process.send_signal(signal.SIGKILL)
+                    break
+                time.sleep(0.005)
+    assert 3 <= len(log(killed)) < 40, "it was over before it could be killed"
+    train(settings, killed)
+    assert {line["epoch"]: line for line in log(killed)} == {line["epoch"]: line for line in log(tmp_path / "whole")}
+    a, b = (load_pretrained(run / "model").model.state_dict() for run in (killed, tmp_path / "whole"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_the_model_folder_states_data_licence_and_scores(store: Path, tmp_path: Path) -> None:
+    report = train(recipe(store), tmp_path / "run")
+    card = load_pretrained(report.model).card
+    assert card.labels == tuple(WORDS)
+    assert card.non_commercial, "a licence that is not known to allow it does not"
+    assert {score.name for score in card.scores} >= {"accuracy", "uar", "macro_f1"}
+
+
+def test_evaluation_of_the_folder_gives_the_scores_of_the_run(store: Path, tmp_path: Path) -> None:
+    report = train(recipe(store), tmp_path / "run")
+    again = evaluate(report.model, store, "dev", resamples=10)
+    for name in ("accuracy", "uar", "macro_f1", "ece"):
+        assert again.report[name] == pytest.approx(report.report[name], abs=1e-6)
+    (alone,) = evaluate_subsets(report.model, store, "dev", resamples=10)
+    assert alone.modalities == ("text",)
+
+
+def test_another_recipe_does_not_touch_a_run(store: Path, tmp_path: Path) -> None:
+    train(recipe(store), tmp_path / "run")
+    before = (tmp_path / "run" / "best.pt").read_bytes()
+    with pytest.raises(StoreError, match=r"another recipe \(training.lr was .*, now 0.02\)"):
+        train(recipe(store, training={"lr": 0.02}), tmp_path / "run")
+    other = recipe(store)
+    other = other.model_copy(update={"network": {**other.network, "new": None}})
+    with pytest.raises(StoreError, match=r"network.new was not given, now null"):
+        claim(tmp_path / "run", other)
+    assert (tmp_path / "run" / "best.pt").read_bytes() == before
+
+
+def test_a_branch_is_taken_over_whole(store: Path, tmp_path: Path) -> None:
+    first = train(recipe(store), tmp_path / "first")
+    frozen = {"epochs": 1, "lr_scale": {"": 0.0, "fusion": 1.0}}
+    second = train(
+        recipe(store, network={"dim": 8, "faces": None, "speech": None}, start_from={"text": str(first.model)},
+               tokenizer=None, training=frozen),
+        tmp_path / "second",
+    )  # fmt: skip
+    a, b = (load_pretrained(report.model).model.state_dict() for report in (first, second))
+    assert all(torch.equal(a[name], b[name]) for name in a if name.startswith(("encoders.text", "heads.text")))
+
+
+def test_settings_of_a_branch_that_is_taken_over_may_be_changed(store: Path, tmp_path: Path) -> None:
+    first = train(recipe(store), tmp_path / "first")
+    network = {"dim": 8, "faces": None, "speech": None, "text": {"drop_summary": 0.123}}
+    second = build(
+        recipe(store, network=network, start_from={"text": str(first.model)}, tokenizer=None),
+        load_pretrained(first.model).label_set,
+    )
+    theirs, ours = load_pretrained(first.model).model.config.text, second.config.text
+    assert ours.drop_summary == 0.123
+    assert ours.model_copy(update={"drop_summary": theirs.drop_summary}) == theirs
+
+
+def test_a_teacher_is_learned_from(store: Path, tmp_path: Path) -> None:
+    """Pupils agree with it more than networks of other seeds do that learned from the labels alone."""
+    teacher = train(recipe(store), tmp_path / "teacher").model
+    theirs = evaluate(teacher, store, "dev", resamples=0).predictions.logits.softmax(1)
+
+    def apart(name: str, **settings: Any) -> float:
+        model = train(recipe(store, **settings), tmp_path / name).model
+        assert load_pretrained(model).tokenizer is not None
+        said = evaluate(model, store, "dev", resamples=0).predictions.logits.softmax(1)
+        return float((theirs - said).abs().mean())
+
+    taught = {"teacher": str(teacher), "tokenizer": None}
+    seeds = (1, 2, 3)
+    pupils = [apart(f"pupil-{i}", **taught, training={"distill": 50.0, "epochs": 8, "seed": i}) for i in seeds]
+    others = [apart(f"alone-{i}", training={"epochs": 8, "seed": i}) for i in seeds]
+    assert sum(pupils) < sum(others)
+
+
+@pytest.mark.parametrize("changes", [{"teacher": "runs/none"}, {"training": {"distill": 1.0}}])
+def test_a_teacher_needs_its_weight(store: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    if "teacher" in changes:
+        changes = {"teacher": str(train(recipe(store, training={"epochs": 1}), tmp_path / "first").model)}
+    with pytest.raises(ConfigError, match=r"needs both a teacher and training\.distill"):
+        train(recipe(store, **changes), tmp_path / "run")
+
+
+def test_calibration_finishes_a_model(store: Path, tmp_path: Path) -> None:
+    model = train(recipe(store), tmp_path / "run").model
+    config = CalibrateConfig.parse(
+        {"name": "done", "title": "Done", "model": str(model), "dev": [{"store": str(store)}],
+         "trained_on": [str(store)], "intended_use": "tests", "limits": "all"}
+    )  # fmt: skip
+    done = calibrate(config, tmp_path / "done")
+    assert set(done.calibration.temperatures) == {"text"}
+    listed = {score.name: score.value for score in done.card.scores}
+    measured = evaluate(done, store, "dev", resamples=0).report
+    assert listed["accuracy"] == pytest.approx(measured["accuracy"], abs=1e-4)
+    assert listed["ece"] == pytest.approx(measured["ece"], abs=1e-4)
+
+
+def test_a_speaker_in_both_parts_is_refused(tmp_path: Path) -> None:
+    for name, part in (("a", "train"), ("b", "dev")):
+        (tmp_path / name).mkdir()
+        others = [f",{words},{label},someone,test" for label, words in WORDS.items()] * (part == "dev")
+        rows = [*others, *(f",{words} {name},{label},ann,{part}" for label, words in WORDS.items())]
+        table = "\n".join(["path,text,label,speaker,part", *rows])
+        (tmp_path / name / "table.csv").write_text(table + "\n", encoding="utf-8")
+        prepare("folder", tmp_path / name, tmp_path / name / "store", PrepareConfig(options={"labels": list(WORDS)}))
+    settings = recipe(tmp_path / "a" / "store", dev=[{"store": str(tmp_path / "b" / "store")}])
+    with pytest.raises(CorpusError, match="1 speaker shared by train and dev"):
+        train(settings, tmp_path / "run")
+
+
+def test_a_score_of_another_task_is_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="ccc"):
+        train(recipe(store, score="ccc"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("licence", "free"),
+    [
+        ("Apache-2.0", True),
+        ("CC BY 4.0", True),
+        ("CC BY-NC-SA 4.0", False),
+        ("research use", False),
+        ("", False),
+        ("a: research use; b: Apache-2.0", False),
+        ("MIT; CC0", True),
+        ("LIMITED", False),
+    ],
+)
+def test_only_known_free_licences_count_as_free(licence: str, free: bool) -> None:
+    assert is_commercial(licence) is free

@@ -1,0 +1,155 @@
+"""Networks compared: the recipes that are made, what is trained again, and the numbers in the table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from maeum.errors import ConfigError, StoreError
+from maeum.evaluation.metrics import accuracy
+from maeum.models.pretrained import load_pretrained
+from maeum.preparation.prepare import PrepareConfig, prepare
+from maeum.runs.evaluate import evaluate
+from maeum.runs.predict import predict_pretrained
+from maeum.runs.recipe import Recipe
+from maeum.runs.train import load_parts
+from maeum.studies import compare as module
+from maeum.studies.compare import Contest, compare, comparison_table, markdown_page
+
+WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = ["path,text,label,speaker,part"]
+    for i in range(60):
+        label = list(WORDS)[i % 3 if i < 36 or i % 4 else 0]
+        rows.append(f",{WORDS[label if i % 5 else 'anger']} number {i},{label},s{i},{'dev' if i >= 36 else 'train'}")
+    (folder / "table.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    prepare("folder", folder, folder / "store", PrepareConfig(options={"labels": list(WORDS)}))
+    return folder / "store"
+
+
+def contest(store: Path, **changes: Any) -> Contest:
+    text = {"vocabulary": 60, "width": 8}
+    settings = {
+        "name": "words",
+        "title": "Some words",
+        "shared": {
+            "train": [{"store": str(store), "modalities": ["text"]}],
+            "dev": [{"store": str(store), "modalities": ["text"]}],
+            "tokenizer": {"kind": "small", "vocabulary": 60},
+            "network": {"faces": None, "speech": None, "text": text},
+            "training": {"epochs": 2, "batch_size": 8, "lr": 0.02, "loss": "cross-entropy", "class_weights": False},
+        },
+        "contestants": {
+            "lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 4}},
+            "mult": {"title": "MulT", "model": "mult", "network": {"heads": 2, "dim": 8, "blocks": 1},
+                     "training": {"epochs": 3}},
+        },
+    }  # fmt: skip
+    return Contest.parse({**settings, **changes})
+
+
+def test_a_contestant_has_the_shared_settings_and_its_own(store: Path) -> None:
+    recipe = contest(store).recipe("mult")
+    assert (recipe.name, recipe.model, recipe.score) == ("words-mult", "mult", "macro_f1")
+    assert (recipe.training.epochs, recipe.training.lr) == (3, 0.02)
+    assert recipe.network["dim"] == 8
+    assert recipe.network["faces"] is None
+    assert contest(store).recipe("lstm").training.epochs == 2
+
+
+def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
+    wrong = {
+        "lstm": {"title": "x", "model": "lf-lstm"},
+        "b": {"title": "x", "model": "lf-lstm", "training": {"epoch": 1}},
+    }
+    with pytest.raises(ConfigError, match=r"words: unknown setting 'training\.epoch'"):
+        compare(contest(store, contestants=wrong), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
+    text = {"text": {"kind": "small", "vocabulary": 60, "width": 8, "channels": 8, "dim": 8}}
+    frozen = {"lr_scale": {"encoders.text": 0}, "distill": 1.0}
+    asked = contest(store, contestants={
+        "first": {"title": "first", "model": "fe2e", "network": text},
+        "second": {"title": "second", "model": "fe2e", "follows": "first", "network": text, "training": frozen},
+    })  # fmt: skip
+    compare(asked, tmp_path, resamples=0)
+    first, second = (load_pretrained(tmp_path / "words" / name / "model") for name in ("first", "second"))
+    learned, before = second.model.state_dict(), first.model.state_dict()
+    assert all(torch.equal(learned[n], before[n]) for n in before if n.startswith("encoders.text."))
+    assert not torch.equal(learned["heads.text.weight"], before["heads.text.weight"])
+    recipe = Recipe.load(tmp_path / "words" / "second" / "recipe.json")
+    assert recipe.teacher == tmp_path / "words" / "first" / "model"
+
+
+def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path) -> None:
+    asked = contest(store, metrics=["accuracy", "macro_f1"])
+    done = compare(asked, tmp_path, resamples=50)
+    assert done.items == 24
+    runs = [tmp_path / "words" / name / "model" for name in ("lstm", "mult")]
+    for row, run in zip(done.rows, runs, strict=True):
+        alone = evaluate(run, store, resamples=50).report
+        assert row.scores["accuracy"] == alone.scores["accuracy"]
+        assert row.scores["macro_f1"] == alone.scores["macro_f1"]
+        assert row.cpu_minutes > 0
+    assert [row.epochs for row in done.rows] == [2, 3]
+    assert done.rows[0].difference is None
+    difference = done.rows[1].difference
+    assert difference is not None
+    assert difference.interval is not None
+    assert difference.value == pytest.approx(
+        done.rows[1].scores["accuracy"].value - done.rows[0].scores["accuracy"].value
+    )
+    said = [predict_pretrained(load_pretrained(run), load_parts(asked.recipe("lstm").dev, "dev")) for run in runs]
+    right = [(s.logits.argmax(1) == s.target).numpy().astype(float) for s in said]
+    spread = (right[1] - right[0]).std() / np.sqrt(24)  # of the paired difference of two accuracies
+    assert (difference.interval.high - difference.interval.low) == pytest.approx(3.92 * spread, rel=0.5, abs=1e-9)
+    target = said[0].target.numpy()
+    most = np.bincount(target).argmax()
+    assert done.majority["accuracy"] == accuracy(np.full_like(target, most), target)
+
+
+def test_what_is_trained_is_not_trained_again(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compare(contest(store), tmp_path, resamples=10)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(module, "train", refuse)
+    assert compare(contest(store), tmp_path, resamples=10) == first
+
+
+def test_a_run_of_other_settings_is_not_taken_for_this_one(store: Path, tmp_path: Path) -> None:
+    compare(contest(store), tmp_path, resamples=0)
+    changed = contest(store, contestants={"lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 5}}})
+    with pytest.raises(StoreError, match="another recipe"):
+        compare(changed, tmp_path, resamples=0)
+
+
+def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_path: Path) -> None:
+    done = compare(contest(store), tmp_path, resamples=20)
+    rows = [line.strip("| ").split(" | ") for line in comparison_table([done]).splitlines()]
+    assert rows[0][:3] == ["data", "network", "macro f1"]
+    assert [row[0] for row in rows[2:3]] == ["Some words, 24 items of 24 speakers"]
+    assert len(rows) == 5
+    value = done.rows[0].scores["macro_f1"].value
+    assert rows[2][2].startswith(f"{value:.3f} (")
+    assert rows[4][0] == "the same answer for every item"
+    assert rows[4][1] == f"{done.majority['macro_f1']:.3f}"
+    assert comparison_table([done]) in markdown_page([done])
+
+
+def test_tables_of_different_metrics_are_refused(store: Path, tmp_path: Path) -> None:
+    one = compare(contest(store), tmp_path, resamples=0)
+    other = compare(contest(store, name="b", metrics=["uar"]), tmp_path, resamples=0)
+    with pytest.raises(ConfigError, match="b: shows uar"):
+        comparison_table([one, other])

@@ -1,0 +1,406 @@
+"""A paper's tables from a small corpus: which networks are trained, what is in the tables, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from maeum.cli import app
+from maeum.data.store import StoreItem, StoreWriter, write_shard
+from maeum.errors import ConfigError, StoreError
+from maeum.evaluation.metrics import accuracy
+from maeum.evaluation.regions import REGIONS, TEMPLATE
+from maeum.labels import EKMAN, EMOTIONS
+from maeum.models.mesm import MESM, MESMConfig
+from maeum.models.pretrained import load_pretrained
+from maeum.runs.evaluate import evaluate
+from maeum.runs.predict import collator
+from maeum.runs.recipe import Recipe
+from maeum.runs.train import build, take_over, train
+from maeum.studies import attention
+from maeum.studies.attention import clip_picture, landmarks_of, look
+from maeum.studies.compare import following
+from maeum.studies.reproduce import REPRODUCTIONS
+from maeum.studies.seeds import difference_over_seeds, over_seeds
+from maeum.studies.study import Runs, Study, items_of, score_all, subsets_of, train_all, variants
+from maeum.training.losses.emotion import encoding_loss
+from maeum.types import Utterance
+
+RECIPES = Path(__file__).parents[3] / "recipes" / "mesm"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces, pieces and words of two emotions; the words tell which."""
+    folder = tmp_path_factory.mktemp("study")
+    rng = np.random.default_rng(0)
+    items = []
+    for i in range(40):
+        label = EMOTIONS[i % 2]
+        items.append(StoreItem(
+            Utterance(f"u{i:02d}", part="train" if i < 24 else "dev", label=label, speaker=f"s{i // 4}",
+                      text=f"{'furious' if i % 2 else 'splendid'} words number {i}"),
+            content=str(i),
+            faces=rng.integers(0, 256, (2, 3, 48, 48), dtype=np.uint8),
+            pieces=rng.normal(-8, 3, (3, 1, 128, 32)).astype(np.float16),
+        ))  # fmt: skip
+    with StoreWriter(folder / "store", {}) as writer:
+        path = writer.shard_path(["x"])
+        write_shard(path, items)
+        writer.finish([path], {"name": "made", "label_set": EKMAN.to_dict(), "licence": "L",
+                               "modalities": ["faces", "speech", "text"]})  # fmt: skip
+    return folder / "store"
+
+
+def study(store: Path, **changes: Any) -> Study:
+    branch = {"widths": [4, 4, 6, 8], "stem_blocks": 0, "hidden": 8,
+              "transformer": {"layers": 1, "heads": 2, "feedforward": 8}}  # fmt: skip
+    settings = {
+        "name": "made", "title": "Made up", "seeds": 2, "sweep": ["mesm", "random"], "ablation": ["fe2e"],
+        "top_p": [0.3, 1.0], "metrics": ["accuracy"],
+        "shared": {
+            "train": [{"store": str(store)}], "dev": [{"store": str(store)}],
+            "tokenizer": {"kind": "small", "vocabulary": 60},
+            "network": {"dim": 8, "faces": branch, "speech": branch,
+                        "text": {"kind": "small", "vocabulary": 60, "width": 8, "channels": 8, "dim": 8}},
+            "training": {"epochs": 1, "batch_size": 8, "lr": 0.01, "loss": "cross-entropy", "class_weights": False},
+        },
+        "contestants": {
+            "fe2e": {"title": "FE2E", "model": "fe2e"},
+            "mesm": {"title": "MESM", "model": "mesm", "network": {"top_p": 0.5}},
+            "random": {"title": "by chance", "model": "mesm", "network": {"top_p": 0.5, "selection": "random"}},
+        },
+        "published": {"table": {"MESM": {"ang": "88.2/62.8"}}},
+    }  # fmt: skip
+    return Study.parse({**settings, **changes})
+
+
+@pytest.fixture(scope="module")
+def runs(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the runs of the study, trained once."""
+    folder = tmp_path_factory.mktemp("runs")
+    asked = study(store)
+    train_all(asked, variants(asked, list(asked.contestants)), folder)
+    return folder
+
+
+def test_the_papers_studies_can_be_read() -> None:
+    for path in RECIPES.glob("*.yaml"):
+        read = Study.load(path)
+        assert {read.network(name) for name in (*read.sweep, *read.ablation)}
+        for name in read.contestants:
+            assert read.recipe(name).score == read.metrics[0]
+    assert len(list(RECIPES.glob("*.yaml"))) == 4
+    assert Study.load(RECIPES / "iemocap.yaml").published["table"]["MESM, p = .7"]["avg"] == "84.4/57.4"
+
+
+def test_every_seed_is_its_own_training(store: Path, runs: Path) -> None:
+    folders = [runs / "made" / "mesm" / f"seed-{i}" / "model" for i in range(2)]
+    first, second = (load_pretrained(folder).model.state_dict() for folder in folders)
+    assert any(not torch.equal(first[k], second[k]) for k in first)
+
+
+def test_a_subset_has_the_branches_of_its_letters_alone(store: Path) -> None:
+    asked = study(store)
+    assert subsets_of(asked) == ("TAV", "TA", "TV", "AV", "T", "A", "V")
+    (variant,) = variants(asked, ["fe2e"], "AV")
+    network = variant.recipes[0].network
+    assert network["text"] is None
+    assert network["faces"] is not None
+    assert variant.recipes[0].tokenizer is None
+    assert [r.training.seed for r in variant.recipes] == [0, 1]
+    voices = study(store, shared={**asked.shared, "network": {"faces": None, "text": None}})
+    assert subsets_of(voices) == ("A",)
+
+
+def test_learning_rates_of_branches_that_are_gone_go_too() -> None:
+    read = Study.load(RECIPES / "iemocap.yaml")
+    scales = {s: variants(read, ["fe2e"], s)[0].recipes[0].training.lr_scale for s in subsets_of(read)}
+    assert scales["TA"] == {"encoders.text": 0.1, "heads.text": 0.1}
+    assert scales["AV"] == scales["A"] == {}
+
+
+FOLLOWS = {"title": "taught", "model": "mesm", "follows": "fe2e", "network": {"top_p": 0.5},
+           "training": {"distill_encoded": 1.0, "lr_scale": {"encoders.text": 0, "heads.text": 0}}}  # fmt: skip
+
+
+def test_who_follows_starts_from_what_was_learned(store: Path, tmp_path: Path) -> None:
+    contestants = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
+    asked = study(store, contestants=contestants, sweep=["taught"], seeds=2)
+    chosen = variants(asked, ["taught"])
+    (made,) = train_all(asked, chosen, tmp_path)
+    recipe = Recipe.load(tmp_path / "made" / "taught" / "seed-1" / "recipe.json")
+    leader = tmp_path / "made" / "fe2e" / "seed-1" / "model"
+    assert recipe.start_from == dict.fromkeys(("faces", "speech", "text"), leader)
+    assert recipe.teacher == leader
+    learned, first = made.model(1).model.state_dict(), load_pretrained(leader).model.state_dict()
+    for name in (n for n in first if n.startswith("encoders.text.") and "position_ids" not in n):
+        assert torch.equal(learned[name], first[name]), "frozen, so as it was learned before"
+    assert not torch.equal(learned["heads.faces.weight"], first["heads.faces.weight"])
+    before = (leader / "model.safetensors").stat().st_mtime_ns
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (tmp_path / "made").rename(moved / "made")
+    train_all(asked, chosen, moved)
+    leader = moved / "made" / "fe2e" / "seed-1" / "model"
+    assert (leader / "model.safetensors").stat().st_mtime_ns == before, "trained once"
+    other = moved / "made" / "fe2e" / "seed-0" / "model" / "model.safetensors"
+    (leader / "model.safetensors").write_bytes(other.read_bytes())
+    with pytest.raises(StoreError, match=r"learned from other weights than those in .*fe2e/seed-1"):
+        train_all(asked, chosen, moved)
+
+
+def test_encodings_come_near_a_teachers(store: Path, tmp_path: Path) -> None:
+    contestants = {
+        "fe2e": {"title": "FE2E", "model": "fe2e"},
+        "taught": {
+            "title": "b",
+            "model": "fe2e",
+            "follows": "fe2e",
+            "training": {"epochs": 4, "distill_encoded": 30.0},
+        },
+        "alone": {"title": "c", "model": "fe2e", "follows": "fe2e", "training": {"epochs": 4}},
+    }
+    asked = study(store, contestants=contestants, sweep=[], seeds=1)
+    made = train_all(asked, variants(asked, list(contestants)), tmp_path)
+    teacher, taught, alone = (runs.model() for runs in made)
+    items = items_of(asked, made[0])
+    batch = collator(teacher.tokenizer, teacher.settings)([items[i] for i in range(len(items))])
+    with torch.no_grad():
+        said = [p.model(batch) for p in (taught, alone, teacher)]
+    near, far = (float(encoding_loss(output, said[2])) for output in said[:2])
+    assert near < 0.8 * far
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [({"dim": 16}, "has dim 8, the network 16"), ({"faces": None, "speech": None}, "no branch for faces or speech"),
+     ({"speech": {"silence_db": 20.0}}, r"has speech\.silence_db None, the network 20\.0")],
+)  # fmt: skip
+def test_encodings_that_cannot_be_compared_are_named(
+    store: Path, runs: Path, tmp_path: Path, network: dict[str, Any], message: str
+) -> None:
+    recipe = study(store).recipe("fe2e").model_dump()
+    branch = recipe["network"]["speech"]
+    wrong = {**recipe["network"], **network}
+    if isinstance(wrong["speech"], dict):
+        wrong["speech"] = {**branch, **wrong["speech"]}
+    changed = {**recipe, "network": wrong, "teacher": runs / "made" / "fe2e" / "seed-0" / "model", "tokenizer": None,
+               "training": {**recipe["training"], "distill_encoded": 1.0}}  # fmt: skip
+    with pytest.raises(ConfigError, match=message):
+        train(Recipe.parse(changed), tmp_path / "run")
+
+
+def test_who_follows_names_no_other_source(store: Path, tmp_path: Path) -> None:
+    shared = {**study(store).shared, "teacher": "runs/other"}
+    asked = study(store, shared=shared, contestants={"a": {"title": "A", "model": "fe2e"}},
+                  sweep=[], ablation=[])  # fmt: skip
+    with pytest.raises(ConfigError, match="has start_from or teacher beside `follows`"):
+        following(asked.recipe("a"), tmp_path)
+
+
+def test_a_subset_follows_the_same_subset(store: Path) -> None:
+    contestants = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
+    asked = study(store, contestants=contestants, sweep=["taught"], ablation=["fe2e", "taught"])
+    (voices,) = variants(asked, ["taught"], "A")
+    assert (voices.key, voices.follows and voices.follows.key) == ("taught-A", "fe2e-A")
+    assert voices.recipes[0].training.lr_scale == {}
+    (words,) = variants(asked, ["taught"], "T")
+    assert (words.key, words.title) == ("taught-T", "taught (after FE2E) T")
+    assert words.follows is not None
+    assert words.follows.key == "fe2e-T"
+    assert words.recipes[0].training.distill_encoded == 0, "words have no frames"
+    rests = {**FOLLOWS["training"], "lr_scale": {"encoders.text": 0, "heads.text": 0, "fusion": 0}}
+    asked = study(store, contestants={**contestants, "taught": {**FOLLOWS, "training": rests}}, sweep=["taught"])
+    (words,) = variants(asked, ["taught"], "T")
+    assert (words.key, words.title, words.follows) == ("fe2e-T", "taught (after FE2E) T, all frozen", None)
+
+
+def test_only_those_before_can_be_followed(store: Path) -> None:
+    with pytest.raises(ConfigError, match=r"taught follows 'fe2e', not a contestant before it \(none\)"):
+        study(store, contestants={"taught": FOLLOWS, "fe2e": {"title": "FE2E", "model": "fe2e"}}, sweep=[], ablation=[])
+
+
+def test_what_is_looked_into_is_what_is_scored(store: Path, tmp_path: Path) -> None:
+    split = {"kind": "random", "by": "speaker", "dev_share": 0.3, "test_share": 0.3, "seed": 1}
+    asked = study(store, part="test", seeds=1, shared={**study(store).shared, "split": split})
+    (made,) = train_all(asked, variants(asked, ["mesm"]), tmp_path)
+    (scored,) = score_all(asked, made)
+    assert items_of(asked, made).ids == scored.predictions.ids
+    assert 0 < len(scored.predictions.ids) < 20
+
+
+def test_the_table_has_means_over_seeds_and_what_was_published(store: Path, runs: Path) -> None:
+    page = REPRODUCTIONS["mesm/table"](study(store), runs, "cpu", None)
+    values = []
+    for seed in range(2):
+        done = evaluate(runs / "made" / "mesm" / f"seed-{seed}" / "model", store, "dev", resamples=0)
+        values.append(accuracy(done.predictions.logits.numpy().argmax(1), done.predictions.target.numpy()))
+    (row,) = (r for r in page.numbers["rows"] if r["title"] == "MESM")
+    assert row["scores"]["accuracy"]["seeds"] == pytest.approx(tuple(values))
+    assert row["scores"]["accuracy"]["mean"] == pytest.approx(fmean(values))
+    low, high = row["scores"]["accuracy"]["interval"]
+    assert low <= fmean(values) <= high
+    assert "| MESM | 88.2/62.8 |" in page.markdown
+    assert f"{fmean(values):.3f} (" in page.markdown
+    assert "16 items of 4 speakers, 2 seed(s) each" in page.markdown
+
+
+def test_scores_over_seeds_are_those_of_the_same_items(store: Path, runs: Path) -> None:
+    done = [evaluate(runs / "made" / n / "seed-0" / "model", store, "dev", resamples=0) for n in ("fe2e", "mesm")]
+    other = evaluate(runs / "made" / "mesm" / "seed-0" / "model", store, "train", resamples=0, allow_overlap=True)
+    apart = difference_over_seeds("accuracy", done[:1], done[1:], resamples=50)
+    assert apart.value == pytest.approx(
+        over_seeds("accuracy", done[:1], 0).value - over_seeds("accuracy", done[1:], 0).value
+    )
+    same = difference_over_seeds("accuracy", done[:1], done[:1], resamples=50)
+    assert same.interval is not None
+    assert (same.value, same.interval.low, same.interval.high) == (0, 0, 0)
+    with pytest.raises(ConfigError, match="other items"):
+        over_seeds("accuracy", [done[0], other])
+
+
+def test_the_sweep_changes_what_is_kept_without_training(store: Path, runs: Path) -> None:
+    before = {path: path.read_bytes() for path in runs.rglob("model.safetensors")}
+    page = REPRODUCTIONS["mesm/top-p"](study(store), runs, "cpu", None)
+    assert before == {path: path.read_bytes() for path in runs.rglob("model.safetensors")}
+    points = {(p["network"], p["top_p"]): p for p in page.numbers["points"]}
+    assert list(points) == [("MESM", 0.3), ("MESM", 1.0), ("by chance", 0.3), ("by chance", 1.0)]
+    assert points["MESM", 0.3]["gflops"] < points["MESM", 1.0]["gflops"]
+    assert all(share == 1.0 for share in points["MESM", 1.0]["kept"].values())
+    assert all(0.25 < points["by chance", 0.3]["kept"][f"{b} block 1"] < 0.35 for b in ("faces", "speech"))
+    assert page.files["top-p.svg"].startswith("<svg")
+    assert [row["title"] for row in page.numbers["fixed"]] == ["FE2E"]
+
+
+def test_the_ablation_trains_each_subset(store: Path, tmp_path: Path) -> None:
+    page = REPRODUCTIONS["mesm/ablation"](study(store, seeds=1), tmp_path, "cpu", None)
+    assert [row["title"] for row in page.numbers["rows"]] == [
+        f"FE2E {s}" for s in ("TAV", "TA", "TV", "AV", "T", "A", "V")
+    ]
+    assert load_pretrained(tmp_path / "made" / "fe2e-TV" / "seed-0" / "model").card.modalities == ("faces", "text")
+
+
+def test_what_is_kept_is_counted_by_region(store: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = study(store)
+    (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
+    # Faces of noise have no landmarks.
+    monkeypatch.setattr(
+        attention, "landmarks_of", lambda faces: (TEMPLATE.expand(len(faces), 5, 2), torch.ones(len(faces)))
+    )
+    seen = look(made.model(), items_of(asked, made), [0.3, 1.0], 0.3)
+    assert (seen.faces, seen.unclear) == (32, 0)
+    assert list(seen.shares[1.0][0]) == ["all", *EMOTIONS[:2]]
+    for block in range(3):
+        assert seen.shares[1.0][block]["all"] == pytest.approx(seen.area[block]), "all kept: as much as there is"
+        assert sum(seen.shares[0.3][block]["all"].values()) == pytest.approx(1)
+        assert list(seen.area[block]) == list(REGIONS)
+    page = REPRODUCTIONS["mesm/attention"](study(store), runs, "cpu", None)
+    assert sorted(page.files) == ["attention.html", "clip-anger.png", "clip-disgust.png", "density.svg"]
+    assert page.files["clip-anger.png"].startswith(b"\x89PNG")
+    assert "1 is what a blind selection has" in page.markdown
+
+
+def test_faces_of_noise_have_no_clear_landmarks(store: Path, runs: Path) -> None:
+    asked = study(store)
+    (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
+    with pytest.raises(ConfigError, match="no faces in which landmarks are found"):
+        look(made.model(), items_of(asked, made), [0.3], 0.3)
+
+
+def test_landmarks_have_the_order_that_regions_want(monkeypatch: pytest.MonkeyPatch) -> None:
+    """O-Net gives five x, then five y."""
+    said = torch.arange(1, 11).float().div(10).repeat(3, 1)
+    monkeypatch.setattr(attention, "_output_net", lambda: lambda faces: (None, torch.ones(len(faces)), said))
+    points, certain = landmarks_of(torch.zeros(3, 3, 48, 48, dtype=torch.uint8))
+    expected = torch.tensor([[0.1, 0.6], [0.2, 0.7], [0.3, 0.8], [0.4, 0.9], [0.5, 1.0]])
+    torch.testing.assert_close(points, expected.expand(3, 5, 2))
+    assert certain.tolist() == [1, 1, 1]
+
+
+def test_a_picture_of_a_clip_without_a_face(store: Path, runs: Path) -> None:
+    asked = study(store)
+    (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
+    model = made.model()
+    assert isinstance(model.model, MESM)
+    batch = collator(model.tokenizer, model.settings)([items_of(asked, made)[0]])
+    assert clip_picture(model.model, replace(batch, faces=None, faces_mask=None), "x").startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("what", "changes", "words"),
+    [
+        ("mesm/top-p", {"sweep": []}, "names no networks for a sweep"),
+        ("mesm/top-p", {"sweep": ["fe2e"]}, "FE2E: keeps every position"),
+        ("mesm/top-p", {"sweep": ["mess"]}, "has no network 'mess', only fe2e, mesm, random"),
+        ("mesm/ablation", {"ablation": []}, "names no networks for an ablation"),
+        ("mesm/attention", {"sweep": []}, "names no networks for a sweep"),
+    ],
+)
+def test_what_a_study_lacks_is_said(store: Path, runs: Path, what: str, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        REPRODUCTIONS[what](study(store, **changes), runs, "cpu", None)
+
+
+def test_the_command_writes_the_page(store: Path, runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(study(store).model_dump_json())
+    command = [
+        "reproduce",
+        "mesm/table",
+        str(tmp_path / "study.json"),
+        "--out",
+        str(runs),
+        "--pages",
+        str(tmp_path / "to"),
+    ]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "to" / "mesm-table.json").read_text())["study"] == "made"
+    assert (tmp_path / "to" / "mesm-table.md").read_text().startswith("# Made up")
+    wrong = CliRunner().invoke(app, ["reproduce", "mesm/tables", *command[2:]])
+    assert wrong.exit_code != 0
+    assert "there is mesm/table, mesm/top-p" in wrong.output
+
+
+def test_mesm_starts_from_fe2es_branches(store: Path, runs: Path) -> None:
+    """With everything kept, as it stands, it answers what FE2E answers."""
+    source = runs / "made" / "fe2e" / "seed-0" / "model"
+    fe2e = load_pretrained(source)
+    start = {m: str(source) for m in ("faces", "speech", "text")}
+    shared = {**study(store).shared, "start_from": start, "tokenizer": None}
+    built = build(study(store, shared=shared, contestants={
+        "mesm": {"title": "M", "model": "mesm", "network": {"selection": "all"}},
+    }, sweep=[], ablation=[]).recipe("mesm"), fe2e.label_set).eval()  # fmt: skip
+    dataset = items_of(study(store), Runs(variants(study(store), ["fe2e"])[0], (source,)))
+    batch = collator(fe2e.tokenizer, fe2e.settings)([dataset[i] for i in range(6)])
+    with torch.no_grad():
+        ours, theirs = built(batch), fe2e.model.eval()(batch)
+    for modality in ("faces", "speech", "text"):
+        torch.testing.assert_close(
+            ours.modality_logits[modality], theirs.modality_logits[modality], rtol=1e-3, atol=1e-3
+        )
+
+
+def test_further_levels_begin_as_the_only_one(store: Path, runs: Path) -> None:
+    source = load_pretrained(runs / "made" / "mesm" / "seed-0" / "model")
+    settings = {**study(store).recipe("mesm").network, "labels": len(EKMAN)}
+    one, four = (MESM(MESMConfig.parse({**settings, "levels": n})) for n in (1, 4))
+    with torch.no_grad():
+        for name, buffer in one.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.add_(7)
+    take_over(four, replace(source, model=one), "faces")
+    for block, theirs in zip(four.encoders["faces"].blocks, one.encoders["faces"].blocks, strict=True):
+        for number, norm in enumerate(block.more_norms):
+            assert torch.equal(norm.running_mean, (theirs.bn1, theirs.bn2)[number % 2].running_mean)
+    three = MESM(MESMConfig.parse({**settings, "levels": 3}))
+    with pytest.raises(ConfigError, match="does not fit this network"):
+        take_over(four, replace(source, model=three), "faces")
