@@ -2,7 +2,7 @@
 
 The published loop looks for faces with MTCNN on every sampled frame of a batch, in every forward, and trains FE2E
 densely in fp32. Ours has its faces in a prepared store, from which it reads every batch, and trains as `maeum train`
-does: bf16 where the processor multiplies it, MESM by its sparse operators. Same clips, frames, mel pieces and tokens;
+does: bf16 where the processor multiplies it, MESM by its sparse operators. Same clips, frames, mel chunks and tokens;
 networks of the published widths, a text encoder of ALBERT-base's shape, random weights. The published sparse network is
 not run: at its own setting it is slower than its dense form, whose time is the one here.
 
@@ -70,7 +70,7 @@ def main() -> int:
         feed = prepared(clips, Path(folder))
         batch = next(iter(feed.batches(0)))
         print(f"{len(clips)} clips, one batch: {int(batch.faces_mask.sum())} faces, "  # type: ignore[union-attr]
-              f"{int(batch.pieces_mask.sum())} pieces, {batch.tokens.shape[1]} tokens; "  # type: ignore[union-attr]
+              f"{int(batch.mel_chunks_mask.sum())} mel chunks, {batch.tokens.shape[1]} tokens; "  # type: ignore[union-attr]
               f"{arguments.threads} thread(s), {'processor' if arguments.cpu_time else 'wall'} time")  # fmt: skip
         ways: dict[str, Callable[[], dict[str, float]]] = {
             "published loop": published(clips, batch, clock),

@@ -7,7 +7,7 @@ its precision. Ours is what MESM runs (`maeum.sparse.operators`), with its atten
 is kept is planted afterwards, around one place of each map, so that each block keeps the share that the table says.
 In the second the nucleus keeps what it keeps of random weights' attention, which is scattered.
 
-    python benchmarks/mesm.py [faces|pieces ...] [--rounds 5] [--threads 2] [--cpu-time] [--no-compile]
+    python benchmarks/mesm.py [faces|mel chunks ...] [--rounds 5] [--threads 2] [--cpu-time] [--no-compile]
 
 Ways take turns; each time is the minimum over the rounds, after one run that is not counted. Ratios are the dense way's
 time by ours. Goals are those of the project's plan, for faces at kept shares .5/.29/.23.
@@ -37,7 +37,7 @@ SAMPLES = 48
 DIM, QUERY_DIM = 64, 768
 SHARES = {"clustered": ((0.5, 0.29, 0.23), (0.25, 0.08, 0.05)), "scattered": ((0.8, 0.8, 0.8),)}
 TOP_PS = (0.05, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
-FORMS: dict[str, Modality] = {"faces": "faces", "pieces": "speech"}
+FORMS: dict[str, Modality] = {"faces": "faces", "mel_chunks": "speech"}
 
 Way = Callable[[], object]
 

@@ -97,7 +97,7 @@ def utterances(count: int, alike: int) -> list[Clip]:
     for i, length in enumerate(lengths):
         words = " ".join("abcdefgh"[: 1 + (i + j) % 8] for j in range(max(1, round(2.7 * length))))
         wave = torch.randn(round(length * RATE), generator=generator) * 0.1
-        made.append(Clip(str(i), wave=wave, text=words, spoken=words, target=torch.tensor(i % 4)))
+        made.append(Clip(str(i), wave=wave, text=words, spoken_text=words, target=torch.tensor(i % 4)))
     return made
 
 
@@ -141,7 +141,7 @@ def batches(way: Way, clips: Sequence[Clip], kept: dict[bytes, torch.Tensor]) ->
         return kept[content.numpy().tobytes()]
 
     words, sounds = (find if on else None for on in (way.kept_words, way.kept_sounds))
-    collate = Collator(tokenize, 1, spell=spell, vectors=words, heard=sounds)
+    collate = Collator(tokenize, 1, spell=spell, vectors=words, conv_features=sounds)
     for indices in BucketSampler(lengths, way.batch, pool=way.pool).batches(0):
         yield collate([clips[i] for i in indices])
 
@@ -206,7 +206,8 @@ def frozen(way: Way, model: MMER, clips: Sequence[Clip]) -> dict[bytes, torch.Te
     """What the frozen parts make of words and sounds that are kept, by content."""
     kept = {}
     if way.kept_sounds:
-        kept = {c.wave.numpy().tobytes(): model.encoders["speech"].hear(c.wave) for c in clips if c.wave is not None}
+        convolve = model.encoders["speech"].conv_features
+        kept = {c.wave.numpy().tobytes(): convolve(c.wave) for c in clips if c.wave is not None}
     if way.kept_words:
         encoder = model.encoders["text"].eval()
         with torch.no_grad():

@@ -1,7 +1,7 @@
 """From a clip to a prediction: this package against the published way, in one run.
 
 The published way looks for faces with MTCNN at full resolution on every sampled frame, one frame after the other, and
-runs FE2E at its published widths densely on the largest face of each frame and on all mel pieces; fp32, eager. Ours
+runs FE2E at its published widths densely on the largest face of each frame and on all mel chunks; fp32, eager. Ours
 reads frames ahead while it follows faces through the recording (`FaceDetector.detect_stream`), and runs the model that
 ships; where it is not installed, one of its size with random weights. Both get the same frames and the same sound from
 the same decoder, and leave text out.
@@ -36,7 +36,7 @@ from maeum.labels import EKMAN
 from maeum.media.audio import read_audio
 from maeum.media.boxes import FaceBox, iou
 from maeum.media.faces import FaceDetector, centre_crop, crop_face
-from maeum.media.mel import mel_pieces
+from maeum.media.mel import to_mel_chunks
 from maeum.media.mtcnn.networks import load_networks
 from maeum.media.mtcnn.reference import detect_reference
 from maeum.media.parallel import read_ahead
@@ -223,13 +223,13 @@ def random_model(config: FE2EConfig) -> tuple[Predict, str]:
 
     def predict(crops: Pictures, wave: NDArray[np.float32] | None) -> object:
         faces = torch.from_numpy(np.stack(crops).transpose(0, 3, 1, 2).copy())[None]
-        pieces = None if wave is None or not len(wave) else mel_pieces(torch.from_numpy(wave))[None]
+        mel_chunks = None if wave is None or not len(wave) else to_mel_chunks(torch.from_numpy(wave))[None]
         batch = Batch(
             ids=("clip",),
             faces=faces,
             faces_mask=torch.ones(faces.shape[:2], dtype=torch.bool),
-            pieces=pieces,
-            pieces_mask=None if pieces is None else torch.ones(pieces.shape[:2], dtype=torch.bool),
+            mel_chunks=mel_chunks,
+            mel_chunks_mask=None if mel_chunks is None else torch.ones(mel_chunks.shape[:2], dtype=torch.bool),
         )
         with torch.inference_mode():
             return model(batch).logits.softmax(-1)

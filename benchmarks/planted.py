@@ -4,10 +4,10 @@
                                  [--sharpness 3] [--sharpen 0.45 0.9] [--anneal 0.65] [--spread 0] [--steps 5000]
                                  [--seeds 3] [--out planted.json]
 
-A clip has one face (or piece) with four marked regions at random places. Each mark (a colour; for pieces a level) is
-named by one of four words, and each region shows one of four textures. The text names a mark; the label is the texture
-in its region, so the other three regions mislead, and words and picture answer together or not at all: chance is 0.25.
-Networks differ in their selection alone: all score as `modulated` and are trained at four masses.
+A clip has one face (or mel chunk) with four marked regions at random places. Each mark (a colour; for mel chunks a
+level) is named by one of four words, and each region shows one of four textures. The text names a mark; the label is
+the texture in its region, so the other three regions mislead, and words and picture answer together or not at all:
+chance is 0.25. Networks differ in their selection alone: all score as `modulated` and are trained at four masses.
 Printed for each selection and seed: accuracy on new clips; at each block, and in the mean of the blocks, the share of
 the kept attention mass that lies in the named region (for `published` and `random` the share of what is kept), and that
 share with the positions right beside the region, which see into it (a position sees 6 pixels, a region has 12); how
@@ -37,11 +37,11 @@ from maeum.types import Batch
 
 BRANCH = {"widths": [8, 16, 24, 32], "stem_blocks": 0, "hidden": 32,
           "transformer": {"layers": 1, "heads": 2, "feedforward": 32}}  # fmt: skip
-WORDS = {"kind": "small", "vocabulary": 8, "width": 16, "channels": 16, "dim": 16, "drop_pieces": 0.0,
-         "drop_embedding": 0.0, "drop_summary": 0.0}  # fmt: skip
+WORDS = {"kind": "small", "vocabulary": 8, "width": 16, "channels": 16, "dim": 16, "token_dropout": 0.0,
+         "embedding_dropout": 0.0, "summary_dropout": 0.0}  # fmt: skip
 MARKS, TEXTURES, SIDE = 4, 4, 12
 COLOURS = torch.tensor([[200.0, 60, 60], [60, 200, 60], [60, 60, 220], [210, 210, 60]])
-#: A piece has one channel: marks differ by their level (of log power) instead of their colour.
+#: A mel chunk has one channel: marks differ by their level (of log power) instead of their colour.
 LEVELS = torch.tensor([[-3.0], [-1.0], [1.0], [3.0]])
 BATCH = 32
 

@@ -41,7 +41,7 @@ def main() -> int:
     torch.set_num_threads(1)
     store = StoreDataset(arguments.store, arguments.part, None, ("faces", "speech"), labelled=True)
     items = min(arguments.items, len(store))
-    cost = [n.frames + n.pieces for n in store.lengths[:items]]
+    cost = [n.frames + n.mel_chunks for n in store.lengths[:items]]
     memory = [store[i] for i in range(items)]
     files = sorted(Path(arguments.store).rglob("*.tar"))
     sources: dict[str, tuple[Sequence[Clip] | Subset[Clip], bool]] = {

@@ -100,14 +100,14 @@ def _write_sound(
 ) -> None:
     size = stream.codec_context.frame_size or 1024
     for start in range(0, sound.shape[1], size):
-        piece = sound[:, start : start + size]
+        mel_chunk = sound[:, start : start + size]
         if audio_format.startswith("s16"):
-            piece = (piece * 32767).round().astype(np.int16)
+            mel_chunk = (mel_chunk * 32767).round().astype(np.int16)
         elif audio_format.startswith("s32"):
-            piece = (piece.astype(np.float64) * 2147483647).round().astype(np.int32)
+            mel_chunk = (mel_chunk.astype(np.float64) * 2147483647).round().astype(np.int32)
         elif audio_format.startswith("u8"):
-            piece = (piece * 127 + 128).round().astype(np.uint8)
-        packed = piece if audio_format.endswith("p") else piece.T.reshape(1, -1)
+            mel_chunk = (mel_chunk * 127 + 128).round().astype(np.uint8)
+        packed = mel_chunk if audio_format.endswith("p") else mel_chunk.T.reshape(1, -1)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(packed), format=audio_format, layout=layout)
         frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
         frame.pts = start + start_ms * rate_hz // 1000

@@ -176,17 +176,17 @@ def prepare_sessions(
 
 
 def save_spelling_mmer(
-    folder: Path, labels: Sequence[str], speech: Mapping[str, Any], texts: Sequence[str], sound: str = "pieces"
+    folder: Path, labels: Sequence[str], speech: Mapping[str, Any], texts: Sequence[str], sound: str = "mel_chunks"
 ) -> Path:
     """An MMER with random weights that hears an A in every sound; ``speech`` are the settings of its encoder."""
     torch.manual_seed(0)
     sizes = {"labels": len(labels), "dim": 8, "heads": 2, "feedforward": 12, "characters": ("", " ", "A", "B")}
     text = {"kind": "small", "vocabulary": 60, "width": 8}
     model = MMER(MMERConfig.parse({**sizes, "speech": speech, "text": text}))
-    assert model.spell is not None
+    assert model.ctc_head is not None
     with torch.no_grad():
-        model.spell.weight.zero_()
-        model.spell.bias.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
+        model.ctc_head.weight.zero_()
+        model.ctc_head.bias.copy_(torch.tensor([0.0, 0.0, 5.0, 0.0]))
     card = ModelCard(name="mmer", title="mmer", licence="none", non_commercial=True, parameters=1,
                      modalities=("speech", "text"))  # fmt: skip
     save_pretrained(folder / "mmer", kind="mmer", model=model, label_set=LabelSet(tuple(labels)), card=card,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from maeum.analysis.recognizer import Recognizer
-    from maeum.reports.report import Comparison
+    from maeum.reports.report import ComparisonPage
     from maeum.types import Modality
 
 # Paths are declared readable=False: not "must not be", but "typer need not look", as our own errors name a remedy.
@@ -277,21 +277,23 @@ def prepare(
 @app.command()
 def augment(
     store: Annotated[Path, typer.Argument(help="A corpus prepared with --wave.", readable=False)],
-    out: Annotated[Path, typer.Option(help="The folder to keep the twins in.")],
+    out: Annotated[Path, typer.Option(help="The folder to keep the augmented views in.")],
     config: Annotated[Path | None, typer.Option(help="Settings as YAML or JSON.", readable=False)] = None,
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
-    restart: Annotated[bool, typer.Option(help="Begin anew when twins were made with other settings.")] = False,
+    restart: Annotated[
+        bool, typer.Option(help="Begin anew when augmented views were made with other settings.")
+    ] = False,
 ) -> None:
-    """Make a twin of every utterance: the same in other words and another voice. May be stopped; goes on."""
-    from maeum.preparation.views import TwinsConfig, make_twins
+    """Make an augmented view of every utterance: the same in other words and another voice. May be stopped; goes on."""
+    from maeum.preparation.views import ViewsConfig, make_views
 
-    settings = TwinsConfig.load(config) if config is not None else TwinsConfig()
+    settings = ViewsConfig.load(config) if config is not None else ViewsConfig()
     try:
-        made = make_twins(store, out, settings, device=device, restart=restart, console=_progress_console())
+        made = make_views(store, out, settings, device=device, restart=restart, console=_progress_console())
     except KeyboardInterrupt as stop:
         raise _Stopped(f"Finished shards are kept in {out}; the same command goes on from there.") from stop
     console = _console()
-    console.print(f"{made.made} twins, {made.kept_words} of them in the same words; {made.left_out} left out, see "
+    console.print(f"{made.made} augmented views, {made.kept_words} in the same words; {made.left_out} left out, see "
                   f"{out / 'left_out.csv'}", soft_wrap=True)  # fmt: skip
     console.print(f"{made.shards} shards, {made.reused} of them were there already", soft_wrap=True)
     console.print(f"store: {out}", soft_wrap=True)
@@ -348,7 +350,7 @@ def train(
 
 @app.command()
 def compare(
-    contests: Annotated[
+    comparisons: Annotated[
         list[Path], typer.Argument(help="Networks to compare on a corpus, YAML or JSON.", readable=False)
     ],
     out: Annotated[Path, typer.Option(help="The folder of the runs.")],
@@ -358,11 +360,11 @@ def compare(
     """Train several networks on the same items and put their scores in one table. The same command goes on."""
     from maeum.analysis.writers import write_whole
     from maeum.reports.report import compare as report_of
-    from maeum.studies.compare import Contest, markdown_page
+    from maeum.studies.compare import Comparison, markdown_page
     from maeum.studies.compare import compare as run
 
     console = _console()
-    chosen = [Contest.load(path) for path in contests]
+    chosen = [Comparison.load(path) for path in comparisons]
     try:
         done = [run(one, out, device=device, console=console) for one in chosen]
     except KeyboardInterrupt as stop:
@@ -370,7 +372,9 @@ def compare(
     text = markdown_page(done)
     console.print(text, soft_wrap=True)
     for outcome in done:
-        _write_comparison(report_of(outcome.evaluations, outcome.contest.title), out / outcome.contest.name, console)
+        _write_comparison(
+            report_of(outcome.evaluations, outcome.comparison.title), out / outcome.comparison.name, console
+        )
     if page is not None:
         write_whole(page, text)
         console.print(f"written: {page}", soft_wrap=True)
@@ -464,7 +468,7 @@ def _items(target: str | None, split: str | None, sessions: str | None, allow_ov
     }
 
 
-def _write_comparison(comparison: Comparison, out: Path, console: Console) -> None:
+def _write_comparison(comparison: ComparisonPage, out: Path, console: Console) -> None:
     from maeum.analysis.writers import write_whole
 
     files = comparison.files()

@@ -5,19 +5,48 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import warnings
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from maeum.errors import ConfigError
+
+#: Settings that had another name until now, old -> new: understood with one line of warning.
+RENAMED = {
+    "contestants": "entries",
+    "drop_embedding": "embedding_dropout",
+    "drop_pieces": "token_dropout",
+    "drop_summary": "summary_dropout",
+    "face_query": "query_modality",
+    "follows": "init_from",
+    "max_pieces": "max_mel_chunks",
+    "other_query": "query_shuffle",
+    "pieces": "mel_chunks",
+    "twin": "view",
+    "twins": "views",
+}
+#: Values that had another name until now, (setting, old value) -> new value.
+RENAMED_VALUES = {("sound", "pieces"): "mel_chunks"}
+
+
+class RenamedSettingWarning(FutureWarning):
+    """A setting was given by a name that it no longer has."""
 
 
 class Config(BaseModel):
     """Base of every configuration. Belongs to the thing that it configures and is written beside what it made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, data: Any) -> Any:
+        """Settings by their present names."""
+        return _with_present_names(data, cls.model_fields) if isinstance(data, dict) else data
 
     @classmethod
     def parse(cls, data: dict[str, Any], item: object = None) -> Self:
@@ -55,6 +84,22 @@ class Config(BaseModel):
     def save(self, path: Path | str) -> None:
         """Write as JSON."""
         Path(path).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+
+def _with_present_names(data: dict[str, Any], fields: Container[str]) -> dict[str, Any]:
+    present: dict[str, Any] = {}
+    for name, value in data.items():
+        new = RENAMED.get(name, name)
+        if name not in fields and new in fields and new not in data:
+            warnings.warn(f"the setting {name!r} is now called {new!r}", RenamedSettingWarning, stacklevel=2)
+            name = new
+        if isinstance(value, str) and (name, value) in RENAMED_VALUES:
+            warnings.warn(
+                f"{name}: {value!r} is now called {RENAMED_VALUES[name, value]!r}", RenamedSettingWarning, stacklevel=2
+            )
+            value = RENAMED_VALUES[name, value]
+        present[name] = value
+    return present
 
 
 def parse_yaml(text: str, item: object = None) -> Any:

@@ -14,8 +14,8 @@ from maeum.errors import InputError
 
 Modality = Literal["faces", "speech", "text"]
 
-#: What a network reads of a voice: log-mel pieces, or the sound itself.
-Sound = Literal["pieces", "wave"]
+#: What a network reads of a voice: log-mel chunks, or the sound itself.
+Sound = Literal["mel_chunks", "wave"]
 
 #: The order in which modalities are stacked, listed and drawn.
 MODALITIES: tuple[Modality, ...] = ("faces", "speech", "text")
@@ -87,27 +87,27 @@ class Utterance:
 class Clip:
     """One utterance as tensors; each modality may be missing (None).
 
-    faces: uint8 RGB, ``(frames, 3, 48, 48)``. pieces: float32 log-mel, ``(pieces, 1, 128, 32)``, 400 ms each. wave: the
-    sound itself, 16 kHz mono float32, ``(samples,)``, for networks that read it. spoken: the words that the sound
-    says, None where these are unknown or others than ``text``, as in a collage. twin: the same said in other words and
-    another voice.
+    faces: uint8 RGB, ``(frames, 3, 48, 48)``. mel_chunks: float32 log-mel, ``(mel_chunks, 1, 128, 32)``, 400 ms each.
+    wave: the sound itself, 16 kHz mono float32, ``(samples,)``, for networks that read it. spoken_text: the words that
+    the sound says, None where these are unknown or others than ``text``, as in a collage. view: the same said in other
+    words and another voice.
     """
 
     id: str
     faces: Tensor | None = None
-    pieces: Tensor | None = None
+    mel_chunks: Tensor | None = None
     text: str | None = None
     target: Tensor | None = None
     speaker: str | None = None
     wave: Tensor | None = None
-    spoken: str | None = None
-    twin: Clip | None = None
+    spoken_text: str | None = None
+    view: Clip | None = None
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that are present."""
         there = {"faces": self.faces is not None and len(self.faces) > 0,
-                 "speech": any(sound is not None and len(sound) > 0 for sound in (self.pieces, self.wave)),
+                 "speech": any(sound is not None and len(sound) > 0 for sound in (self.mel_chunks, self.wave)),
                  "text": bool(self.text and self.text.strip())}  # fmt: skip
         return tuple(m for m in MODALITIES if there[m])
 
@@ -122,19 +122,19 @@ class Batch:
     ids: tuple[str, ...]
     faces: Tensor | None = None  # (batch, frames, 3, 48, 48) uint8 or float, 0..255
     faces_mask: Tensor | None = None  # (batch, frames) bool
-    pieces: Tensor | None = None  # (batch, pieces, 1, 128, 32) log-mel
-    pieces_mask: Tensor | None = None  # (batch, pieces) bool
+    mel_chunks: Tensor | None = None  # (batch, mel chunks, 1, 128, 32) log-mel
+    mel_chunks_mask: Tensor | None = None  # (batch, mel chunks) bool
     tokens: Tensor | None = None  # (batch, length) int64
     tokens_mask: Tensor | None = None  # (batch, length) bool
     vectors: Tensor | None = None  # (batch, length, width), what a frozen text encoder made of the tokens
     target: Tensor | None = None  # (batch,) int64 or (batch, labels) float32
     wave: Tensor | None = None  # (batch, samples) 16 kHz
     wave_mask: Tensor | None = None  # (batch, samples) bool
-    heard: Tensor | None = None  # (batch, steps, channels), what frozen convolutions made of the wave
-    spoken: Tensor | None = None  # (batch, length) int64 characters that the sound says, for CTC
-    spoken_mask: Tensor | None = None  # (batch, length) bool
-    twin: Batch | None = None  # the twins of those that have one, in their order
-    twinned: Tensor | None = None  # (batch,) bool, which have one
+    conv_features: Tensor | None = None  # (batch, steps, channels), what frozen convolutions made of the wave
+    transcript_ids: Tensor | None = None  # (batch, length) int64 characters of what the voice says, for CTC
+    transcript_mask: Tensor | None = None  # (batch, length) bool
+    view: Batch | None = None  # the augmented views of those that have one, in their order
+    has_view: Tensor | None = None  # (batch,) bool, which have one
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -27,9 +27,9 @@ END_TO_END = {
         "width": 8,
         "channels": 4,
         "dim": 12,
-        "drop_pieces": 0.0,
-        "drop_embedding": 0.0,
-        "drop_summary": 0.0,
+        "token_dropout": 0.0,
+        "embedding_dropout": 0.0,
+        "summary_dropout": 0.0,
     },
 }
 TWO_PHASE = {"labels": 5, "dim": 8, "speech": {"frames": 16}, "text": {"vocabulary": 50, "width": 8}}
@@ -70,8 +70,8 @@ def make_batch() -> Batch:
         ids=("all", "speech", "text"),
         faces=torch.randint(0, 256, (3, 3, 3, 48, 48), generator=generator, dtype=torch.uint8),
         faces_mask=torch.tensor([[1, 1, 0], [0, 0, 0], [0, 0, 0]]).bool(),
-        pieces=torch.randn(3, 2, 1, 128, 32, generator=generator) * 3 - 4,
-        pieces_mask=torch.tensor([[1, 1], [1, 0], [0, 0]]).bool(),
+        mel_chunks=torch.randn(3, 2, 1, 128, 32, generator=generator) * 3 - 4,
+        mel_chunks_mask=torch.tensor([[1, 1], [1, 0], [0, 0]]).bool(),
         tokens=torch.randint(1, 50, (3, 6), generator=generator),
         tokens_mask=torch.tensor([[1, 1, 1, 1, 0, 0], [0] * 6, [1, 1, 1, 1, 1, 1]]).bool(),
         target=torch.tensor([0, 3, 4]),
@@ -81,7 +81,7 @@ def make_batch() -> Batch:
 def alone(batch: Batch, i: int) -> Batch:
     """Clip i by itself, without padding; modalities that it lacks are absent."""
     fields = {}
-    for values, mask in (("faces", "faces_mask"), ("pieces", "pieces_mask"), ("tokens", "tokens_mask")):
+    for values, mask in (("faces", "faces_mask"), ("mel_chunks", "mel_chunks_mask"), ("tokens", "tokens_mask")):
         length = int(getattr(batch, mask)[i].sum())
         if length:
             fields[values] = getattr(batch, values)[i : i + 1, :length]
@@ -99,7 +99,7 @@ def test_a_clip_does_not_depend_on_padding_or_on_the_rest_of_the_batch(name: str
 def test_what_lies_under_the_padding_is_not_read(name: str) -> None:
     model, batch = build(name).eval(), make_batch()
     before = model(batch).logits
-    for values, mask in (("faces", "faces_mask"), ("pieces", "pieces_mask"), ("tokens", "tokens_mask")):
+    for values, mask in (("faces", "faces_mask"), ("mel_chunks", "mel_chunks_mask"), ("tokens", "tokens_mask")):
         tensor = getattr(batch, values)
         tensor[~getattr(batch, mask)] = 1
     torch.testing.assert_close(model(batch).logits, before, rtol=0, atol=0)
@@ -153,7 +153,7 @@ def test_one_modality_is_enough(name: str, left: str) -> None:
 
 def test_a_clip_with_nothing_gets_zeros(name: str) -> None:
     model, batch = build(name).eval(), make_batch()
-    for mask in (batch.faces_mask, batch.pieces_mask, batch.tokens_mask):
+    for mask in (batch.faces_mask, batch.mel_chunks_mask, batch.tokens_mask):
         assert mask is not None
         mask[2] = False
     assert (model(batch).logits[2] == 0).all()

@@ -173,17 +173,19 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
     assert compared.code == 0, compared.err
     assert {p.suffix for p in (tmp_path / "page").iterdir()} == {".html", ".md", ".json", ".csv"}
     assert '"seeds": [' in (tmp_path / "page" / "scores.json").read_text()
-    contest = {
+    comparison = {
         "name": "mine",
         "title": "My sentences",
         "shared": {**{k: recipe[k] for k in ("tokenizer", "train", "dev")},
                    "network": {"faces": None, "speech": None, "text": {"vocabulary": 60, "width": 8}},
                    "training": {"epochs": 1, "batch_size": 8}},
-        "contestants": {"lstm": {"title": "An LSTM", "model": "lf-lstm"}, "mult": {"title": "MulT", "model": "mult"}},
+        "entries": {"lstm": {"title": "An LSTM", "model": "lf-lstm"}, "mult": {"title": "MulT", "model": "mult"}},
     }  # fmt: skip
-    (tmp_path / "contest.json").write_text(json.dumps(contest))
+    (tmp_path / "comparison.json").write_text(json.dumps(comparison))
     for _ in range(2):  # the second time nothing is left to train
-        held = maeum("compare", tmp_path / "contest.json", "--out", tmp_path / "runs", "--page", tmp_path / "page.md")
+        held = maeum(
+            "compare", tmp_path / "comparison.json", "--out", tmp_path / "runs", "--page", tmp_path / "page.md"
+        )
         assert held.code == 0, held.err
         assert "| An LSTM |" in (tmp_path / "page.md").read_text()
     scored = maeum("evaluate", store, "--model", run / "model", "--out", report)

@@ -60,7 +60,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     branch = {"widths": [4, 4, 8, 8], "hidden": 16, "dropout": 0.0,
               "transformer": {"layers": 1, "heads": 2, "feedforward": 16, "dropout": 0.0}}  # fmt: skip
     text = {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16,
-            "drop_pieces": 0.0, "drop_embedding": 0.0, "drop_summary": 0.0}  # fmt: skip
+            "token_dropout": 0.0, "embedding_dropout": 0.0, "summary_dropout": 0.0}  # fmt: skip
     recipe = {
         "name": "mine", "network": {"dim": 8, "faces": None, "speech": branch, "text": text},
         "tokenizer": {"kind": "small", "vocabulary": 60}, "train": data, "dev": data, "score": "mean_ccc",

@@ -10,7 +10,7 @@ import torch
 
 from maeum.media.audio import read_audio
 from maeum.media.faces import centre_crop
-from maeum.media.mel import HOP, LOG_OFFSET, N_FFT, PIECE_S, mel_pieces
+from maeum.media.mel import HOP, LOG_OFFSET, MEL_CHUNK_S, N_FFT, to_mel_chunks
 from maeum.media.text import read_transcript
 from maeum.media.video import sample_frames
 
@@ -58,14 +58,14 @@ def test_mesm_09_words_before_a_colon_are_kept(tmp_path, name):
 
 
 def test_mesm_11_mel_has_a_logarithm_and_its_window_fits_the_transform(make_sine):
-    """Published pieces were powers without logarithm, and above 16 kHz the window was longer than the transform."""
+    """Published mel chunks were powers without logarithm, and above 16 kHz the window was longer than the transform."""
     assert N_FFT == 0.025 * 16_000
     assert HOP == 0.0125 * 16_000
-    assert pytest.approx(0.4) == PIECE_S
+    assert pytest.approx(0.4) == MEL_CHUNK_S
     loud = torch.from_numpy(make_sine(1000, 0.5, 16_000))
-    top, top_quieter = mel_pieces(loud).max(), mel_pieces(loud / 10).max()
+    top, top_quieter = to_mel_chunks(loud).max(), to_mel_chunks(loud / 10).max()
     assert (top - top_quieter).item() == pytest.approx(math.log(100), rel=1e-3)
-    assert mel_pieces(torch.zeros(6400)).max().item() == pytest.approx(math.log(LOG_OFFSET))
+    assert to_mel_chunks(torch.zeros(6400)).max().item() == pytest.approx(math.log(LOG_OFFSET))
 
 
 def test_mesm_11_sound_above_16_khz_gives_the_same_pieces(tmp_path, make_media, make_sine):
@@ -73,7 +73,7 @@ def test_mesm_11_sound_above_16_khz_gives_the_same_pieces(tmp_path, make_media, 
         make_media(tmp_path / f"{rate}.wav", sound=make_sine(1000, 1.0, rate), rate_hz=rate)
         for rate in (16_000, 48_000)
     ]
-    a, b = (mel_pieces(torch.from_numpy(read_audio(p).samples)) for p in paths)
+    a, b = (to_mel_chunks(torch.from_numpy(read_audio(p).samples)) for p in paths)
     assert a.shape == b.shape
     inner = slice(1, -1)
     torch.testing.assert_close(a[inner, 0, 10:40], b[inner, 0, 10:40], atol=0.05, rtol=0)

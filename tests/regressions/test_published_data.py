@@ -15,7 +15,7 @@ from maeum.data.store import Store
 from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, PrepareReport, prepare
 
-PIECE_S = 0.4
+MEL_CHUNK_S = 0.4
 CENTRES = PrepareConfig(decode=DecodeConfig(no_face="centre-crop"))
 
 
@@ -78,7 +78,7 @@ STATIONS = (
     ("maeum.inputs.decode.centre_crop", TypeError),
     ("maeum.media.audio._Reader._mono", AttributeError),
     ("maeum.inputs.decode.read_audio", ZeroDivisionError),
-    ("maeum.inputs.decode.mel_pieces", RuntimeError),
+    ("maeum.inputs.decode.to_mel_chunks", RuntimeError),
 )
 
 
@@ -139,11 +139,11 @@ def test_mmer_08_sound_and_words_of_a_turn_are_cut_alike(iemocap: PrepareReport)
     """Published: sound ended after 13.1 s, the words that it was held against did not."""
     store = Store(iemocap.store)
     for number, row in enumerate(store.rows):
-        pieces = store.array(number, "pieces")
-        assert pieces is not None
-        whole = (row["end_s"] - row["start_s"]) / PIECE_S
-        assert whole <= len(pieces) <= whole + 1, row["id"]
-    assert max(row["pieces_count"] for row in store.rows) >= 50
+        mel_chunks = store.array(number, "mel_chunks")
+        assert mel_chunks is not None
+        whole = (row["end_s"] - row["start_s"]) / MEL_CHUNK_S
+        assert whole <= len(mel_chunks) <= whole + 1, row["id"]
+    assert max(row["mel_chunks_count"] for row in store.rows) >= 50
     assert rows_of(iemocap)["Ses01F_impro01_F003"]["text"] == "Long [as] it may be."
 
 

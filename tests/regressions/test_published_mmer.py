@@ -8,7 +8,7 @@ from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import LeaveOneOutSplit
 from maeum.data.augment_text import TextAugment
 from maeum.data.collate import Collator
-from maeum.data.feed import AugmentConfig, Feed, TwinConfig
+from maeum.data.feed import AugmentConfig, Feed, ViewConfig
 from maeum.data.sampler import BucketSampler
 from maeum.evaluation.metrics import accuracy, uar
 from maeum.models.encoders.speech import SmallSpeechConfig
@@ -32,8 +32,8 @@ def small(**changes: object) -> MMER:
 def clips(n: int = 6) -> list[Clip]:
     generator = torch.Generator().manual_seed(0)
     return [
-        Clip(str(i), pieces=torch.randn(1 + i % 3, 1, 128, 32, generator=generator) * 3 - 4, text="a b c"[: 1 + i],
-             target=torch.tensor(i % 3), spoken="AB")
+        Clip(str(i), mel_chunks=torch.randn(1 + i % 3, 1, 128, 32, generator=generator) * 3 - 4, text="a b c"[: 1 + i],
+             target=torch.tensor(i % 3), spoken_text="AB")
         for i in range(n)
     ]  # fmt: skip
 
@@ -43,7 +43,7 @@ def tokenize(texts: list[str]) -> list[list[int]]:
 
 
 def batch() -> Batch:
-    made = [Clip(**{**vars(c), "twin": c}) for c in clips()]
+    made = [Clip(**{**vars(c), "view": c}) for c in clips()]
     return Collator(tokenize, spell=lambda text: [ord(letter) - 64 for letter in text])(made)
 
 
@@ -113,14 +113,16 @@ def test_mmer_10_twins_are_of_training_alone_and_the_same_each_time() -> None:
 
     data = Clips(clips())
     sampler = BucketSampler([1.0] * len(data), 3, seed=0)
-    twins = TwinConfig(text=TextAugment(plain=0.0, leave_out=0.5))
-    feed = Feed(data, sampler, Collator(tokenize), AugmentConfig(twin=twins), seed=0)  # type: ignore[arg-type]
+    views = ViewConfig(text=TextAugment(plain=0.0, leave_out=0.5))
+    feed = Feed(data, sampler, Collator(tokenize), AugmentConfig(view=views), seed=0)  # type: ignore[arg-type]
     first, again = next(iter(feed.batches(0))), next(iter(feed.batches(0)))
-    assert first.twin is not None
-    assert again.twin is not None
-    assert first.twin.pieces is not None
-    assert first.twin.ids == first.ids
-    torch.testing.assert_close(first.twin.pieces, again.twin.pieces, rtol=0, atol=0)
-    assert first.pieces is not None
-    assert first.twin.pieces.shape != first.pieces.shape or not torch.equal(first.twin.pieces, first.pieces)
-    assert Collator(tokenize)(clips()).twin is None  # what evaluation reads
+    assert first.view is not None
+    assert again.view is not None
+    assert first.view.mel_chunks is not None
+    assert first.view.ids == first.ids
+    torch.testing.assert_close(first.view.mel_chunks, again.view.mel_chunks, rtol=0, atol=0)
+    assert first.mel_chunks is not None
+    assert first.view.mel_chunks.shape != first.mel_chunks.shape or not torch.equal(
+        first.view.mel_chunks, first.mel_chunks
+    )
+    assert Collator(tokenize)(clips()).view is None  # what evaluation reads

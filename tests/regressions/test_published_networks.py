@@ -61,7 +61,7 @@ LENGTHS = ((1, 1, 2), (9, 2, 7), (2, 6, 19), (5, 3, 1))
 def build(name: str, labels: int = 3) -> nn.Module:
     torch.manual_seed(0)
     model = MODELS[name].build({**SMALL[name], "labels": labels})
-    with torch.no_grad():  # as drawn, faces and pieces are encoded almost alike, and everything else would pass
+    with torch.no_grad():  # as drawn, faces and mel chunks are encoded almost alike, and everything else would pass
         for encoder in getattr(model, "encoders", {}).values():
             if isinstance(getattr(encoder, "project", None), nn.Sequential):
                 encoder.project[-1].weight *= 30
@@ -78,10 +78,10 @@ def clips_of_all_lengths() -> list[Clip]:
         Clip(
             f"{frames} frames",
             torch.randint(0, 256, (frames, 3, 48, 48), generator=generator, dtype=torch.uint8),
-            torch.randn(pieces, 1, 128, 32, generator=generator) * 3 - 4,
+            torch.randn(mel_chunks, 1, 128, 32, generator=generator) * 3 - 4,
             "abcdefghijklmnopqrstuvwxyz"[:words],
         )
-        for frames, pieces, words in LENGTHS
+        for frames, mel_chunks, words in LENGTHS
     ]
 
 
@@ -90,12 +90,12 @@ def test_mesm_05_every_step_reaches_the_answer(name: str) -> None:
     """Published: asking for the whole sequence dropped its first step. Here none is without a say."""
     model = build(name).eval()
     batch = Collator(letters)(clips_of_all_lengths()[2:3])
-    assert batch.pieces is not None
+    assert batch.mel_chunks is not None
     before = model(batch).logits
-    for step in range(batch.pieces.shape[1]):
-        changed = batch.pieces.clone()
+    for step in range(batch.mel_chunks.shape[1]):
+        changed = batch.mel_chunks.clone()
         changed[0, step, :, 20:60] += 6
-        assert not torch.equal(model(replace(batch, pieces=changed)).logits, before), step
+        assert not torch.equal(model(replace(batch, mel_chunks=changed)).logits, before), step
 
 
 def test_mesm_15_training_never_runs_the_face_detector(
@@ -265,7 +265,7 @@ def test_mmer_07_an_answer_does_not_depend_on_what_else_is_asked(store: Path, tr
     """Published: wav2vec2 saw the padding, so an answer depended on the longest item of its batch."""
     pretrained = load_pretrained(trained)
     dataset = StoreDataset(store, "train", labelled=True)
-    assert len({length.pieces for length in dataset.lengths}) > 2
+    assert len({length.mel_chunks for length in dataset.lengths}) > 2
     collate = collator(pretrained.tokenizer, pretrained.settings)
     one, all_at_once = (predict_items(pretrained.model, dataset, collate, batch_size=n).logits for n in (1, 64))
     torch.testing.assert_close(one, all_at_once, rtol=1e-5, atol=1e-5)
@@ -299,7 +299,7 @@ def test_mmer_10_dev_and_test_items_are_never_varied(
         return text[::-1]
 
     monkeypatch.setattr("maeum.data.feed.augment_text", spy)
-    strong = {"drop_modality": 0.5, "text": {}, "pieces": {}}
+    strong = {"drop_modality": 0.5, "text": {}, "mel_chunks": {}}
     report = train(recipe(store, augment=strong), tmp_path / "run")
     assert len(varied) > 6
     assert all(text.startswith("it is of train ") for text in varied)

@@ -17,7 +17,7 @@ from maeum.errors import InputError
 from maeum.media.activity import speech_regions, voiced_part
 from maeum.media.audio import SAMPLE_RATE_HZ, to_mono_16k
 from maeum.media.faces import resize_face
-from maeum.media.mel import mel_pieces
+from maeum.media.mel import to_mel_chunks
 from maeum.models.pretrained import InputSettings
 from maeum.types import MODALITIES, Clip, Modality
 
@@ -27,7 +27,7 @@ NO_VOICE = "there is sound, but no voice was found in it"
 #: A face picture whose standard deviation, of 255 grey levels, is not above this shows nothing.
 FLATTEST = 1.0
 _LEVEL_WINDOW_S = 0.05
-_PIECE_S = 0.4
+MEL_CHUNK_S = 0.4
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Evidence:
         clip = replace(
             self.clip,
             faces=None if "faces" in unread else self.clip.faces,
-            pieces=None if "speech" in unread else self.clip.pieces,
+            mel_chunks=None if "speech" in unread else self.clip.mel_chunks,
             wave=None if "speech" in unread else self.clip.wave,
             text=None if "text" in unread else self.clip.text,
         )
@@ -93,20 +93,20 @@ def collect(
             problems["faces"] = "no face: the picture is of one colour"
         elif blank:
             notes.append(f"{blank} pictures of one colour were left out")
-    pieces, heard = None, None
+    mel_chunks, heard = None, None
     if wave is not None and (problem := _why_nothing_is_heard(wave)):
         problems["speech"] = problem
     elif wave is not None:
         heard = _trimmed(wave) if settings.trim_silence else wave
-        length_s, most_s = len(heard) / SAMPLE_RATE_HZ, settings.max_pieces * _PIECE_S
+        length_s, most_s = len(heard) / SAMPLE_RATE_HZ, settings.max_mel_chunks * MEL_CHUNK_S
         if length_s > most_s:
             notes.append(f"of {length_s:.0f} s of sound the middle {most_s:.0f} s were used")
-        if settings.sound == "pieces":
-            pieces, heard = mel_pieces(heard), None
+        if settings.sound == "mel_chunks":
+            mel_chunks, heard = to_mel_chunks(heard), None
     if text is not None and not _has_words(text):
         problems["text"] = "no words: the text is empty" if not text.strip() else "no words: the text has only signs"
         text = None
-    return Evidence(Clip(id, faces, pieces, text, wave=heard), problems, tuple(notes))
+    return Evidence(Clip(id, faces, mel_chunks, text, wave=heard), problems, tuple(notes))
 
 
 def _with_features(faces: Tensor) -> tuple[Tensor | None, int]:

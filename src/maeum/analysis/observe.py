@@ -34,7 +34,7 @@ _PORTRAIT_PX, _PORTRAIT_MARGIN_PX = 112, 26
 
 
 @dataclass(frozen=True)
-class WatchedFace:
+class TrackedFace:
     """One face through a recording. boxes: of the upright frames. crops: ``(n, 3, 48, 48)`` uint8."""
 
     id: int
@@ -61,17 +61,17 @@ class WatchedFace:
 
 
 @dataclass(frozen=True)
-class Watched:
+class RecordingFaces:
     """The faces of a recording. frames: how many pictures were looked at. end_s: when the last one was shown."""
 
-    faces: tuple[WatchedFace, ...] = ()
+    faces: tuple[TrackedFace, ...] = ()
     frames: int = 0
     end_s: float = 0.0
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Heard:
+class RecordingAudio:
     """The sound of a recording. samples: ``(n,)`` float32 at 16 kHz. missing: why there is none, else None."""
 
     samples: NDArray[np.float32]
@@ -79,13 +79,15 @@ class Heard:
     notes: tuple[str, ...] = ()
 
 
-def watch(info: MediaInfo, detector: FaceDetector, every_s: float, margin_px: int, progress: Progress) -> Watched:
+def watch(
+    info: MediaInfo, detector: FaceDetector, every_s: float, margin_px: int, progress: Progress
+) -> RecordingFaces:
     """Find and follow the faces of a recording; one decoding pass, a frame or two in memory at a time.
 
     A picture stream that cannot be decoded gives no faces and a note, as the sound may still be good.
     """
     if not info.has_video:
-        return Watched(notes=("there is no picture",))
+        return RecordingFaces(notes=("there is no picture",))
     times: list[float] = []
     found: list[list[FaceBox]] = []
     crops: dict[tuple[float, FaceBox], NDArray[np.uint8]] = {}
@@ -103,14 +105,14 @@ def watch(info: MediaInfo, detector: FaceDetector, every_s: float, margin_px: in
                     portraits[frame.time_s, box] = _portrait(frame.rgb, box)
                 progress("faces", frame.time_s + every_s, info.duration_s or 0.0)
     except MediaError as error:
-        return Watched(notes=(f"the picture cannot be used: {error.problem}",))
+        return RecordingFaces(notes=(f"the picture cannot be used: {error.problem}",))
     tracks = track_faces(times, found)
     sure = [t for t in tracks if max(b.confidence for _, b in t.boxes) >= _SURE]
     notes = list(frames.notes)
     if len(sure) < len(tracks):
         notes.append(f"{len(tracks) - len(sure)} uncertain detections were taken for false alarms, not for faces")
     watched = tuple(
-        WatchedFace(
+        TrackedFace(
             id=number,
             times_s=tuple(t for t, _ in track.boxes),
             boxes=tuple(b for _, b in track.boxes),
@@ -119,20 +121,20 @@ def watch(info: MediaInfo, detector: FaceDetector, every_s: float, margin_px: in
         )
         for number, track in enumerate(sure, start=1)
     )
-    return Watched(watched, len(times), times[-1] + every_s if times else 0.0, tuple(notes))
+    return RecordingFaces(watched, len(times), times[-1] + every_s if times else 0.0, tuple(notes))
 
 
-def listen(info: MediaInfo, progress: Progress) -> Heard:
+def listen(info: MediaInfo, progress: Progress) -> RecordingAudio:
     """The whole sound of a recording; a stream that cannot be decoded counts as none, with the reason."""
     nothing = np.zeros(0, np.float32)
     if not info.has_audio:
-        return Heard(nothing, "the recording has no sound")
+        return RecordingAudio(nothing, "the recording has no sound")
     progress("sound", 0.0, info.duration_s or 0.0)
     try:
         audio = read_audio(info.path)
     except MediaError as error:
-        return Heard(nothing, f"the sound cannot be used: {error.problem}")
-    return Heard(audio.samples, None, audio.notes)
+        return RecordingAudio(nothing, f"the sound cannot be used: {error.problem}")
+    return RecordingAudio(audio.samples, None, audio.notes)
 
 
 def wave_of(samples: NDArray[np.float32]) -> torch.Tensor:

@@ -23,7 +23,7 @@ from maeum.analysis.evidence import (
     loudest_dbfs,
     why_no_speech,
 )
-from maeum.analysis.observe import Heard, Progress, Watched, listen, watch, wave_of
+from maeum.analysis.observe import Progress, RecordingAudio, RecordingFaces, listen, watch, wave_of
 from maeum.analysis.segments import Plan, Planned, plan
 from maeum.analysis.words import MODALITY_NAMES, percent
 from maeum.data.collate import Collator
@@ -34,7 +34,7 @@ from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
 from maeum.media.text import TranscriptLine, read_transcript
 from maeum.models.card import ModelCard
-from maeum.models.encoders.characters import without_annotations
+from maeum.models.encoders.character_vocabulary import without_annotations
 from maeum.models.mmer import MMER
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
@@ -63,7 +63,7 @@ class Recognizer:
             pad_id=pretrained.tokenizer.pad_id if pretrained.tokenizer else 0,
             max_tokens=settings.max_tokens,
             max_frames=settings.max_frames,
-            max_pieces=settings.max_pieces,
+            max_mel_chunks=settings.max_mel_chunks,
         )
         self._device = next((p.device for p in pretrained.model.parameters()), torch.device("cpu"))
         self._detector: FaceDetector | None = None
@@ -199,7 +199,7 @@ class Recognizer:
             return self._detector
 
     def _segments(
-        self, planned: Sequence[Planned], watched: Watched, heard: Heard, min_confidence: float
+        self, planned: Sequence[Planned], watched: RecordingFaces, heard: RecordingAudio, min_confidence: float
     ) -> list[Segment]:
         faces = {face.id: face for face in watched.faces}
         evidence = []
@@ -222,7 +222,7 @@ class Recognizer:
     def _worded(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         """With the words that the model itself recognises where there is a voice and none were given."""
         model = self.pretrained.model
-        if not isinstance(model, MMER) or model.spell is None or self.pretrained.tokenizer is None:
+        if not isinstance(model, MMER) or model.ctc_head is None or self.pretrained.tokenizer is None:
             return list(evidence)
         return [e if e.clip.text or "speech" not in e.clip.modalities else self._recognised(model, e) for e in evidence]
 
@@ -383,7 +383,7 @@ def _loaded(name_or_dir: str | None, device: str, changed: tuple[tuple[str, int]
     return Recognizer(load_pretrained(name_or_dir, device))
 
 
-def _numbered(planned: Plan, watched: Watched) -> tuple[Plan, Watched]:
+def _numbered(planned: Plan, watched: RecordingFaces) -> tuple[Plan, RecordingFaces]:
     """The faces that are followed, numbered from 1 without gaps; the others are left out."""
     new = {old: number for number, old in enumerate(planned.faces, start=1)}
     faces = tuple(replace(f, id=new[f.id]) for f in watched.faces if f.id in new)
@@ -391,7 +391,7 @@ def _numbered(planned: Plan, watched: Watched) -> tuple[Plan, Watched]:
     return replace(planned, segments=segments, faces=tuple(new.values())), replace(watched, faces=faces)
 
 
-def _voice(heard: Heard) -> tuple[list[tuple[float, float]], list[str]]:
+def _voice(heard: RecordingAudio) -> tuple[list[tuple[float, float]], list[str]]:
     """Stretches with a voice, and why there are none."""
     if heard.missing is not None:
         return [], [heard.missing]
@@ -402,7 +402,7 @@ def _voice(heard: Heard) -> tuple[list[tuple[float, float]], list[str]]:
     return regions, [] if regions else [NO_VOICE]
 
 
-def _no_face(watched: Watched) -> list[str]:
+def _no_face(watched: RecordingFaces) -> list[str]:
     """That no face was seen, where there was something to look at."""
     if watched.faces or not watched.frames:
         return []

@@ -135,7 +135,7 @@ def _describe(store: Store) -> dict[str, str]:
 
 
 def _pools(stores: Mapping[str, Sequence[Store]], part: str) -> _Pools:
-    has = {"faces": "faces_count", "speech": "pieces_count", "text": "text"}
+    has = {"faces": "faces_count", "speech": "mel_chunks_count", "text": "text"}
     pools: _Pools = {m: {label: [] for label in EKMAN.names} for m in stores}
     for modality, group in stores.items():
         for store in group:
@@ -206,9 +206,9 @@ def _compose(
     return StoreItem(
         utterance=Utterance(id=id, speaker=voice.row["speaker"], text=sentence.row["text"], label=label, part=part),
         faces=_moving(images[0], frames, config, rng),
-        pieces=voice.store.array(voice.index, "pieces"),
+        mel_chunks=voice.store.array(voice.index, "mel_chunks"),
         wave=voice.store.array(voice.index, "wave"),
-        spoken=voice.row["text"],
+        spoken_text=voice.row["text"],
         content=digest(provenance, frames),
         provenance=provenance,
     )

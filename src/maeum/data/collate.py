@@ -12,27 +12,27 @@ from maeum.types import Batch, Clip
 
 Tokenize = Callable[[list[str]], list[list[int]]]
 #: Samples of 400 ms at 16 kHz.
-PIECE_SAMPLES = 6400
+MEL_CHUNK_SAMPLES = 6400
 
 
 class Collator:
     """Pads clips to the longest of the batch and says in masks what is valid.
 
-    What is too long is shortened: frames are thinned out evenly over time, of the pieces the middle stretch is kept,
-    of the tokens the first ``max_tokens - 1`` and the last one (an encoder's end token survives). Twins make a batch of
-    their own.
+    What is too long is shortened: frames are thinned out evenly over time, of the mel chunks the middle stretch is
+    kept, of the tokens the first ``max_tokens - 1`` and the last one (an encoder's end token survives). Views make a
+    batch of their own.
 
     Args:
         tokenize: texts -> token ids of each, special tokens included; None leaves text out.
         pad_id: the token that fills up; masked out everywhere.
         max_tokens: tokens at most.
         max_frames: face frames at most, None for all.
-        max_pieces: speech pieces at most (400 ms each), and as much of a wave; None for all.
+        max_mel_chunks: mel chunks at most (400 ms each), and as much of a wave; None for all.
         spell: what a sound says -> numbers of its characters; None leaves that out. A sound that is shortened says only
             part of it, so then nothing is known of it.
         vectors: tokens ``(length,)`` -> what a frozen text encoder makes of them, ``(length, width)``, or None where it
             is not known; a batch has the vectors of all its texts, or none.
-        heard: samples ``(samples,)`` -> what the frozen convolutions of a speech encoder hear in them,
+        conv_features: samples ``(samples,)`` -> what the frozen convolutions of a speech encoder hear in them,
             ``(steps, channels)``, or None where it is not known; a batch has those of all its sounds, or none.
     """
 
@@ -42,19 +42,19 @@ class Collator:
         pad_id: int = 0,
         max_tokens: int = 100,
         max_frames: int | None = None,
-        max_pieces: int | None = None,
+        max_mel_chunks: int | None = None,
         spell: Callable[[str], list[int]] | None = None,
         vectors: Callable[[Tensor], Tensor | None] | None = None,
-        heard: Callable[[Tensor], Tensor | None] | None = None,
+        conv_features: Callable[[Tensor], Tensor | None] | None = None,
     ) -> None:
-        for name, value in (("max_tokens", max_tokens), ("max_frames", max_frames), ("max_pieces", max_pieces)):
+        for name, value in (("max_tokens", max_tokens), ("max_frames", max_frames), ("max_mel_chunks", max_mel_chunks)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} = {value} is below 1")
         self.tokenize = tokenize
         self.pad_id = pad_id
-        self.max_tokens, self.max_frames, self.max_pieces = max_tokens, max_frames, max_pieces
-        self.max_samples = None if max_pieces is None else max_pieces * PIECE_SAMPLES
-        self.spell, self.vectors, self.heard = spell, vectors, heard
+        self.max_tokens, self.max_frames, self.max_mel_chunks = max_tokens, max_frames, max_mel_chunks
+        self.max_samples = None if max_mel_chunks is None else max_mel_chunks * MEL_CHUNK_SAMPLES
+        self.spell, self.vectors, self.conv_features = spell, vectors, conv_features
 
     def __call__(self, clips: Sequence[Clip]) -> Batch:
         """The batch of these clips, in their order.
@@ -65,30 +65,32 @@ class Collator:
         if not clips:
             raise ConfigError("a batch needs at least one clip")
         faces, faces_mask = pad([None if c.faces is None else self._thin(c.faces) for c in clips])
-        pieces, pieces_mask = pad([None if c.pieces is None else _middle(c.pieces, self.max_pieces) for c in clips])
+        mel_chunks, mel_chunks_mask = pad(
+            [None if c.mel_chunks is None else _middle(c.mel_chunks, self.max_mel_chunks) for c in clips]
+        )
         sounds = [self.sound(c.wave) for c in clips]
         wave, wave_mask = pad(sounds)
         rows = self.tokens(clips)
         tokens, tokens_mask = pad(rows, self.pad_id)
-        spoken, spoken_mask = pad([self._spelled(c) for c in clips])
-        twins = [c.twin for c in clips if c.twin is not None]
+        transcript_ids, transcript_mask = pad([self._spelled(c) for c in clips])
+        views = [c.view for c in clips if c.view is not None]
         return Batch(
             ids=tuple(c.id for c in clips),
             faces=faces,
             faces_mask=faces_mask,
-            pieces=pieces,
-            pieces_mask=pieces_mask,
+            mel_chunks=mel_chunks,
+            mel_chunks_mask=mel_chunks_mask,
             tokens=tokens,
             tokens_mask=tokens_mask,
             vectors=_known(rows, self.vectors),
             target=_targets(clips),
             wave=wave,
             wave_mask=wave_mask,
-            heard=_known(sounds, self.heard),
-            spoken=spoken,
-            spoken_mask=spoken_mask,
-            twin=self(twins) if twins else None,
-            twinned=torch.tensor([c.twin is not None for c in clips]) if twins else None,
+            conv_features=_known(sounds, self.conv_features),
+            transcript_ids=transcript_ids,
+            transcript_mask=transcript_mask,
+            view=self(views) if views else None,
+            has_view=torch.tensor([c.view is not None for c in clips]) if views else None,
         )
 
     def _thin(self, faces: Tensor) -> Tensor:
@@ -99,14 +101,14 @@ class Collator:
         return faces[centres.long()]
 
     def _spelled(self, clip: Clip) -> Tensor | None:
-        if self.spell is None or not clip.spoken:
+        if self.spell is None or not clip.spoken_text:
             return None
         if any(
             sound is not None and most is not None and len(sound) > most
-            for sound, most in ((clip.pieces, self.max_pieces), (clip.wave, self.max_samples))
+            for sound, most in ((clip.mel_chunks, self.max_mel_chunks), (clip.wave, self.max_samples))
         ):
             return None
-        return torch.tensor(self.spell(clip.spoken), dtype=torch.int64)
+        return torch.tensor(self.spell(clip.spoken_text), dtype=torch.int64)
 
     def sound(self, wave: Tensor | None) -> Tensor | None:
         """As much of a wave as a batch has of it."""

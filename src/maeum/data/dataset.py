@@ -19,7 +19,7 @@ from maeum.corpora.base import LeftOut
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import Split
 from maeum.corpora.targets import Target
-from maeum.data.store import Store, said_of
+from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
 from maeum.types import MODALITIES, Clip, Modality, Sound
@@ -30,13 +30,13 @@ class Lengths:
     """How long an item is in each modality, known without reading it. text_chars: characters of its text."""
 
     frames: int
-    pieces: int
+    mel_chunks: int
     text_chars: int
 
     @property
     def cost(self) -> float:
         """About how much work it is, by which batches are filled."""
-        return self.frames + self.pieces + self.text_chars / 50
+        return self.frames + self.mel_chunks + self.text_chars / 50
 
 
 def left_out_notes(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class ClipDataset(Dataset[Clip], ABC):
         """The items' words; None where an item has none, or they are not asked for."""
 
     @abstractmethod
-    def spoken(self) -> tuple[str | None, ...]:
+    def spoken_texts(self) -> tuple[str | None, ...]:
         """What the items' sound says; None where that is unknown, or there is no sound to read."""
 
     @abstractmethod
@@ -94,7 +94,7 @@ class ClipDataset(Dataset[Clip], ABC):
     def present(self) -> tuple[Modality, ...]:
         """The modalities that at least one item has."""
         lengths = self.lengths
-        there = {"faces": any(n.frames for n in lengths), "speech": any(n.pieces for n in lengths),
+        there = {"faces": any(n.frames for n in lengths), "speech": any(n.mel_chunks for n in lengths),
                  "text": any(n.text_chars for n in lengths)}  # fmt: skip
         return tuple(m for m in MODALITIES if there[m])
 
@@ -128,9 +128,10 @@ class StoreDataset(ClipDataset):
         split: says which item is in which part; the store's own parts count when None.
         sessions: only these, when given; ``part`` None and sessions make the folds of a cross-validation.
         modalities: which to give, all when None. Items with none of them are left out, and listed.
-        twins: store of `maeum augment` with the items' twins, which are given with them.
+        views: store of `maeum augment` with the items' augmented views, which are given with them.
         transcripts: id -> words, in the place of those that the store has; an item without any has no text.
-        sound: speech as log-mel ``pieces``, or as the ``wave`` itself, which a store has when it was asked to keep it.
+        sound: speech as log-mel ``mel_chunks``, or as the ``wave`` itself, which a store has when it was asked to keep
+            it.
         labelled: leave out items without a label too, and list them.
 
     Raises:
@@ -149,8 +150,8 @@ class StoreDataset(ClipDataset):
         target: str | Target | None = None,
         split: Split | None = None,
         sessions: Sequence[str] | None = None,
-        sound: Sound = "pieces",
-        twins: Store | Path | None = None,
+        sound: Sound = "mel_chunks",
+        views: Store | Path | None = None,
         transcripts: Mapping[str, str] | None = None,
     ) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
@@ -186,7 +187,7 @@ class StoreDataset(ClipDataset):
             rows.append(number)
             targets.append(wanted)
         read = [self.store.rows[number] for number in rows if sound == "wave" and "speech" in self.modalities]
-        if without := next((row["id"] for row in read if row["pieces_count"] and not row["wave_count"]), None):
+        if without := next((row["id"] for row in read if row["mel_chunks_count"] and not row["wave_count"]), None):
             raise StoreError(
                 f"does not keep the sound itself ({without} has none), which this network reads",
                 item=self.store.folder,
@@ -205,16 +206,16 @@ class StoreDataset(ClipDataset):
             raise StoreError(f"has nothing in part {part!r}", item=self.store.folder,
                              remedy=f"Its parts: {', '.join(there) or 'none; choose a split'}.")  # fmt: skip
         self._rows, self._targets, self.left_out = rows, tuple(targets), tuple(left_out)
-        self.twins = None if twins is None else twins if isinstance(twins, Store) else Store(twins)
-        self._twin_of = {} if self.twins is None else {row["id"]: i for i, row in enumerate(self.twins.rows)}
-        if self.twins is not None and self.twins.manifest.get("twins_of") != self.store.manifest["name"]:
-            raise StoreError(f"holds no twins of {self.store.manifest['name']}", item=self.twins.folder,
+        self.views = None if views is None else views if isinstance(views, Store) else Store(views)
+        self._view_of = {} if self.views is None else {row["id"]: i for i, row in enumerate(self.views.rows)}
+        if self.views is not None and self.views.manifest.get("views_of") != self.store.manifest["name"]:
+            raise StoreError(f"holds no augmented views of {self.store.manifest['name']}", item=self.views.folder,
                              remedy=f"Make them with: maeum augment {self.store.folder} --out ...")  # fmt: skip
         if transcripts is not None and not any(row["id"] in transcripts for row in self.store.rows):
             raise StoreError("none of its utterances is in the transcripts", item=self.store.folder,
                              remedy="Make them of this corpus with `maeum transcribe`.")  # fmt: skip
-        if self.twins is not None and not any(id in self._twin_of for id in self.ids):
-            raise StoreError("has the twin of none of these items", item=self.twins.folder,
+        if self.views is not None and not any(id in self._view_of for id in self.ids):
+            raise StoreError("has the augmented view of none of these items", item=self.views.folder,
                              remedy=f"Make them with: maeum augment {self.store.folder} --out ...")  # fmt: skip
 
     def _target(self, row: dict[str, Any]) -> tuple[Tensor | None, str | None]:
@@ -266,13 +267,13 @@ class StoreDataset(ClipDataset):
         faces = self.store.array(number, "faces") if "faces" in self.modalities else None
         clip = self.clip(index, None if faces is None else torch.from_numpy(faces.copy()), None)
         clip = replace(clip, **self._sound(self.store, number))
-        twin = self._twin_of.get(clip.id)
-        return clip if twin is None else replace(clip, twin=self._twin(clip, twin))
+        view = self._view_of.get(clip.id)
+        return clip if view is None else replace(clip, view=self._view_clip(clip, view))
 
     def _has(self, row: Mapping[str, Any], modality: Modality) -> bool:
         if modality == "text":
             return bool((self._text(row) or "").strip())
-        return bool(row["faces_count" if modality == "faces" else "pieces_count"])
+        return bool(row["faces_count" if modality == "faces" else "mel_chunks_count"])
 
     def _text(self, row: Mapping[str, Any]) -> str | None:
         """The words of a row, as they are asked for."""
@@ -282,23 +283,23 @@ class StoreDataset(ClipDataset):
         return text
 
     def _sound(self, store: Store, number: int) -> dict[str, Any]:
-        """Pieces or wave of a row, under the name that a clip has for them."""
+        """Mel chunks or wave of a row, under the name that a clip has for them."""
         if "speech" not in self.modalities:
             return {}
-        kept = store.wave(number) if self.sound == "wave" else store.array(number, "pieces")
+        kept = store.wave(number) if self.sound == "wave" else store.array(number, "mel_chunks")
         return {} if kept is None else {self.sound: torch.from_numpy(kept.astype(np.float32))}
 
-    def _twin(self, clip: Clip, number: int) -> Clip:
-        assert self.twins is not None
-        row = self.twins.rows[number]
+    def _view_clip(self, clip: Clip, number: int) -> Clip:
+        assert self.views is not None
+        row = self.views.rows[number]
         text = row["text"] if "text" in self.modalities else None
-        return Clip(id=clip.id, text=text, spoken=row["spoken"], **self._sound(self.twins, number))
+        return Clip(id=clip.id, text=text, spoken_text=row["spoken_text"], **self._sound(self.views, number))
 
-    def clip(self, index: int, faces: Tensor | None, pieces: Tensor | None) -> Clip:
+    def clip(self, index: int, faces: Tensor | None, mel_chunks: Tensor | None) -> Clip:
         """The item at that place with these arrays; what is not asked for is left out of it."""
         row = self.store.rows[self._rows[index]]
-        return Clip(id=row["id"], faces=faces, pieces=pieces, text=self._text(row),
-                    target=self._targets[index], speaker=row["speaker"], spoken=said_of(row))  # fmt: skip
+        return Clip(id=row["id"], faces=faces, mel_chunks=mel_chunks, text=self._text(row),
+                    target=self._targets[index], speaker=row["speaker"], spoken_text=spoken_text_of(row))  # fmt: skip
 
     @property
     def rows(self) -> tuple[dict[str, Any], ...]:
@@ -315,7 +316,7 @@ class StoreDataset(ClipDataset):
         """See `ClipDataset`; a modality that is not asked for counts 0."""
         on = {m: m in self.modalities for m in MODALITIES}
         return tuple(
-            Lengths(r["faces_count"] * on["faces"], r["pieces_count"] * on["speech"], len(self._text(r) or ""))
+            Lengths(r["faces_count"] * on["faces"], r["mel_chunks_count"] * on["speech"], len(self._text(r) or ""))
             for r in self.rows
         )
 
@@ -331,35 +332,38 @@ class StoreDataset(ClipDataset):
         """See `ClipDataset`."""
         return tuple(self._text(row) for row in self.rows)
 
-    def twin_texts(self) -> tuple[str | None, ...]:
-        """The words of the items' twins."""
-        if self.twins is None or "text" not in self.modalities:
+    def view_texts(self) -> tuple[str | None, ...]:
+        """The words of the items' augmented views."""
+        if self.views is None or "text" not in self.modalities:
             return ()
-        return tuple(self.twins.rows[self._twin_of[id]]["text"] for id in self.ids if id in self._twin_of)
+        return tuple(self.views.rows[self._view_of[id]]["text"] for id in self.ids if id in self._view_of)
 
-    def sounds(self, *, twins: bool = True) -> Iterator[Tensor]:
-        """The items' waves, then those of their twins, one by one; none where these are not asked for."""
+    def sounds(self, *, views: bool = True) -> Iterator[Tensor]:
+        """The items' waves, then those of their augmented views, one by one; none where these are not asked for."""
         numbers = [(self.store, number) for number in self._rows]
-        if twins and self.twins is not None:
-            numbers += [(self.twins, self._twin_of[id]) for id in self.ids if id in self._twin_of]
+        if views and self.views is not None:
+            numbers += [(self.views, self._view_of[id]) for id in self.ids if id in self._view_of]
         for store, number in numbers if self.sound == "wave" else ():
             wave = self._sound(store, number).get("wave")
             if wave is not None:
                 yield wave
 
-    def spoken(self) -> tuple[str | None, ...]:
+    def spoken_texts(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
-        return tuple(said_of(row) if row["pieces_count"] and "speech" in self.modalities else None for row in self.rows)
+        return tuple(
+            spoken_text_of(row) if row["mel_chunks_count"] and "speech" in self.modalities else None
+            for row in self.rows
+        )
 
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""
         everybody = self.store.members()
         mine = [everybody[number] for number in self._rows]
-        if self.twins is None:
+        if self.views is None:
             return tuple(mine)
-        voices = {row["id"]: json.loads(row["provenance"]).get("voice") for row in self.twins.rows}
+        voices = {row["id"]: json.loads(row["provenance"]).get("voice") for row in self.views.rows}
         heard = {m.id: (voices[m.id],) for m in mine if voices.get(m.id)}
-        # Whose voice a twin has is heard in training too.
+        # Whose voice an augmented view has is heard in training too.
         return tuple(
             replace(m, made_of=(*(m.made_of or (f"{m.corpus}:{m.id}",)), *heard[m.id])) if m.id in heard else m
             for m in mine
@@ -416,9 +420,9 @@ class JointDataset(ClipDataset):
         """See `ClipDataset`."""
         return tuple(t for d in self.datasets for t in d.texts())
 
-    def spoken(self) -> tuple[str | None, ...]:
+    def spoken_texts(self) -> tuple[str | None, ...]:
         """See `ClipDataset`."""
-        return tuple(t for d in self.datasets for t in d.spoken())
+        return tuple(t for d in self.datasets for t in d.spoken_texts())
 
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""

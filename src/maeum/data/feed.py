@@ -11,7 +11,7 @@ from pydantic import Field
 
 from maeum.config import Config
 from maeum.data.augment import FaceAugment, augment_faces
-from maeum.data.augment_pieces import PieceAugment, augment_pieces
+from maeum.data.augment_mel import MelAugment, augment_mel
 from maeum.data.augment_text import TextAugment, augment_text
 from maeum.data.augment_wave import WaveAugment, augment_wave
 from maeum.data.collate import Collator
@@ -21,13 +21,15 @@ from maeum.data.sampler import BucketSampler
 from maeum.types import Batch, Clip, Modality
 
 
-class TwinConfig(Config):
-    """How an utterance's twin is made, for the augmented contrast: its sound and words vary more than those of clips.
+class ViewConfig(Config):
+    """How an utterance's augmented view is made, for the augmented contrast: its sound and words vary more than those
+    of clips.
 
-    It stands for the same said in other words by another voice; where a store of such twins is given, these vary.
+    It stands for the same said in other words by another voice; where a store of such augmented views is given, these
+    vary.
     """
 
-    pieces: PieceAugment | None = PieceAugment(tempo=0.2, warp=0.2, eq_db=6.0, noise=0.5)
+    mel_chunks: MelAugment | None = MelAugment(tempo=0.2, warp=0.2, eq_db=6.0, noise=0.5)
     wave: WaveAugment | None = WaveAugment(speed=0.15, pitch=4.0, noise=0.5, room=0.5)
     text: TextAugment | None = TextAugment(plain=0.5, leave_out=0.15)
 
@@ -35,16 +37,16 @@ class TwinConfig(Config):
 class AugmentConfig(Config):
     """How training clips vary; None leaves a modality as it is.
 
-    twin: makes twins; None makes none.
+    view: makes augmented views; None makes none.
     drop_modality: probability with which each modality of a clip is withheld; one always stays.
     mixup: strength of the blend of two clips, see `mix`; 0 blends none.
     """
 
     faces: FaceAugment | None = None
-    pieces: PieceAugment | None = None
+    mel_chunks: MelAugment | None = None
     wave: WaveAugment | None = None
     text: TextAugment | None = None
-    twin: TwinConfig | None = None
+    view: ViewConfig | None = None
     drop_modality: float = 0.0
     mixup: float = Field(default=0.0, ge=0)
 
@@ -89,32 +91,38 @@ class Feed:
             clips = [self._withhold(clip, generator) for clip in clips]
         if augment.faces is not None:
             clips = _vary_faces(clips, augment.faces, generator)
-        if augment.twin is not None:
-            twin = augment.twin
-            clips = [replace(c, twin=_said(c.twin or c, twin.pieces, twin.wave, twin.text, generator)) for c in clips]
-        return [_said(c, augment.pieces, augment.wave, augment.text, generator) for c in clips]
+        if augment.view is not None:
+            view = augment.view
+            clips = [
+                replace(c, view=_said(c.view or c, view.mel_chunks, view.wave, view.text, generator)) for c in clips
+            ]
+        return [_said(c, augment.mel_chunks, augment.wave, augment.text, generator) for c in clips]
 
     def _withhold(self, clip: Clip, generator: torch.Generator) -> Clip:
         there = clip.modalities
         gone = [m for m in there if torch.rand((), generator=generator) < self.augment.drop_modality]
         if len(gone) == len(there) and gone:
             gone.pop(int(torch.randint(len(gone), (), generator=generator)))
-        fields: dict[Modality, tuple[str, ...]] = {"faces": ("faces",), "speech": ("pieces", "wave"), "text": ("text",)}
+        fields: dict[Modality, tuple[str, ...]] = {
+            "faces": ("faces",),
+            "speech": ("mel_chunks", "wave"),
+            "text": ("text",),
+        }
         withheld: dict[str, Any] = {field: None for m in gone for field in fields[m]}
         return replace(clip, **withheld)
 
 
 def _said(
     clip: Clip,
-    pieces: PieceAugment | None,
+    mel_chunks: MelAugment | None,
     wave: WaveAugment | None,
     text: TextAugment | None,
     generator: torch.Generator,
 ) -> Clip:
     """The clip with its sound and its words varied."""
     varied: dict[str, Any] = {}
-    if pieces is not None and clip.pieces is not None and len(clip.pieces):
-        varied["pieces"] = augment_pieces(clip.pieces, pieces, generator)
+    if mel_chunks is not None and clip.mel_chunks is not None and len(clip.mel_chunks):
+        varied["mel_chunks"] = augment_mel(clip.mel_chunks, mel_chunks, generator)
     if wave is not None and clip.wave is not None and len(clip.wave):
         varied["wave"] = augment_wave(clip.wave, wave, generator)
     if text is not None and clip.text:
@@ -127,5 +135,5 @@ def _vary_faces(clips: list[Clip], config: FaceAugment, generator: torch.Generat
     if not sum(counts):
         return clips
     every = torch.cat([c.faces for c in clips if c.faces is not None])
-    pieces = torch.split(augment_faces(every, config, generator), counts)
-    return [replace(c, faces=f) if n else c for c, f, n in zip(clips, pieces, counts, strict=True)]
+    mel_chunks = torch.split(augment_faces(every, config, generator), counts)
+    return [replace(c, faces=f) if n else c for c, f, n in zip(clips, mel_chunks, counts, strict=True)]

@@ -17,7 +17,7 @@ def mix(batch: Batch, label_set: LabelSet, strength: float, generator: torch.Gen
     """Blend every clip with another one of the batch.
 
     A clip keeps its own length: where the other one is shorter, or lacks the modality, the clip stays as it is. The
-    target is blended in the proportion in which the clip's frames and pieces really were.
+    target is blended in the proportion in which the clip's frames and mel chunks really were.
 
     Args:
         batch: with targets; without words, which cannot be blended.
@@ -27,8 +27,8 @@ def mix(batch: Batch, label_set: LabelSet, strength: float, generator: torch.Gen
         generator: where chance comes from.
 
     Returns:
-        The batch with float faces and pieces; targets ``(batch, labels)`` are probabilities for a single-label set. A
-        blend has a value on a scale where both clips have one.
+        The batch with float faces and mel chunks; targets ``(batch, labels)`` are probabilities for a single-label
+        set. A blend has a value on a scale where both clips have one.
 
     Raises:
         ConfigError: when the batch has words.
@@ -44,10 +44,10 @@ def mix(batch: Batch, label_set: LabelSet, strength: float, generator: torch.Gen
     if label_set.task == "single-label":
         target = F.one_hot(target, len(label_set)).float()
     faces, own_faces = _blend(batch.faces, batch.faces_mask, share, other)
-    pieces, own_pieces = _blend(batch.pieces, batch.pieces_mask, share, other)
-    kept = torch.stack((own_faces, own_pieces)).nanmean(0).nan_to_num(1.0)[:, None]
+    mel_chunks, own_mel_chunks = _blend(batch.mel_chunks, batch.mel_chunks_mask, share, other)
+    kept = torch.stack((own_faces, own_mel_chunks)).nanmean(0).nan_to_num(1.0)[:, None]
     blended = torch.where(kept < 1, kept * target + (1 - kept) * target[other], target)
-    return replace(batch, faces=faces, pieces=pieces, target=blended)
+    return replace(batch, faces=faces, mel_chunks=mel_chunks, target=blended)
 
 
 def _blend(values: Tensor | None, mask: Tensor | None, share: Tensor, other: Tensor) -> tuple[Tensor | None, Tensor]:

@@ -1,7 +1,7 @@
 """One shard of a store: a tar of arrays and their descriptions, whole or absent, never half.
 
 A shard is an ordinary tar (``tar tf`` lists it, webdataset reads it): ``000012.json``, ``000012.faces.npy``,
-``000012.pieces.npy``, ``000012.wave.npy`` for each item, then ``rows.json``, which says at which byte each array
+``000012.mel_chunks.npy``, ``000012.wave.npy`` for each item, then ``rows.json``, which says at which byte each array
 starts, so that the index can be made from the shards alone, and ``end.json``, one block that says where ``rows.json``
 is.
 """
@@ -27,7 +27,7 @@ from maeum.errors import StoreError
 from maeum.types import Utterance
 
 #: The arrays of an item, and the shape of one element of each.
-ARRAYS: dict[str, tuple[int, ...]] = {"faces": (3, 48, 48), "pieces": (1, 128, 32), "wave": ()}
+ARRAYS: dict[str, tuple[int, ...]] = {"faces": (3, 48, 48), "mel_chunks": (1, 128, 32), "wave": ()}
 
 _BLOCK = tarfile.BLOCKSIZE
 TEMPORARY = ".part-"
@@ -39,20 +39,20 @@ Array = NDArray[Any]
 class StoreItem:
     """One utterance on its way into a store.
 
-    faces: uint8 RGB ``(frames, 3, 48, 48)``. pieces: log-mel ``(pieces, 1, 128, 32)``, float16 or float32. wave: the
-    sound itself, 16 kHz mono, int16 ``(samples,)``. content: hash of what it was made from. notes: what to know about
-    it (frames without a face, a truncated file). provenance: for a composed item, the ids it is made of. spoken: the
-    words that its sound says, where these are not its text.
+    faces: uint8 RGB ``(frames, 3, 48, 48)``. mel_chunks: log-mel ``(mel_chunks, 1, 128, 32)``, float16 or float32.
+    wave: the sound itself, 16 kHz mono, int16 ``(samples,)``. content: hash of what it was made from. notes: what to
+    know about it (frames without a face, a truncated file). provenance: for a composed item, the ids it is made of.
+    spoken_text: the words that its sound says, where these are not its text.
     """
 
     utterance: Utterance
     faces: Array | None = None
-    pieces: Array | None = None
+    mel_chunks: Array | None = None
     wave: Array | None = None
     content: str = ""
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
-    spoken: str | None = None
+    spoken_text: str | None = None
 
 
 def as_samples(wave: Array) -> Array:
@@ -113,7 +113,7 @@ class ShardWriter:
         key = f"{len(self.rows):06d}"
         utterance = item.utterance
         check_array(item.faces, "faces", ("uint8",), utterance.id)
-        check_array(item.pieces, "pieces", ("float16", "float32"), utterance.id)
+        check_array(item.mel_chunks, "mel_chunks", ("float16", "float32"), utterance.id)
         check_array(item.wave, "wave", ("int16",), utterance.id)
         row: dict[str, Any] = {
             "id": utterance.id,
@@ -130,11 +130,11 @@ class ShardWriter:
             "other_labels": None if utterance.other_labels is None else json.dumps(dict(utterance.other_labels)),
             "content": item.content,
             "notes": list(item.notes),
-            "spoken": item.spoken,
+            "spoken_text": item.spoken_text,
             "provenance": json.dumps(dict(item.provenance), sort_keys=True) if item.provenance else None,
         }
         self._member(f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
-        for name, array in (("faces", item.faces), ("pieces", item.pieces), ("wave", item.wave)):
+        for name, array in (("faces", item.faces), ("mel_chunks", item.mel_chunks), ("wave", item.wave)):
             offset, count, crc, dtype = self._array(f"{key}.{name}.npy", array)
             row |= {f"{name}_offset": offset, f"{name}_count": count, f"{name}_crc": crc, f"{name}_dtype": dtype}
         self.rows.append(row)

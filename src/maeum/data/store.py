@@ -63,17 +63,17 @@ _SCHEMA = pa.schema(
         ("content", pa.string()), ("notes", pa.list_(pa.string())), ("provenance", pa.string()), ("shard", pa.string()),
         ("faces_offset", pa.int64()), ("faces_count", pa.int32()), ("faces_crc", pa.uint32()),
         ("faces_dtype", pa.string()),
-        ("pieces_offset", pa.int64()), ("pieces_count", pa.int32()), ("pieces_crc", pa.uint32()),
-        ("pieces_dtype", pa.string()),
+        ("mel_chunks_offset", pa.int64()), ("mel_chunks_count", pa.int32()), ("mel_chunks_crc", pa.uint32()),
+        ("mel_chunks_dtype", pa.string()),
         ("session", pa.string()), ("scales", pa.string()), ("media", pa.string()),
         ("other_labels", pa.string()), ("recording", pa.string()), ("recording_hash", pa.string()),
         ("wave_offset", pa.int64()), ("wave_count", pa.int32()), ("wave_crc", pa.uint32()), ("wave_dtype", pa.string()),
-        ("spoken", pa.string()),
+        ("spoken_text", pa.string()),
     ]
 )  # fmt: skip
 #: Columns that stores of earlier versions lack; nothing is known of them there.
 _LATER = ("session", "scales", "media", "other_labels", "recording", "recording_hash",
-          "wave_offset", "wave_count", "wave_crc", "wave_dtype", "spoken")  # fmt: skip
+          "wave_offset", "wave_count", "wave_crc", "wave_dtype", "spoken_text")  # fmt: skip
 
 
 def digest(*parts: object) -> str:
@@ -359,9 +359,9 @@ class Store:
             self.close()
 
 
-def said_of(row: Mapping[str, Any]) -> str | None:
+def spoken_text_of(row: Mapping[str, Any]) -> str | None:
     """The words that an item's sound says, where they are known; a composed item's text is somebody else's."""
-    said: str | None = row["spoken"] if row["provenance"] is not None else row["spoken"] or row["text"]
+    said: str | None = row["spoken_text"] if row["provenance"] is not None else row["spoken_text"] or row["text"]
     return said if said and said.strip() else None
 
 
@@ -369,7 +369,7 @@ def _member(row: Mapping[str, Any], corpus: str) -> Member:
     label = None if row["label"] is None else json.loads(row["label"])
     composed = row["provenance"] is not None
     # Stores of earlier versions know no recordings, but what each row was decoded from.
-    decoded = row["content"] if (row["faces_count"] or row["pieces_count"]) and not composed else None
+    decoded = row["content"] if (row["faces_count"] or row["mel_chunks_count"]) and not composed else None
     return Member(
         id=row["id"],
         corpus=corpus,
@@ -394,7 +394,7 @@ def _account(rows: Sequence[Mapping[str, Any]], left_out: Sequence[Mapping[str, 
         for name in [label] if isinstance(label, str) else label:
             labels[name] = labels.get(name, 0) + 1
         modalities["faces"] += row["faces_count"] > 0
-        modalities["speech"] += row["pieces_count"] > 0
+        modalities["speech"] += row["mel_chunks_count"] > 0
         modalities["text"] += bool(row["text"])
     sizes: dict[str, int] = {}
     for row in rows:

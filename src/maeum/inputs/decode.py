@@ -29,7 +29,7 @@ from maeum.media.container import checked_range
 from maeum.media.faces import FaceBox, FaceDetector, centre_crop, crop_face, resize_face
 from maeum.media.images import read_image
 from maeum.media.info import probe
-from maeum.media.mel import mel_pieces
+from maeum.media.mel import to_mel_chunks
 from maeum.media.sample_times import GridTimes
 from maeum.media.video import Frame, sample_frames
 from maeum.types import Modality, Recording, Utterance
@@ -46,7 +46,7 @@ class DecodeConfig(Config):
 
     every_s: seconds between face frames (Dai et al. 2021: 0.5). no_face: a frame without a face is left out, or its
     centre is taken as the published code does. trim_silence: only what is between the first
-    and the last voice becomes pieces. precision: of the log-mel pieces on disk; float16 is off by at most 0.4 % of
+    and the last voice becomes mel chunks. precision: of the log-mel chunks on disk; float16 is off by at most 0.4 % of
     power, at half the size. wave: keep the sound itself too, 16 kHz mono, for networks that read it; 32 kB a second.
     """
 
@@ -112,7 +112,7 @@ class Decoder:
 
     def _item(self, utterance: Utterance, content: str, seen: _Seen) -> StoreItem | LeftOut:
         notes = [*utterance.notes, *seen.notes]
-        recording, pieces, kept = utterance.recording, None, None
+        recording, mel_chunks, kept = utterance.recording, None, None
         if recording is not None and recording.audio is not None and self._sounds(recording):
             if recording.audio == recording.video and not seen.has_sound:
                 notes.append("no sound")
@@ -120,16 +120,16 @@ class Decoder:
                 try:
                     wave = self._speech(recording.audio, recording, utterance, notes)
                     if wave is not None:
-                        pieces = mel_pieces(wave).numpy().astype(self.config.precision)
+                        mel_chunks = to_mel_chunks(wave).numpy().astype(self.config.precision)
                         kept = as_samples(wave.numpy()) if self.config.wave else None
                 except (MediaError, InputError) as error:
                     notes.append(str(error))
         notes = list(dict.fromkeys(notes))
         text = utterance.text if "text" in self.modalities and (utterance.text or "").strip() else None
-        if seen.faces is None and pieces is None and text is None:
+        if seen.faces is None and mel_chunks is None and text is None:
             reason = "; ".join(notes) or f"has none of {', '.join(self.modalities)}"
             return LeftOut(utterance.id, reason, utterance.part)
-        return StoreItem(utterance, seen.faces, pieces, kept, content, tuple(notes))
+        return StoreItem(utterance, seen.faces, mel_chunks, kept, content, tuple(notes))
 
     def _is_image(self, recording: Recording) -> bool:
         video = recording.video

@@ -1,1 +1,1 @@
-"""Opening media files: video frames, audio, faces, speech pieces, transcripts. The only room that opens media."""
+"""Opening media files: video frames, audio, faces, mel chunks, transcripts. The only room that opens media."""

@@ -1,4 +1,4 @@
-"""Speech as log-mel pieces, and where in a recording somebody speaks."""
+"""Speech as log-mel chunks, and where in a recording somebody speaks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from maeum.errors import InputError
 
-#: Settings of the papers: 25 ms windows every 12.5 ms, 128 HTK mel bands up to 8 kHz, pieces of 32 frames (400 ms).
+#: Settings of the papers: 25 ms windows every 12.5 ms, 128 HTK mel bands up to 8 kHz, mel chunks of 32 frames (400 ms).
 SAMPLE_RATE_HZ = 16_000
 N_FFT, HOP = 400, 200
 N_MELS, TOP_HZ = 128, 8_000.0
-PIECE_FRAMES = 32
-PIECE_S = PIECE_FRAMES * HOP / SAMPLE_RATE_HZ
+MEL_CHUNK_FRAMES = 32
+MEL_CHUNK_S = MEL_CHUNK_FRAMES * HOP / SAMPLE_RATE_HZ
 #: Added to the power before the logarithm.
 LOG_OFFSET = 1e-6
 
@@ -41,22 +41,22 @@ def mel_spectrogram(wave: Tensor, log: bool = True) -> Tensor:
     return _logged(power).float() if log else power.float()
 
 
-def mel_pieces(wave: Tensor) -> Tensor:
-    """The log-mel spectrogram cut into pieces of 400 ms; the last is filled up with silence (power 0).
+def to_mel_chunks(wave: Tensor) -> Tensor:
+    """The log-mel spectrogram cut into mel chunks of 400 ms; the last is filled up with silence (power 0).
 
     Args:
         wave: ``(n,)`` samples at 16 kHz.
 
     Returns:
-        ``(pieces, 1, 128, 32)`` float32; no pieces for no samples.
+        ``(mel_chunks, 1, 128, 32)`` float32; no mel chunks for no samples.
 
     Raises:
         InputError: when the samples are not one row of finite numbers.
     """
     power = _mel_power(wave)
-    power = functional.pad(power, (0, -power.shape[1] % PIECE_FRAMES))
-    pieces = power.reshape(N_MELS, -1, PIECE_FRAMES).transpose(0, 1)[:, None]
-    return _logged(pieces).float().contiguous()
+    power = functional.pad(power, (0, -power.shape[1] % MEL_CHUNK_FRAMES))
+    mel_chunks = power.reshape(N_MELS, -1, MEL_CHUNK_FRAMES).transpose(0, 1)[:, None]
+    return _logged(mel_chunks).float().contiguous()
 
 
 def _logged(power: Tensor) -> Tensor:

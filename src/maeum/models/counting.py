@@ -73,7 +73,7 @@ def count(model: FE2E, batch: Batch) -> tuple[StageCost, ...]:
 
     Args:
         model: put into eval mode.
-        batch: padding costs nothing in faces and speech, where only valid frames and pieces are encoded.
+        batch: padding costs nothing in faces and speech, where only valid frames and mel chunks are encoded.
     """
     found: list[StageCost] = []
 

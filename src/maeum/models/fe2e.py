@@ -1,4 +1,4 @@
-"""FE2E: the fully end-to-end network from face frames, speech pieces and words to emotions.
+"""FE2E: the fully end-to-end network from face frames, mel chunks and words to emotions.
 
 Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Recognition", NAACL 2021, section 3.
 """
@@ -25,7 +25,7 @@ FACE_STD = (37.0, 33.0, 32.0)
 #: Weights of red, green and blue in luminance (ITU-R BT.601).
 LUMA = (0.299, 0.587, 0.114)
 FACE_SHAPE = (48, 48)
-PIECE_SHAPE = (128, 32)
+MEL_CHUNK_SHAPE = (128, 32)
 #: A decibel of power in natural logarithm.
 NATURAL_PER_DB = 0.2302585
 #: Frames whose loudest bin is within this of the utterance's count as loud (30 dB).
@@ -33,7 +33,7 @@ LOUD_RANGE = 30 * NATURAL_PER_DB
 
 
 class TransformerConfig(Config):
-    """Sizes of the transformer over frames or pieces."""
+    """Sizes of the transformer over frames or mel chunks."""
 
     layers: int = 4
     heads: int = 4
@@ -43,17 +43,17 @@ class TransformerConfig(Config):
 
 
 class BranchConfig(Config):
-    """Sizes of the branch that reads faces or speech pieces.
+    """Sizes of the branch that reads faces or mel chunks.
 
     widths: channels of the stem and of the three VGG blocks after it. hidden: width between the flattened map and d.
     map_dropout: whole channels dropped between blocks; dropout: before and after the hidden layer.
-    norm: ``published`` (faces: fixed mean and deviation; pieces: as they come) or ``each`` (every face standardised by
-    itself; every utterance's log-mel relative to its loudest bin, so that level does not matter); pieces also
-    ``bands`` (relative to each mel band's mean over the loud frames, so that neither level nor the channel's
-    frequency response matters) and ``both`` (``each`` and ``bands`` as two channels).
+    norm: ``published`` (faces: fixed mean and deviation; mel_chunks: as they come) or ``each`` (every face
+    standardised by itself; every utterance's log-mel relative to its loudest bin, so that level does not matter); mel
+    chunks also ``bands`` (relative to each mel band's mean over the loud frames, so that neither level nor the
+    channel's frequency response matters) and ``both`` (``each`` and ``bands`` as two channels).
     range_db: log-mel further than this below an utterance's loudest bin is floor (not for ``published``).
-    shrink: so many mel bands and frames of a piece are averaged into one before the CNN.
-    silence_db: pieces that stay so far below the utterance's loudest frame are not looked at; None looks at all.
+    shrink: so many mel bands and frames of a mel chunk are averaged into one before the CNN.
+    silence_db: mel chunks that stay so far below the utterance's loudest frame are not looked at; None looks at all.
     grey: read faces by their luminance alone.
     mirror: outside training, read every face and its mirror image, and go on with the mean of the two.
     zooms: outside training, read a face that is its clip's only one at these zooms as well (below 1 it is smaller), and
@@ -86,7 +86,7 @@ class FE2EConfig(Config):
 
 
 class MapEncoder(nn.Module):
-    """The CNN of one frame or piece. ``(n, channels, h, w) -> (n, dim)``; valid frames only, no padding.
+    """The CNN of one frame or mel chunk. ``(n, channels, h, w) -> (n, dim)``; valid frames only, no padding.
 
     The flattened map has the size that ``shape`` gives; a map of another size (a reduced training resolution) is
     pooled to it.
@@ -133,37 +133,38 @@ def zoomed(maps: Tensor, zoom: float) -> Tensor:
     return F.grid_sample(maps, grid, padding_mode="reflection", align_corners=False)
 
 
-def frame_levels(pieces: Tensor, owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
-    """Loudness of valid pieces ``(n, 1, 128, 32)`` of utterances ``owner (n,)``.
+def frame_levels(mel_chunks: Tensor, owner: Tensor, owners: int) -> tuple[Tensor, Tensor]:
+    """Loudness of valid mel chunks ``(n, 1, 128, 32)`` of utterances ``owner (n,)``.
 
     Returns:
         Each frame's loudest bin relative to the utterance's, ``(n, 1, 1, 32)``, at most 0 (natural log of power), and
         the utterances' loudest bins, ``(owners,)``.
     """
-    frames = pieces.amax(2, keepdim=True)
+    frames = mel_chunks.amax(2, keepdim=True)
     loudest = frames.new_full((owners,), -torch.inf).scatter_reduce(0, owner, frames.amax((1, 2, 3)), "amax")
     return frames - loudest[owner].view(-1, 1, 1, 1), loudest
 
 
-def audible_pieces(pieces: Tensor, owner: Tensor, owners: int, silence_db: float) -> Tensor:
-    """Which valid pieces ``(n, 1, 128, 32)`` have a frame within ``silence_db`` of their utterance's loudest, ``(n,)``.
+def audible_mel_chunks(mel_chunks: Tensor, owner: Tensor, owners: int, silence_db: float) -> Tensor:
+    """Which valid mel chunks ``(n, 1, 128, 32)`` have a frame within ``silence_db`` of their utterance's loudest,
+    ``(n,)``.
 
-    Every utterance keeps at least the piece that holds its loudest frame.
+    Every utterance keeps at least the mel chunk that holds its loudest frame.
     """
-    levels, _ = frame_levels(pieces.float(), owner, owners)
+    levels, _ = frame_levels(mel_chunks.float(), owner, owners)
     return levels.amax((1, 2, 3)) >= -silence_db * NATURAL_PER_DB
 
 
-def normalise_pieces(pieces: Tensor, owner: Tensor, owners: int, config: BranchConfig) -> Tensor:
-    """Valid pieces ``(n, 1, 128, 32)`` of utterances ``owner (n,)`` as the CNN wants them.
+def normalise_mel_chunks(mel_chunks: Tensor, owner: Tensor, owners: int, config: BranchConfig) -> Tensor:
+    """Valid mel chunks ``(n, 1, 128, 32)`` of utterances ``owner (n,)`` as the CNN wants them.
 
-    Statistics are of each utterance's own valid pieces, so neither its neighbours in the batch nor padding matter.
-    Frames at the floor, such as those that fill up an utterance's last piece, take no part in a band's mean.
+    Statistics are of each utterance's own valid mel chunks, so neither its neighbours in the batch nor padding matter.
+    Frames at the floor, such as those that fill up an utterance's last mel chunk, take no part in a band's mean.
 
     Returns:
         ``(n, 1 or 2, 128 / shrink[0], 32 / shrink[1])``.
     """
-    maps = pieces.float()
+    maps = mel_chunks.float()
     if config.norm != "published":
         levels, loudest = frame_levels(maps, owner, owners)
         span = config.range_db * NATURAL_PER_DB
@@ -183,7 +184,7 @@ def band_means(maps: Tensor, loud: Tensor, owner: Tensor, owners: int) -> Tensor
     Args:
         maps: ``(n, 1, bands, frames)``.
         loud: ``(n, 1, 1, frames)`` bool.
-        owner: ``(n,)``, which utterance each piece belongs to.
+        owner: ``(n,)``, which utterance each mel chunk belongs to.
         owners: how many utterances there are.
 
     Returns:
@@ -195,10 +196,10 @@ def band_means(maps: Tensor, loud: Tensor, owner: Tensor, owners: int) -> Tensor
 
 
 def map_form(modality: Modality, branch: BranchConfig) -> tuple[int, tuple[int, int]]:
-    """Channels and (height, width) of a branch's maps as `normalise_faces` and `normalise_pieces` give them."""
+    """Channels and (height, width) of a branch's maps as `normalise_faces` and `normalise_mel_chunks` give them."""
     if modality == "faces":
         return 1 if branch.grey else 3, FACE_SHAPE
-    shape = (PIECE_SHAPE[0] // branch.shrink[0], PIECE_SHAPE[1] // branch.shrink[1])
+    shape = (MEL_CHUNK_SHAPE[0] // branch.shrink[0], MEL_CHUNK_SHAPE[1] // branch.shrink[1])
     return 2 if branch.norm == "both" else 1, shape
 
 
@@ -217,7 +218,7 @@ class FE2E(nn.Module):
     """Each modality through its own branch to its own logits; the answer is their weighted sum.
 
     A clip may lack any modality, then the sum runs over those it has; a clip without any gets zeros. ``auxiliary``
-    holds what each valid frame or piece was encoded to, in their order: ``faces.encoded``, ``speech.encoded``,
+    holds what each valid frame or mel chunk was encoded to, in their order: ``faces.encoded``, ``speech.encoded``,
     ``(n, dim)``.
 
     Raises:
@@ -250,7 +251,7 @@ class FE2E(nn.Module):
         if not self.heads:
             raise ModelError("a network needs at least one of faces, speech and text")
         self.modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.heads)
-        self.sound: Sound = "pieces"
+        self.sound: Sound = "mel_chunks"
         self.fusion = nn.Linear(len(self.modalities), 1, bias=False)
         nn.init.ones_(self.fusion.weight)
 
@@ -266,12 +267,12 @@ class FE2E(nn.Module):
         if "text" in self.heads and batch.tokens is not None and batch.tokens_mask is not None:
             features["text"] = self.encoders["text"](batch.tokens, batch.tokens_mask)
             present["text"] = batch.tokens_mask.any(1)
-        if "speech" in self.heads and batch.pieces is not None and batch.pieces_mask is not None:
+        if "speech" in self.heads and batch.mel_chunks is not None and batch.mel_chunks_mask is not None:
             assert self.config.speech is not None
-            mask, maps = self.prepare_pieces(batch.pieces, batch.pieces_mask, self.config.speech)
+            mask, maps = self.prepare_mel_chunks(batch.mel_chunks, batch.mel_chunks_mask, self.config.speech)
             asked = self.ask("speech", features, present, mask)
             features["speech"] = self.encode_maps("speech", maps, mask, asked, auxiliary)
-            present["speech"] = batch.pieces_mask.any(1)
+            present["speech"] = batch.mel_chunks_mask.any(1)
         if "faces" in self.heads and batch.faces is not None and batch.faces_mask is not None:
             assert self.config.faces is not None
             maps = normalise_faces(batch.faces[batch.faces_mask], self.config.faces)
@@ -285,13 +286,13 @@ class FE2E(nn.Module):
         logits = {m: self.heads[m](features[m]) for m in self.modalities if m in features}
         return ModelOutput(self.fuse(logits, present), logits, present, features, auxiliary)
 
-    def prepare_pieces(self, pieces: Tensor, mask: Tensor, config: BranchConfig) -> tuple[Tensor, Tensor]:
-        """Mask ``(batch, pieces)`` of the pieces to look at, closed up to the front, and these, normalised."""
-        valid = pieces[mask]
+    def prepare_mel_chunks(self, mel_chunks: Tensor, mask: Tensor, config: BranchConfig) -> tuple[Tensor, Tensor]:
+        """Mask ``(batch, mel_chunks)`` of the mel chunks to look at, closed up to the front, and these, normalised."""
+        valid = mel_chunks[mask]
         owner = mask.nonzero(as_tuple=True)[0]
-        maps = normalise_pieces(valid, owner, len(mask), config)
+        maps = normalise_mel_chunks(valid, owner, len(mask), config)
         if config.silence_db is not None:
-            audible = audible_pieces(valid, owner, len(mask), config.silence_db)
+            audible = audible_mel_chunks(valid, owner, len(mask), config.silence_db)
             maps = maps[audible]
             kept = torch.bincount(owner[audible], minlength=len(mask))
             mask = torch.arange(mask.shape[1], device=mask.device) < kept.unsqueeze(1)
@@ -300,10 +301,10 @@ class FE2E(nn.Module):
     def encode_maps(
         self, modality: Modality, maps: Tensor, mask: Tensor, asked: Tensor | None, auxiliary: dict[str, Tensor]
     ) -> Tensor:
-        """Valid frames or pieces ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``; asked: see `ask`."""
+        """Valid frames or mel chunks ``(n, channels, h, w)`` to one vector a clip, ``(batch, dim)``."""
         encoded, shown = self.read_maps(modality, maps, asked)
         if modality == "faces" and not self.training:
-            encoded = self.look_again(encoded, maps, asked, (mask.sum(1) == 1)[mask.nonzero(as_tuple=True)[0]])
+            encoded = self.test_time_augment(encoded, maps, asked, (mask.sum(1) == 1)[mask.nonzero(as_tuple=True)[0]])
         auxiliary.update(shown)
         auxiliary[f"{modality}.encoded"] = encoded
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
@@ -312,13 +313,13 @@ class FE2E(nn.Module):
     def ask(
         self, modality: Modality, features: dict[str, Tensor], present: dict[Modality, Tensor], mask: Tensor
     ) -> Tensor | None:
-        """What each valid frame or piece is asked, ``(n, query)``; nothing here, MESM asks with the words.
+        """What each valid frame or mel chunk is asked, ``(n, query)``; nothing here, MESM asks with the words.
 
         Args:
-            modality: of the frames or pieces.
+            modality: of the frames or mel chunks.
             features: of the modalities that were read before, ``(batch, dim)`` each.
             present: which clips have them.
-            mask: of the frames or pieces, ``(batch, length)``.
+            mask: of the frames or mel chunks, ``(batch, length)``.
         """
         return None
 
@@ -326,7 +327,7 @@ class FE2E(nn.Module):
         """Maps ``(n, channels, h, w)`` through their CNN, ``(n, dim)``, and what to show of it."""
         return self.encoders[modality](maps), {}
 
-    def look_again(self, encoded: Tensor, maps: Tensor, asked: Tensor | None, alone: Tensor) -> Tensor:
+    def test_time_augment(self, encoded: Tensor, maps: Tensor, asked: Tensor | None, alone: Tensor) -> Tensor:
         """The mean of what faces say as they are, ``encoded (n, dim)``, mirrored and zoomed, as the settings ask.
 
         Args:

@@ -68,7 +68,7 @@ class PositionalEncoding(nn.Module):
 
 
 class SequenceEncoder(nn.Module):
-    """Transformer over frames or pieces with a learned CLS in front (Dai et al. 2021, section 3).
+    """Transformer over frames or mel chunks with a learned CLS in front (Dai et al. 2021, section 3).
 
     Args:
         dim: width of the sequence.

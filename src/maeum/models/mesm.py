@@ -45,12 +45,12 @@ class MESMConfig(FE2EConfig):
     positions are kept, wherever they lie. Above it, positions are taken in the order of their probability times a
     preference for a regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a
     halftone picture.
-    other_query: share of the clips, 0..1, that while training ask with what another clip of the batch says (for
+    query_shuffle: share of the clips, 0..1, that while training ask with what another clip of the batch says (for
     ``learned``). Words of a training clip are soon as good as its label; if they always asked for their own clip, what
     is kept would tell the label, and branches would learn to read it there instead of in faces and voices.
     scoring: ``modulated``, the query multiplies what the score sees in a map; ``additive``, it is added (as published).
-    face_query: who asks for the faces: the words, or (our extension) the voice. A clip without the one that asks asks
-    with a learned stand-in.
+    query_modality: who asks for the faces: the words, or (our extension) the voice. A clip without the one that asks
+    asks with a learned stand-in.
     query_dim: width of the query when there is no text branch.
     """
 
@@ -61,9 +61,9 @@ class MESMConfig(FE2EConfig):
     sharpness: float = Field(default=1.0, gt=0)
     sharpen_steps: tuple[int, int] | None = None
     spread: float = Field(default=0.0, ge=0, le=16)
-    other_query: float = Field(default=0.0, ge=0, le=1)
+    query_shuffle: float = Field(default=0.0, ge=0, le=1)
     scoring: Literal["modulated", "additive"] = "modulated"
-    face_query: Literal["text", "speech"] = "text"
+    query_modality: Literal["text", "speech"] = "text"
     query_dim: int = 64
 
     @model_validator(mode="after")
@@ -207,7 +207,7 @@ class SparseBlock(nn.Module):
 
 
 class SparseMapEncoder(nn.Module):
-    """The CNN of one frame or piece, sparse above its stem. ``(n, channels, h, w), (n, query) -> (n, dim)``."""
+    """The CNN of one frame or mel chunk, sparse above its stem. ``(n, channels, h, w), (n, query) -> (n, dim)``."""
 
     def __init__(
         self, config: BranchConfig, in_channels: int, shape: tuple[int, int], query_dim: int, mesm: MESMConfig
@@ -244,9 +244,9 @@ class SparseMapEncoder(nn.Module):
 class MESM(FE2E):
     """FE2E with cross-modal sparse blocks in the face and speech branches.
 
-    The query is the clip's text vector, see ``face_query``; a clip without words asks with a learned stand-in.
+    The query is the clip's text vector, see ``query_modality``; a clip without words asks with a learned stand-in.
     ``auxiliary`` also holds, per branch and block, the kept positions (``faces.kept0`` ... in the order of the valid
-    frames or pieces).
+    frames or mel chunks).
 
     Raises:
         ModelError: when the voice is to ask for the faces and there is no speech branch.
@@ -255,11 +255,11 @@ class MESM(FE2E):
     config: MESMConfig
 
     def __init__(self, config: MESMConfig) -> None:
-        if config.face_query == "speech" and None in (config.speech, config.faces):
-            raise ModelError("face_query: speech needs a branch for faces and one for speech")
+        if config.query_modality == "speech" and None in (config.speech, config.faces):
+            raise ModelError("query_modality: speech needs a branch for faces and one for speech")
         super().__init__(config)
         self.stand_in = nn.Parameter(torch.randn(self.query_dim) * self.query_dim**-0.5)
-        if config.face_query == "speech":
+        if config.query_modality == "speech":
             self.voice_stand_in = nn.Parameter(torch.randn(config.dim) * config.dim**-0.5)
 
     @property
@@ -289,20 +289,20 @@ class MESM(FE2E):
         return SparseMapEncoder(branch, *map_form(modality, branch), dim, self.config)
 
     def _asks(self, modality: Modality) -> Modality:
-        return self.config.face_query if modality == "faces" else "text"
+        return self.config.query_modality if modality == "faces" else "text"
 
     def ask(
         self, modality: Modality, features: dict[str, Tensor], present: dict[Modality, Tensor], mask: Tensor
     ) -> Tensor:
-        """What is asked of each valid frame or piece, ``(n, query)``: its clip's words or voice, or the stand-in."""
+        """The query of each valid frame or mel chunk, ``(n, query)``: its clip's words or voice, or the stand-in."""
         asks = self._asks(modality)
         asked = (self.stand_in if asks == "text" else self.voice_stand_in).expand(len(mask), -1)
         if asks in features:
             said, there = features[asks].to(asked.dtype), present[asks]
-            if self.training and self.config.other_query and self.config.selection == "learned":
+            if self.training and self.config.query_shuffle and self.config.selection == "learned":
                 own = torch.arange(len(said), device=said.device)
                 another = own[torch.randperm(len(said), device=said.device)]
-                own = torch.where(torch.rand(len(said), device=said.device) < self.config.other_query, another, own)
+                own = torch.where(torch.rand(len(said), device=said.device) < self.config.query_shuffle, another, own)
                 said, there = said[own], there[own]
             asked = torch.where(there.unsqueeze(1), said, asked)
         return asked[mask.nonzero(as_tuple=True)[0]]

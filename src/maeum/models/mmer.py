@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
-from maeum.models.encoders.characters import Characters
+from maeum.models.encoders.character_vocabulary import CharacterVocabulary
 from maeum.models.encoders.speech import HubSpeechConfig, SpeechConfig, build_speech_encoder
 from maeum.models.encoders.text import TextConfig, build_text_reader
 from maeum.models.registry import MODELS, ModelKind
@@ -30,9 +30,9 @@ class MMERConfig(Config):
 
     speech, text: the encoders; None is a modality that does not exist. freeze_text: the text encoder does not learn, as
     in the paper. dim, heads, feedforward, dropout: of the cross-modal encoders. characters: what the CTC head spells,
-    from number 0 (the blank) on; see `Characters`; nothing: there is no such head. project: width of the vectors
-    that are contrasted; 0: there are none. without: parts that are left out, for ablations: a cross-modal encoder that
-    is left out hands its queries on as they are.
+    from number 0 (the blank) on; see `CharacterVocabulary`; nothing: there is no such head. project: width of the
+    vectors that are contrasted; 0: there are none. without: parts that are left out, for ablations: a cross-modal
+    encoder that is left out hands its queries on as they are.
     """
 
     labels: int
@@ -99,9 +99,10 @@ class MMER(nn.Module):
     As in the published code the steps are pooled before they are fused. A clip without words, or without speech, has
     one learned step instead; a clip without either gets zeros.
 
-    ``features``: ``fused``, what the logits are made of, ``(batch, speech.dim + dim)``. ``auxiliary``: ``view`` and
-    ``twin_view``, what is contrasted, ``(batch, project)``: of an utterance, and of an utterance that stands as another
-    one's twin; ``ctc.logits (batch, steps, characters)`` and ``ctc.mask (batch, steps)``, where there is speech.
+    ``features``: ``fused``, what the logits are made of, ``(batch, speech.dim + dim)``. ``auxiliary``: ``projection``
+    and ``view_projection``, what is contrasted, ``(batch, project)``: of an utterance, and of an utterance that stands
+    as another one's augmented view; ``ctc.logits (batch, steps, characters)`` and ``ctc.mask (batch, steps)``, where
+    there is speech.
 
     Raises:
         ModelError: when a batch has neither speech nor words.
@@ -125,7 +126,7 @@ class MMER(nn.Module):
         self.config = config
         both: tuple[Modality, ...] = ("speech", "text")
         self.modalities: tuple[Modality, ...] = tuple(m for m in both if m in self.encoders)
-        self.sound: Sound = "wave" if isinstance(config.speech, HubSpeechConfig) else "pieces"
+        self.sound: Sound = "wave" if isinstance(config.speech, HubSpeechConfig) else "mel_chunks"
         self.absent = nn.ParameterDict(
             {m: nn.Parameter(torch.randn(d) * d**-0.5) for m, d in (("speech", speech_dim), ("text", text_dim))}
         )
@@ -147,8 +148,8 @@ class MMER(nn.Module):
         self.fuse = nn.Linear(2 * dim, dim)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(speech_dim + dim, config.labels)
-        self.spell = nn.Linear(speech_dim, len(config.characters)) if config.characters else None
-        self.view, self.twin_view = (
+        self.ctc_head = nn.Linear(speech_dim, len(config.characters)) if config.characters else None
+        self.projection, self.view_projection = (
             nn.Sequential(
                 nn.Linear(speech_dim + dim, config.project), nn.GELU(), nn.Linear(config.project, config.project)
             )
@@ -159,7 +160,7 @@ class MMER(nn.Module):
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Logits of a batch; see `ModelOutput` for shapes."""
-        given = {"speech": (batch.wave, batch.pieces), "text": (batch.tokens,)}
+        given = {"speech": (batch.wave, batch.mel_chunks), "text": (batch.tokens,)}
         if all(tensor is None for m in self.modalities for tensor in given[m]):
             raise ModelError(
                 f"the batch has none of the modalities that the network reads ({', '.join(self.modalities)})"
@@ -171,22 +172,22 @@ class MMER(nn.Module):
         fused = self._fuse(speech, speech_mask, self.text_in(text), text_mask)
         there = torch.stack([fused.new_zeros(len(batch), dtype=torch.bool), *present.values()]).any(0).unsqueeze(1)
         auxiliary: dict[str, Tensor] = {}
-        for name, project in (("view", self.view), ("twin_view", self.twin_view)):
+        for name, project in (("projection", self.projection), ("view_projection", self.view_projection)):
             if project is not None:
                 auxiliary[name] = project(fused)
-        if self.spell is not None and read["speech"] is not None:
-            auxiliary["ctc.logits"], auxiliary["ctc.mask"] = self.spell(read["speech"][0]), read["speech"][1]
+        if self.ctc_head is not None and read["speech"] is not None:
+            auxiliary["ctc.logits"], auxiliary["ctc.mask"] = self.ctc_head(read["speech"][0]), read["speech"][1]
         return ModelOutput(self.head(self.dropout(fused)) * there, {}, present, {"fused": fused}, auxiliary)
 
     @torch.no_grad()
     def transcribe(self, batch: Batch) -> list[str]:
         """What each clip's sound says, as far as the CTC head can tell; empty without speech, or without that head."""
-        read = self._speech(batch) if self.spell is not None else None
-        if read is None or self.spell is None:
+        read = self._speech(batch) if self.ctc_head is not None else None
+        if read is None or self.ctc_head is None:
             return [""] * len(batch)
         sequence, mask = read
-        best = self.spell(sequence).argmax(2)
-        characters = Characters(self.config.characters)
+        best = self.ctc_head(sequence).argmax(2)
+        characters = CharacterVocabulary(self.config.characters)
         return [characters.decode(row[valid].tolist()) for row, valid in zip(best, mask, strict=True)]
 
     def _speech(self, batch: Batch) -> tuple[Tensor, Tensor] | None:

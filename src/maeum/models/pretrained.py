@@ -33,18 +33,19 @@ _TOKENIZER = "tokenizer"
 class InputSettings(Config):
     """How a recording is turned into what the model was trained on.
 
-    frame_every_s: seconds between sampled faces. margin_px: see `media.faces.crop_face`. max_frames, max_pieces,
+    frame_every_s: seconds between sampled faces. margin_px: see `media.faces.crop_face`. max_frames, max_mel_chunks,
     max_tokens: longer inputs are shortened to so many (see `Collator`). trim_silence: speech is cut to the stretch
-    between the first and the last voice activity. sound: what is read of speech, log-mel ``pieces`` or the ``wave``.
+    between the first and the last voice activity. sound: what is read of speech, log-mel ``mel_chunks`` or the
+    ``wave``.
     """
 
     frame_every_s: float = 0.5
     margin_px: int = 2
     max_frames: int = 64
-    max_pieces: int = 64
+    max_mel_chunks: int = 64
     max_tokens: int = 100
     trim_silence: bool = False
-    sound: Sound = "pieces"
+    sound: Sound = "mel_chunks"
 
 
 class Calibration(Config):

@@ -252,7 +252,7 @@ def _report(folder: Path, manifest: Mapping[str, Any], shards: int = 0, reused: 
         words_only={
             row["id"]: "; ".join(row["notes"])
             for row in noted
-            if tuple(manifest["modalities"]) != ("text",) and not row["faces_count"] and not row["pieces_count"]
+            if tuple(manifest["modalities"]) != ("text",) and not row["faces_count"] and not row["mel_chunks_count"]
         },
         used_counts=manifest.get("used_counts", {}),
     )

@@ -15,9 +15,9 @@ from torchmetrics.functional.text import word_error_rate
 
 from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
-from maeum.data.store import Store, said_of
+from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.models.encoders.characters import units
+from maeum.models.encoders.character_vocabulary import units
 from maeum.models.encoders.hub import fetch
 from maeum.models.mmer import MMER
 from maeum.models.pretrained import EMBEDDED, Pretrained, load_pretrained, weights_digest
@@ -68,7 +68,9 @@ class Transcripts:
 
         Capitals and punctuation do not count (see `units`). None: the corpus knows the words of none.
         """
-        pairs = [(self.texts[row["id"]], known) for row in rows if row["id"] in self.texts and (known := said_of(row))]
+        pairs = [
+            (self.texts[row["id"]], known) for row in rows if row["id"] in self.texts and (known := spoken_text_of(row))
+        ]
         if not pairs:
             return None
         heard, true = (["".join(units(text)).strip() for text in side] for side in zip(*pairs, strict=True))
@@ -111,7 +113,7 @@ def transcribe(
                 remedy="Choose another file.",
             )
         done = dict(before.texts)
-    missing = [i for i, row in enumerate(corpus.rows) if row["pieces_count"] and row["id"] not in done]
+    missing = [i for i, row in enumerate(corpus.rows) if row["mel_chunks_count"] and row["id"] not in done]
     try:
         with out.open("a", encoding="utf-8") as file, items_bar(console) as bar:
             task = bar.add_task("transcribe", total=len(done) + len(missing), completed=len(done))
@@ -150,13 +152,13 @@ def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognis
 
 def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
     network = ours.model
-    if not isinstance(network, MMER) or network.spell is None:
+    if not isinstance(network, MMER) or network.ctc_head is None:
         raise ConfigError("never learned to spell", item=ours.name,
                           remedy="Give an MMER that was trained with training.ctc above 0, or a speech recogniser of "
                           "the hub.")  # fmt: skip
     everything = StoreDataset(corpus, modalities=("speech",), sound=ours.settings.sound)
     places = {id: i for i, id in enumerate(everything.ids)}
-    collate = Collator(max_pieces=ours.settings.max_pieces)
+    collate = Collator(max_mel_chunks=ours.settings.max_mel_chunks)
 
     def recognise(numbers: Sequence[int]) -> list[str]:
         clips = [everything[places[corpus.rows[number]["id"]]] for number in numbers]
@@ -169,7 +171,7 @@ def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
 def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
     from transformers import pipeline  # takes a second
 
-    if without := next((r["id"] for r in corpus.rows if r["pieces_count"] and not r["wave_count"]), None):
+    if without := next((r["id"] for r in corpus.rows if r["mel_chunks_count"] and not r["wave_count"]), None):
         raise StoreError(f"does not keep the sound itself ({without} has none), which {name} reads",
                          item=corpus.folder, remedy="Prepare the corpus in another folder with --wave.")  # fmt: skip
     kind: Any = "automatic-speech-recognition"

@@ -1,4 +1,4 @@
-"""Twins of a store's utterances: the same said in other words and another voice, in a store of their own."""
+"""Views of a store's utterances: the same said in other words and another voice, in a store of their own."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from maeum.config import Config
 from maeum.corpora.base import LeftOut
 from maeum.data.augment_wave import WaveAugment, augment_wave
 from maeum.data.shards import StoreItem, as_samples
-from maeum.data.store import Store, StoreWriter, digest, said_of, write_shard
+from maeum.data.store import Store, StoreWriter, digest, spoken_text_of, write_shard
 from maeum.errors import ConfigError, StoreError
-from maeum.media.mel import mel_pieces
-from maeum.models.encoders.characters import without_annotations
+from maeum.media.mel import to_mel_chunks
+from maeum.models.encoders.character_vocabulary import without_annotations
 from maeum.models.paraphrase import BackTranslation, Paraphraser
 from maeum.models.tts import SpeechT5Config, SpeechT5Voice, Voice
 from maeum.progress import items_bar
@@ -40,8 +40,8 @@ class WaveformConfig(Config):
     vary: WaveAugment = WaveAugment(speed=0.15, pitch=4.0, noise=0.5, room=0.5)
 
 
-class TwinsConfig(Config):
-    """How twins are made.
+class ViewsConfig(Config):
+    """How augmented views are made.
 
     paraphrase: other words; None keeps the text. voice: who says them. others: of whom a voice is taken, somebody else
     of the same ``session`` (or of the same part, where there are no sessions), so that no voice of a session that is
@@ -55,8 +55,8 @@ class TwinsConfig(Config):
 
 
 @dataclass(frozen=True)
-class TwinsReport:
-    """What was made. reused: shards that were there already. kept_words: twins with the words of their original."""
+class ViewsReport:
+    """What was made. reused: shards that existed. kept_words: views with the words of their original."""
 
     store: Path
     made: int
@@ -66,15 +66,15 @@ class TwinsReport:
     kept_words: int
 
 
-def make_twins(
-    source: Path | str, folder: Path | str, config: TwinsConfig, *, device: str = "cpu", restart: bool = False,
+def make_views(
+    source: Path | str, folder: Path | str, config: ViewsConfig, *, device: str = "cpu", restart: bool = False,
     console: Console | None = None,
-) -> TwinsReport:  # fmt: skip
-    """Make, or go on making, the twins of all utterances of a store that have words and sound.
+) -> ViewsReport:  # fmt: skip
+    """Make, or go on making, the augmented views of all utterances of a store that have words and sound.
 
     Args:
         source: a store that keeps the sound itself.
-        folder: where the twins' store is to be.
+        folder: where the augmented views' store is to be.
         config: how.
         device: where models run.
         restart: throw away what was made with other settings.
@@ -89,15 +89,15 @@ def make_twins(
     if not voiced:
         raise StoreError("does not keep the sound itself", item=store.folder, remedy="Prepare the corpus with --wave.")
     if folder.resolve() == store.folder.resolve():
-        raise ConfigError("twins have a store of their own", item=folder, remedy="Choose another folder.")
-    usable = [i for i in voiced if without_annotations(said_of(store.rows[i]) or "")]
+        raise ConfigError("augmented views have a store of their own", item=folder, remedy="Choose another folder.")
+    usable = [i for i in voiced if without_annotations(spoken_text_of(store.rows[i]) or "")]
     rows, chosen = store.rows, set(usable)
     gone = [
         LeftOut(row["id"], "has no sound" if not row["wave_count"] else "its words are not known", row["part"])
         for i, row in enumerate(rows)
         if i not in chosen
     ]
-    made_from = {"twins of": store.manifest["name"], "source": store.manifest["settings"],
+    made_from = {"augmented views of": store.manifest["name"], "source": store.manifest["settings"],
                  "how": config.model_dump(mode="json")}  # fmt: skip
     with StoreWriter(folder, made_from, restart=restart) as out:
         groups = [usable[i : i + _SHARD] for i in range(0, len(usable), _SHARD)]
@@ -105,7 +105,7 @@ def make_twins(
         missing = [(path, group) for path, group in plan if not out.has(path)]
         maker = _Maker(store, voiced, config, device) if missing else None
         with items_bar(console) as bar:
-            task = bar.add_task("twins", total=len(usable))
+            task = bar.add_task("views", total=len(usable))
             bar.advance(task, len(usable) - sum(len(group) for _, group in missing))
             for path, group in missing:
                 assert maker is not None
@@ -115,9 +115,9 @@ def make_twins(
             {
                 **{k: v for k, v in store.manifest.items() if k in _KEPT},
                 "name": store.manifest["name"],
-                "title": f"Twins of {store.manifest.get('title', store.manifest['name'])}",
+                "title": f"Views of {store.manifest.get('title', store.manifest['name'])}",
                 "modalities": ["speech", "text"],
-                "twins_of": store.manifest["name"],
+                "views_of": store.manifest["name"],
                 "how": made_from["how"],
                 "notes": [_words(config)],
                 "left_out": [{"id": item.id, "reason": item.reason, "part": item.part} for item in gone],
@@ -125,16 +125,16 @@ def make_twins(
         )
     made = Store(folder)
     same = sum("same words" in note for row in made.rows for note in row["notes"])
-    return TwinsReport(folder, len(made), len(manifest["left_out"]), len(plan), len(plan) - len(missing), same)
+    return ViewsReport(folder, len(made), len(manifest["left_out"]), len(plan), len(plan) - len(missing), same)
 
 
 _KEPT = ("licence", "citation", "label_set", "scales", "targets", "other_labels", "versions")
 
 
 class _Maker:
-    """Makes one twin after the other."""
+    """Makes one augmented view after the other."""
 
-    def __init__(self, store: Store, voiced: Sequence[int], config: TwinsConfig, device: str) -> None:
+    def __init__(self, store: Store, voiced: Sequence[int], config: ViewsConfig, device: str) -> None:
         self.store, self.config = store, config
         self.paraphrase = None if config.paraphrase is None else Paraphraser(config.paraphrase, device)
         self.voice: Voice | None = None
@@ -149,7 +149,7 @@ class _Maker:
     def __call__(self, number: int) -> StoreItem | LeftOut:
         row = self.store.rows[number]
         seed = int.from_bytes(hashlib.blake2b(f"{self.config.seed} {row['id']}".encode(), digest_size=7).digest())
-        said = without_annotations(said_of(row) or "")
+        said = without_annotations(spoken_text_of(row) or "")
         notes: list[str] = []
         text = self.paraphrase(said, seed) if self.paraphrase is not None else None
         if text is None:
@@ -157,17 +157,17 @@ class _Maker:
             notes.append(
                 "same words" + ("" if self.paraphrase is None else ": no paraphrase was like enough and other")
             )
-        provenance = {"twin": row["id"]}
+        provenance = {"view": row["id"]}
         if self.voice is None:
             assert isinstance(self.config.voice, WaveformConfig)
             wave = augment_wave(self._wave(number), self.config.voice.vary, torch.Generator().manual_seed(seed))
-            spoken = said
+            transcript = said
         else:
             other = self._other(number, seed)
             if other is None:
                 return LeftOut(row["id"], "there is nobody else whose voice it could have", row["part"])
             try:
-                wave, spoken = self.voice.speak(text, self._wave(other), seed), text
+                wave, transcript = self.voice.speak(text, self._wave(other), seed), text
             except (RuntimeError, ValueError, IndexError) as error:
                 return LeftOut(row["id"], f"the model could not say it ({str(error).splitlines()[0]})", row["part"])
             provenance["voice"] = f"{self.store.manifest['name']}:{self.store.rows[other]['id']}"
@@ -175,12 +175,12 @@ class _Maker:
             return LeftOut(row["id"], "the model said nothing", row["part"])
         return StoreItem(
             Utterance(id=row["id"], part=row["part"], session=row["session"], text=text),
-            pieces=mel_pieces(wave).numpy().astype(np.float16),
+            mel_chunks=to_mel_chunks(wave).numpy().astype(np.float16),
             wave=as_samples(wave.numpy()),
             content=digest(row["content"], provenance, text),
             notes=tuple(notes),
             provenance=provenance,
-            spoken=spoken,
+            spoken_text=transcript,
         )
 
     def _group(self, row: Mapping[str, Any]) -> str:
@@ -200,7 +200,7 @@ class _Maker:
         return torch.from_numpy(wave)
 
 
-def _words(config: TwinsConfig) -> str:
+def _words(config: ViewsConfig) -> str:
     other = "the same words" if config.paraphrase is None else (
         f"words translated by {config.paraphrase.there.model} and back by {config.paraphrase.back.model}"
     )  # fmt: skip
@@ -209,4 +209,4 @@ def _words(config: TwinsConfig) -> str:
     return f"{other}, spoken by {config.voice.model} in voices of others"
 
 
-__all__ = ["TwinsConfig", "TwinsReport", "WaveformConfig", "make_twins"]
+__all__ = ["ViewsConfig", "ViewsReport", "WaveformConfig", "make_views"]

@@ -42,7 +42,7 @@ _NO_OVERLAP = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonPage:
     """The files of a report. page: HTML without scripts, figures included. answers: a CSV for each model."""
 
     page: str
@@ -56,7 +56,7 @@ class Comparison:
         return fixed | {f"answers-{_plain(name)}.csv": text for name, text in self.answers.items()}
 
 
-def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: bool = True) -> Comparison:
+def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: bool = True) -> ComparisonPage:
     """One report of several evaluations.
 
     Args:
@@ -101,7 +101,7 @@ def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: b
         "runs": runs,
     }
     environment = Environment(loader=PackageLoader("maeum.reports"), autoescape=select_autoescape(["html.j2"]))
-    return Comparison(
+    return ComparisonPage(
         page=environment.get_template("scores.html.j2").render(shown),
         markdown=_markdown(shown),
         records=json.dumps([p for e in evaluations for p in passports(e.report)], indent=1, allow_nan=False) + "\n",
@@ -182,8 +182,8 @@ def _looks(evaluation: Evaluation, label_set: LabelSet) -> dict[str, Any]:
     target = said.target.numpy()
     if label_set.task == "dimensional":
         drawn = [
-            {"svg": figures.agreement(said_of, true, name), "caption": f"{name}, one point an item"}
-            for name, (said_of, true) in zip(label_set.names, labelled(outputs, target), strict=True)
+            {"svg": figures.agreement(spoken_text_of, true, name), "caption": f"{name}, one point an item"}
+            for name, (spoken_text_of, true) in zip(label_set.names, labelled(outputs, target), strict=True)
         ]
         off = np.nanmean(np.abs(outputs - target), 1)
         return {"figures": drawn, **_worst(evaluation, label_set, outputs, off, "mean distance",
@@ -348,4 +348,4 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["ComparisonPage", "compare"]

@@ -26,7 +26,7 @@ from maeum.models.pretrained import (
 )
 from maeum.runs.checks import check_decoding
 from maeum.runs.evaluate import evaluate
-from maeum.runs.licences import terms_of
+from maeum.runs.licences import licences_of
 from maeum.runs.predict import collator, predict_items
 from maeum.runs.scores import card_scores
 from maeum.runs.trained_on import TrainedOn
@@ -151,7 +151,7 @@ def _scores(finished: Pretrained, dev: DevConfig) -> list[Score]:
 def _write(
     config: CalibrateConfig, source: Pretrained, calibration: Calibration, scores: tuple[Score, ...], out: Path
 ) -> None:
-    terms = terms_of(config.trained_on)
+    terms = licences_of(config.trained_on)
     non_commercial = terms.non_commercial or source.card.non_commercial
     use = "non-commercial and research use only" if non_commercial else "as its data"
     card = ModelCard(

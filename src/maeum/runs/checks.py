@@ -75,11 +75,11 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if contrasts and not getattr(config, "project", 0):
         raise ConfigError(f"training.{contrasts[0]} has a weight, but this network makes nothing to contrast",
                           item=recipe.name, remedy="Use model: mmer with project above 0, or set it to 0.")  # fmt: skip
-    if training.augmented_contrastive and augment.twin is None and not any(d.twins for d in recipe.train):
+    if training.augmented_contrastive and augment.view is None and not any(d.views for d in recipe.train):
         raise ConfigError(
-            "training.augmented_contrastive has a weight, but utterances have no twins",
+            "training.augmented_contrastive has a weight, but utterances have no augmented views",
             item=recipe.name,
-            remedy="Give augment.twin, or twins of `maeum augment` beside a store, or set it to 0.",
+            remedy="Give augment.augmented view, or augmented views of `maeum augment` beside a store, or set it to 0.",
         )
     if training.supervised_contrastive and label_set.task != "single-label":
         raise ConfigError(f"training.supervised_contrastive brings items of one class together; targets are "
@@ -101,17 +101,17 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if contrasts and augment.mixup:
         raise ConfigError(f"training.{contrasts[0]} tells classes apart, which augment.mixup blends", item=recipe.name,
                           remedy="Set one of them to 0.")  # fmt: skip
-    if training.ctc and augment.pieces is not None and augment.pieces.window:
-        raise ConfigError("training.ctc spells whole utterances, of which augment.pieces.window keeps a stretch",
+    if training.ctc and augment.mel_chunks is not None and augment.mel_chunks.window:
+        raise ConfigError("training.ctc spells whole utterances, of which augment.mel chunks.window keeps a stretch",
                           item=recipe.name, remedy="Set one of them to 0.")  # fmt: skip
-    if any(data.twins for data in recipe.dev):
-        raise ConfigError("gives twins to dev items, which are scored as they are", item=recipe.name,
-                          remedy="Name twins in `train` alone.")  # fmt: skip
+    if any(data.views for data in recipe.dev):
+        raise ConfigError("gives augmented views to dev items, which are scored as they are", item=recipe.name,
+                          remedy="Name augmented views in `train` alone.")  # fmt: skip
     sound = getattr(model, "sound", recipe.inputs.sound)
     if "speech" in getattr(model, "modalities", ()) and recipe.inputs.sound != sound:
         raise ConfigError(f"inputs.sound is {recipe.inputs.sound}, and this network's speech branch reads {sound}",
                           item=recipe.name, remedy=f"Set inputs: {{sound: {sound}}}.")  # fmt: skip
-    unread = "pieces" if recipe.inputs.sound == "wave" else "wave"
+    unread = "mel_chunks" if recipe.inputs.sound == "wave" else "wave"
     if getattr(augment, unread) is not None:
         raise ConfigError(f"augment.{unread} varies what this network does not read: inputs.sound is "
                           f"{recipe.inputs.sound}", item=recipe.name,
@@ -139,7 +139,7 @@ def check_text(recipe: Recipe, model: nn.Module, tokenizer: Tokenizer | None) ->
         known = getattr(config, "vocabulary", None)
     if known is not None and tokenizer.vocabulary_size > known:
         raise ConfigError(
-            f"the tokenizer has {tokenizer.vocabulary_size} pieces, the text branch knows {known}",
+            f"the tokenizer has {tokenizer.vocabulary_size} mel chunks, the text branch knows {known}",
             remedy="Give tokenizer and network.text the same vocabulary.",
         )
 
@@ -167,7 +167,7 @@ def check_decoding(store: Store, inputs: InputSettings, used: Container[Modality
         pairs: list[tuple[str, str, Any]] = []
         if "faces" in used and any(row["faces_count"] > 1 for row in store.rows):
             pairs.append(("every_s", "frame_every_s", inputs.frame_every_s))
-        if "speech" in used and any(row["pieces_count"] for row in store.rows):
+        if "speech" in used and any(row["mel_chunks_count"] for row in store.rows):
             pairs.append(("trim_silence", "trim_silence", inputs.trim_silence))
         for theirs, ours, value in pairs:
             if decode.get(theirs, value) != value:

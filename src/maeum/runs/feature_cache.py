@@ -21,7 +21,7 @@ from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.data.shards import atomic_write, write_error
 from maeum.errors import ConfigError, StoreError
 from maeum.models.encoders.speech import HubSpeechEncoder
-from maeum.models.encoders.text import HubTextEncoder, PieceReader
+from maeum.models.encoders.text import HubTextEncoder, TokenEmbedder
 from maeum.models.mmer import MMER
 from maeum.models.pretrained import weights_digest
 from maeum.runs.recipe import Recipe
@@ -36,7 +36,7 @@ _AT_ONCE = 64
 _FILE_BYTES = 256 << 20
 
 
-class Kept:
+class FeatureCache:
     """Tensors by what they were made of, ``(made of) -> tensor`` or None; read from files when they are asked for.
 
     They are found by the content itself: tokens, so that vectors and mask are always of the same tokenisation, or
@@ -108,7 +108,7 @@ def keep_frozen(
 ) -> None:
     """Have batches made with what the frozen parts make of the corpora, where the recipe keeps it.
 
-    Not of twins that vary every time.
+    Not of augmented views that vary every time.
 
     Args:
         recipe: the training's.
@@ -131,24 +131,24 @@ def keep_frozen(
         made = bar.tasks[bar.task_ids.index(task)].completed
         bar.console.print(f"{name}: {made:.0f} computed, the others were kept; in the folder cache of each store")
 
-    twin = recipe.augment.twin
+    view = recipe.augment.view
     if recipe.cache_text:
-        twins = twin is None or twin.text is None
+        views = view is None or view.text is None
         with counted("words") as done:
-            collate.vectors = keep_texts(stores, _frozen_words(recipe, model).eval(), collate, done, twins=twins)
+            collate.vectors = keep_texts(stores, _frozen_words(recipe, model).eval(), collate, done, views=views)
     if recipe.cache_speech:
-        twins = twin is None or twin.wave is None
+        views = view is None or view.wave is None
         with counted("sounds") as done:
-            collate.heard = keep_sounds(stores, _frozen_sound(recipe, model), collate, done, twins=twins)
+            collate.conv_features = keep_sounds(stores, _frozen_sound(recipe, model), collate, done, views=views)
 
 
 def keep_texts(
     sets: Sequence[StoreDataset],
-    encoder: PieceReader | HubTextEncoder,
+    encoder: TokenEmbedder | HubTextEncoder,
     collate: Collator,
     done: Done = lambda count: None,
     *,
-    twins: bool = True,
+    views: bool = True,
 ) -> Find:
     """Keep what the encoder makes of the words of some corpora, each in its own cache.
 
@@ -157,7 +157,7 @@ def keep_texts(
         encoder: frozen, in eval mode.
         collate: cuts texts into tokens as training does.
         done: called with the number of texts of each batch that was computed.
-        twins: of the words of their twins, too.
+        views: of the words of their augmented views, too.
 
     Returns:
         tokens ``(length,)`` -> ``(length, width)``, or None where they are not kept.
@@ -168,7 +168,7 @@ def keep_texts(
     caches = _caches(sets, f"text-{_named(encoder, encoder.config.model_dump(mode='json'))}")
     for one in sets:
         cache = caches[one.store.folder]
-        texts = dict.fromkeys(text for text in (*one.texts(), *(one.twin_texts() if twins else ())) if text)
+        texts = dict.fromkeys(text for text in (*one.texts(), *(one.view_texts() if views else ())) if text)
         rows = collate.tokens([Clip("", text=text) for text in texts])
         order = sorted(_new((row for row in rows if row is not None), cache), key=len)
         batches = (order[start : start + _AT_ONCE] for start in range(0, len(order), _AT_ONCE))
@@ -182,7 +182,7 @@ def keep_sounds(
     collate: Collator,
     done: Done = lambda count: None,
     *,
-    twins: bool = True,
+    views: bool = True,
 ) -> Find:
     """Keep what the encoder's convolutions hear in the sounds of some corpora, each in its own cache.
 
@@ -191,7 +191,7 @@ def keep_sounds(
         encoder: its convolutions frozen.
         collate: shortens sounds as training does.
         done: called with 1 for each sound that was computed.
-        twins: in the sounds of their twins, too.
+        views: in the sounds of their augmented views, too.
 
     Returns:
         samples ``(samples,)`` -> ``(steps, channels)``, or None where they are not kept.
@@ -204,15 +204,15 @@ def keep_sounds(
     caches = _caches(sets, f"sound-{_named(encoder.model.feature_extractor, settings)}")
     for one in sets:
         cache = caches[one.store.folder]
-        waves = (wave for wave in map(collate.sound, one.sounds(twins=twins)) if wave is not None)
-        _fill(cache, (([wave], [encoder.hear(wave)]) for wave in _new(waves, cache)), done)
+        waves = (wave for wave in map(collate.sound, one.sounds(views=views)) if wave is not None)
+        _fill(cache, (([wave], [encoder.conv_features(wave)]) for wave in _new(waves, cache)), done)
     return _first_of(caches.values())
 
 
-def _caches(sets: Iterable[StoreDataset], name: str) -> dict[Path, Kept]:
+def _caches(sets: Iterable[StoreDataset], name: str) -> dict[Path, FeatureCache]:
     """One for each store, by its folder."""
     folders = dict.fromkeys(one.store.folder for one in sets)
-    return {folder: Kept(folder / "cache" / name) for folder in folders}
+    return {folder: FeatureCache(folder / "cache" / name) for folder in folders}
 
 
 def _named(part: nn.Module, settings: Mapping[str, Any]) -> str:
@@ -221,7 +221,7 @@ def _named(part: nn.Module, settings: Mapping[str, Any]) -> str:
     return f"{weights_digest(part)}-{digest}"
 
 
-def _frozen_words(recipe: Recipe, model: nn.Module) -> PieceReader | HubTextEncoder:
+def _frozen_words(recipe: Recipe, model: nn.Module) -> TokenEmbedder | HubTextEncoder:
     if not isinstance(model, MMER) or "text" not in model.encoders or not model.config.freeze_text:
         raise ConfigError(
             "cache_text keeps what a frozen text encoder makes of words, and this network has none",
@@ -235,7 +235,7 @@ def _frozen_words(recipe: Recipe, model: nn.Module) -> PieceReader | HubTextEnco
             remedy="Leave one of them out.",
         )
     encoder = model.encoders["text"]
-    assert isinstance(encoder, PieceReader | HubTextEncoder)
+    assert isinstance(encoder, TokenEmbedder | HubTextEncoder)
     return encoder
 
 
@@ -257,7 +257,7 @@ def _frozen_sound(recipe: Recipe, model: nn.Module) -> HubSpeechEncoder:
     return encoder
 
 
-def _new(contents: Iterable[Tensor], cache: Kept) -> Iterator[Tensor]:
+def _new(contents: Iterable[Tensor], cache: FeatureCache) -> Iterator[Tensor]:
     """Each that is not in the cache, once."""
     seen: set[str] = set()
     for content in contents:
@@ -267,7 +267,7 @@ def _new(contents: Iterable[Tensor], cache: Kept) -> Iterator[Tensor]:
             yield content
 
 
-def _fill(cache: Kept, made: Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]], done: Done) -> None:
+def _fill(cache: FeatureCache, made: Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]], done: Done) -> None:
     waiting: list[tuple[Tensor, Tensor]] = []
     for contents, tensors in made:
         waiting += zip(contents, tensors, strict=True)
@@ -279,7 +279,7 @@ def _fill(cache: Kept, made: Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]]
         cache.write(waiting)
 
 
-def _read_texts(encoder: PieceReader | HubTextEncoder, rows: Sequence[Tensor]) -> list[Tensor]:
+def _read_texts(encoder: TokenEmbedder | HubTextEncoder, rows: Sequence[Tensor]) -> list[Tensor]:
     device = next(encoder.parameters()).device
     lengths = torch.tensor([len(row) for row in rows])
     tokens = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
@@ -289,7 +289,7 @@ def _read_texts(encoder: PieceReader | HubTextEncoder, rows: Sequence[Tensor]) -
     return [vectors[: len(row)].clone() for vectors, row in zip(read, rows, strict=True)]
 
 
-def _first_of(kept: Iterable[Kept]) -> Find:
+def _first_of(kept: Iterable[FeatureCache]) -> Find:
     caches = tuple(kept)
 
     def find(content: Tensor) -> Tensor | None:

@@ -15,7 +15,7 @@ _BOUND = re.compile(r"\bNC\b|non-?commercial|research", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Terms:
+class Licences:
     """The terms of a model's weights. data: title and licence of each source."""
 
     licence: str
@@ -23,7 +23,7 @@ class Terms:
     data: tuple[str, ...]
 
 
-def terms_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encoders: Iterable[str] = ()) -> Terms:
+def licences_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encoders: Iterable[str] = ()) -> Licences:
     """The terms of weights that were trained on prepared corpora.
 
     Args:
@@ -41,7 +41,7 @@ def terms_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encoders
         data += card.data
         words.add(card.licence)
         bound = bound or card.non_commercial
-    return Terms("; ".join(sorted(words)), bound, tuple(dict.fromkeys(data)))
+    return Licences("; ".join(sorted(words)), bound, tuple(dict.fromkeys(data)))
 
 
 def is_commercial(licence: str) -> bool:

@@ -121,6 +121,6 @@ def collator(
         0 if tokenizer is None else tokenizer.pad_id,
         settings.max_tokens,
         settings.max_frames,
-        settings.max_pieces,
+        settings.max_mel_chunks,
         spell,
     )

@@ -19,13 +19,13 @@ from maeum.types import Modality
 class DataConfig(Config):
     """Items of a prepared corpus.
 
-    store: its folder. twins: store of the twins of `maeum augment`, for training. transcripts: a file of
+    store: its folder. views: store of the augmented views of `maeum augment`, for training. transcripts: a file of
     `maeum transcribe`, whose words are read instead of the store's. modalities: which to use; all when
     None. sessions: use these, whatever part they are in: the folds of a leave-one-session-out cross-validation.
     """
 
     store: Path
-    twins: Path | None = None
+    views: Path | None = None
     transcripts: Path | None = None
     modalities: tuple[Modality, ...] | None = None
     sessions: tuple[str, ...] | None = None
@@ -61,7 +61,8 @@ class Recipe(Config):
     labels, as ``training.distill`` and ``training.distill_encoded`` weigh them; its tokenizer is taken over.
     cache_text: what a frozen text encoder makes of the corpora's words is computed once, and kept in the stores'
     folder ``cache``. cache_speech: so is what the frozen convolutions of a hub speech encoder hear, 100 KB a second
-    of sound with those of wav2vec2. What varies every time, such as twins that ``augment.twin`` makes, is still read.
+    of sound with those of wav2vec2. What varies every time, such as augmented views that ``augment.view`` makes, is
+    still read.
     balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training curves in the
     run's folder ``tensorboard`` too (extra ``track``).
     """

@@ -17,7 +17,7 @@ _RECIPE, _SOURCES = "recipe.json", "sources.json"
 _REMEDY = "Choose another folder."
 
 
-def claim(out: Path, recipe: Recipe) -> None:
+def reserve_run_folder(out: Path, recipe: Recipe) -> None:
     """Make ``out`` the folder of a recipe's run, or find that it is.
 
     A model that is learned from counts by its weights, wherever it lies.

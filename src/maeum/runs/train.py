@@ -29,7 +29,7 @@ from maeum.evaluation.report import PredictionSet, Report, evaluate
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
-from maeum.models.encoders.characters import Characters
+from maeum.models.encoders.character_vocabulary import CharacterVocabulary
 from maeum.models.encoders.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
 from maeum.models.fe2e import FE2E
 from maeum.models.mesm import MESM
@@ -49,10 +49,10 @@ from maeum.progress import items_bar
 from maeum.runs.calibrate import fit
 from maeum.runs.checks import check_decoding, check_modalities, check_settings, check_tasks, check_text
 from maeum.runs.feature_cache import check_frozen, keep_frozen
-from maeum.runs.licences import Terms, terms_of
+from maeum.runs.licences import Licences, licences_of
 from maeum.runs.predict import collator, predict_items
 from maeum.runs.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
-from maeum.runs.run_folder import claim
+from maeum.runs.run_folder import reserve_run_folder
 from maeum.runs.scores import card_scores
 from maeum.runs.tensorboard import tensorboard
 from maeum.runs.trained_on import TrainedOn, allowed, trained_on
@@ -91,14 +91,14 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     processes, device = launched(device)
     console = console if console is not None and processes.rank == 0 else Console(quiet=True)
     splits = make_splits(recipe)
-    twins = recipe.training.augmented_contrastive > 0
+    views = recipe.training.augmented_contrastive > 0
     sound = recipe.inputs.sound
-    train_set = load_parts(recipe.train, "train", recipe.target, splits, sound, twins=twins)
+    train_set = load_parts(recipe.train, "train", recipe.target, splits, sound, views=views)
     dev_set = load_parts(recipe.dev, "dev", recipe.target, splits, sound)
     label_set = train_set.label_set
     check_settings(recipe, label_set)
     known = _known(recipe, splits, train_set, dev_set)
-    model = on_device(build(recipe, label_set, train_set.spoken()), device)
+    model = on_device(build(recipe, label_set, train_set.spoken_texts()), device)
     teacher = _teacher(recipe, model, label_set, device)
     check_modalities(recipe, model, train_set.present())
     check_tasks(recipe, model, label_set)
@@ -112,7 +112,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     if known.overlap:
         console.print(allowed(known.overlap), style="bold yellow")
     with processes.first_one():
-        claim(out, recipe)
+        reserve_run_folder(out, recipe)
         tokenizer = _tokenizer(recipe, train_set, out)
     check_text(recipe, model, tokenizer)
     collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
@@ -229,7 +229,7 @@ def finish(
         report, overlap=allowed(known.overlap), notes=(*report.notes, *flattered, *dev_set.left_out_notes())
     )
     report.save(out / "dev.json")
-    terms = _terms(recipe)
+    terms = _licences(recipe)
     card = ModelCard(
         name=recipe.name,
         title=f"{recipe.name} ({recipe.model})",
@@ -257,17 +257,17 @@ def finish(
     return report
 
 
-def build(recipe: Recipe, label_set: LabelSet, spoken: Iterable[str | None] = ()) -> nn.Module:
+def build(recipe: Recipe, label_set: LabelSet, spoken_texts: Iterable[str | None] = ()) -> nn.Module:
     """The recipe's network, with the branches of ``start_from`` in place.
 
     Args:
         recipe: the training's.
         label_set: what the network answers.
-        spoken: what the training utterances say, of which a network that learns to spell takes its characters.
+        spoken_texts: what the training utterances say, of which a network that learns to spell takes its characters.
     """
     settings: dict[str, Any] = {**recipe.network, "labels": len(label_set)}
     if recipe.training.ctc and recipe.model == "mmer" and not settings.get("characters"):
-        settings["characters"] = Characters.of(text for text in spoken if text).symbols
+        settings["characters"] = CharacterVocabulary.of(text for text in spoken_texts if text).symbols
     sources = {m: load_pretrained(folder) for m, folder in recipe.start_from.items()}
     for modality, source in sources.items():
         theirs = source.model.config.model_dump(mode="json")[modality]  # type: ignore[union-attr, operator]
@@ -307,10 +307,10 @@ def _teacher(recipe: Recipe, model: nn.Module, label_set: LabelSet, device: str)
 
 
 def _check_encodings(teacher: Pretrained, model: nn.Module) -> None:
-    """Raise ConfigError when a network's frames and pieces cannot be compared with a teacher's."""
+    """Raise ConfigError when a network's frames and mel chunks cannot be compared with a teacher's."""
     theirs, item, remedy = teacher.model, teacher.name, "Set training.distill_encoded to 0."
     if not isinstance(theirs, FE2E) or not isinstance(model, FE2E):
-        raise ConfigError("only FE2E and MESM show what they make of a frame or piece", item=item, remedy=remedy)
+        raise ConfigError("only FE2E and MESM show what they make of a frame or mel chunk", item=item, remedy=remedy)
     shared = [m for m in ("faces", "speech") if m in theirs.heads and m in model.heads]
     if not shared:
         raise ConfigError("has no branch for faces or speech in common with the network", item=item, remedy=remedy)
@@ -321,7 +321,7 @@ def _check_encodings(teacher: Pretrained, model: nn.Module) -> None:
         differing += [("speech.silence_db", theirs.config.speech.silence_db, model.config.speech.silence_db)]
     for name, hers, mine in differing:
         if hers != mine:
-            raise ConfigError(f"has {name} {hers}, the network {mine}, so their frames and pieces are not alike",
+            raise ConfigError(f"has {name} {hers}, the network {mine}, so their frames and mel chunks are not alike",
                               item=item, remedy=f"Give the network {name} {hers}.")  # fmt: skip
 
 
@@ -366,7 +366,7 @@ def _spell(recipe: Recipe, model: nn.Module) -> Callable[[str], list[int]] | Non
     """What turns transcripts into what the network spells, where it learns to."""
     if not recipe.training.ctc or not isinstance(model, MMER) or not model.config.characters:
         return None
-    return Characters(model.config.characters).encode
+    return CharacterVocabulary(model.config.characters).encode
 
 
 def _made_sparse(part: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -418,9 +418,9 @@ def load_parts(
     part: str,
     target: str | Target | None = None,
     splits: Mapping[Path, Split] | None = None,
-    sound: Sound = "pieces",
+    sound: Sound = "mel_chunks",
     *,
-    twins: bool = False,
+    views: bool = False,
 ) -> ClipDataset:
     """The labelled items of one part, or of some sessions, of several stores."""
     if not data:
@@ -436,7 +436,7 @@ def load_parts(
             split=None if splits is None else splits[d.store],
             sessions=d.sessions,
             sound=sound,
-            twins=d.twins if twins else None,
+            views=d.views if views else None,
             transcripts=None if d.transcripts is None else Transcripts.read(d.transcripts).texts,
         )
         for d in data
@@ -450,11 +450,11 @@ def _decoding(data: tuple[DataConfig, ...], inputs: InputSettings, model: nn.Mod
     return [note for store, modalities in used for note in check_decoding(store, inputs, modalities)]
 
 
-def _terms(recipe: Recipe) -> Terms:
+def _licences(recipe: Recipe) -> Licences:
     branches = [recipe.network.get(name) for name in ("speech", "text")]
     encoders = [b["pretrained"] for b in branches if isinstance(b, dict) and b.get("pretrained") is not None]
     sources = [load_pretrained(folder).card for folder in recipe.learns_from()]
-    return terms_of([d.store for d in recipe.train], sources, encoders)
+    return licences_of([d.store for d in recipe.train], sources, encoders)
 
 
 def _tokenizer(recipe: Recipe, train_set: ClipDataset, out: Path) -> Tokenizer | None:

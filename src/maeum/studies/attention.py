@@ -234,7 +234,7 @@ def _clips(pretrained: Pretrained, dataset: StoreDataset, own: float) -> dict[st
 
 @torch.inference_mode()
 def clip_picture(network: MESM, batch: Batch, title: str) -> bytes:
-    """A clip as MESM sees it, PNG: its first face and its pieces, and over them what each block keeps.
+    """A clip as MESM sees it, PNG: its first face and its mel chunks, and over them what each block keeps.
 
     Args:
         network: in eval mode.
@@ -249,9 +249,9 @@ def clip_picture(network: MESM, batch: Batch, title: str) -> bytes:
     if batch.faces is not None and batch.faces_mask is not None and "faces.kept0" in output.auxiliary:
         face = batch.faces[batch.faces_mask][0].cpu()
         kept_face = [output.auxiliary[f"faces.kept{i}"][0].cpu() for i in range(3)]
-    if batch.pieces is not None and batch.pieces_mask is not None and "speech.kept0" in output.auxiliary:
+    if batch.mel_chunks is not None and batch.mel_chunks_mask is not None and "speech.kept0" in output.auxiliary:
         assert network.config.speech is not None
-        _, maps = network.prepare_pieces(batch.pieces, batch.pieces_mask, network.config.speech)
+        _, maps = network.prepare_mel_chunks(batch.mel_chunks, batch.mel_chunks_mask, network.config.speech)
         sound = torch.cat(list(maps[:, 0].cpu()), 1)
         kept_sound = [torch.cat(list(output.auxiliary[f"speech.kept{i}"].cpu()), 1) for i in range(3)]
     return figures.kept_positions(face, kept_face, sound, kept_sound, title)

@@ -21,7 +21,7 @@ from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.reports.tables import markdown_table
 from maeum.runs.evaluate import Evaluation, evaluate
 from maeum.runs.recipe import Recipe
-from maeum.runs.run_folder import claim
+from maeum.runs.run_folder import reserve_run_folder
 from maeum.runs.train import read_log, train
 from maeum.studies.seeds import SeededScore, difference_over_seeds
 from maeum.types import MODALITIES
@@ -38,57 +38,57 @@ shown. A network (after another) started from what that one had learned: its epo
 """
 
 
-class Contestant(Config):
-    """One network of a contest: what it has for itself, beside what all share.
+class Entry(Config):
+    """One network of a comparison: what it has for itself, beside what all share.
 
     title: in the table. model: a registered network. network, training: settings of a `Recipe` that are its own.
-    follows: a contestant before it. This one starts from what that one has learned (``start_from`` of the recipe), and
+    init_from: an entry before it. This one starts from what that one has learned (``start_from`` of the recipe), and
     is taught by it where ``training`` says how (``teacher``).
     """
 
     title: str
     model: str
-    follows: str | None = None
+    init_from: str | None = None
     network: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
 
 
-class Contest(Config):
+class Comparison(Config):
     """Networks that are trained and scored on the same items.
 
     name: folder of its runs. title: of the data, in the table. shared: settings of a `Recipe` that hold for all.
-    contestants: name -> network; the first is what the others are compared with. metrics: which are shown; the first
+    entries: name -> network; the first is what the others are compared with. metrics: which are shown; the first
     one decides which epoch is kept. part: what is scored, of the store that the dev items are of.
     """
 
     name: str
     title: str
     shared: dict[str, Any]
-    contestants: dict[str, Contestant] = Field(min_length=1)
+    entries: dict[str, Entry] = Field(min_length=1)
     metrics: tuple[str, ...] = Field(default=("macro_f1", "uar", "accuracy"), min_length=1)
     part: str = "dev"
 
     @model_validator(mode="after")
-    def _followed_come_first(self) -> Contest:
-        names = list(self.contestants)
-        for i, (name, contestant) in enumerate(self.contestants.items()):
-            if contestant.follows is not None and contestant.follows not in names[:i]:
+    def _followed_come_first(self) -> Comparison:
+        names = list(self.entries)
+        for i, (name, entry) in enumerate(self.entries.items()):
+            if entry.init_from is not None and entry.init_from not in names[:i]:
                 before = ", ".join(names[:i]) or "none"
-                raise ValueError(f"{name} follows {contestant.follows!r}, not a contestant before it ({before})")
+                raise ValueError(f"{name}: init_from names {entry.init_from!r}, not an entry before it ({before})")
         return self
 
     def title_of(self, name: str) -> str:
-        """Of a contestant, and whom it follows."""
-        contestant = self.contestants[name]
-        after = "" if contestant.follows is None else f" (after {self.contestants[contestant.follows].title})"
-        return contestant.title + after
+        """Of an entry, and of the entry that it starts from."""
+        entry = self.entries[name]
+        after = "" if entry.init_from is None else f" (after {self.entries[entry.init_from].title})"
+        return entry.title + after
 
     def recipe(self, name: str) -> Recipe:
-        """The recipe of one contestant; raises ConfigError on settings that no recipe has."""
-        contestant = self.contestants[name]
-        own = {"network": contestant.network, "training": contestant.training}
+        """The recipe of one entry; raises ConfigError on settings that no recipe has."""
+        entry = self.entries[name]
+        own = {"network": entry.network, "training": entry.training}
         merged = {part: {**(self.shared.get(part) or {}), **settings} for part, settings in own.items()}
-        named = {"name": f"{self.name}-{name}", "model": contestant.model, "score": self.metrics[0]}
+        named = {"name": f"{self.name}-{name}", "model": entry.model, "score": self.metrics[0]}
         return Recipe.parse({**self.shared, **merged, **named}, item=self.name)
 
 
@@ -96,9 +96,9 @@ class Contest(Config):
 class Row:
     """One network's line.
 
-    scores: of the contest's metrics. difference: of the first metric, this network minus the first one, on the same
+    scores: of the comparison's metrics. difference: of the first metric, this network minus the first one, on the same
     items; None for the first one itself, and where it answered other items. epochs, cpu_minutes: its own, of all
-    processes that trained it, except those that were killed; what it follows has its own line.
+    processes that trained it, except those that were killed; the entry that it starts from has its own line.
     """
 
     title: str
@@ -112,13 +112,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a contest.
+    """Outcome of a comparison.
 
-    rows: in the order of the contestants. evaluations: likewise, each by its title. majority: metric -> what the same
+    rows: in the order of the entries. evaluations: likewise, each by its title. majority: metric -> what the same
     answer for every item gets.
     """
 
-    contest: Contest
+    comparison: Comparison
     items: int
     speakers: int | None
     rows: tuple[Row, ...]
@@ -128,46 +128,46 @@ class Outcome:
 
 
 def compare(
-    contest: Contest,
+    comparison: Comparison,
     out: Path | str,
     *,
     device: str = "cpu",
     resamples: int = 1000,
     console: Console | None = None,
 ) -> Outcome:
-    """Train every network of a contest where that is not done yet, and score all on the same items.
+    """Train every network of a comparison where that is not done yet, and score all on the same items.
 
     Args:
-        contest: what is compared.
-        out: folder of the runs; each is ``out/<contest>/<contestant>``, as `train` makes it.
+        comparison: what is compared.
+        out: folder of the runs; each is ``out/<comparison>/<entry>``, as `train` makes it.
         device: where to train.
         resamples: of the intervals, drawn over speakers where they are known.
         console: where progress is told; None tells none.
 
     Raises:
-        ConfigError: on a contestant's unknown settings, or items of several stores to score, before anything is
+        ConfigError: on an entry's unknown settings, or items of several stores to score, before anything is
             trained.
         StoreError, ModelError, CorpusError: see `train`.
     """
-    recipes = {name: contest.recipe(name) for name in contest.contestants}
+    recipes = {name: comparison.recipe(name) for name in comparison.entries}
     if several := [name for name, recipe in recipes.items() if len(recipe.dev) != 1]:
-        raise ConfigError("has dev items of several stores", item=f"{contest.name}, {several[0]}",
-                          remedy="Compare on one store; make a contest for each.")  # fmt: skip
+        raise ConfigError("has dev items of several stores", item=f"{comparison.name}, {several[0]}",
+                          remedy="Compare on one store; make a comparison for each.")  # fmt: skip
     rows: list[Row] = []
     evaluations: list[Evaluation] = []
     for name, recipe in recipes.items():
-        folder = Path(out) / contest.name / name
-        leader = contest.contestants[name].follows
-        led = recipe if leader is None else following(recipe, Path(out) / contest.name / leader / "model")
+        folder = Path(out) / comparison.name / name
+        leader = comparison.entries[name].init_from
+        led = recipe if leader is None else following(recipe, Path(out) / comparison.name / leader / "model")
         train_once(led, folder, device, console)
         pretrained = load_pretrained(folder / "model", device)
         data = recipe.dev[0]
         done = evaluate(
             pretrained,
             data.store,
-            contest.part,
+            comparison.part,
             data.modalities,
-            metrics=tuple(dict.fromkeys((*contest.metrics, *metrics_of(pretrained.label_set)))),
+            metrics=tuple(dict.fromkeys((*comparison.metrics, *metrics_of(pretrained.label_set)))),
             resamples=resamples,
             target=recipe.target,
             split=recipe.split if data.sessions is None else None,
@@ -176,14 +176,14 @@ def compare(
         )
         difference = None
         if evaluations and done.predictions.ids == evaluations[0].predictions.ids:
-            difference = difference_over_seeds(contest.metrics[0], [done], evaluations[:1], resamples)
-        title = contest.title_of(name)
-        rows.append(_row(title, {m: done.report.scores[m] for m in contest.metrics if m in done.report.scores},
+            difference = difference_over_seeds(comparison.metrics[0], [done], evaluations[:1], resamples)
+        title = comparison.title_of(name)
+        rows.append(_row(title, {m: done.report.scores[m] for m in comparison.metrics if m in done.report.scores},
                          difference, pretrained, folder))  # fmt: skip
         evaluations.append(replace(done, model=title))
     report = evaluations[0].report
     notes = tuple(dict.fromkeys((*filter(None, (report.overlap,)), *report.notes)))
-    return Outcome(contest, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes)
+    return Outcome(comparison, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes)
 
 
 def following(recipe: Recipe, leader: Path) -> Recipe:
@@ -194,7 +194,7 @@ def following(recipe: Recipe, leader: Path) -> Recipe:
         ModelError: when the model folder ``leader`` cannot be read.
     """
     if recipe.start_from or recipe.teacher is not None:
-        raise ConfigError("has start_from or teacher beside `follows`, which is both", item=recipe.name,
+        raise ConfigError("has start_from or teacher beside `init_from`, which is both", item=recipe.name,
                           remedy="Leave one of them out.")  # fmt: skip
     has = load_pretrained(leader).card.modalities
     absent = {m for m in MODALITIES if recipe.network.get(m, None if m == "text" else {}) is None}
@@ -210,7 +210,7 @@ def following(recipe: Recipe, leader: Path) -> Recipe:
 def train_once(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
     """Train to the end where that is not done yet, and add up what it cost in ``cost.json``."""
     if (folder / "model" / "README.md").exists():
-        claim(folder, recipe)
+        reserve_run_folder(folder, recipe)
         return
     before, began = _epochs(folder), time.process_time()
     try:
@@ -252,11 +252,11 @@ def comparison_table(compared: Sequence[Outcome]) -> str:
     Raises:
         ConfigError: when they show different metrics.
     """
-    metrics = compared[0].contest.metrics
-    if other := next((c for c in compared if c.contest.metrics != metrics), None):
+    metrics = compared[0].comparison.metrics
+    if other := next((c for c in compared if c.comparison.metrics != metrics), None):
         raise ConfigError(
-            f"shows {', '.join(other.contest.metrics)}, the others {', '.join(metrics)}",
-            item=other.contest.name,
+            f"shows {', '.join(other.comparison.metrics)}, the others {', '.join(metrics)}",
+            item=other.comparison.name,
             remedy="Make a table of its own for it.",
         )
     names = [m.replace("_", " ") for m in metrics]
@@ -264,7 +264,7 @@ def comparison_table(compared: Sequence[Outcome]) -> str:
     rows: list[list[str]] = []
     for one in compared:
         speakers = f" of {one.speakers} speakers" if one.speakers else ""
-        data = f"{one.contest.title}, {one.items:,} items{speakers}"
+        data = f"{one.comparison.title}, {one.items:,} items{speakers}"
         for row in one.rows:
             cells = [data, row.title, *(row.scores[m].words() if m in row.scores else "undefined" for m in metrics)]
             cells += ["" if row.difference is None else row.difference.words("+.3f")]
@@ -278,8 +278,8 @@ def comparison_table(compared: Sequence[Outcome]) -> str:
 
 
 def markdown_page(compared: Sequence[Outcome]) -> str:
-    """The table, what it means, and what the reader has to know of each contest."""
+    """The table, what it means, and what the reader has to know of each comparison."""
     lines = [_ABOUT, comparison_table(compared)]
     for one in compared:
-        lines += [f"- {one.contest.title}: {note}" for note in one.notes]
+        lines += [f"- {one.comparison.title}: {note}" for note in one.notes]
     return "\n".join(lines).rstrip() + "\n"

@@ -34,7 +34,7 @@ _ABOUT_NEUTRAL = (
 
 def features(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Distances between classes, silhouettes and what is taken for neutral, of each network, with intervals."""
-    chosen = variants(study, list(study.contestants))
+    chosen = variants(study, list(study.entries))
     study, chosen = first_fold(study, chosen)
     done = [score_all(study, runs, features=True) for runs in train_all(study, chosen, out, device, console)]
     names = list(LabelSet.from_dict(done[0][0].report.label_set).names)
@@ -74,7 +74,7 @@ def features(study: Study, out: Path | str, device: str = "cpu", console: Consol
 
 def confusion(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Which class is taken for which, by each network, summed over its seeds."""
-    chosen = variants(study, list(study.contestants))
+    chosen = variants(study, list(study.entries))
     done = [score_all(study, runs) for runs in train_all(study, chosen, out, device, console)]
     names = list(LabelSet.from_dict(done[0][0].report.label_set).names)
     if done[0][0].predictions.target.ndim != 1:

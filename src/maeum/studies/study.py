@@ -20,15 +20,15 @@ from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.models.registry import MODELS
 from maeum.runs.evaluate import Evaluation, evaluate, pooled
 from maeum.runs.recipe import Recipe
-from maeum.studies.compare import Contest, following, train_once
+from maeum.studies.compare import Comparison, following, train_once
 from maeum.types import MODALITIES, Modality
 
 #: T, A, V: how the papers call words, voice and faces; in their order.
 _LETTERS: Mapping[str, Modality] = {"T": "text", "A": "speech", "V": "faces"}
 
 
-class Study(Contest):
-    """A contest whose networks are trained from several seeds.
+class Study(Comparison):
+    """A comparison whose networks are trained from several seeds.
 
     seeds: how many; the training's own seed, and so many minus one after it. sweep: networks whose kept mass is varied;
     the first one is looked into for pictures. top_p: the masses. ablation: networks that are trained on each subset of
@@ -62,14 +62,14 @@ class Study(Contest):
 
     def network(self, name: str) -> str:
         """The title of a network; raises ConfigError on one that is not there."""
-        if name not in self.contestants:
-            raise ConfigError(f"has no network {name!r}, only {', '.join(self.contestants)}", item=self.name)
+        if name not in self.entries:
+            raise ConfigError(f"has no network {name!r}, only {', '.join(self.entries)}", item=self.name)
         return self.title_of(name)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a network, and its recipes. key: its folder. follows: see `Contestant`.
+    """One row: a network, and its recipes. key: its folder. init_from: see `Entry`.
 
     recipes: of each seed, and of each of its folds where there are such. places: their folders within its own.
     """
@@ -78,7 +78,7 @@ class Variant:
     title: str
     recipes: tuple[Recipe, ...]
     places: tuple[str, ...]
-    follows: Variant | None = None
+    init_from: Variant | None = None
 
 
 def variants(study: Study, names: Sequence[str], subset: str | None = None) -> list[Variant]:
@@ -86,7 +86,7 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
     made = []
     for name in names:
         title = study.network(name)
-        leader = study.contestants[name].follows
+        leader = study.entries[name].init_from
         recipe = study.recipe(name)
         if subset is not None:
             recipe = _with_modalities(recipe, subset)
@@ -96,11 +96,11 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
         trainings = [recipe.training.model_copy(update={"seed": seed}) for seed in seeds]
         recipes = tuple(fold.model_copy(update={"training": t}) for t in trainings for _, fold in folds)
         places = tuple(f"seed-{seed}/{place}" for seed in seeds for place, _ in folds)
-        follows = None if leader is None else variants(study, [leader], subset)[0]
-        if follows is not None and subset == "T" and _rests(recipe):
-            made.append(replace(follows, title=f"{title}, all frozen"))
+        init_from = None if leader is None else variants(study, [leader], subset)[0]
+        if init_from is not None and subset == "T" and _rests(recipe):
+            made.append(replace(init_from, title=f"{title}, all frozen"))
             continue
-        made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes, places, follows))
+        made.append(Variant(name if subset is None else f"{name}-{subset}", title, recipes, places, init_from))
     return made
 
 
@@ -164,10 +164,10 @@ def _with_modalities(recipe: Recipe, subset: str) -> Recipe:
     gone = tuple(f"{part}.{m}" for m in without for part in ("encoders", "sequences", "heads"))
     scales = {name: scale for name, scale in recipe.training.lr_scale.items() if not name.startswith(gone)}
     training = recipe.training.model_copy(update={"lr_scale": scales})
-    if kept == {"text"}:  # of which there are no frames or pieces
+    if kept == {"text"}:  # of which there are no frames or mel chunks
         training = training.model_copy(update={"distill_encoded": 0.0})
-    if network.get("face_query") == "speech" and not {"speech", "faces"} <= kept:
-        del network["face_query"]
+    if network.get("query_modality") == "speech" and not {"speech", "faces"} <= kept:
+        del network["query_modality"]
     changes: dict[str, Any] = {"network": network, "training": training, "name": f"{recipe.name}-{subset}"}
     if "text" not in kept:
         changes["tokenizer"] = None
@@ -217,8 +217,8 @@ def train_all(
     def trained(variant: Variant, number: int) -> Path:
         recipe = variant.recipes[number]
         folder = Path(out) / study.name / variant.key / variant.places[number]
-        if variant.follows is not None:
-            recipe = following(recipe, trained(variant.follows, number))
+        if variant.init_from is not None:
+            recipe = following(recipe, trained(variant.init_from, number))
         if console is not None and not (folder / "model").exists():
             console.print(f"{folder}:", soft_wrap=True)
         train_once(recipe, folder, device, console)
@@ -273,8 +273,8 @@ def first_fold(study: Study, chosen: Sequence[Variant]) -> tuple[Study, list[Var
     step = len(study.folds)
 
     def first(variant: Variant) -> Variant:
-        follows = None if variant.follows is None else first(variant.follows)
-        return replace(variant, recipes=variant.recipes[::step], places=variant.places[::step], follows=follows)
+        init_from = None if variant.init_from is None else first(variant.init_from)
+        return replace(variant, recipes=variant.recipes[::step], places=variant.places[::step], init_from=init_from)
 
     alone = study.model_copy(update={"folds": (), "title": f"{study.title}, the fold of {study.folds[0]} alone"})
     return alone, [first(variant) for variant in chosen]

@@ -21,7 +21,7 @@ from maeum.studies.study import Page, Runs, Study, items_of, score_all, subsets_
 
 def table(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """All networks: scores, and each class, as the paper's main table has them."""
-    done = train_all(study, variants(study, list(study.contestants)), out, device, console)
+    done = train_all(study, variants(study, list(study.entries)), out, device, console)
     rows = [_Row(study, runs) for runs in done]
     return Page(
         "\n".join([
@@ -37,7 +37,7 @@ def parts(study: Study, out: Path | str, device: str = "cpu", console: Console |
     """The first network, and those of the ablation, each of which lacks a part of it."""
     if not study.ablation:
         raise ConfigError("names no networks for an ablation", item=study.name, remedy="Give it `ablation: [...]`.")
-    first = next(iter(study.contestants))
+    first = next(iter(study.entries))
     names = [first, *(name for name in study.ablation if name != first)]
     rows = [_Row(study, runs) for runs in train_all(study, variants(study, names), out, device, console)]
     return Page(
@@ -56,7 +56,7 @@ def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Con
         raise ConfigError("names no recognised transcripts", item=study.name,
                           remedy="Give it `transcripts: FILE`, made by `maeum transcribe`.")  # fmt: skip
     rows, numbers, notes, done = [], [], [], []
-    for runs in train_all(study, variants(study, list(study.contestants)), out, device, console):
+    for runs in train_all(study, variants(study, list(study.entries)), out, device, console):
         given, heard = score_all(study, runs), score_all(study, runs, transcripts=study.transcripts)
         done.append(given)
         first, *others = [m for m in _defined(study, given) if all(m in e.report.scores for e in heard)]
@@ -231,7 +231,7 @@ class SweepPoint:
 def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
     """Score, multiply-adds, time and kept positions by the kept mass, none of it trained anew."""
     chosen = swept(study)
-    others = [name for name in study.contestants if name not in study.sweep]
+    others = [name for name in study.entries if name not in study.sweep]
     trained = train_all(study, chosen, out, device, console)
     fixed = [_Row(study, runs) for runs in train_all(study, variants(study, others), out, device, console)]
     points: list[SweepPoint] = []

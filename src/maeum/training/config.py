@@ -22,11 +22,11 @@ class TrainConfig(Config):
     loss: ``bce`` or ``cross-entropy``; ``ccc`` or ``squared-error`` for dimensional targets, which have no
     class_weights. The concordance of ``ccc`` is over a batch, so batches of 32 and more say more about it.
     distill: weight of what a teacher says, see `losses.distillation_loss`; its temperature.
-    distill_encoded: weight of what a teacher makes of each frame and piece, see `losses.encoding_loss`.
+    distill_encoded: weight of what a teacher makes of each frame and mel chunk, see `losses.encoding_loss`.
     ctc, supervised_contrastive, augmented_contrastive: weights of MMER's further tasks (Ghosh et al. 2023: 0.1 each):
-    to spell what is said, see `losses.spelling_loss`; to bring utterances of one class together, and an utterance and
-    its twin, see `contrastive`. temperature: of both contrasts. memory: so many earlier utterances are contrasted with
-    as well. contrast: ``published`` computes both as the published code does, to compare numbers only.
+    to spell what is said, see `losses.ctc_loss`; to bring utterances of one class together, and an utterance and
+    its augmented view, see `contrastive`. temperature: of both contrasts. memory: so many earlier utterances are
+    contrasted with as well. contrast: ``published`` computes both as the published code does, to compare numbers only.
     schedule: ``constant``, or ``cosine`` to zero after ``warmup`` of all steps.
     patience: stop after so many epochs without a better dev score; None trains all epochs.
     ema: decay per step of the averaged weights that are evaluated and kept; 0 keeps the weights themselves.

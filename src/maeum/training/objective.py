@@ -16,16 +16,16 @@ from maeum.training.losses.contrastive import (
     published_supervised_contrastive,
     supervised_contrastive,
 )
-from maeum.training.losses.emotion import distillation_loss, emotion_loss, encoding_loss, spelling_loss
+from maeum.training.losses.emotion import ctc_loss, distillation_loss, emotion_loss, encoding_loss
 from maeum.types import Batch, ModelOutput
 
 
 @dataclass(frozen=True)
 class Said:
-    """Answers about a batch, about its twins and by a teacher, where there are such."""
+    """Answers about a batch, about its augmented views and by a teacher, where there are such."""
 
     output: ModelOutput
-    twin: ModelOutput | None = None
+    view: ModelOutput | None = None
     taught: ModelOutput | None = None
 
 
@@ -58,13 +58,13 @@ class Objective:
         return self.loss(batch, self.answer(model, batch))
 
     def answer(self, model: nn.Module, batch: Batch) -> Said:
-        """What `loss` needs: answers about a batch and about its twins, and the teacher's."""
+        """What `loss` needs: answers about a batch and about its augmented views, and the teacher's."""
         taught = None
         if self.teacher is not None:
             with torch.no_grad():
                 taught = self.teacher(batch)
-        twins = batch.twin if self.config.augmented_contrastive else None
-        return Said(model(batch), None if twins is None else model(twins), taught)
+        views = batch.view if self.config.augmented_contrastive else None
+        return Said(model(batch), None if views is None else model(views), taught)
 
     def loss(self, batch: Batch, said: Said) -> tuple[Tensor, dict[str, float]]:
         """The loss of answers about a batch; see `__call__`."""
@@ -87,7 +87,7 @@ class Objective:
         if config.supervised_contrastive:
             loss = loss + config.supervised_contrastive * self._together(batch.target, output, parts)
         if config.augmented_contrastive:
-            loss = loss + config.augmented_contrastive * self._twinned(batch, said, parts)
+            loss = loss + config.augmented_contrastive * self._augmented(batch, said, parts)
         return loss, parts
 
     def _taught(self, output: ModelOutput, taught: ModelOutput) -> Tensor:
@@ -100,15 +100,15 @@ class Objective:
         return loss
 
     def _spelled(self, batch: Batch, output: ModelOutput, parts: dict[str, float]) -> Tensor:
-        if batch.spoken is None or batch.spoken_mask is None or "ctc.logits" not in output.auxiliary:
+        if batch.transcript_ids is None or batch.transcript_mask is None or "ctc.logits" not in output.auxiliary:
             return output.logits.new_zeros(())  # nobody speaks, or nothing is known of what is said
         shown = output.auxiliary
-        spelling = spelling_loss(shown["ctc.logits"], shown["ctc.mask"], batch.spoken, batch.spoken_mask)
-        parts["ctc"], parts["ctc_left_out"] = float(spelling.loss.detach()), spelling.left_out
-        return spelling.loss
+        ctc = ctc_loss(shown["ctc.logits"], shown["ctc.mask"], batch.transcript_ids, batch.transcript_mask)
+        parts["ctc"], parts["ctc_left_out"] = float(ctc.loss.detach()), ctc.left_out
+        return ctc.loss
 
     def _together(self, target: Tensor, output: ModelOutput, parts: dict[str, float]) -> Tensor:
-        view = _view(output, "view")
+        view = _projection(output, "projection")
         if self.config.contrast == "published":
             loss = published_supervised_contrastive(view, target, self.config.temperature)
         else:
@@ -120,17 +120,17 @@ class Objective:
         parts["supervised"] = float(loss.detach())
         return loss
 
-    def _twinned(self, batch: Batch, said: Said, parts: dict[str, float]) -> Tensor:
-        if said.twin is None or batch.twinned is None:
+    def _augmented(self, batch: Batch, said: Said, parts: dict[str, float]) -> Tensor:
+        if said.view is None or batch.has_view is None:
             return said.output.logits.new_zeros(())
         contrast = augmented_contrastive if self.config.contrast == "standard" else published_augmented_contrastive
-        view, twins = _view(said.output, "view")[batch.twinned], _view(said.twin, "twin_view")
-        loss = contrast(view, twins, self.config.temperature)
+        view, views = _projection(said.output, "projection")[batch.has_view], _projection(said.view, "view_projection")
+        loss = contrast(view, views, self.config.temperature)
         parts["augmented"] = float(loss.detach())
         return loss
 
 
-def _view(output: ModelOutput, name: str) -> Tensor:
+def _projection(output: ModelOutput, name: str) -> Tensor:
     if name not in output.auxiliary:
         raise ConfigError(
             "the network makes nothing that could be contrasted",

@@ -125,32 +125,32 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     """Batches of like size, in their order, padded as the whole is; at most as many as there are items."""
     parts = min(parts, len(batch))
     edges = [round(i * len(batch) / parts) for i in range(parts + 1)]
-    twins = [0] * (parts + 1)
-    if batch.twinned is not None:
-        twins = [int(batch.twinned[:edge].sum()) for edge in edges]
+    views = [0] * (parts + 1)
+    if batch.has_view is not None:
+        views = [int(batch.has_view[:edge].sum()) for edge in edges]
     return [
-        _rows(batch, edges[i], edges[i + 1], (twins[i], twins[i + 1]) if batch.twin is not None else None)
+        _rows(batch, edges[i], edges[i + 1], (views[i], views[i + 1]) if batch.view is not None else None)
         for i in range(parts)
     ]
 
 
-def _rows(batch: Batch, start: int, end: int, twins: tuple[int, int] | None = None) -> Batch:
+def _rows(batch: Batch, start: int, end: int, views: tuple[int, int] | None = None) -> Batch:
     tensors: dict[str, Any] = {
         f.name: value[start:end] for f in fields(batch) if isinstance(value := getattr(batch, f.name), Tensor)
     }
-    twin = None
-    if twins is not None and twins[0] < twins[1] and batch.twin is not None:
-        twin = _rows(batch.twin, *twins)
-    return replace(batch, ids=batch.ids[start:end], twin=twin, **tensors)
+    view = None
+    if views is not None and views[0] < views[1] and batch.view is not None:
+        view = _rows(batch.view, *views)
+    return replace(batch, ids=batch.ids[start:end], view=view, **tensors)
 
 
 def join(said: Sequence[Said], sizes: Sequence[int]) -> Said:
     """What was said of the parts, as of the whole; sizes: of each part."""
     output = _joined([s.output for s in said], sizes)
     assert output is not None
-    twins = [s.twin for s in said if s.twin is not None]
+    views = [s.view for s in said if s.view is not None]
     taught = [s.taught for s in said if s.taught is not None]
-    return Said(output, _joined(twins, [len(t.logits) for t in twins]), _joined(taught, sizes))
+    return Said(output, _joined(views, [len(t.logits) for t in views]), _joined(taught, sizes))
 
 
 def _joined(outputs: Sequence[ModelOutput], sizes: Sequence[int]) -> ModelOutput | None:
@@ -183,7 +183,7 @@ def _places(said: Sequence[Said], sizes: Sequence[int]) -> list[dict[str, int]]:
     learned = [_learned(s) for s in said]
     places: list[dict[str, int]] = [{} for _ in said]
     for name in dict.fromkeys(name for found in learned for name in found):
-        items = [len(s.twin.logits) if s.twin is not None else 0 for s in said] if name.startswith("twin.") else sizes
+        items = [len(s.view.logits) if s.view is not None else 0 for s in said] if name.startswith("view.") else sizes
         by_item = all(len(found[name]) == count for found, count in zip(learned, items, strict=True) if name in found)
         row = 0
         for place, found, count in zip(places, learned, items, strict=True):
@@ -195,7 +195,7 @@ def _places(said: Sequence[Said], sizes: Sequence[int]) -> list[dict[str, int]]:
 def _learned(said: Said) -> dict[str, Tensor]:
     """What of an answer a loss may depend on, by name."""
     found: dict[str, Tensor] = {}
-    for side, output in (("output", said.output), ("twin", said.twin)):
+    for side, output in (("output", said.output), ("view", said.view)):
         if output is not None:
             found[f"{side}.logits"] = output.logits
             for name in _TABLES:
@@ -209,16 +209,16 @@ def _map(said: Said, change: Callable[[Tensor], Tensor]) -> Said:
         tables = {name: {key: change(t) for key, t in getattr(output, name).items()} for name in _TABLES}
         return ModelOutput(change(output.logits), **tables)
 
-    twin, taught = (None if output is None else changed(output) for output in (said.twin, said.taught))
-    return Said(changed(said.output), twin, taught)
+    view, taught = (None if output is None else changed(output) for output in (said.view, said.taught))
+    return Said(changed(said.output), view, taught)
 
 
 def _tables(said: Said) -> list[dict[str, Any] | None]:
     """As plain tables, which can be sent to other processes."""
-    return [None if output is None else dict(vars(output)) for output in (said.output, said.twin, said.taught)]
+    return [None if output is None else dict(vars(output)) for output in (said.output, said.view, said.taught)]
 
 
 def _said(tables: Sequence[dict[str, Any] | None]) -> Said:
-    output, twin, taught = (None if table is None else ModelOutput(**table) for table in tables)
+    output, view, taught = (None if table is None else ModelOutput(**table) for table in tables)
     assert output is not None
-    return Said(output, twin, taught)
+    return Said(output, view, taught)

@@ -26,7 +26,7 @@ def voice(seconds: float = 1.5) -> np.ndarray:
     return (0.2 * buzz * (0.55 + 0.45 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
 
 
-@pytest.fixture(params=["pieces", "wave"])
+@pytest.fixture(params=["mel_chunks", "wave"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path, make_spelling_mmer: Callable[..., Path]) -> Path:
     """MMER that hears an A in every sound."""
     small = {"kind": "small", "widths": [4, 6], "dim": 16, "feedforward": 16}
@@ -38,7 +38,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path, make_spelling_mmer: C
             "num_feat_extract_layers": 2, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2,
         },
     }  # fmt: skip
-    speech = small if request.param == "pieces" else hub
+    speech = small if request.param == "mel_chunks" else hub
     return make_spelling_mmer(tmp_path, ("anger", "happiness", "sadness"), speech, TEXTS, request.param)
 
 
@@ -71,8 +71,8 @@ def test_where_nothing_is_recognised_it_says_so(folder: Path) -> None:
     recognizer = maeum.load(folder)
     silent = recognizer.pretrained.model
     assert isinstance(silent, MMER)
-    assert silent.spell is not None
-    silent.spell.bias.data = torch.tensor([5.0, 0.0, 0.0, 0.0])
+    assert silent.ctc_head is not None
+    silent.ctc_head.bias.data = torch.tensor([5.0, 0.0, 0.0, 0.0])
     prediction = Recognizer(recognizer.pretrained).predict(audio=voice(), sample_rate_hz=RATE)
     assert prediction.answered
     assert any("recognised none" in note for note in prediction.notes)

@@ -19,7 +19,7 @@ from maeum.errors import InputError, MediaError, ModelError, TranscriptError
 from maeum.labels import EMOTIONS
 from maeum.media.audio import read_audio
 from maeum.media.faces import resize_face
-from maeum.media.mel import mel_pieces
+from maeum.media.mel import to_mel_chunks
 from maeum.types import Clip
 
 DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo.mp4"
@@ -69,7 +69,7 @@ def test_one_modality_alone_is_the_whole_answer(recognizer: Recognizer, picture:
 def test_it_is_the_model_itself_that_answers(recognizer: Recognizer, voice: Any, picture: Any):
     """Against the model called by hand, on tensors made by hand."""
     faces = torch.from_numpy(resize_face(picture).transpose(2, 0, 1).copy())[None]
-    clip = Clip("x", faces, mel_pieces(torch.from_numpy(voice)), "so sad")
+    clip = Clip("x", faces, to_mel_chunks(torch.from_numpy(voice)), "so sad")
     with torch.inference_mode():
         output = recognizer.pretrained.model(Collator(recognizer.pretrained.tokenizer)([clip]))
     expected = output.logits.double().softmax(-1)[0].tolist()

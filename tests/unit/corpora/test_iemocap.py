@@ -305,7 +305,7 @@ def test_the_speakers_own_half_and_channel(prepared: tuple[Path, list[str]]):
         asked = start_s + 0.5 * np.arange(len(faces))
         np.testing.assert_allclose(mine, 60 + 12 * asked, atol=8)
         assert (other < 25).all(), id
-    peaks = {id: mel_peak(store, row) for id, row in rows.items() if store.rows[row]["pieces_count"]}
+    peaks = {id: mel_peak(store, row) for id, row in rows.items() if store.rows[row]["mel_chunks_count"]}
     # Own files: left 500 Hz, right 2000 Hz. Of M001 the file is missing: 1200 Hz is the dialogue's right channel.
     assert peaks["Ses01F_impro01_F000"] < peaks["Ses01F_impro01_M001"] < peaks["Ses01F_impro01_M000"]
     assert len({peaks[id] for id in ("Ses01F_impro01_F000", "Ses01F_impro01_F001")}) == 1

@@ -87,7 +87,7 @@ def test_sentences_reach_the_store_where_they_are_asked_for(
     assert ("text" in store.manifest["modalities"]) is asked
     (row,) = store.rows
     assert row["text"] == (words if asked else None)
-    assert row["pieces_count"] == 3
+    assert row["mel_chunks_count"] == 3
 
 
 def test_emodb_dev_and_test_hold_a_man_and_a_woman():

@@ -71,9 +71,9 @@ def test_parts_carry_one_label_and_one_part(sources: dict[str, list[Path]], tmp_
         assert {p.split(":")[0] for p in provenance.values()} == {"faces", "speech", "text"}
         for origin in provenance.values():
             assert origin.split(":")[1].startswith(f"{row['part']}-{label}-")
-        faces, pieces = store.array(index, "faces"), store.array(index, "pieces")
+        faces, mel_chunks = store.array(index, "faces"), store.array(index, "mel_chunks")
         assert faces is not None
-        assert pieces is not None
+        assert mel_chunks is not None
         assert 3 <= len(faces) <= 8
         assert row["text"].startswith(f"{label} {row['part']}")
 

@@ -17,9 +17,9 @@ def tokenize(texts: list[str]) -> list[list[int]]:
     return [[1, *(len(word) + 10 for word in text.split()), 2] for text in texts]
 
 
-def clip(id: str, frames: int = 0, pieces: int = 0, text: str | None = None, target: int | None = 0) -> Clip:
+def clip(id: str, frames: int = 0, mel_chunks: int = 0, text: str | None = None, target: int | None = 0) -> Clip:
     faces = torch.arange(frames, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 48, 48) + 1 if frames else None
-    mel = torch.arange(pieces).float().view(-1, 1, 1, 1).expand(-1, 1, 128, 32) + 1 if pieces else None
+    mel = torch.arange(mel_chunks).float().view(-1, 1, 1, 1).expand(-1, 1, 128, 32) + 1 if mel_chunks else None
     return Clip(id, faces, mel, text, None if target is None else torch.tensor(target))
 
 
@@ -30,7 +30,7 @@ def test_shapes_masks_and_padding():
     assert batch.faces.dtype == torch.uint8
     assert batch.faces_mask.tolist() == [[True, True, False], [True, True, True], [False, False, False]]
     assert batch.faces[:, :, 0, 0, 0].tolist() == [[1, 2, 0], [1, 2, 3], [0, 0, 0]]
-    assert batch.pieces_mask.tolist() == [[True, False], [False, False], [True, True]]
+    assert batch.mel_chunks_mask.tolist() == [[True, False], [False, False], [True, True]]
     assert batch.tokens.tolist() == [[1, 12, 12, 2], [1, 11, 2, 9], [9, 9, 9, 9]]
     assert batch.tokens_mask.tolist() == [[True] * 4, [True, True, True, False], [False] * 4]
     assert batch.target.tolist() == [0, 0, 0]
@@ -38,8 +38,8 @@ def test_shapes_masks_and_padding():
 
 def test_what_nobody_has_is_none():
     batch = Collator(tokenize)([clip("a", 1), clip("b", 1, text="   ")])
-    assert batch.pieces is None
-    assert batch.pieces_mask is None
+    assert batch.mel_chunks is None
+    assert batch.mel_chunks_mask is None
     assert batch.tokens is None
     assert batch.tokens_mask is None
     assert Collator()([clip("a", 1, text="words")]).tokens is None
@@ -49,22 +49,22 @@ def test_a_clip_collates_to_the_same_alone_and_in_company():
     collate = Collator(tokenize)
     a, b = clip("a", 2, 3, "one two"), clip("b", 5, 1, "one two three four")
     alone, together = collate([a]), collate([b, a])
-    for name in ("faces", "pieces", "tokens"):
+    for name in ("faces", "mel_chunks", "tokens"):
         mask = getattr(together, f"{name}_mask")[1]
         assert torch.equal(getattr(together, name)[1][mask], getattr(alone, name)[0])
 
 
 def test_long_clips_are_shortened():
-    batch = Collator(tokenize, max_tokens=4, max_frames=3, max_pieces=2)([clip("a", 9, 7, "a bb ccc dddd")])
+    batch = Collator(tokenize, max_tokens=4, max_frames=3, max_mel_chunks=2)([clip("a", 9, 7, "a bb ccc dddd")])
     assert batch.faces[0, :, 0, 0, 0].tolist() == [2, 5, 8]  # the middles of three equal stretches
-    assert batch.pieces[0, :, 0, 0, 0].tolist() == [3, 4]  # the middle
+    assert batch.mel_chunks[0, :, 0, 0, 0].tolist() == [3, 4]  # the middle
     assert batch.tokens.tolist() == [[1, 11, 12, 2]]  # the end token survives
 
 
 def test_limits_that_are_not_reached_change_nothing():
-    one = Collator(tokenize, max_frames=2, max_pieces=2, max_tokens=3)([clip("a", 2, 2, "a")])
+    one = Collator(tokenize, max_frames=2, max_mel_chunks=2, max_tokens=3)([clip("a", 2, 2, "a")])
     assert one.faces[0, :, 0, 0, 0].tolist() == [1, 2]
-    assert one.pieces[0, :, 0, 0, 0].tolist() == [1, 2]
+    assert one.mel_chunks[0, :, 0, 0, 0].tolist() == [1, 2]
     assert one.tokens.tolist() == [[1, 11, 2]]
 
 
@@ -83,20 +83,24 @@ def spell(text: str) -> list[int]:
 
 
 def test_what_is_said_is_spelled_where_it_is_known():
-    clips = [replace(clip("a", pieces=1), spoken="ab"), clip("b", pieces=1), replace(clip("c", pieces=1), spoken="abc")]
+    clips = [
+        replace(clip("a", mel_chunks=1), spoken_text="ab"),
+        clip("b", mel_chunks=1),
+        replace(clip("c", mel_chunks=1), spoken_text="abc"),
+    ]
     batch = Collator(spell=spell)(clips)
-    assert batch.spoken.tolist() == [[1, 2, 0], [0, 0, 0], [1, 2, 3]]
-    assert batch.spoken_mask.sum(1).tolist() == [2, 0, 3]
-    assert Collator()(clips).spoken is None
+    assert batch.transcript_ids.tolist() == [[1, 2, 0], [0, 0, 0], [1, 2, 3]]
+    assert batch.transcript_mask.sum(1).tolist() == [2, 0, 3]
+    assert Collator()(clips).transcript_ids is None
 
 
 def test_mmer_08_of_a_sound_that_is_shortened_nothing_is_spelled():
     """Published: the sound was cut at 13.1 s, its transcript was not."""
-    long = replace(clip("a", pieces=3), spoken="ab")
-    short = replace(clip("b", pieces=2), spoken="ab")
-    wave = Clip("c", wave=torch.ones(2 * 6400 + 1), spoken="ab", target=torch.tensor(0))
-    batch = Collator(spell=spell, max_pieces=2)([long, short, wave])
-    assert batch.spoken_mask.sum(1).tolist() == [0, 2, 0]
+    long = replace(clip("a", mel_chunks=3), spoken_text="ab")
+    short = replace(clip("b", mel_chunks=2), spoken_text="ab")
+    wave = Clip("c", wave=torch.ones(2 * 6400 + 1), spoken_text="ab", target=torch.tensor(0))
+    batch = Collator(spell=spell, max_mel_chunks=2)([long, short, wave])
+    assert batch.transcript_mask.sum(1).tolist() == [0, 2, 0]
     assert batch.wave.shape == (3, 2 * 6400)
 
 
@@ -109,12 +113,12 @@ def test_waves_are_padded_and_masked():
 
 
 def test_twins_make_a_batch_of_their_own_and_move_with_it():
-    a = replace(clip("a", pieces=1, text="one two"), twin=clip("a", pieces=3, text="one"))
-    batch = Collator(tokenize)([clip("b", pieces=2), a])
-    assert batch.twinned.tolist() == [False, True]
-    assert batch.twin.ids == ("a",)
-    assert batch.twin.pieces.shape[:2] == (1, 3)
-    assert batch.pieces.shape[:2] == (2, 2)
+    a = replace(clip("a", mel_chunks=1, text="one two"), view=clip("a", mel_chunks=3, text="one"))
+    batch = Collator(tokenize)([clip("b", mel_chunks=2), a])
+    assert batch.has_view.tolist() == [False, True]
+    assert batch.view.ids == ("a",)
+    assert batch.view.mel_chunks.shape[:2] == (1, 3)
+    assert batch.mel_chunks.shape[:2] == (2, 2)
     moved = batch.to("meta")
-    assert moved.twin.pieces.device.type == moved.twinned.device.type == "meta"
-    assert Collator()([clip("b", pieces=2)]).twin is None
+    assert moved.view.mel_chunks.device.type == moved.has_view.device.type == "meta"
+    assert Collator()([clip("b", mel_chunks=2)]).view is None

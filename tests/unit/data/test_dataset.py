@@ -33,10 +33,10 @@ def build(folder: Path, items: list[StoreItem], labels: LabelSet = EKMAN, per_sh
 def item(number: int, label: object, part: str = "train", prefix: str = "u", **kept: bool) -> StoreItem:
     rng = np.random.default_rng(number)
     faces = rng.integers(0, 256, (1 + number % 3, 3, 48, 48), dtype=np.uint8) if kept.get("faces", True) else None
-    pieces = rng.normal(size=(2, 1, 128, 32)).astype(np.float16) if kept.get("pieces", True) else None
+    mel_chunks = rng.normal(size=(2, 1, 128, 32)).astype(np.float16) if kept.get("mel_chunks", True) else None
     text = f"words {number}" if kept.get("text", True) else None
     utterance = Utterance(id=f"{prefix}{number}", speaker=f"s{number % 2}", text=text, label=label, part=part)  # type: ignore[arg-type]
-    return StoreItem(utterance, faces, pieces)
+    return StoreItem(utterance, faces, mel_chunks)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_part_counts_and_speakers(store: Path):
     assert train.speakers() == {"s0", "s1"}
     assert len(StoreDataset(store)) == 7
     assert [t is None for t in StoreDataset(store, "dev").targets()] == [False, True]
-    assert [(n.frames, n.pieces, n.text_chars) for n in train.lengths][:2] == [(1, 2, 7), (2, 2, 7)]
+    assert [(n.frames, n.mel_chunks, n.text_chars) for n in train.lengths][:2] == [(1, 2, 7), (2, 2, 7)]
 
 
 def test_clip_is_what_was_stored(store: Path):
@@ -75,11 +75,11 @@ def test_clip_is_what_was_stored(store: Path):
     assert clip.target is not None
     assert EKMAN.decode(clip.target) == "neutral"
     assert clip.faces is not None
-    assert clip.pieces is not None
+    assert clip.mel_chunks is not None
     assert clip.faces.dtype == torch.uint8
-    assert clip.pieces.dtype == torch.float32
+    assert clip.mel_chunks.dtype == torch.float32
     np.testing.assert_array_equal(clip.faces.numpy(), expected.faces)
-    np.testing.assert_array_equal(clip.pieces.numpy(), expected.pieces.astype(np.float32))  # type: ignore[union-attr]
+    np.testing.assert_array_equal(clip.mel_chunks.numpy(), expected.mel_chunks.astype(np.float32))  # type: ignore[union-attr]
 
 
 def test_modalities_can_be_left_away(store: Path):

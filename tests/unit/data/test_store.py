@@ -28,12 +28,12 @@ from maeum.types import Utterance
 MANIFEST = {"name": "made", "label_set": EKMAN.to_dict()}
 
 
-def item(number: int, *, faces: int = 2, pieces: int = 3, dtype: str = "float16") -> StoreItem:
+def item(number: int, *, faces: int = 2, mel_chunks: int = 3, dtype: str = "float16") -> StoreItem:
     rng = np.random.default_rng(number)
     return StoreItem(
         Utterance(id=f"u/{number} ü", speaker=f"s{number % 3}", text=f"words {number} “ü”", label="fear", part="train"),
         rng.integers(0, 256, (faces, 3, 48, 48), dtype=np.uint8) if faces else None,
-        rng.normal(size=(pieces, 1, 128, 32)).astype(dtype) if pieces else None,
+        rng.normal(size=(mel_chunks, 1, 128, 32)).astype(dtype) if mel_chunks else None,
         content=f"hash{number}",
         notes=("a note",) if number == 1 else (),
     )
@@ -60,7 +60,7 @@ def test_what_goes_in_comes_out(tmp_path: Path):
         assert store.rows[number]["id"] == expected.utterance.id
         assert store.rows[number]["text"] == expected.utterance.text
         assert json.loads(store.rows[number]["label"]) == "fear"
-        for name, array in (("faces", expected.faces), ("pieces", expected.pieces)):
+        for name, array in (("faces", expected.faces), ("mel_chunks", expected.mel_chunks)):
             stored = store.array(number, name)
             assert stored is not None
             assert array is not None
@@ -76,10 +76,10 @@ def test_what_goes_in_comes_out(tmp_path: Path):
 def test_missing_modalities_stay_missing(tmp_path: Path):
     with StoreWriter(tmp_path / "s", {}) as writer:
         path = writer.shard_path(["x"])
-        write_shard(path, [item(0, faces=0), item(1, pieces=0), item(2, faces=0, pieces=0)])
+        write_shard(path, [item(0, faces=0), item(1, mel_chunks=0), item(2, faces=0, mel_chunks=0)])
         writer.finish([path], MANIFEST)
     store = Store(tmp_path / "s")
-    there = [(store.array(i, "faces") is not None, store.array(i, "pieces") is not None) for i in range(3)]
+    there = [(store.array(i, "faces") is not None, store.array(i, "mel_chunks") is not None) for i in range(3)]
     assert there == [(False, True), (True, False), (False, False)]
 
 
@@ -88,7 +88,7 @@ def test_shards_are_plain_tars_with_npy_members(tmp_path: Path):
     (shard,) = (folder / "shards").iterdir()
     with tarfile.open(shard) as tar:
         names = tar.getnames()
-        assert names[:3] == ["000000.json", "000000.faces.npy", "000000.pieces.npy"]
+        assert names[:3] == ["000000.json", "000000.faces.npy", "000000.mel_chunks.npy"]
         member = tar.extractfile("000002.faces.npy")
         assert member is not None
         np.testing.assert_array_equal(np.load(io.BytesIO(member.read())), item(2).faces)
@@ -171,13 +171,13 @@ def test_cut_off_shard_is_named(tmp_path: Path):
     shard = tmp_path / "s/shards" / store.rows[11]["shard"]
     os.truncate(shard, shard.stat().st_size // 2)
     store.array(0, "faces")
-    with pytest.raises(StoreError, match=rf"{shard.name}: is cut off at the pieces of u/11"):
-        store.array(11, "pieces")
+    with pytest.raises(StoreError, match=rf"{shard.name}: is cut off at the mel chunks of u/11"):
+        store.array(11, "mel_chunks")
     with pytest.raises(StoreError, match=shard.name):
         store.verify()
 
 
-@pytest.mark.parametrize("name", ["faces", "pieces"])
+@pytest.mark.parametrize("name", ["faces", "mel_chunks"])
 def test_one_altered_bit_is_noticed(tmp_path: Path, name: str):
     store = Store(make(tmp_path / "s"))
     row = store.rows[6]
@@ -227,7 +227,7 @@ def test_damaged_shard_of_a_rerun(tmp_path: Path):
     [
         (StoreItem(Utterance("x"), faces=np.zeros((1, 48, 48, 3), np.uint8)), "faces are uint8"),
         (StoreItem(Utterance("x"), faces=np.zeros((1, 3, 48, 48), np.float32)), "faces are float32"),
-        (StoreItem(Utterance("x"), pieces=np.full((1, 1, 128, 32), np.nan, np.float32)), "not finite"),
+        (StoreItem(Utterance("x"), mel_chunks=np.full((1, 1, 128, 32), np.nan, np.float32)), "not finite"),
     ],
 )
 def test_wrong_arrays_leave_nothing_behind(tmp_path: Path, bad: StoreItem, problem: str):
@@ -238,9 +238,9 @@ def test_wrong_arrays_leave_nothing_behind(tmp_path: Path, bad: StoreItem, probl
 
 def test_threads_read_one_store(tmp_path: Path):
     store = Store(make(tmp_path / "s"))
-    expected = [item(n).pieces for n in range(12)]
+    expected = [item(n).mel_chunks for n in range(12)]
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda n: store.array(n % 12, "pieces"), range(240)))
+        results = list(pool.map(lambda n: store.array(n % 12, "mel_chunks"), range(240)))
     for n, result in enumerate(results):
         np.testing.assert_array_equal(result, expected[n % 12])
 

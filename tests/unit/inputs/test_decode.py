@@ -19,7 +19,7 @@ from maeum.errors import CorpusError, InputError
 from maeum.inputs import decode
 from maeum.inputs.decode import DecodeConfig, Decoder, content_hash
 from maeum.media.audio import read_audio
-from maeum.media.mel import mel_pieces
+from maeum.media.mel import to_mel_chunks
 from maeum.models.pretrained import InputSettings
 from maeum.types import MODALITIES, Recording, Utterance
 
@@ -44,12 +44,14 @@ def test_speech_becomes_the_pieces_of_its_stretch(
     speech = Decoder(DecodeConfig(precision="float32"), "none", ("speech",))
     item = used(speech(Utterance("u", Recording("r", audio=path), start_s=0.25, end_s=0.75)))
     assert item.faces is None
-    assert item.pieces is not None
-    exact = mel_pieces(torch.from_numpy((wave * 32767).round().astype(np.int16).astype(np.float32)[4000:12000] / 32768))
-    np.testing.assert_allclose(item.pieces, exact.numpy(), atol=1e-5)
+    assert item.mel_chunks is not None
+    exact = to_mel_chunks(
+        torch.from_numpy((wave * 32767).round().astype(np.int16).astype(np.float32)[4000:12000] / 32768)
+    )
+    np.testing.assert_allclose(item.mel_chunks, exact.numpy(), atol=1e-5)
     half = used(Decoder(DecodeConfig(), "none", ("speech",))(Utterance("u", Recording("r", audio=path))))
-    assert half.pieces is not None
-    assert half.pieces.dtype == np.float16
+    assert half.mel_chunks is not None
+    assert half.mel_chunks.dtype == np.float16
 
 
 def test_face_of_a_picture(tmp_path: Path, astronaut: np.ndarray):
@@ -60,7 +62,7 @@ def test_face_of_a_picture(tmp_path: Path, astronaut: np.ndarray):
     # The crop is the face, near (181, 62)..(268, 172), not the centre of the picture.
     from_here = astronaut[62:172, 170:280].mean((0, 1))
     np.testing.assert_allclose(item.faces[0].mean((1, 2)), from_here, atol=12)
-    assert item.pieces is None
+    assert item.mel_chunks is None
     assert item.notes == ()
 
 
@@ -161,7 +163,7 @@ def test_a_channel_and_a_file_that_holds_only_a_stretch(
     speech = Decoder(DecodeConfig(precision="float32"), "none", ("speech",))
 
     def heard(recording: Recording) -> Any:
-        return used(speech(Utterance("u", recording, start_s=1.0, end_s=2.0))).pieces
+        return used(speech(Utterance("u", recording, start_s=1.0, end_s=2.0))).mel_chunks
 
     right = heard(Recording("r", audio=whole, channel=1))
     np.testing.assert_allclose(right, heard(Recording("r", audio=stretch, audio_starts_s=1.0)), atol=1e-4)
@@ -178,7 +180,7 @@ def test_broken_pictures_do_not_cost_the_sound(
     (tmp_path / "a.avi").write_bytes(b"RIFF\0\0\0\0AVI ")
     sound = make_media(tmp_path / "a.wav", sound=make_sine(300, 1.0, 16_000))
     item = used(EVERYTHING(Utterance("u", Recording("r", video=tmp_path / "a.avi", audio=sound), notes=("before",))))
-    assert item.pieces is not None
+    assert item.mel_chunks is not None
     assert item.notes[0] == "before"
     assert "a.avi" in item.notes[1]
 
@@ -186,7 +188,7 @@ def test_broken_pictures_do_not_cost_the_sound(
 def test_text_alone():
     item = used(EVERYTHING(Utterance("u", text="Just words.")))
     assert item.faces is None
-    assert item.pieces is None
+    assert item.mel_chunks is None
 
 
 def test_nothing_left_is_left_out_with_the_reason(tmp_path: Path):
@@ -211,8 +213,8 @@ def test_silence_is_cut_only_when_asked(tmp_path: Path, make_media: Callable[...
     path = make_media(tmp_path / "a.wav", sound=np.zeros(16_000, np.float32))
     speech = Utterance("u", Recording("r", audio=path))
     kept = used(Decoder(DecodeConfig(), "none", ("speech",))(speech))
-    assert kept.pieces is not None
-    assert len(kept.pieces) == 3
+    assert kept.mel_chunks is not None
+    assert len(kept.mel_chunks) == 3
     trimmed = Decoder(DecodeConfig(trim_silence=True), "none", ("speech",))(speech)
     assert trimmed == LeftOut("u", "no voice")
 
@@ -223,11 +225,11 @@ def test_silence_is_cut_as_the_recogniser_cuts_it(tmp_path: Path, make_media: Ca
     sound = np.concatenate((pause, voice, pause, voice, pause))
     path = make_media(tmp_path / "a.mkv", sound=sound, audio_codec="pcm_f32le", audio_format="flt")
     config = DecodeConfig(trim_silence=True, precision="float32")
-    stored = used(Decoder(config, "none", ("speech",))(Utterance("u", Recording("r", audio=path)))).pieces
+    stored = used(Decoder(config, "none", ("speech",))(Utterance("u", Recording("r", audio=path)))).mel_chunks
     heard = collect("u", wave=torch.from_numpy(read_audio(path).samples), settings=InputSettings(trim_silence=True))
     assert stored is not None
-    assert heard.clip.pieces is not None
-    np.testing.assert_array_equal(stored, heard.clip.pieces.numpy())
+    assert heard.clip.mel_chunks is not None
+    np.testing.assert_array_equal(stored, heard.clip.mel_chunks.numpy())
     assert 2 * len(voice) + len(pause) < len(stored) * 6400 < len(sound) - len(pause)
 
 

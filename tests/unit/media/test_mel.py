@@ -10,7 +10,7 @@ import torch
 from maeum.errors import InputError
 from maeum.media.activity import speech_regions
 from maeum.media.audio import read_audio
-from maeum.media.mel import LOG_OFFSET, mel_pieces, mel_spectrogram
+from maeum.media.mel import LOG_OFFSET, mel_spectrogram, to_mel_chunks
 
 
 def plain_mel_power(wave):
@@ -54,33 +54,33 @@ def test_mel_equals_the_definition(wave):
 
 
 def test_pieces_are_the_spectrogram_cut_with_silence_at_the_end(wave):
-    expected = plain_mel_power(wave)  # 41 frames: one piece and 9 frames
+    expected = plain_mel_power(wave)  # 41 frames: one mel chunk and 9 frames
     expected = np.concatenate((expected, np.zeros((23, 128))))
-    pieces = mel_pieces(torch.from_numpy(wave))
-    assert pieces.shape == (2, 1, 128, 32)
-    assert pieces.dtype == torch.float32
+    mel_chunks = to_mel_chunks(torch.from_numpy(wave))
+    assert mel_chunks.shape == (2, 1, 128, 32)
+    assert mel_chunks.dtype == torch.float32
     for i in range(2):
-        np.testing.assert_allclose(pieces[i, 0].numpy().T, np.log(expected[32 * i : 32 * i + 32] + 1e-6), atol=1e-5)
-    assert pieces[1, 0, 0, -1].item() == pytest.approx(math.log(LOG_OFFSET))
+        np.testing.assert_allclose(mel_chunks[i, 0].numpy().T, np.log(expected[32 * i : 32 * i + 32] + 1e-6), atol=1e-5)
+    assert mel_chunks[1, 0, 0, -1].item() == pytest.approx(math.log(LOG_OFFSET))
 
 
 @pytest.mark.parametrize("n", [1, 2, 199, 200, 201, 400])
 def test_very_short_sound(n):
-    pieces = mel_pieces(torch.full((n,), 0.1))
-    assert pieces.shape == (1, 1, 128, 32)
-    assert pieces.isfinite().all()
-    assert pieces.max() > math.log(LOG_OFFSET) + 1
+    mel_chunks = to_mel_chunks(torch.full((n,), 0.1))
+    assert mel_chunks.shape == (1, 1, 128, 32)
+    assert mel_chunks.isfinite().all()
+    assert mel_chunks.max() > math.log(LOG_OFFSET) + 1
 
 
 def test_no_samples_no_pieces():
-    assert mel_pieces(torch.zeros(0)).shape == (0, 1, 128, 32)
+    assert to_mel_chunks(torch.zeros(0)).shape == (0, 1, 128, 32)
     assert mel_spectrogram(torch.zeros(0)).shape == (128, 0)
 
 
 def test_what_is_not_mono_sound_is_an_error():
     for bad in (torch.zeros(2, 100), torch.zeros(100, dtype=torch.int64), torch.tensor([0.0, math.nan])):
         with pytest.raises(InputError):
-            mel_pieces(bad)
+            to_mel_chunks(bad)
 
 
 def babble(rng, length_s, rate_hz=16_000):

@@ -1,4 +1,4 @@
-"""Multiply-adds: counted by hand, by PyTorch's own counter, and by PERFORMANCE's table of one face and one piece."""
+"""Multiply-adds: counted by hand, by PyTorch's own counter, and by the table of one face and one mel chunk."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ SMALL = BranchConfig(
 SIZES = {"labels": 3, "dim": 8, "faces": SMALL, "speech": SMALL, "text": {"kind": "small", "vocabulary": 20}}
 
 
-def batch(faces: int = 3, pieces: int = 2) -> Batch:
-    """Two clips, the second of which has one face and one piece less."""
+def batch(faces: int = 3, mel_chunks: int = 2) -> Batch:
+    """Two clips, the second of which has one face and one mel chunk less."""
     generator = torch.Generator().manual_seed(0)
-    valid = [torch.arange(n) < torch.tensor([[n], [n - 1]]) for n in (faces, pieces)]
+    valid = [torch.arange(n) < torch.tensor([[n], [n - 1]]) for n in (faces, mel_chunks)]
     return Batch(
         ("a", "b"),
         torch.randint(0, 256, (2, faces, 3, 48, 48), generator=generator, dtype=torch.uint8),
         valid[0],
-        torch.randn(2, pieces, 1, 128, 32, generator=generator),
+        torch.randn(2, mel_chunks, 1, 128, 32, generator=generator),
         valid[1],
         torch.randint(1, 20, (2, 5), generator=generator),
         torch.ones(2, 5, dtype=torch.bool),

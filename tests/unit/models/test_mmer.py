@@ -16,7 +16,7 @@ from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.mmer import MMER
 from maeum.models.published.mmer import load_published_mmer
 from maeum.training.losses.contrastive import published_augmented_contrastive, published_supervised_contrastive
-from maeum.training.losses.emotion import spelling_loss
+from maeum.training.losses.emotion import ctc_loss
 from maeum.types import Batch, ModelOutput
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -64,7 +64,7 @@ def published(state: dict[str, Tensor]) -> MMER:
 
 @pytest.fixture(scope="module")
 def outputs(published: MMER) -> tuple[ModelOutput, ModelOutput]:
-    """Of the golden utterances and of their twins."""
+    """Of the golden utterances and of their augmented views."""
     said = []
     for name, waves, words in (("", [16000, 12000, 14000], [9, 6, 4]), ("aug_", [11000, 15000, 9000], [7, 8, 5])):
         given, text = batch(name, waves, words)
@@ -90,14 +90,14 @@ def test_published_spelling(outputs: tuple[ModelOutput, ModelOutput]) -> None:
     assert spoken is not None
     assert mask is not None
     shown = outputs[0].auxiliary
-    spelling = spelling_loss(shown["ctc.logits"], shown["ctc.mask"], spoken, mask)
-    assert (spelling.characters, spelling.left_out) == (12, 0)
-    close(spelling.loss * 12, "loss_ctc_sum")
+    ctc = ctc_loss(shown["ctc.logits"], shown["ctc.mask"], spoken, mask)
+    assert (ctc.characters, ctc.left_out) == (12, 0)
+    close(ctc.loss * 12, "loss_ctc_sum")
 
 
 def test_published_contrasts(outputs: tuple[ModelOutput, ModelOutput]) -> None:
-    view, twins = outputs[0].auxiliary["view"], outputs[1].auxiliary["twin_view"]
-    close(published_augmented_contrastive(view, twins), "loss_acl")
+    view, views = outputs[0].auxiliary["projection"], outputs[1].auxiliary["view_projection"]
+    close(published_augmented_contrastive(view, views), "loss_acl")
     close(published_supervised_contrastive(view, LABELS), "loss_scl_reference")
 
 

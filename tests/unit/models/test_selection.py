@@ -151,27 +151,27 @@ def test_a_learned_position_counts_at_most_twice():
 
 
 def test_faces_may_be_asked_by_the_voice():
-    model = mesm(speech=BRANCH, text=WORDS, face_query="speech")
+    model = mesm(speech=BRANCH, text=WORDS, query_modality="speech")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "attention" in name and "query" in name:
                 parameter.mul_(20)
         model.encoders["speech"].project[-1].weight.mul_(1000)  # untrained, it says almost the same of all
     batch = clips()
-    other_voice = replace(batch, pieces=batch.pieces.flip(0))  # type: ignore[union-attr]
+    other_voice = replace(batch, mel_chunks=batch.mel_chunks.flip(0))  # type: ignore[union-attr]
     other_words = replace(batch, tokens=batch.tokens.flip(0))  # type: ignore[union-attr]
-    silent = replace(batch, pieces=None, pieces_mask=None)
+    silent = replace(batch, mel_chunks=None, mel_chunks_mask=None)
     with torch.no_grad():
         own, voice, words, none = (model(b) for b in (batch, other_voice, other_words, silent))
     assert not torch.equal(own.auxiliary["faces.kept0"], voice.auxiliary["faces.kept0"])
     assert torch.isfinite(none.logits).all()
     assert not torch.equal(own.auxiliary["speech.kept0"], words.auxiliary["speech.kept0"])
     with pytest.raises(ModelError, match="needs a branch for faces and one for speech"):
-        mesm(face_query="speech")
+        mesm(query_modality="speech")
 
 
 def test_while_training_clips_may_ask_with_the_words_of_others():
-    model = mesm(speech=None, text=WORDS, other_query=1.0, levels=1).train()
+    model = mesm(speech=None, text=WORDS, query_shuffle=1.0, levels=1).train()
     batch = clips()
     said = model.encoders["text"](batch.tokens, batch.tokens_mask)
     there = {"text": torch.tensor([True] * 5 + [False])}

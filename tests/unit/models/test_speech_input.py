@@ -1,4 +1,4 @@
-"""What the speech branch sees of log-mel pieces."""
+"""What the speech branch sees of log-mel chunks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from maeum.models.fe2e import (
     BranchConfig,
     FE2EConfig,
     TransformerConfig,
-    audible_pieces,
-    normalise_pieces,
+    audible_mel_chunks,
+    normalise_mel_chunks,
 )
 from maeum.models.networks import MODELS
 from maeum.types import Batch
@@ -36,23 +36,27 @@ def utterance(seed: int, count: int) -> Tensor:
 def test_level_and_neighbours_do_not_matter(norm: str) -> None:
     first, second = utterance(0, 3), utterance(1, 2) * 2.0 + 3.0
     config = branch(norm=norm)
-    alone = normalise_pieces(first, torch.zeros(3, dtype=torch.long), 1, config)
+    alone = normalise_mel_chunks(first, torch.zeros(3, dtype=torch.long), 1, config)
     owner = torch.tensor([0, 0, 0, 1, 1])
-    together = normalise_pieces(torch.cat((first, second)), owner, 2, config)[:3]
+    together = normalise_mel_chunks(torch.cat((first, second)), owner, 2, config)[:3]
     torch.testing.assert_close(together, alone)
-    louder = normalise_pieces(first + 5.0, torch.zeros(3, dtype=torch.long), 1, config)
+    louder = normalise_mel_chunks(first + 5.0, torch.zeros(3, dtype=torch.long), 1, config)
     torch.testing.assert_close(louder, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_bands_take_away_a_channel_and_each_keeps_it() -> None:
-    pieces = utterance(0, 3)
+    mel_chunks = utterance(0, 3)
     owner = torch.zeros(3, dtype=torch.long)
     channel = torch.linspace(-2, 2, 128).view(1, 1, 128, 1)
     # The floor of the dynamic range is far away for this signal, so a channel is a mere shift of each band.
-    plain, coloured = (normalise_pieces(p, owner, 1, branch(norm="bands")) for p in (pieces, pieces + channel))
+    plain, coloured = (
+        normalise_mel_chunks(p, owner, 1, branch(norm="bands")) for p in (mel_chunks, mel_chunks + channel)
+    )
     torch.testing.assert_close(plain, coloured, atol=1e-5, rtol=1e-5)
     assert float(plain.mean((0, 1, 3)).abs().max()) < 1e-5
-    plain, coloured = (normalise_pieces(p, owner, 1, branch(norm="each")) for p in (pieces, pieces + channel))
+    plain, coloured = (
+        normalise_mel_chunks(p, owner, 1, branch(norm="each")) for p in (mel_chunks, mel_chunks + channel)
+    )
     assert float((plain - coloured).abs().max()) > 0.3
 
 
@@ -61,35 +65,35 @@ def test_floor_frames_do_not_move_the_bands() -> None:
     filled = torch.cat((whole, torch.full((1, 1, 128, 32), -13.8155)))
     config = branch(norm="bands")
     # -13.8 is more than 30 dB below the loudest bin, which is near 0.
-    ours = normalise_pieces(filled, torch.zeros(3, dtype=torch.long), 1, config)[:2]
-    torch.testing.assert_close(ours, normalise_pieces(whole, torch.zeros(2, dtype=torch.long), 1, config))
+    ours = normalise_mel_chunks(filled, torch.zeros(3, dtype=torch.long), 1, config)[:2]
+    torch.testing.assert_close(ours, normalise_mel_chunks(whole, torch.zeros(2, dtype=torch.long), 1, config))
 
 
 def test_both_stacks_each_and_bands() -> None:
-    pieces, owner = utterance(0, 2), torch.zeros(2, dtype=torch.long)
-    both = normalise_pieces(pieces, owner, 1, branch(norm="both"))
+    mel_chunks, owner = utterance(0, 2), torch.zeros(2, dtype=torch.long)
+    both = normalise_mel_chunks(mel_chunks, owner, 1, branch(norm="both"))
     for channel, norm in enumerate(("each", "bands")):
         torch.testing.assert_close(
-            both[:, channel : channel + 1], normalise_pieces(pieces, owner, 1, branch(norm=norm))
+            both[:, channel : channel + 1], normalise_mel_chunks(mel_chunks, owner, 1, branch(norm=norm))
         )
 
 
 def test_shrink_averages_bands_and_frames() -> None:
-    pieces, owner = utterance(0, 2), torch.zeros(2, dtype=torch.long)
-    small = normalise_pieces(pieces, owner, 1, branch(norm="each", shrink=(4, 2)))
-    large = normalise_pieces(pieces, owner, 1, branch(norm="each"))
+    mel_chunks, owner = utterance(0, 2), torch.zeros(2, dtype=torch.long)
+    small = normalise_mel_chunks(mel_chunks, owner, 1, branch(norm="each", shrink=(4, 2)))
+    large = normalise_mel_chunks(mel_chunks, owner, 1, branch(norm="each"))
     assert small.shape == (2, 1, 32, 16)
     torch.testing.assert_close(small[1, 0, 3, 5], large[1, 0, 12:16, 10:12].mean())
 
 
 def test_audible_is_relative_to_the_loudest_frame_of_the_utterance() -> None:
-    pieces = torch.full((4, 1, 128, 32), -13.0)
+    mel_chunks = torch.full((4, 1, 128, 32), -13.0)
     levels_db = [-20.0, 0.0, -36.0, -300.0]
-    for piece, level in zip(pieces, levels_db, strict=True):
-        piece[0, 7, 3] = max(-13.0, level * NATURAL_PER_DB)
+    for mel_chunk, level in zip(mel_chunks, levels_db, strict=True):
+        mel_chunk[0, 7, 3] = max(-13.0, level * NATURAL_PER_DB)
     owner = torch.tensor([0, 0, 0, 1])
-    assert audible_pieces(pieces, owner, 2, 40.0).tolist() == [True, True, True, True]
-    assert audible_pieces(pieces, owner, 2, 30.0).tolist() == [True, True, False, True]
+    assert audible_mel_chunks(mel_chunks, owner, 2, 40.0).tolist() == [True, True, True, True]
+    assert audible_mel_chunks(mel_chunks, owner, 2, 30.0).tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize("norm", ["each", "both"])
@@ -100,11 +104,11 @@ def test_silence_around_speech_changes_nothing(norm: str) -> None:
     quiet = torch.full((1, 1, 128, 32), -13.8155)
     speech = utterance(0, 3)
     padded = torch.cat((quiet, speech[:2], quiet, quiet, speech[2:], quiet))
-    pieces = torch.zeros(3, 7, 1, 128, 32)
-    pieces[0, :3], pieces[1] = speech, padded
+    mel_chunks = torch.zeros(3, 7, 1, 128, 32)
+    mel_chunks[0, :3], mel_chunks[1] = speech, padded
     mask = torch.zeros(3, 7, dtype=torch.bool)
     mask[0, :3], mask[1] = True, True
-    output = model(Batch(ids=("a", "b", "c"), pieces=pieces, pieces_mask=mask))
+    output = model(Batch(ids=("a", "b", "c"), mel_chunks=mel_chunks, mel_chunks_mask=mask))
     torch.testing.assert_close(output.logits[0], output.logits[1])
     assert output.present["speech"].tolist() == [True, True, False]
     assert bool((output.logits[2] == 0).all())
@@ -115,9 +119,11 @@ def test_digital_silence_and_a_tone_are_finite(norm: str) -> None:
     torch.manual_seed(0)
     silence_db = None if norm == "published" else 30.0
     model = FE2E(FE2EConfig(labels=3, dim=8, faces=None, speech=branch(norm=norm, silence_db=silence_db))).eval()
-    pieces = torch.full((2, 2, 1, 128, 32), -13.8155)
-    pieces[1, :, :, 40:43] = 6.0
-    output = model(Batch(ids=("silence", "tone"), pieces=pieces, pieces_mask=torch.ones(2, 2, dtype=torch.bool)))
+    mel_chunks = torch.full((2, 2, 1, 128, 32), -13.8155)
+    mel_chunks[1, :, :, 40:43] = 6.0
+    output = model(
+        Batch(ids=("silence", "tone"), mel_chunks=mel_chunks, mel_chunks_mask=torch.ones(2, 2, dtype=torch.bool))
+    )
     assert bool(torch.isfinite(output.logits).all())
 
 
@@ -125,5 +131,7 @@ def test_digital_silence_and_a_tone_are_finite(norm: str) -> None:
 def test_both_normalisations_of_shrunk_pieces_are_read(name: str) -> None:
     speech = branch(norm="both", shrink=(2, 2)).model_dump()
     model = MODELS[name].build({"labels": 5, "dim": 8, "faces": None, "speech": speech}).eval()
-    batch = Batch(ids=("a",), pieces=utterance(0, 2).unsqueeze(0), pieces_mask=torch.ones(1, 2, dtype=torch.bool))
+    batch = Batch(
+        ids=("a",), mel_chunks=utterance(0, 2).unsqueeze(0), mel_chunks_mask=torch.ones(1, 2, dtype=torch.bool)
+    )
     assert model(batch).logits.isfinite().all()

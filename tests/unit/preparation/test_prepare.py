@@ -25,7 +25,7 @@ from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError, StoreError
 from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, prepare
-from maeum.runs.licences import terms_of
+from maeum.runs.licences import licences_of
 
 
 @pytest.fixture
@@ -67,10 +67,10 @@ def test_second_run_reuses_everything_and_a_changed_source_is_seen(
     first = prepare("folder", recordings, tmp_path / "store")
     assert (first.shards, first.reused) == (1, 0)
     assert prepare("folder", recordings, tmp_path / "store").reused == 1
-    before = Store(tmp_path / "store").array(0, "pieces")
+    before = Store(tmp_path / "store").array(0, "mel_chunks")
     make_media(recordings / "0.wav", sound=make_sine(1000, 0.5, 16_000))
     assert prepare("folder", recordings, tmp_path / "store").reused == 0
-    after = Store(tmp_path / "store").array(0, "pieces")
+    after = Store(tmp_path / "store").array(0, "mel_chunks")
     assert not np.array_equal(before, after)  # type: ignore[arg-type]
     assert len(list((tmp_path / "store/shards").iterdir())) == 1
 
@@ -81,9 +81,9 @@ def test_other_settings_are_refused_or_begin_anew(recordings: Path, tmp_path: Pa
     with pytest.raises(StoreError, match=r'decode\.precision was "float16", now "float32"'):
         prepare("folder", recordings, tmp_path / "store", other)
     prepare("folder", recordings, tmp_path / "store", other, restart=True)
-    pieces = Store(tmp_path / "store").array(0, "pieces")
-    assert pieces is not None
-    assert pieces.dtype == np.float32
+    mel_chunks = Store(tmp_path / "store").array(0, "mel_chunks")
+    assert mel_chunks is not None
+    assert mel_chunks.dtype == np.float32
 
 
 def test_workers_make_the_same_store(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -108,13 +108,13 @@ def test_a_killed_worker_is_an_error_with_a_remedy(recordings: Path, tmp_path: P
 
 def test_a_licence_may_be_stated_later_and_reaches_the_terms(recordings: Path, tmp_path: Path):
     prepare("folder", recordings, tmp_path / "one")
-    assert terms_of([tmp_path / "one"]).non_commercial
+    assert licences_of([tmp_path / "one"]).non_commercial
     stated = prepare("folder", recordings, tmp_path / "one", PrepareConfig(options={"licence": "CC BY 4.0"}))
     assert stated.reused == stated.shards
     assert Store(tmp_path / "one").manifest["licence"] == "CC BY 4.0"
-    assert not terms_of([tmp_path / "one"]).non_commercial
+    assert not licences_of([tmp_path / "one"]).non_commercial
     prepare("folder", recordings, tmp_path / "two", PrepareConfig(options={"licence": "CC BY-NC 4.0"}))
-    both = terms_of([tmp_path / "one", tmp_path / "two"])
+    both = licences_of([tmp_path / "one", tmp_path / "two"])
     assert both.non_commercial
     assert both.licence == "CC BY 4.0; CC BY-NC 4.0"
     assert [line.rpartition(": ")[2] for line in both.data] == ["CC BY 4.0", "CC BY-NC 4.0"]
@@ -361,7 +361,9 @@ def test_killed_at_every_point_and_resumed(
 def test_emodb_as_a_store(tmp_path: Path, make_emodb: Callable[..., Path]):
     report = prepare("emodb", make_emodb(tmp_path / "source"), tmp_path / "store")
     rows = Store(tmp_path / "store").rows
-    assert [(r["id"], json.loads(r["label"]), r["speaker"], r["part"], r["text"], r["pieces_count"]) for r in rows] == [
+    assert [
+        (r["id"], json.loads(r["label"]), r["speaker"], r["part"], r["text"], r["mel_chunks_count"]) for r in rows
+    ] == [
         ("03a01Fa", "happiness", "emodb-03", "train", None, 2),
         ("08b03Wb", "anger", "emodb-08", "train", None, 2),
         ("12a02Na", "neutral", "emodb-12", "dev", None, 3),

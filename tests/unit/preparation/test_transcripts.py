@@ -119,7 +119,7 @@ def test_recognised_words_are_read_instead(store: Path, model: Path, tmp_path: P
     clips = {clip.id: clip for clip in (data[i] for i in range(len(data)))}
     assert not clips[silent].text
     assert {clip.text for clip in clips.values()} == {"A", ""}
-    assert {clip.spoken for clip in clips.values()} == {SAID}
+    assert {clip.spoken_text for clip in clips.values()} == {SAID}
     given = evaluate(model, store, "dev", target="four-class", resamples=0)
     heard = evaluate(model, store, "dev", target="four-class", resamples=0, transcripts=tmp_path / "said.jsonl")
     assert not torch.equal(given.predictions.logits, heard.predictions.logits)
@@ -142,7 +142,7 @@ def test_the_gap_between_given_and_recognised_words_is_a_page(store: Path, model
                         "speech": SMALL, "text": text},
             "training": {"epochs": 1, "batch_size": 4, "loss": "cross-entropy"},
         },
-        "contestants": {"mmer": {"title": "MMER", "model": "mmer"}},
+        "entries": {"mmer": {"title": "MMER", "model": "mmer"}},
     }  # fmt: skip
     page = REPRODUCTIONS["mmer/transcripts"](Study.parse(settings), tmp_path / "runs", "cpu", None)
     row = page.numbers["rows"][0]

@@ -1,4 +1,4 @@
-"""Twins from small random models of the real classes: made, killed, made on, and learned from."""
+"""Views from small random models of the real classes: made, killed, made on, and learned from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from maeum.data.store import Store
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.paraphrase import BackTranslation, Leg, choose
 from maeum.preparation.prepare import prepare
-from maeum.preparation.views import TwinsConfig, make_twins
+from maeum.preparation.views import ViewsConfig, make_views
 from maeum.runs.recipe import Recipe
 from maeum.runs.train import train
 
@@ -59,8 +59,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts.write_text("\n".join(f"{said} {i}" for said in WORDS.values() for i in range(20)))
     sentencepiece.SentencePieceTrainer.train(input=str(texts), model_prefix=str(folder / "words"), vocab_size=60,
                                              hard_vocab_limit=False, minloglevel=2)  # fmt: skip
-    pieces = [line.split("\t")[0] for line in (folder / "words.vocab").read_text().splitlines()]
-    vocabulary = {p: i for i, p in enumerate([*pieces, "<pad>"])}
+    mel_chunks = [line.split("\t")[0] for line in (folder / "words.vocab").read_text().splitlines()]
+    vocabulary = {p: i for i, p in enumerate([*mel_chunks, "<pad>"])}
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     spm = str(folder / "words.model")
     tokenizer = MarianTokenizer(source_spm=spm, target_spm=spm, vocab=str(folder / "vocab.json"), eos_token="</s>",
@@ -92,49 +92,49 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(models: Path, **changes: Any) -> TwinsConfig:
+def asked(models: Path, **changes: Any) -> ViewsConfig:
     leg = {"model": str(models / "translation")}
     paraphrase = {"there": leg, "back": leg, "samples": 3, "least_alike": 0.0, "length": [0.0, 50.0], "max_tokens": 12}
     voice = {"kind": "speecht5", "model": str(models / "voice"), "vocoder": str(models / "vocoder"),
              "speaker": str(models / "speaker")}  # fmt: skip
-    return TwinsConfig.parse({"paraphrase": paraphrase, "voice": voice, **changes})
+    return ViewsConfig.parse({"paraphrase": paraphrase, "voice": voice, **changes})
 
 
 @pytest.fixture(scope="module")
-def twins(store: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("twins") / "twins"
-    report = make_twins(store, folder, asked(models))
+def views(store: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("views") / "views"
+    report = make_views(store, folder, asked(models))
     assert (report.made, report.left_out, report.reused) == (32, 0, 0)
     return folder
 
 
-def test_every_utterance_has_a_twin_in_other_words_and_another_voice(store: Path, twins: Path) -> None:
+def test_every_utterance_has_a_twin_in_other_words_and_another_voice(store: Path, views: Path) -> None:
     originals = {row["id"]: row for row in Store(store).rows}
-    made = Store(twins)
+    made = Store(views)
     assert {row["id"] for row in made.rows} == set(originals)
     for number, row in enumerate(made.rows):
         source = json.loads(row["provenance"])
         voice = originals[source["voice"].removeprefix("iemocap:")]
-        assert source["twin"] == row["id"]
+        assert source["view"] == row["id"]
         assert voice["speaker"] != originals[row["id"]]["speaker"]
         assert voice["session"] == originals[row["id"]]["session"]
-        assert row["spoken"] == row["text"]
+        assert row["spoken_text"] == row["text"]
         wave = made.array(number, "wave")
         assert wave is not None
         assert wave.dtype == np.int16
-        assert row["pieces_count"] == -(-len(wave) // 6400)
+        assert row["mel_chunks_count"] == -(-len(wave) // 6400)
     assert any(row["text"] != originals[row["id"]]["text"] for row in made.rows)
     assert made.manifest["how"]["voice"]["kind"] == "speecht5"
     assert "spoken by" in made.manifest["notes"][0]
 
 
 def test_a_killed_run_goes_on_without_doing_anything_again(
-    store: Path, models: Path, twins: Path, tmp_path: Path
+    store: Path, models: Path, views: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "how.json").write_text(asked(models).model_dump_json())
     command = [sys.executable, "-c", "from maeum.cli import main; main()", "augment", str(store), "--out",
-               str(tmp_path / "twins"), "--config", str(tmp_path / "how.json")]  # fmt: skip
-    shards = tmp_path / "twins" / "shards"
+               str(tmp_path / "views"), "--config", str(tmp_path / "how.json")]  # fmt: skip
+    shards = tmp_path / "views" / "shards"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 240
         while time.monotonic() < deadline and process.poll() is None:
@@ -144,31 +144,31 @@ def test_a_killed_run_goes_on_without_doing_anything_again(
             time.sleep(0.002)
     finished = {path.name: path.stat().st_mtime_ns for path in shards.glob("[!.]*.tar")}
     assert len(finished) == 1, "it was over before it could be killed"
-    report = make_twins(store, tmp_path / "twins", asked(models))
+    report = make_views(store, tmp_path / "views", asked(models))
     assert (report.shards, report.reused) == (2, 1)
     assert finished.items() <= {path.name: path.stat().st_mtime_ns for path in shards.glob("[!.]*.tar")}.items()
-    first, again = Store(twins), Store(tmp_path / "twins")
+    first, again = Store(views), Store(tmp_path / "views")
     for number, (one, other) in enumerate(zip(first.rows, again.rows, strict=True)):
         assert (one["id"], one["text"], one["content"]) == (other["id"], other["text"], other["content"])
         np.testing.assert_array_equal(first.array(number, "wave"), again.array(number, "wave"))
 
 
-def test_training_learns_from_twins_and_evaluation_has_none(store: Path, twins: Path, tmp_path: Path) -> None:
-    data = StoreDataset(store, "train", sound="wave", twins=twins)
+def test_training_learns_from_twins_and_evaluation_has_none(store: Path, views: Path, tmp_path: Path) -> None:
+    data = StoreDataset(store, "train", sound="wave", views=views)
     clip = data[0]
-    assert clip.twin is not None
-    assert clip.twin.id == clip.id
-    assert clip.twin.wave is not None
+    assert clip.view is not None
+    assert clip.view.id == clip.id
+    assert clip.view.wave is not None
     assert clip.wave is not None
-    assert clip.twin.wave.shape != clip.wave.shape
-    assert StoreDataset(store, "dev", sound="wave")[0].twin is None
+    assert clip.view.wave.shape != clip.wave.shape
+    assert StoreDataset(store, "dev", sound="wave")[0].view is None
     small = {"kind": "small", "widths": [4, 6], "dim": 8, "heads": 2, "feedforward": 8, "layers": 1}
     recipe = {
         "name": "mmer", "model": "mmer", "target": "four-class",
         "network": {"dim": 8, "heads": 2, "feedforward": 8, "project": 6, "freeze_text": False, "speech": small,
                     "text": {"kind": "small", "vocabulary": 60, "width": 8}},
         "tokenizer": {"kind": "small", "vocabulary": 60},
-        "train": [{"store": str(store), "twins": str(twins), "modalities": ["speech", "text"]}],
+        "train": [{"store": str(store), "views": str(views), "modalities": ["speech", "text"]}],
         "dev": [{"store": str(store), "modalities": ["speech", "text"]}],
         "training": {"epochs": 1, "batch_size": 4, "loss": "cross-entropy", "augmented_contrastive": 0.1},
     }  # fmt: skip
@@ -178,40 +178,40 @@ def test_training_learns_from_twins_and_evaluation_has_none(store: Path, twins: 
 
 def test_a_voice_that_is_heard_in_a_twin_counts_as_heard(store: Path, models: Path, tmp_path: Path) -> None:
     """With voices of the whole corpus, a session that is left out would be heard in training."""
-    make_twins(store, tmp_path / "twins", asked(models, others="corpus", paraphrase=None))
+    make_views(store, tmp_path / "views", asked(models, others="corpus", paraphrase=None))
     test = {row["id"] for row in Store(store).rows if row["session"] == "Session5"}
-    mine = StoreDataset(store, sessions=["Session1", "Session2"], twins=tmp_path / "twins").members()
+    mine = StoreDataset(store, sessions=["Session1", "Session2"], views=tmp_path / "views").members()
     heard = {source.removeprefix("iemocap:") for member in mine for source in member.keys("utterance")}
     assert heard & test
     assert {m.id for m in mine} <= heard
 
 
 def test_without_models_the_recording_itself_is_varied_and_the_passport_says_so(store: Path, tmp_path: Path) -> None:
-    report = make_twins(store, tmp_path / "twins", TwinsConfig())
+    report = make_views(store, tmp_path / "views", ViewsConfig())
     assert (report.made, report.kept_words) == (32, 32)
-    made = Store(tmp_path / "twins")
+    made = Store(tmp_path / "views")
     assert "no other voice" in made.manifest["notes"][0]
-    assert made.rows[0]["spoken"] == Store(store).rows[0]["text"]
+    assert made.rows[0]["spoken_text"] == Store(store).rows[0]["text"]
     first, original = made.array(0, "wave"), Store(store).array(0, "wave")
     assert first is not None
     assert original is not None
     assert first.shape != original.shape or (first != original).any()
 
 
-def test_what_cannot_be_used_is_refused(store: Path, models: Path, twins: Path, tmp_path: Path,
+def test_what_cannot_be_used_is_refused(store: Path, models: Path, views: Path, tmp_path: Path,
                                         make_iemocap: Callable[..., Path]) -> None:  # fmt: skip
     make_iemocap(tmp_path / "source")
     prepare("iemocap", tmp_path / "source", tmp_path / "plain")
     with pytest.raises(StoreError, match="--wave"):
-        make_twins(tmp_path / "plain", tmp_path / "x", TwinsConfig())
+        make_views(tmp_path / "plain", tmp_path / "x", ViewsConfig())
     with pytest.raises(ConfigError, match="a store of their own"):
-        make_twins(store, store, TwinsConfig())
+        make_views(store, store, ViewsConfig())
     with pytest.raises(StoreError, match="other settings"):
-        make_twins(store, twins, TwinsConfig())
+        make_views(store, views, ViewsConfig())
     with pytest.raises(ModelError, match="text-to-speech"):
-        make_twins(store, tmp_path / "y", TwinsConfig.parse({"voice": {"kind": "speecht5", "model": str(tmp_path)}}))
-    with pytest.raises(StoreError, match="the twin of none of these"):
-        StoreDataset(tmp_path / "plain", sessions=["Session4"], twins=twins)
+        make_views(store, tmp_path / "y", ViewsConfig.parse({"voice": {"kind": "speecht5", "model": str(tmp_path)}}))
+    with pytest.raises(StoreError, match="the augmented view of none of these"):
+        StoreDataset(tmp_path / "plain", sessions=["Session4"], views=views)
 
 
 def test_a_paraphrase_is_other_and_yet_like_enough() -> None:

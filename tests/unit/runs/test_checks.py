@@ -23,13 +23,13 @@ from maeum.types import Utterance
 BRANCH = {"widths": [4, 4, 4, 8], "stem_blocks": 1, "hidden": 8, "transformer": {"layers": 1, "heads": 2}}
 
 
-def make_store(folder: Path, frames: int = 2, pieces: int = 2, **decode: Any) -> Path:
+def make_store(folder: Path, frames: int = 2, mel_chunks: int = 2, **decode: Any) -> Path:
     """A store with a face, a voice and a sentence of each label in train and in dev."""
     items = [
         StoreItem(
             Utterance(f"{part}{label}", part=part, label=label, speaker=f"{part}{label}", text=f"{part} {label}"),
             np.full((frames, 3, 48, 48), number, np.uint8) if frames else None,
-            np.full((pieces, 1, 128, 32), number, np.float16) if pieces else None,
+            np.full((mel_chunks, 1, 128, 32), number, np.float16) if mel_chunks else None,
             content=f"{part}{label}",
         )
         for part in ("train", "dev")
@@ -62,7 +62,7 @@ def test_other_settings_are_refused(tmp_path: Path, decode: dict[str, Any], inpu
 
 
 def test_what_left_no_trace_is_not_compared(tmp_path: Path):
-    store = Store(make_store(tmp_path / "x", frames=1, pieces=0))
+    store = Store(make_store(tmp_path / "x", frames=1, mel_chunks=0))
     assert check_decoding(store, InputSettings(frame_every_s=2.0, trim_silence=True), ("faces", "speech")) == ()
 
 

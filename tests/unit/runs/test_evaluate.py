@@ -30,7 +30,7 @@ def voices(tmp_path: Path) -> Path:
     """A store that has speech alone."""
     items = [
         StoreItem(Utterance(f"{part}{i}", part=part, label=label, speaker=f"{part}{i}"), content=f"{part}{i}",
-                  pieces=np.full((2, 1, 128, 32), i, np.float16))
+                  mel_chunks=np.full((2, 1, 128, 32), i, np.float16))
         for part in ("train", "dev") for i, label in enumerate(EMOTIONS)
     ]  # fmt: skip
     with StoreWriter(tmp_path / "voices", {}) as writer:

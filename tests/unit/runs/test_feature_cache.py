@@ -17,9 +17,9 @@ from maeum.errors import StoreError
 from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder
 from maeum.models.encoders.text import HubTextConfig, HubTextEncoder
 from maeum.models.mmer import MMER, MMERConfig
-from maeum.preparation.views import TwinsConfig, make_twins
+from maeum.preparation.views import ViewsConfig, make_views
 from maeum.runs import feature_cache
-from maeum.runs.feature_cache import Kept, keep_sounds, keep_texts
+from maeum.runs.feature_cache import FeatureCache, keep_sounds, keep_texts
 
 ROBERTA: dict[str, Any] = {
     "model_type": "roberta", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -64,11 +64,11 @@ class CountedSound(HubSpeechEncoder):
 
     heard, dies_at = 0, -1
 
-    def hear(self, wave: Tensor) -> Tensor:
+    def conv_features(self, wave: Tensor) -> Tensor:
         if self.heard == self.dies_at:
             raise KeyboardInterrupt
         self.heard += 1
-        return super().hear(wave)
+        return super().conv_features(wave)
 
 
 def different(data: StoreDataset) -> int:
@@ -76,10 +76,10 @@ def different(data: StoreDataset) -> int:
 
 
 @pytest.fixture
-def twins(data: StoreDataset, tmp_path: Path) -> StoreDataset:
-    """With twins from `maeum augment`, whose sounds are varied recordings."""
-    make_twins(data.store.folder, tmp_path / "twins", TwinsConfig())
-    return StoreDataset(data.store, modalities=("speech", "text"), sound="wave", twins=tmp_path / "twins")
+def views(data: StoreDataset, tmp_path: Path) -> StoreDataset:
+    """With augmented views from `maeum augment`, whose sounds are varied recordings."""
+    make_views(data.store.folder, tmp_path / "views", ViewsConfig())
+    return StoreDataset(data.store, modalities=("speech", "text"), sound="wave", views=tmp_path / "views")
 
 
 def words() -> CountedWords:
@@ -118,14 +118,14 @@ def test_every_sound_is_heard_once_and_found_again(store: Path, data: StoreDatas
     assert wave is not None
     found = find(wave)
     assert found is not None
-    torch.testing.assert_close(found, encoder.hear(wave))
+    torch.testing.assert_close(found, encoder.conv_features(wave))
     assert find(wave + 0.1) is None
 
 
 def test_sounds_are_heard_as_long_as_they_are_in_a_batch(data: StoreDataset) -> None:
-    find = keep_sounds([data], sound(), Collator(max_pieces=2))
-    assert Collator(max_pieces=2, heard=find)([data[0], data[1]]).heard is not None
-    assert Collator(heard=find)([data[0], data[1]]).heard is None
+    find = keep_sounds([data], sound(), Collator(max_mel_chunks=2))
+    assert Collator(max_mel_chunks=2, conv_features=find)([data[0], data[1]]).conv_features is not None
+    assert Collator(conv_features=find)([data[0], data[1]]).conv_features is None
 
 
 def test_a_kill_loses_no_file_that_was_written(data: StoreDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,35 +139,34 @@ def test_a_kill_loses_no_file_that_was_written(data: StoreDataset, monkeypatch: 
     assert encoder.heard == different(data) > 1
 
 
-def test_what_twins_say_and_sound_like_is_kept_where_it_does_not_vary(twins: StoreDataset) -> None:
+def test_what_twins_say_and_sound_like_is_kept_where_it_does_not_vary(views: StoreDataset) -> None:
     encoder = sound()
-    find = keep_sounds([twins], encoder, Collator(), twins=False)
-    batch = Collator(heard=find)([twins[0], twins[1]])
-    assert batch.heard is not None
-    assert batch.twin is not None
-    assert batch.twin.heard is None
-    find = keep_sounds([twins], encoder, Collator())
-    batch = Collator(heard=find)([twins[0], twins[1]])
-    assert batch.twin is not None
-    assert batch.twin.heard is not None
-    assert twins[0].twin is not None
-    assert twins[0].twin.wave is not None
-    torch.testing.assert_close(
-        batch.twin.heard[0, : len(encoder.hear(twins[0].twin.wave))], encoder.hear(twins[0].twin.wave)
-    )
-    assert encoder.heard > different(twins)
+    find = keep_sounds([views], encoder, Collator(), views=False)
+    batch = Collator(conv_features=find)([views[0], views[1]])
+    assert batch.conv_features is not None
+    assert batch.view is not None
+    assert batch.view.conv_features is None
+    find = keep_sounds([views], encoder, Collator())
+    batch = Collator(conv_features=find)([views[0], views[1]])
+    assert batch.view is not None
+    assert batch.view.conv_features is not None
+    assert views[0].view is not None
+    assert views[0].view.wave is not None
+    alone = encoder.conv_features(views[0].view.wave)
+    torch.testing.assert_close(batch.view.conv_features[0, : len(alone)], alone)
+    assert encoder.heard > different(views)
 
 
 def test_a_batch_has_all_or_nothing(data: StoreDataset) -> None:
     encoder, collate = words(), Collator(tokenize)
     vectors, heard = keep_texts([data], encoder, collate), keep_sounds([data], sound(), collate)
-    kept = Collator(tokenize, vectors=vectors, heard=heard)
+    kept = Collator(tokenize, vectors=vectors, conv_features=heard)
     clips = [data[0], replace(data[1], text=None), replace(data[2], wave=None)]
     batch = kept(clips)
     assert batch.vectors is not None
-    assert batch.heard is not None
+    assert batch.conv_features is not None
     assert not batch.vectors[1].any(), "which says nothing"
-    assert not batch.heard[2].any(), "which has no sound"
+    assert not batch.conv_features[2].any(), "which has no sound"
     assert kept([*clips, replace(data[3], text="never read")]).vectors is None
     one_more = encoder.read
     keep_texts(
@@ -180,19 +179,19 @@ def test_a_batch_has_all_or_nothing(data: StoreDataset) -> None:
 
 def test_sounds_too_short_for_a_step_are_known_too(data: StoreDataset, tmp_path: Path) -> None:
     encoder = sound()
-    assert len(encoder.hear(torch.zeros(20))) == 0
-    kept = Kept(tmp_path)
+    assert len(encoder.conv_features(torch.zeros(20))) == 0
+    kept = FeatureCache(tmp_path)
     long, short = data[0].wave, torch.zeros(20)
     assert long is not None
-    kept.write([(wave, encoder.hear(wave)) for wave in (long, short)])
-    batch = Collator(heard=kept)([data[0], replace(data[1], wave=short)])
-    assert batch.heard is not None
+    kept.write([(wave, encoder.conv_features(wave)) for wave in (long, short)])
+    batch = Collator(conv_features=kept)([data[0], replace(data[1], wave=short)])
+    assert batch.conv_features is not None
     plain = Collator()([data[0], replace(data[1], wave=short)])
     read, expected = (encoder.eval()(given) for given in (batch, plain))
     assert read is not None
     assert expected is not None
     torch.testing.assert_close(read, expected)
-    assert encoder.hear(data[0].wave[:4000]).shape == (int(encoder.frames(torch.tensor(4000))), 8)  # type: ignore[index]
+    assert encoder.conv_features(data[0].wave[:4000]).shape == (int(encoder.frames(torch.tensor(4000))), 8)  # type: ignore[index]
 
 
 def test_another_encoder_finds_nothing(data: StoreDataset) -> None:
@@ -214,7 +213,7 @@ def test_another_encoder_finds_nothing(data: StoreDataset) -> None:
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = FeatureCache(tmp_path)
     content = torch.tensor([0, 5, 2])
     kept.write([(content, torch.ones(3, 2))])
     assert content in kept
@@ -222,11 +221,11 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path.unlink()
     path.write_bytes(b"x")
     with pytest.raises(StoreError, match="is damaged"):
-        Kept(tmp_path)
+        FeatureCache(tmp_path)
 
 
 def test_a_file_damaged_inside_is_named_when_it_is_read(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = FeatureCache(tmp_path)
     content = torch.tensor([0, 5, 2])
     kept.write([(content, torch.ones(100, 2))])
     path = next(tmp_path.rglob("*.safetensors"))
@@ -235,13 +234,13 @@ def test_a_file_damaged_inside_is_named_when_it_is_read(tmp_path: Path) -> None:
     path.unlink()
     path.write_bytes(data)
     with pytest.raises(StoreError, match="wrong checksum"):
-        Kept(tmp_path)(content)
+        FeatureCache(tmp_path)(content)
 
 
 def test_what_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="cannot be written"):
-        Kept(tmp_path / "cache").write([(torch.zeros(1), torch.zeros(1))])
+        FeatureCache(tmp_path / "cache").write([(torch.zeros(1), torch.zeros(1))])
 
 
 def network() -> MMER:
@@ -275,12 +274,12 @@ def test_kept_sounds_change_no_answer(data: StoreDataset) -> None:
     plain = Collator(tokenize, pad_id=1)
     find = keep_sounds([data], encoder, plain)
     clips = [data[i] for i in range(0, len(data), 3)]
-    batch = Collator(tokenize, pad_id=1, heard=find)(clips)
-    assert batch.heard is not None
+    batch = Collator(tokenize, pad_id=1, conv_features=find)(clips)
+    assert batch.conv_features is not None
     expected = model(plain(clips))
     encoder.model.feature_extractor.read = None
     said = model(batch)
     torch.testing.assert_close(said.logits, expected.logits, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(said.auxiliary["ctc.logits"], expected.auxiliary["ctc.logits"], rtol=1e-5, atol=1e-5)
     new = replace(clips[1], wave=torch.randn(9000))
-    assert Collator(heard=find)([clips[0], new]).heard is None
+    assert Collator(conv_features=find)([clips[0], new]).conv_features is None

@@ -30,7 +30,7 @@ SAID = {
     "xxx": ("well i guess so", (3.0, 3.0, 3.0)),
 }
 NETWORK = {"kind": "small", "vocabulary": 80, "width": 16, "channels": 16, "dim": 16,
-           "drop_pieces": 0.0, "drop_embedding": 0.0, "drop_summary": 0.0}  # fmt: skip
+           "token_dropout": 0.0, "embedding_dropout": 0.0, "summary_dropout": 0.0}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from maeum.runs.calibrate import CalibrateConfig, calibrate
 from maeum.runs.evaluate import evaluate, evaluate_subsets
 from maeum.runs.licences import is_commercial
 from maeum.runs.recipe import Recipe
-from maeum.runs.run_folder import claim
+from maeum.runs.run_folder import reserve_run_folder
 from maeum.runs.train import build, train
 
 WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
@@ -105,7 +105,7 @@ def test_another_recipe_does_not_touch_a_run(store: Path, tmp_path: Path) -> Non
     other = recipe(store)
     other = other.model_copy(update={"network": {**other.network, "new": None}})
     with pytest.raises(StoreError, match=r"network.new was not given, now null"):
-        claim(tmp_path / "run", other)
+        reserve_run_folder(tmp_path / "run", other)
     assert (tmp_path / "run" / "best.pt").read_bytes() == before
 
 
@@ -123,14 +123,14 @@ def test_a_branch_is_taken_over_whole(store: Path, tmp_path: Path) -> None:
 
 def test_settings_of_a_branch_that_is_taken_over_may_be_changed(store: Path, tmp_path: Path) -> None:
     first = train(recipe(store), tmp_path / "first")
-    network = {"dim": 8, "faces": None, "speech": None, "text": {"drop_summary": 0.123}}
+    network = {"dim": 8, "faces": None, "speech": None, "text": {"summary_dropout": 0.123}}
     second = build(
         recipe(store, network=network, start_from={"text": str(first.model)}, tokenizer=None),
         load_pretrained(first.model).label_set,
     )
     theirs, ours = load_pretrained(first.model).model.config.text, second.config.text
-    assert ours.drop_summary == 0.123
-    assert ours.model_copy(update={"drop_summary": theirs.drop_summary}) == theirs
+    assert ours.summary_dropout == 0.123
+    assert ours.model_copy(update={"summary_dropout": theirs.summary_dropout}) == theirs
 
 
 def test_a_teacher_is_learned_from(store: Path, tmp_path: Path) -> None:

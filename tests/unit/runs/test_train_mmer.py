@@ -58,8 +58,8 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )  # fmt: skip
     Wav2Vec2Model(speech).save_pretrained(folder / "wav2vec2")
     Wav2Vec2FeatureExtractor().save_pretrained(folder / "wav2vec2")
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", *map(chr, range(97, 123)), "\u0120"]
-    (folder / "vocab.json").write_text(json.dumps({piece: i for i, piece in enumerate(pieces)}))
+    mel_chunks = ["<s>", "<pad>", "</s>", "<unk>", *map(chr, range(97, 123)), "\u0120"]
+    (folder / "vocab.json").write_text(json.dumps({mel_chunk: i for i, mel_chunk in enumerate(mel_chunks)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = RobertaTokenizerFast(str(folder / "vocab.json"), str(folder / "merges.txt"))
     text = RobertaConfig(
@@ -91,7 +91,7 @@ def recipe(store: Path, encoders: tuple[Path, Path], test: str = "Session5", **c
             "inputs": {"sound": "wave", "max_tokens": 50},
             "train": data,
             "dev": data,
-            "augment": {"twin": {"text": None}},
+            "augment": {"view": {"text": None}},
             "cache_text": True,
             "training": {**training, **changes.pop("training", {})},
             **changes,
@@ -107,7 +107,7 @@ def folds(store: Path, encoders: tuple[Path, Path], **changes: Any) -> Study:
     shared = recipe(store, encoders).model_dump(mode="json", exclude={"name", "model", "score"})
     settings = {"name": "folds", "title": "Five folds", "part": "test", "seeds": 1, "metrics": ["accuracy"],
                 "folds": SESSIONS, "shared": shared,
-                "contestants": {"mmer": {"title": "MMER", "model": "mmer"}}}  # fmt: skip
+                "entries": {"mmer": {"title": "MMER", "model": "mmer"}}}  # fmt: skip
     return Study.parse({**settings, **changes})
 
 
@@ -230,27 +230,27 @@ def test_what_the_sound_says_and_the_sound_are_in_the_store(store: Path) -> None
     data = StoreDataset(store, sound="wave", modalities=("speech", "text"))
     clip = data[0]
     assert clip.wave is not None
-    assert clip.pieces is None
+    assert clip.mel_chunks is None
     assert len(clip.wave) == pytest.approx(16_000, abs=200)
     assert 0.05 < clip.wave.abs().max() <= 1
-    assert clip.spoken == clip.text == data.spoken()[0]
+    assert clip.spoken_text == clip.text == data.spoken_texts()[0]
 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"augment": {}}, "no twins"),
-        ({"augment": {"twin": {}, "mixup": 0.2}}, "mixup"),
+        ({"augment": {}}, "no augmented views"),
+        ({"augment": {"view": {}, "mixup": 0.2}}, "mixup"),
         ({"network": {"project": 0}}, "nothing to contrast"),
-        ({"augment": {"twin": {}, "pieces": {"window": 0.5}}}, "window"),
+        ({"augment": {"view": {}, "mel_chunks": {"window": 0.5}}}, "window"),
         (
             {"target": {"scales": ["valence"]}, "score": "mean_ccc", "training": {"loss": "ccc"}},
             "of one class together",
         ),
         ({"network": {"characters": ["", "A"]}, "training": {"ctc": 0.0}}, "never trains"),
         ({"training": {"contrast": "published"}}, "memory is not part"),
-        ({"augment": {"twin": {}, "pieces": {}}}, "does not read"),
-        ({"inputs": {"sound": "pieces", "max_tokens": 50}}, "speech branch reads wave"),
+        ({"augment": {"view": {}, "mel_chunks": {}}}, "does not read"),
+        ({"inputs": {"sound": "mel_chunks", "max_tokens": 50}}, "speech branch reads wave"),
         ({"network": {"speech": {"kind": "small", "pretrained": None}}}, "network: unknown setting"),
         ({"network": {"text": {"kind": "small"}}}, "frozen, and nothing has trained it"),
         ({"inputs": {"sound": "wave", "max_tokens": 100}}, r"more than the 58.*max_tokens: 58"),
@@ -283,7 +283,7 @@ def test_kept_sounds_change_nothing_and_are_not_read_again(
     lines, counts = [], []
     for kept in (True, True, False):
         heard.clear()
-        settings = recipe(store, encoders, training={"epochs": 1}, augment={"twin": {"wave": None}}, cache_speech=kept)
+        settings = recipe(store, encoders, training={"epochs": 1}, augment={"view": {"wave": None}}, cache_speech=kept)
         run = tmp_path / f"{kept}-{len(lines)}"
         train(settings, run)
         lines.append(log(run)[0]["loss"])
@@ -293,7 +293,7 @@ def test_kept_sounds_change_nothing_and_are_not_read_again(
     dev = sum(row["session"] == "Session1" for row in Store(store).rows)
     assert counts[1] == dev < counts[0] < counts[2]
     with pytest.raises(ConfigError, match="varies them every time"):
-        train(recipe(store, encoders, cache_speech=True, augment={"twin": {}, "wave": {}}), tmp_path / "x")
+        train(recipe(store, encoders, cache_speech=True, augment={"view": {}, "wave": {}}), tmp_path / "x")
     settings = recipe(store, encoders, cache_speech=True)
     speech = {**settings.network["speech"], "freeze_features": False}
     learns = settings.model_copy(update={"network": {**settings.network, "speech": speech}})
@@ -323,7 +323,7 @@ def test_kept_texts_change_nothing_and_are_not_read_again(
     assert counts[1] == sum(row["session"] == "Session1" for row in Store(store).rows)  # the last scores, for the user
     assert counts[1] < counts[2]
     with pytest.raises(ConfigError, match="varies them every time"):
-        train(recipe(store, encoders, augment={"twin": {}, "text": {}}), tmp_path / "y")
+        train(recipe(store, encoders, augment={"view": {}, "text": {}}), tmp_path / "y")
     settings = recipe(store, encoders)
     learns = settings.model_copy(update={"network": {**settings.network, "freeze_text": False}})
     with pytest.raises(ConfigError, match="this network has none"):
@@ -331,7 +331,7 @@ def test_kept_texts_change_nothing_and_are_not_read_again(
 
 
 def test_the_words_of_another_model_are_taken_over(store: Path, tmp_path: Path) -> None:
-    """Its pieces' vectors and what reads them; the summary, which MMER does not make, stays behind."""
+    """Its mel chunks' vectors and what reads them; the summary, which MMER does not make, stays behind."""
     text = {"kind": "small", "vocabulary": 60, "width": 8, "recurrent": 4, "channels": 4, "dim": 8}
     training = {"epochs": 1, "batch_size": 8, "loss": "cross-entropy"}
     words = [{"store": str(store), "modalities": ["text"]}]

@@ -24,14 +24,14 @@ from maeum.reports.report import compare
 from maeum.reports.terminal import show_report
 from maeum.runs.calibrate import CalibrateConfig, calibrate
 from maeum.runs.evaluate import evaluate
-from maeum.runs.licences import terms_of
+from maeum.runs.licences import licences_of
 from maeum.runs.predict import collator, predict_items
 from maeum.runs.recipe import Recipe
 from maeum.runs.train import dev_scores, train
 
 WORDS = ("lovely happy day", "so sad i cry", "leave me alone")
 NETWORK = {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16,
-           "drop_pieces": 0.0, "drop_embedding": 0.0, "drop_summary": 0.0}  # fmt: skip
+           "token_dropout": 0.0, "embedding_dropout": 0.0, "summary_dropout": 0.0}  # fmt: skip
 SCALES = {"labels": ["valence", "arousal"], "task": "dimensional", "ranges": [[1, 5], [-1, 1]]}
 VALUES = ("4.5,0.5", "1.5,-0.5", "2,0.9")
 LABELS = ("joy|calm", "sorrow", "rage")
@@ -262,8 +262,8 @@ def test_the_limits_of_what_a_training_started_from_go_on_to_apply(scales: Path)
     bound = ModelCard(
         name="a", title="A", licence="CC BY-NC 4.0", non_commercial=True, parameters=1, data=("faces: x",)
     )
-    terms = terms_of([], [bound])
+    terms = licences_of([], [bound])
     assert terms.non_commercial
     assert terms.licence == "CC BY-NC 4.0"
     assert terms.data == ("faces: x",)
-    assert terms_of([], encoders=["someone/encoder"]).non_commercial
+    assert licences_of([], encoders=["someone/encoder"]).non_commercial

@@ -42,8 +42,10 @@ def make_store(folder: Path, name: str = "voices", people: str = "s") -> Path:
     rng = np.random.default_rng(0)
     with StoreWriter(folder, {"corpus": name}) as writer:
         path = writer.shard_path([name])
-        pieces = (rng.normal(size=(2, 1, 128, 32)).astype(np.float16) for _ in utterances)
-        write_shard(path, [StoreItem(u, pieces=p, content=u.id) for u, p in zip(utterances, pieces, strict=True)])
+        mel_chunks = (rng.normal(size=(2, 1, 128, 32)).astype(np.float16) for _ in utterances)
+        write_shard(
+            path, [StoreItem(u, mel_chunks=p, content=u.id) for u, p in zip(utterances, mel_chunks, strict=True)]
+        )
         manifest = {"name": name, "label_set": EKMAN.to_dict(), "licence": "CC0", "citation": "C",
                     "modalities": ["speech"]}  # fmt: skip
         writer.finish([path], manifest, {u.id: Origin(f"r-{u.id}", f"m-{u.id}") for u in utterances})

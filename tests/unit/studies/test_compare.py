@@ -18,7 +18,7 @@ from maeum.runs.predict import predict_pretrained
 from maeum.runs.recipe import Recipe
 from maeum.runs.train import load_parts
 from maeum.studies import compare as module
-from maeum.studies.compare import Contest, compare, comparison_table, markdown_page
+from maeum.studies.compare import Comparison, compare, comparison_table, markdown_page
 
 WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
 
@@ -35,7 +35,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "store"
 
 
-def contest(store: Path, **changes: Any) -> Contest:
+def comparison(store: Path, **changes: Any) -> Comparison:
     text = {"vocabulary": 60, "width": 8}
     settings = {
         "name": "words",
@@ -47,22 +47,22 @@ def contest(store: Path, **changes: Any) -> Contest:
             "network": {"faces": None, "speech": None, "text": text},
             "training": {"epochs": 2, "batch_size": 8, "lr": 0.02, "loss": "cross-entropy", "class_weights": False},
         },
-        "contestants": {
+        "entries": {
             "lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 4}},
             "mult": {"title": "MulT", "model": "mult", "network": {"heads": 2, "dim": 8, "blocks": 1},
                      "training": {"epochs": 3}},
         },
     }  # fmt: skip
-    return Contest.parse({**settings, **changes})
+    return Comparison.parse({**settings, **changes})
 
 
 def test_a_contestant_has_the_shared_settings_and_its_own(store: Path) -> None:
-    recipe = contest(store).recipe("mult")
+    recipe = comparison(store).recipe("mult")
     assert (recipe.name, recipe.model, recipe.score) == ("words-mult", "mult", "macro_f1")
     assert (recipe.training.epochs, recipe.training.lr) == (3, 0.02)
     assert recipe.network["dim"] == 8
     assert recipe.network["faces"] is None
-    assert contest(store).recipe("lstm").training.epochs == 2
+    assert comparison(store).recipe("lstm").training.epochs == 2
 
 
 def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
@@ -71,16 +71,16 @@ def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
         "b": {"title": "x", "model": "lf-lstm", "training": {"epoch": 1}},
     }
     with pytest.raises(ConfigError, match=r"words: unknown setting 'training\.epoch'"):
-        compare(contest(store, contestants=wrong), tmp_path)
+        compare(comparison(store, entries=wrong), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
     text = {"text": {"kind": "small", "vocabulary": 60, "width": 8, "channels": 8, "dim": 8}}
     frozen = {"lr_scale": {"encoders.text": 0}, "distill": 1.0}
-    asked = contest(store, contestants={
+    asked = comparison(store, entries={
         "first": {"title": "first", "model": "fe2e", "network": text},
-        "second": {"title": "second", "model": "fe2e", "follows": "first", "network": text, "training": frozen},
+        "second": {"title": "second", "model": "fe2e", "init_from": "first", "network": text, "training": frozen},
     })  # fmt: skip
     compare(asked, tmp_path, resamples=0)
     first, second = (load_pretrained(tmp_path / "words" / name / "model") for name in ("first", "second"))
@@ -92,7 +92,7 @@ def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
 
 
 def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path) -> None:
-    asked = contest(store, metrics=["accuracy", "macro_f1"])
+    asked = comparison(store, metrics=["accuracy", "macro_f1"])
     done = compare(asked, tmp_path, resamples=50)
     assert done.items == 24
     runs = [tmp_path / "words" / name / "model" for name in ("lstm", "mult")]
@@ -119,24 +119,24 @@ def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path) -> Non
 
 
 def test_what_is_trained_is_not_trained_again(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = compare(contest(store), tmp_path, resamples=10)
+    first = compare(comparison(store), tmp_path, resamples=10)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(module, "train", refuse)
-    assert compare(contest(store), tmp_path, resamples=10) == first
+    assert compare(comparison(store), tmp_path, resamples=10) == first
 
 
 def test_a_run_of_other_settings_is_not_taken_for_this_one(store: Path, tmp_path: Path) -> None:
-    compare(contest(store), tmp_path, resamples=0)
-    changed = contest(store, contestants={"lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 5}}})
+    compare(comparison(store), tmp_path, resamples=0)
+    changed = comparison(store, entries={"lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 5}}})
     with pytest.raises(StoreError, match="another recipe"):
         compare(changed, tmp_path, resamples=0)
 
 
 def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_path: Path) -> None:
-    done = compare(contest(store), tmp_path, resamples=20)
+    done = compare(comparison(store), tmp_path, resamples=20)
     rows = [line.strip("| ").split(" | ") for line in comparison_table([done]).splitlines()]
     assert rows[0][:3] == ["data", "network", "macro f1"]
     assert [row[0] for row in rows[2:3]] == ["Some words, 24 items of 24 speakers"]
@@ -149,7 +149,7 @@ def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_
 
 
 def test_tables_of_different_metrics_are_refused(store: Path, tmp_path: Path) -> None:
-    one = compare(contest(store), tmp_path, resamples=0)
-    other = compare(contest(store, name="b", metrics=["uar"]), tmp_path, resamples=0)
+    one = compare(comparison(store), tmp_path, resamples=0)
+    other = compare(comparison(store, name="b", metrics=["uar"]), tmp_path, resamples=0)
     with pytest.raises(ConfigError, match="b: shows uar"):
         comparison_table([one, other])

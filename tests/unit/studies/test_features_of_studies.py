@@ -29,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Utterance(f"u{i:02d}", part="train" if i < 30 else "dev", label=list(SAID)[i % 3], speaker=f"s{i // 6}",
                       text=f"{SAID[list(SAID)[i % 3]]} {i}"),
             content=str(i),
-            pieces=rng.normal(-8, 3, (2, 1, 128, 32)).astype(np.float16),
+            mel_chunks=rng.normal(-8, 3, (2, 1, 128, 32)).astype(np.float16),
         )
         for i in range(60)
     ]  # fmt: skip
@@ -43,20 +43,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def study(store: Path) -> Study:
-    small = {"kind": "small", "vocabulary": 60, "width": 8, "drop_pieces": 0.0, "drop_embedding": 0.0}
+    small = {"kind": "small", "vocabulary": 60, "width": 8, "token_dropout": 0.0, "embedding_dropout": 0.0}
     speech = {"kind": "small", "widths": [4, 6], "dim": 8, "heads": 2, "feedforward": 8, "layers": 1}
     settings: dict[str, Any] = {
         "name": "made", "title": "Made up", "seeds": 2, "metrics": ["accuracy"], "ablation": ["no-ctc", "no-gate"],
         "shared": {
             "model": "mmer",
             "train": [{"store": str(store)}], "dev": [{"store": str(store)}],
-            "tokenizer": {"kind": "small", "vocabulary": 60}, "augment": {"twin": {}},
+            "tokenizer": {"kind": "small", "vocabulary": 60}, "augment": {"view": {}},
             "network": {"dim": 8, "heads": 2, "feedforward": 8, "project": 6, "freeze_text": False, "speech": speech,
                         "text": small},
             "training": {"epochs": 2, "batch_size": 8, "lr": 0.01, "loss": "cross-entropy", "class_weights": False,
                          "ctc": 0.1, "supervised_contrastive": 0.1, "augmented_contrastive": 0.1},
         },
-        "contestants": {
+        "entries": {
             "mmer": {"title": "MMER", "model": "mmer"},
             "no-ctc": {"title": "without CTC", "model": "mmer", "training": {"ctc": 0.0}},
             "no-gate": {"title": "without the gate", "model": "mmer", "network": {"without": ["gate"]}},
@@ -68,7 +68,7 @@ def study(store: Path) -> Study:
 @pytest.fixture(scope="module")
 def folder(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    train_all(study, variants(study, list(study.contestants)), folder)
+    train_all(study, variants(study, list(study.entries)), folder)
     return folder
 
 
@@ -85,7 +85,7 @@ def test_features_are_told_apart_by_what_scikit_learn_says(study: Study, folder:
         share = (answered[true != neutral] == neutral).mean()
         assert page.numbers["rows"][2]["statistics"]["taken for neutral"]["seeds"][number] == pytest.approx(share)
     assert "minus the first" in page.markdown
-    assert set(page.files) == {f"features-{name}.svg" for name in study.contestants}
+    assert set(page.files) == {f"features-{name}.svg" for name in study.entries}
     assert all("<svg" in str(svg) for svg in page.files.values())
 
 

@@ -39,7 +39,7 @@ RECIPES = Path(__file__).parents[3] / "recipes" / "mesm"
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces, pieces and words of two emotions; the words tell which."""
+    """Faces, mel chunks and words of two emotions; the words tell which."""
     folder = tmp_path_factory.mktemp("study")
     rng = np.random.default_rng(0)
     items = []
@@ -50,7 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
                       text=f"{'furious' if i % 2 else 'splendid'} words number {i}"),
             content=str(i),
             faces=rng.integers(0, 256, (2, 3, 48, 48), dtype=np.uint8),
-            pieces=rng.normal(-8, 3, (3, 1, 128, 32)).astype(np.float16),
+            mel_chunks=rng.normal(-8, 3, (3, 1, 128, 32)).astype(np.float16),
         ))  # fmt: skip
     with StoreWriter(folder / "store", {}) as writer:
         path = writer.shard_path(["x"])
@@ -73,7 +73,7 @@ def study(store: Path, **changes: Any) -> Study:
                         "text": {"kind": "small", "vocabulary": 60, "width": 8, "channels": 8, "dim": 8}},
             "training": {"epochs": 1, "batch_size": 8, "lr": 0.01, "loss": "cross-entropy", "class_weights": False},
         },
-        "contestants": {
+        "entries": {
             "fe2e": {"title": "FE2E", "model": "fe2e"},
             "mesm": {"title": "MESM", "model": "mesm", "network": {"top_p": 0.5}},
             "random": {"title": "by chance", "model": "mesm", "network": {"top_p": 0.5, "selection": "random"}},
@@ -88,7 +88,7 @@ def runs(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the runs of the study, trained once."""
     folder = tmp_path_factory.mktemp("runs")
     asked = study(store)
-    train_all(asked, variants(asked, list(asked.contestants)), folder)
+    train_all(asked, variants(asked, list(asked.entries)), folder)
     return folder
 
 
@@ -96,7 +96,7 @@ def test_the_papers_studies_can_be_read() -> None:
     for path in RECIPES.glob("*.yaml"):
         read = Study.load(path)
         assert {read.network(name) for name in (*read.sweep, *read.ablation)}
-        for name in read.contestants:
+        for name in read.entries:
             assert read.recipe(name).score == read.metrics[0]
     assert len(list(RECIPES.glob("*.yaml"))) == 4
     assert Study.load(RECIPES / "iemocap.yaml").published["table"]["MESM, p = .7"]["avg"] == "84.4/57.4"
@@ -128,13 +128,13 @@ def test_learning_rates_of_branches_that_are_gone_go_too() -> None:
     assert scales["AV"] == scales["A"] == {}
 
 
-FOLLOWS = {"title": "taught", "model": "mesm", "follows": "fe2e", "network": {"top_p": 0.5},
+FOLLOWS = {"title": "taught", "model": "mesm", "init_from": "fe2e", "network": {"top_p": 0.5},
            "training": {"distill_encoded": 1.0, "lr_scale": {"encoders.text": 0, "heads.text": 0}}}  # fmt: skip
 
 
 def test_who_follows_starts_from_what_was_learned(store: Path, tmp_path: Path) -> None:
-    contestants = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
-    asked = study(store, contestants=contestants, sweep=["taught"], seeds=2)
+    entries = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
+    asked = study(store, entries=entries, sweep=["taught"], seeds=2)
     chosen = variants(asked, ["taught"])
     (made,) = train_all(asked, chosen, tmp_path)
     recipe = Recipe.load(tmp_path / "made" / "taught" / "seed-1" / "recipe.json")
@@ -159,18 +159,18 @@ def test_who_follows_starts_from_what_was_learned(store: Path, tmp_path: Path) -
 
 
 def test_encodings_come_near_a_teachers(store: Path, tmp_path: Path) -> None:
-    contestants = {
+    entries = {
         "fe2e": {"title": "FE2E", "model": "fe2e"},
         "taught": {
             "title": "b",
             "model": "fe2e",
-            "follows": "fe2e",
+            "init_from": "fe2e",
             "training": {"epochs": 4, "distill_encoded": 30.0},
         },
-        "alone": {"title": "c", "model": "fe2e", "follows": "fe2e", "training": {"epochs": 4}},
+        "alone": {"title": "c", "model": "fe2e", "init_from": "fe2e", "training": {"epochs": 4}},
     }
-    asked = study(store, contestants=contestants, sweep=[], seeds=1)
-    made = train_all(asked, variants(asked, list(contestants)), tmp_path)
+    asked = study(store, entries=entries, sweep=[], seeds=1)
+    made = train_all(asked, variants(asked, list(entries)), tmp_path)
     teacher, taught, alone = (runs.model() for runs in made)
     items = items_of(asked, made[0])
     batch = collator(teacher.tokenizer, teacher.settings)([items[i] for i in range(len(items))])
@@ -201,32 +201,32 @@ def test_encodings_that_cannot_be_compared_are_named(
 
 def test_who_follows_names_no_other_source(store: Path, tmp_path: Path) -> None:
     shared = {**study(store).shared, "teacher": "runs/other"}
-    asked = study(store, shared=shared, contestants={"a": {"title": "A", "model": "fe2e"}},
+    asked = study(store, shared=shared, entries={"a": {"title": "A", "model": "fe2e"}},
                   sweep=[], ablation=[])  # fmt: skip
     with pytest.raises(ConfigError, match="has start_from or teacher beside `follows`"):
         following(asked.recipe("a"), tmp_path)
 
 
 def test_a_subset_follows_the_same_subset(store: Path) -> None:
-    contestants = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
-    asked = study(store, contestants=contestants, sweep=["taught"], ablation=["fe2e", "taught"])
+    entries = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
+    asked = study(store, entries=entries, sweep=["taught"], ablation=["fe2e", "taught"])
     (voices,) = variants(asked, ["taught"], "A")
-    assert (voices.key, voices.follows and voices.follows.key) == ("taught-A", "fe2e-A")
+    assert (voices.key, voices.init_from and voices.init_from.key) == ("taught-A", "fe2e-A")
     assert voices.recipes[0].training.lr_scale == {}
     (words,) = variants(asked, ["taught"], "T")
     assert (words.key, words.title) == ("taught-T", "taught (after FE2E) T")
-    assert words.follows is not None
-    assert words.follows.key == "fe2e-T"
+    assert words.init_from is not None
+    assert words.init_from.key == "fe2e-T"
     assert words.recipes[0].training.distill_encoded == 0, "words have no frames"
     rests = {**FOLLOWS["training"], "lr_scale": {"encoders.text": 0, "heads.text": 0, "fusion": 0}}
-    asked = study(store, contestants={**contestants, "taught": {**FOLLOWS, "training": rests}}, sweep=["taught"])
+    asked = study(store, entries={**entries, "taught": {**FOLLOWS, "training": rests}}, sweep=["taught"])
     (words,) = variants(asked, ["taught"], "T")
-    assert (words.key, words.title, words.follows) == ("fe2e-T", "taught (after FE2E) T, all frozen", None)
+    assert (words.key, words.title, words.init_from) == ("fe2e-T", "taught (after FE2E) T, all frozen", None)
 
 
 def test_only_those_before_can_be_followed(store: Path) -> None:
     with pytest.raises(ConfigError, match=r"taught follows 'fe2e', not a contestant before it \(none\)"):
-        study(store, contestants={"taught": FOLLOWS, "fe2e": {"title": "FE2E", "model": "fe2e"}}, sweep=[], ablation=[])
+        study(store, entries={"taught": FOLLOWS, "fe2e": {"title": "FE2E", "model": "fe2e"}}, sweep=[], ablation=[])
 
 
 def test_what_is_looked_into_is_what_is_scored(store: Path, tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ def test_mesm_starts_from_fe2es_branches(store: Path, runs: Path) -> None:
     fe2e = load_pretrained(source)
     start = {m: str(source) for m in ("faces", "speech", "text")}
     shared = {**study(store).shared, "start_from": start, "tokenizer": None}
-    built = build(study(store, shared=shared, contestants={
+    built = build(study(store, shared=shared, entries={
         "mesm": {"title": "M", "model": "mesm", "network": {"selection": "all"}},
     }, sweep=[], ablation=[]).recipe("mesm"), fe2e.label_set).eval()  # fmt: skip
     dataset = items_of(study(store), Runs(variants(study(store), ["fe2e"])[0], (source,)))

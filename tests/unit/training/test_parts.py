@@ -42,7 +42,7 @@ def small() -> MMER:
     torch.manual_seed(0)
     sizes = {"labels": 3, "dim": 8, "heads": 2, "feedforward": 12, "project": 6, "dropout": 0.0}
     speech = {"kind": "hub", "architecture": WAV2VEC2, "mask_time": 0.0}
-    text = {"kind": "small", "vocabulary": 20, "width": 8, "drop_pieces": 0.0, "drop_embedding": 0.0}
+    text = {"kind": "small", "vocabulary": 20, "width": 8, "token_dropout": 0.0, "embedding_dropout": 0.0}
     settings = {**sizes, "speech": speech, "text": text, "characters": ("", "A", "B"), "freeze_text": False}
     return MMER(MMERConfig.parse(settings)).train()
 
@@ -60,8 +60,8 @@ def batch_of(n: int, seed: int = 0, silent: tuple[int, ...] = (), twinless: tupl
             wave_mask=torch.arange(2400) < lengths.unsqueeze(1),
             tokens=torch.randint(1, 20, (rows, 5), generator=generator),
             tokens_mask=torch.arange(5) < words.unsqueeze(1),
-            spoken=torch.randint(1, 3, (rows, 2), generator=generator),
-            spoken_mask=torch.arange(2) < spoken.unsqueeze(1),
+            transcript_ids=torch.randint(1, 3, (rows, 2), generator=generator),
+            transcript_mask=torch.arange(2) < spoken.unsqueeze(1),
             target=torch.randint(0, 3, (rows,), generator=generator),
         )
 
@@ -69,9 +69,9 @@ def batch_of(n: int, seed: int = 0, silent: tuple[int, ...] = (), twinless: tupl
     assert whole.wave_mask is not None
     for i in silent:
         whole.wave_mask[i] = False
-    twinned = torch.tensor([i not in twinless for i in range(n)])
-    twin = draw(int(twinned.sum())) if twinned.any() else None
-    return Batch(**{**vars(whole), "twin": twin, "twinned": twinned if twin is not None else None})
+    has_view = torch.tensor([i not in twinless for i in range(n)])
+    view = draw(int(has_view.sum())) if has_view.any() else None
+    return Batch(**{**vars(whole), "view": view, "has_view": has_view if view is not None else None})
 
 
 def gradients(model: MMER) -> dict[str, torch.Tensor]:
@@ -113,7 +113,7 @@ def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(
     generator = torch.Generator().manual_seed(1)
     pieces = torch.randn(6, 2, 1, 128, 32, generator=generator) * 3 - 6
     mask = torch.ones(6, 2, dtype=torch.bool)
-    batch = Batch(tuple("abcdef"), pieces=pieces, pieces_mask=mask, target=torch.arange(6) % 3)
+    batch = Batch(tuple("abcdef"), pieces=pieces, mel_chunks_mask=mask, target=torch.arange(6) % 3)
     start = {name: tensor.clone() for name, tensor in model.named_buffers()}
     after = []
     for part in split(batch, 3):
@@ -173,7 +173,7 @@ def test_what_is_drawn_side_by_side_is_what_is_drawn_one_after_the_other(replica
 
 
 def test_bf16_side_by_side_repeats_to_the_last_bit_whoever_is_first() -> None:
-    """Weights that are used twice, for an utterance and its twin, are cast for each thread alone."""
+    """Weights that are used twice, for an utterance and its augmented view, are cast for each thread alone."""
     slopes = []
     for late in (0, 1):
         model = small()
@@ -183,7 +183,7 @@ def test_bf16_side_by_side_repeats_to_the_last_bit_whoever_is_first() -> None:
         def wait(module: MMER, given: object, calls: dict[int, int] = calls, late: object = None) -> None:
             calls[id(module)] += 1
             if module is late and calls[id(module)] == 2:
-                time.sleep(0.3)  # between its utterances and their twins, when the other is through
+                time.sleep(0.3)  # between its utterances and their augmented views, when the other is through
 
         for network in replicas.networks:
             network.register_forward_pre_hook(partial(wait, late=replicas.networks[late]))
@@ -222,12 +222,12 @@ def test_parts_are_of_like_size_and_their_twins_go_with_them() -> None:
     batch = batch_of(7, twinless=(1, 4))
     pieces = split(batch, 3)
     assert [len(p) for p in pieces] == [2, 3, 2]
-    assert [0 if p.twin is None else len(p.twin) for p in pieces] == [1, 2, 2]
+    assert [0 if p.view is None else len(p.view) for p in pieces] == [1, 2, 2]
     assert sum((p.ids for p in pieces), ()) == batch.ids
-    assert batch.twin is not None
-    assert batch.twin.wave is not None
-    twins = [p.twin.wave for p in pieces if p.twin is not None and p.twin.wave is not None]
-    assert torch.equal(torch.cat(twins), batch.twin.wave)
+    assert batch.view is not None
+    assert batch.view.wave is not None
+    views = [p.view.wave for p in pieces if p.view is not None and p.view.wave is not None]
+    assert torch.equal(torch.cat(views), batch.view.wave)
     assert len(split(batch, 20)) == 7
 
 

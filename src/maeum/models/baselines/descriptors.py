@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maeum.models.fe2e import NATURAL_PER_DB, PIECE_SHAPE, frame_levels
+from maeum.models.fe2e import MEL_CHUNK_SHAPE, NATURAL_PER_DB, frame_levels
 
 CELL_PX = 8
 ORIENTATIONS = 9
@@ -44,12 +44,12 @@ def hog(grey: Tensor) -> Tensor:
 
 
 def mel_statistics(
-    pieces: Tensor, owner: Tensor, owners: int, *, bands: int, frames: int, range_db: float
+    mel_chunks: Tensor, owner: Tensor, owners: int, *, bands: int, frames: int, range_db: float
 ) -> tuple[Tensor, Tensor]:
     """Mean and deviation over time of log-mel relative to the utterance's loudest bin.
 
     Args:
-        pieces: valid log-mel pieces, ``(n, 1, 128, 32)``, natural log of power.
+        mel_chunks: valid log-mel chunks, ``(n, 1, 128, 32)``, natural log of power.
         owner: which utterance each belongs to, ``(n,)``.
         owners: how many utterances there are.
         bands: as many are left after neighbouring mel bands are averaged; divides 128.
@@ -60,8 +60,8 @@ def mel_statistics(
         ``(n, 32 / frames, 2 * bands)``, means from -2 to 2 and then deviations on the same scale; and the level of each
         step's loudest bin relative to the utterance's, ``(n, 32 / frames)``, at most 0, in dB.
     """
-    rows, columns = PIECE_SHAPE
-    maps = pieces.float()
+    rows, columns = MEL_CHUNK_SHAPE
+    maps = mel_chunks.float()
     levels, loudest = frame_levels(maps, owner, owners)
     span = range_db * NATURAL_PER_DB
     relative = (maps - loudest[owner].view(-1, 1, 1, 1)).clamp(min=-span) / (span / 4) + 2.0

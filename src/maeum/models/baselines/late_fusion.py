@@ -97,7 +97,7 @@ class LateFusion(nn.Module, ABC):
         self.config = config
         self.reader = FeatureReader(config)
         self.modalities = self.reader.modalities
-        self.sound: Sound = "pieces"
+        self.sound: Sound = "mel_chunks"
         self.sequences = nn.ModuleDict()
         self.heads = nn.ModuleDict()
         for modality in self.modalities:

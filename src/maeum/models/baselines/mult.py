@@ -129,7 +129,7 @@ class MulT(nn.Module):
         self.config = config
         self.reader = FeatureReader(config)
         self.modalities = self.reader.modalities
-        self.sound: Sound = "pieces"
+        self.sound: Sound = "mel_chunks"
         self.projections = nn.ModuleDict()
         self.crossmodal = nn.ModuleDict()
         self.memories = nn.ModuleDict()

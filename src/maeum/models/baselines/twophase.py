@@ -103,8 +103,8 @@ class FeatureReader(nn.Module):
         if config.faces is not None and batch.faces is not None and batch.faces_mask is not None:
             described = describe_faces(batch.faces[batch.faces_mask])
             read["faces"] = scatter_valid(described, batch.faces_mask), batch.faces_mask
-        if config.speech is not None and batch.pieces is not None and batch.pieces_mask is not None:
-            read["speech"] = describe_speech(batch.pieces, batch.pieces_mask, config.speech)
+        if config.speech is not None and batch.mel_chunks is not None and batch.mel_chunks_mask is not None:
+            read["speech"] = describe_speech(batch.mel_chunks, batch.mel_chunks_mask, config.speech)
         if config.text is not None and batch.tokens is not None and batch.tokens_mask is not None:
             mask = batch.tokens_mask
             read["text"] = self.embedding(batch.tokens) * mask.unsqueeze(2), mask
@@ -127,14 +127,14 @@ def describe_faces(faces: Tensor) -> Tensor:
     return hog(grey) * _HOG_SCALE
 
 
-def describe_speech(pieces: Tensor, mask: Tensor, config: SpeechFeatures) -> tuple[Tensor, Tensor]:
-    """Pieces ``(batch, pieces, 1, 128, 32)`` and their mask to steps ``(batch, steps, 2 * bands)`` and theirs.
+def describe_speech(mel_chunks: Tensor, mask: Tensor, config: SpeechFeatures) -> tuple[Tensor, Tensor]:
+    """Mel chunks ``(batch, mel_chunks, 1, 128, 32)`` and their mask to steps ``(batch, steps, 2 * bands)`` and theirs.
 
     Statistics are relative to each utterance's own loudest bin; steps that are left out leave no gap.
     """
     owner = mask.nonzero(as_tuple=True)[0]
     features, level = mel_statistics(
-        pieces[mask], owner, len(mask), bands=config.bands, frames=config.frames, range_db=config.range_db
+        mel_chunks[mask], owner, len(mask), bands=config.bands, frames=config.frames, range_db=config.range_db
     )
     heard = torch.ones_like(level, dtype=torch.bool) if config.silence_db is None else level >= -config.silence_db
     owner = owner.unsqueeze(1).expand_as(heard)[heard]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.models.encoders.hub import architecture, check_source, fetch, whole
-from maeum.models.fe2e import NATURAL_PER_DB, PIECE_SHAPE
+from maeum.models.fe2e import MEL_CHUNK_SHAPE, NATURAL_PER_DB
 from maeum.models.layers import PositionalEncoding
 from maeum.types import Batch
 
@@ -25,7 +25,7 @@ _SILENCE = 1e-7
 
 
 class SmallSpeechConfig(Config):
-    """Sizes of the small speech encoder, trained from nothing on the corpus at hand. It reads log-mel pieces.
+    """Sizes of the small speech encoder, trained from nothing on the corpus at hand. It reads log-mel chunks.
 
     shrink: so many mel bands and frames of 12.5 ms are averaged into one first. widths: channels of its convolutions,
     each of which halves the bands. dim: of a vector. layers, heads, feedforward: of the transformer over them.
@@ -115,7 +115,7 @@ class SmallSpeechEncoder(nn.Module):
             nn.Conv2d(i, o, 3, stride=(2, 1), padding=1, bias=False) for i, o in zip(ins, config.widths, strict=True)
         )
         self.norms = nn.ModuleList(ValidNorm(width) for width in config.widths)
-        bands = PIECE_SHAPE[0] // config.shrink[0] >> len(config.widths)
+        bands = MEL_CHUNK_SHAPE[0] // config.shrink[0] >> len(config.widths)
         self.project = nn.Linear(config.widths[-1] * bands, config.dim)
         self.positions = PositionalEncoding(config.dim)
         layer = nn.TransformerEncoderLayer(
@@ -129,9 +129,9 @@ class SmallSpeechEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """See `build_speech_encoder`."""
-        if batch.pieces is None or batch.pieces_mask is None or not bool(batch.pieces_mask.any()):
+        if batch.mel_chunks is None or batch.mel_chunks_mask is None or not bool(batch.mel_chunks_mask.any()):
             return None
-        maps, mask = spectrogram(batch.pieces, batch.pieces_mask, self.config.range_db)
+        maps, mask = spectrogram(batch.mel_chunks, batch.mel_chunks_mask, self.config.range_db)
         maps, mask = F.avg_pool2d(maps, self.config.shrink), mask[:, :: self.config.shrink[1]]
         if self.training:
             maps = self._hide(maps, mask)
@@ -180,22 +180,22 @@ class ValidNorm(nn.BatchNorm2d):
         return (values * scale.view(1, -1, 1, 1) + (self.bias - mean * scale).view(1, -1, 1, 1)).to(input.dtype)
 
 
-def spectrogram(pieces: Tensor, mask: Tensor, range_db: float) -> tuple[Tensor, Tensor]:
-    """Log-mel pieces as one map an utterance, relative to its loudest bin, and which frames of 12.5 ms are valid.
+def spectrogram(mel_chunks: Tensor, mask: Tensor, range_db: float) -> tuple[Tensor, Tensor]:
+    """Log-mel chunks as one map an utterance, relative to its loudest bin, and which frames of 12.5 ms are valid.
 
-    Frames that only fill up an utterance's last piece, those at the floor behind its last sound, are not valid. Valid
-    values are in -2 (the floor) .. 2 (the loudest bin), others 0.
+    Frames that only fill up an utterance's last mel chunk, those at the floor behind its last sound, are not valid.
+    Valid values are in -2 (the floor) .. 2 (the loudest bin), others 0.
 
     Args:
-        pieces: ``(batch, pieces, 1, 128, 32)``.
-        mask: ``(batch, pieces)``; valid pieces come first.
+        mel_chunks: ``(batch, mel_chunks, 1, 128, 32)``.
+        mask: ``(batch, mel_chunks)``; valid mel chunks come first.
         range_db: what is further below the loudest bin is floor.
 
     Returns:
-        ``(batch, 1, 128, 32 pieces)`` and ``(batch, 32 pieces)`` bool.
+        ``(batch, 1, 128, 32 mel_chunks)`` and ``(batch, 32 mel_chunks)`` bool.
     """
-    maps = pieces.float().permute(0, 2, 3, 1, 4).flatten(3)  # (batch, 1, 128, frames)
-    valid = mask.repeat_interleave(PIECE_SHAPE[1], 1)
+    maps = mel_chunks.float().permute(0, 2, 3, 1, 4).flatten(3)  # (batch, 1, 128, frames)
+    valid = mask.repeat_interleave(MEL_CHUNK_SHAPE[1], 1)
     maps = maps.masked_fill(~valid[:, None, None, :], -torch.inf)
     loudest = maps.amax((1, 2, 3), keepdim=True)
     loudest = torch.where(loudest.isfinite(), loudest, 0.0)
@@ -344,40 +344,40 @@ class HubSpeechEncoder(nn.Module):
             return None
         longest = int(self.frames(torch.tensor(batch.wave.shape[1])))
         mask = torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
-        if batch.heard is not None and self.config.freeze_features:
-            heard = batch.heard[there].transpose(1, 2)
+        if batch.conv_features is not None and self.config.freeze_features:
+            features = batch.conv_features[there].transpose(1, 2)
         else:
-            heard = self._hear(batch.wave[there], batch.wave_mask[there], lengths[there])
-        read = self._read(heard, batch.wave_mask[there], mask[there])
+            features = self._convolve(batch.wave[there], batch.wave_mask[there], lengths[there])
+        read = self._read(features, batch.wave_mask[there], mask[there])
         sequence = read.new_zeros(len(mask), longest, self.dim)
         sequence[there] = read
         return sequence * mask.unsqueeze(2), mask
 
     @torch.inference_mode()
-    def hear(self, wave: Tensor) -> Tensor:
+    def conv_features(self, wave: Tensor) -> Tensor:
         """What the convolutions make of one utterance, to be kept: ``(samples,) -> (steps, channels)`` on the CPU."""
         lengths = torch.tensor([len(wave)])
         if not int(self.frames(lengths)):
             return torch.zeros(0, 1)
         device = next(self.model.parameters()).device
         wave = wave.unsqueeze(0).to(device)
-        return self._hear(wave, torch.ones_like(wave, dtype=torch.bool), lengths.to(device))[0].T.float().cpu()
+        return self._convolve(wave, torch.ones_like(wave, dtype=torch.bool), lengths.to(device))[0].T.float().cpu()
 
-    def _hear(self, wave: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
+    def _convolve(self, wave: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
         """The convolutions: ``(batch, samples) -> (batch, channels, steps)``."""
         wave = wave.float() * mask
         if self.config.standardise:
             wave = standardised(wave, mask)
         reader: Any = self.model.feature_extractor
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_features):
-            heard: Tensor = reader.read(wave, None if self.config.sees_padding else self.frames(lengths, 1))
-        return heard
+            features: Tensor = reader.read(wave, None if self.config.sees_padding else self.frames(lengths, 1))
+        return features
 
-    def _read(self, heard: Tensor, samples: Tensor, mask: Tensor) -> Tensor:
+    def _read(self, features: Tensor, samples: Tensor, mask: Tensor) -> Tensor:
         model: Any = self.model
         hidden = _stretches(mask, self.config.mask_time) if self.masks and self.training else None
         attention = None if self.config.sees_padding else samples.long()
-        output = model(heard, attention_mask=attention, mask_time_indices=hidden)
+        output = model(features, attention_mask=attention, mask_time_indices=hidden)
         read: Tensor = output.last_hidden_state
         return read
 

@@ -24,7 +24,8 @@ class SmallTextConfig(Config):
     vocabulary: pieces of its tokenizer. width: of a piece's vector. recurrent: hidden size of each direction of a GRU
     over the vectors, 0 for none. windows: how many pieces each family of convolutions sees; each family has
     ``channels`` of them. pools: learned averages over the pieces. dim: of the summary.
-    drop_pieces: whole pieces left out while training; drop_embedding, drop_summary: dropout of vectors and summary.
+    token_dropout: whole pieces left out while training; embedding_dropout, summary_dropout: dropout of vectors and
+    summary.
     """
 
     kind: Literal["small"] = "small"
@@ -35,9 +36,9 @@ class SmallTextConfig(Config):
     channels: int = 100
     pools: int = 4
     dim: int = 128
-    drop_pieces: float = 0.15
-    drop_embedding: float = 0.2
-    drop_summary: float = 0.5
+    token_dropout: float = 0.15
+    embedding_dropout: float = 0.2
+    summary_dropout: float = 0.5
 
 
 class HubTextConfig(Config):
@@ -73,12 +74,12 @@ def build_text_encoder(config: SmallTextConfig | HubTextConfig) -> SmallTextEnco
     return SmallTextEncoder(config) if isinstance(config, SmallTextConfig) else HubTextEncoder(config)
 
 
-def build_text_reader(config: SmallTextConfig | HubTextConfig) -> PieceReader | HubTextEncoder:
+def build_text_reader(config: SmallTextConfig | HubTextConfig) -> TokenEmbedder | HubTextEncoder:
     """What gives a vector of each token, ``width`` wide, by ``sequence(tokens, mask)``; see `build_text_encoder`."""
-    return PieceReader(config) if isinstance(config, SmallTextConfig) else HubTextEncoder(config)
+    return TokenEmbedder(config) if isinstance(config, SmallTextConfig) else HubTextEncoder(config)
 
 
-class PieceReader(nn.Module):
+class TokenEmbedder(nn.Module):
     """Vectors of pieces, and a GRU over them where asked for: each piece in its context."""
 
     def __init__(self, config: SmallTextConfig) -> None:
@@ -101,9 +102,9 @@ class PieceReader(nn.Module):
         """While training, lose whole pieces, whole channels of a text and single values."""
         if not self.training:
             return vectors
-        kept = torch.rand(*vectors.shape[:2], 1, device=vectors.device) >= self.config.drop_pieces
-        channels = F.dropout(vectors.new_ones(len(vectors), 1, vectors.shape[2]), self.config.drop_embedding)
-        return F.dropout(vectors, self.config.drop_embedding) * channels * kept
+        kept = torch.rand(*vectors.shape[:2], 1, device=vectors.device) >= self.config.token_dropout
+        channels = F.dropout(vectors.new_ones(len(vectors), 1, vectors.shape[2]), self.config.embedding_dropout)
+        return F.dropout(vectors, self.config.embedding_dropout) * channels * kept
 
     @staticmethod
     def _read_both_ways(recurrent: nn.GRU, vectors: Tensor, mask: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class PieceReader(nn.Module):
         return read * mask.unsqueeze(2)
 
 
-class SmallTextEncoder(PieceReader):
+class SmallTextEncoder(TokenEmbedder):
     """Piece vectors, a GRU where asked for, then what stands out and what is common.
 
     That is the maximum over the text of convolutions of several widths (Kim 2014), beside learned averages.
@@ -129,7 +130,10 @@ class SmallTextEncoder(PieceReader):
         self.attention = nn.Linear(self.width, config.pools)
         features = len(config.windows) * config.channels + config.pools * self.width
         self.summary = nn.Sequential(
-            nn.Dropout(config.drop_summary), nn.Linear(features, config.dim), nn.GELU(), nn.Dropout(config.drop_summary)
+            nn.Dropout(config.summary_dropout),
+            nn.Linear(features, config.dim),
+            nn.GELU(),
+            nn.Dropout(config.summary_dropout),
         )
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:

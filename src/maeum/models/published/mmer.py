@@ -27,9 +27,9 @@ _OURS = {
     "gate": "gate",
     "downsample_final": "fuse",
     "classifier.linear3": "head",
-    "ctc_linear": "spell",
-    "orgin_linear_change": "view",
-    "augment_linear_change": "twin_view",
+    "ctc_linear": "ctc_head",
+    "orgin_linear_change": "projection",
+    "augment_linear_change": "view_projection",
     "wav2vec2": "encoders.speech.model",
 }
 _LAYER = {

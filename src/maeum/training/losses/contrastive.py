@@ -58,18 +58,19 @@ def supervised_contrastive(
     return Contrast(-said.mean(), anchored, len(target) - anchored)
 
 
-def augmented_contrastive(features: Tensor, twins: Tensor, temperature: float = 0.07) -> Tensor:
-    """An utterance nearer to its own twin than to those of others, and the other way round: symmetric InfoNCE.
+def augmented_contrastive(features: Tensor, views: Tensor, temperature: float = 0.07) -> Tensor:
+    """An utterance nearer to its own augmented view than to those of others, and the other way round: symmetric
+    InfoNCE.
 
     NT-Xent between two views (Chen et al., ICML 2020), as Ghosh et al. 2023 use it between an utterance and the same
     said in other words by another voice.
 
     Args:
         features: of utterances, ``(n, d)``. One is nothing to tell apart: 0.
-        twins: of their twins, in the same order, ``(n, d)``.
+        views: of their augmented views, in the same order, ``(n, d)``.
         temperature: of the softmax.
     """
-    likeness = _products(_directions(features), _directions(twins)) / temperature
+    likeness = _products(_directions(features), _directions(views)) / temperature
     own = torch.arange(len(likeness), device=likeness.device)
     return (F.cross_entropy(likeness, own) + F.cross_entropy(likeness.T, own)) / 2
 
@@ -84,9 +85,9 @@ def published_supervised_contrastive(features: Tensor, target: Tensor, temperatu
     return -(_products(features, features).log_softmax(1) / temperature)[positive].mean()
 
 
-def published_augmented_contrastive(features: Tensor, twins: Tensor, temperature: float = 0.07) -> Tensor:
+def published_augmented_contrastive(features: Tensor, views: Tensor, temperature: float = 0.07) -> Tensor:
     """What the published code computes, to compare numbers only: one direction, of vectors as long as they are."""
-    likeness = _products(features, twins) / temperature
+    likeness = _products(features, views) / temperature
     return F.cross_entropy(likeness, torch.arange(len(likeness), device=likeness.device))
 
 

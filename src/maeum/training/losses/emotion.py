@@ -136,11 +136,11 @@ def distillation_loss(output: ModelOutput, teacher: ModelOutput, kind: LossName,
 
 
 def encoding_loss(output: ModelOutput, teacher: ModelOutput) -> Tensor:
-    """How far the encoded frames and pieces of a network are from a teacher's (hints: Romero et al., ICLR 2015).
+    """How far the encoded frames and mel chunks of a network are from a teacher's (hints: Romero et al., ICLR 2015).
 
     The squared difference over the teacher's variance in the batch, the mean over the branches that both have: 0 when
     they are the same, 1 for a network that only knows the teacher's mean. The variance counts as at least a hundredth
-    of the teacher's mean square, for batches of like frames. It asks of every frame and piece by itself what the
+    of the teacher's mean square, for batches of like frames. It asks of every frame and mel chunk by itself what the
     teacher saw in it, whatever its clip's words and label are.
 
     Args:
@@ -148,10 +148,10 @@ def encoding_loss(output: ModelOutput, teacher: ModelOutput) -> Tensor:
         teacher: on the same batch.
 
     Returns:
-        0 for a batch without a frame or piece that both read.
+        0 for a batch without a frame or mel chunk that both read.
 
     Raises:
-        ModelError: when they read other frames or pieces, or encode them to another width.
+        ModelError: when they read other frames or mel chunks, or encode them to another width.
     """
     found = []
     for name in (f"{modality}.encoded" for modality in output.present):
@@ -192,7 +192,7 @@ def class_weights(target: Tensor, labels: int, kind: LossName) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Spelling:
+class CTCLoss:
     """loss: mean over the characters of all utterances that could be aligned, 0 without any. characters: how many they
     are. left_out: utterances with more characters than their sound has steps for.
     """
@@ -202,7 +202,7 @@ class Spelling:
     left_out: int
 
 
-def spelling_loss(logits: Tensor, steps: Tensor, spoken: Tensor, spoken_mask: Tensor) -> Spelling:
+def ctc_loss(logits: Tensor, steps: Tensor, transcript_ids: Tensor, transcript_mask: Tensor) -> CTCLoss:
     """Connectionist temporal classification (Graves et al., ICML 2006), a mean per character.
 
     An utterance without speech or characters takes no part. One whose characters need more steps than it has (equal
@@ -211,17 +211,17 @@ def spelling_loss(logits: Tensor, steps: Tensor, spoken: Tensor, spoken_mask: Te
     Args:
         logits: ``(batch, steps, symbols)``, 0 is the blank.
         steps: valid steps, ``(batch, steps)`` bool.
-        spoken: characters, ``(batch, length)`` int64.
-        spoken_mask: which are valid, ``(batch, length)`` bool.
+        transcript_ids: characters, ``(batch, length)`` int64.
+        transcript_mask: which are valid, ``(batch, length)`` bool.
     """
-    has, wanted = steps.sum(1), spoken_mask.sum(1)
-    repeated = ((spoken[:, 1:] == spoken[:, :-1]) & spoken_mask[:, 1:]).sum(1)
+    has, wanted = steps.sum(1), transcript_mask.sum(1)
+    repeated = ((transcript_ids[:, 1:] == transcript_ids[:, :-1]) & transcript_mask[:, 1:]).sum(1)
     asked = (wanted > 0) & (has > 0)
     fits = asked & (wanted + repeated <= has)
     left_out = int((asked & ~fits).sum())
     if not bool(fits.any()):
-        return Spelling(logits.sum() * 0.0, 0, left_out)
+        return CTCLoss(logits.sum() * 0.0, 0, left_out)
     log_probs = logits[fits].float().log_softmax(2).transpose(0, 1)
-    total = F.ctc_loss(log_probs, spoken[fits], has[fits], wanted[fits], reduction="sum", zero_infinity=True)
+    total = F.ctc_loss(log_probs, transcript_ids[fits], has[fits], wanted[fits], reduction="sum", zero_infinity=True)
     characters = int(wanted[fits].sum())
-    return Spelling(total / characters, characters, left_out)
+    return CTCLoss(total / characters, characters, left_out)

@@ -30,8 +30,8 @@ def make_batch() -> Batch:
         ids=("all", "no speech"),
         faces=torch.randint(0, 256, (2, 2, 3, 48, 48), generator=generator, dtype=torch.uint8),
         faces_mask=torch.tensor([[1, 1], [1, 0]]).bool(),
-        pieces=torch.rand(2, 1, 1, 128, 32, generator=generator) * 8,
-        pieces_mask=torch.tensor([[1], [0]]).bool(),
+        mel_chunks=torch.rand(2, 1, 1, 128, 32, generator=generator) * 8,
+        mel_chunks_mask=torch.tensor([[1], [0]]).bool(),
         tokens=torch.randint(1, 20, (2, 4), generator=generator),
         tokens_mask=torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).bool(),
     )
@@ -109,7 +109,7 @@ def build_mult(**settings: Any) -> MulT:
 def test_every_stream_looks_at_every_other_modality() -> None:
     model, batch = build_mult(), make_batch()
     before = model(batch).features
-    for name in ("faces", "pieces", "tokens"):
+    for name in ("faces", "mel_chunks", "tokens"):
         changed = getattr(batch, name).flip(1) if name == "tokens" else getattr(batch, name).flip(-1)
         after = model(Batch(**{**vars(batch), name: changed})).features
         for stream in ("faces", "speech", "text"):
@@ -119,7 +119,7 @@ def test_every_stream_looks_at_every_other_modality() -> None:
 def test_a_modalitys_own_answer_is_that_to_it_alone() -> None:
     model, batch = build_mult(), make_batch()
     own = model(batch).modality_logits
-    for modality, field in (("faces", "faces"), ("speech", "pieces"), ("text", "tokens")):
+    for modality, field in (("faces", "faces"), ("speech", "mel_chunks"), ("text", "tokens")):
         alone = model(only(batch, field))
         there = alone.present[modality]
         torch.testing.assert_close(own[modality][there], alone.logits[there])

@@ -51,8 +51,8 @@ def test_a_face_of_another_size_is_refused() -> None:
         describe_faces(torch.zeros(1, 3, 24, 24))
 
 
-def pieces() -> tuple[Tensor, Tensor]:
-    """Pieces of two utterances, 2 and 1, and whose they are."""
+def mel_chunks() -> tuple[Tensor, Tensor]:
+    """Mel chunks of two utterances, 2 and 1, and whose they are."""
     generator = torch.Generator().manual_seed(0)
     made = torch.rand(3, 1, 128, 32, generator=generator) * 20 - 15
     made[2] += 4
@@ -60,7 +60,7 @@ def pieces() -> tuple[Tensor, Tensor]:
 
 
 def test_mel_statistics_are_means_and_deviations_over_steps() -> None:
-    made, owner = pieces()
+    made, owner = mel_chunks()
     values, level = mel_statistics(made, owner, 2, bands=32, frames=8, range_db=40)
     assert values.shape == (3, 4, 64)
     loudest = [float(made[:2].max()), float(made[2].max())]
@@ -76,7 +76,7 @@ def test_mel_statistics_are_means_and_deviations_over_steps() -> None:
 
 
 def test_level_does_not_matter() -> None:
-    made, owner = pieces()
+    made, owner = mel_chunks()
     for before, after in zip(
         mel_statistics(made, owner, 2, bands=16, frames=4, range_db=60),
         mel_statistics(made + 3, owner, 2, bands=16, frames=4, range_db=60),
@@ -86,9 +86,9 @@ def test_level_does_not_matter() -> None:
 
 
 def test_silent_steps_are_left_out_without_a_gap() -> None:
-    made, _ = pieces()
+    made, _ = mel_chunks()
     quiet = made.clone()
-    quiet[0, :, :, 8:24] = -40.0  # two of the first piece's four steps
+    quiet[0, :, :, 8:24] = -40.0  # two of the first mel chunk's four steps
     batch, mask = torch.stack((quiet[:2], made[[2, 2]])), torch.tensor([[True, True], [True, False]])
     steps, there = describe_speech(batch, mask, SpeechFeatures(range_db=60, silence_db=60))
     assert there.sum(1).tolist() == [6, 4]

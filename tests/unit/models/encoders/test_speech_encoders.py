@@ -215,25 +215,27 @@ def test_about_the_asked_share_of_steps_is_hidden() -> None:
     assert 0.085 < hidden[:, :300].float().mean() < 0.105  # stretches overlap now and then
 
 
-def pieces() -> Batch:
+def mel_chunks() -> Batch:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(3, 4, 1, 128, 32, generator=generator) * 2 - 6
     mask = torch.arange(4) < torch.tensor([4, 2, 3]).unsqueeze(1)
-    return Batch(("a", "b", "c"), pieces=values, pieces_mask=mask)
+    return Batch(("a", "b", "c"), mel_chunks=values, mel_chunks_mask=mask)
 
 
 def test_the_small_encoder_reads_alike_alone_and_in_a_batch() -> None:
     torch.manual_seed(0)
     encoder = SmallSpeechEncoder(SmallSpeechConfig(widths=(4, 6, 8), dim=16, feedforward=24)).train()
     for _ in range(3):
-        read(encoder, pieces())  # so that norms hold something
+        read(encoder, mel_chunks())  # so that norms hold something
     encoder.eval()
-    batch = pieces()
-    assert batch.pieces is not None
+    batch = mel_chunks()
+    assert batch.mel_chunks is not None
     sequence, mask = read(encoder, batch)
     assert mask.sum(1).tolist() == [64, 32, 48]  # a vector every 25 ms
     for i, count in enumerate([4, 2, 3]):
-        single = Batch(("x",), pieces=batch.pieces[i : i + 1, :count], pieces_mask=torch.ones(1, count).bool())
+        single = Batch(
+            ("x",), mel_chunks=batch.mel_chunks[i : i + 1, :count], mel_chunks_mask=torch.ones(1, count).bool()
+        )
         torch.testing.assert_close(sequence[i][mask[i]], read(encoder, single)[0][0], rtol=1e-5, atol=1e-5)
 
 
@@ -242,11 +244,11 @@ def test_norms_of_the_small_encoder_see_no_padding() -> None:
     torch.manual_seed(0)
     config = SmallSpeechConfig(widths=(4, 6), dim=16, feedforward=24, dropout=0.0, mask_time=0, mask_bands=0)
     encoder = SmallSpeechEncoder(config).train()
-    batch = pieces()
-    assert batch.pieces is not None
-    assert batch.pieces_mask is not None
-    padded = Batch(batch.ids, pieces=torch.nn.functional.pad(batch.pieces, (0, 0, 0, 0, 0, 0, 0, 3)),
-                   pieces_mask=torch.nn.functional.pad(batch.pieces_mask, (0, 3)))  # fmt: skip
+    batch = mel_chunks()
+    assert batch.mel_chunks is not None
+    assert batch.mel_chunks_mask is not None
+    padded = Batch(batch.ids, mel_chunks=torch.nn.functional.pad(batch.mel_chunks, (0, 0, 0, 0, 0, 0, 0, 3)),
+                   mel_chunks_mask=torch.nn.functional.pad(batch.mel_chunks_mask, (0, 3)))  # fmt: skip
     first, mask = read(encoder, batch)
     second, _ = read(encoder, padded)
     torch.testing.assert_close(second[:, : mask.shape[1]], first, rtol=1e-5, atol=1e-5)
@@ -271,11 +273,11 @@ def test_the_norm_of_valid_frames_is_batch_norm_of_them() -> None:
 
 
 def test_frames_behind_the_last_sound_are_not_read() -> None:
-    batch = pieces()
-    assert batch.pieces is not None
-    assert batch.pieces_mask is not None
-    batch.pieces[0, 3, :, :, 10:] = -60.0
-    maps, mask = spectrogram(batch.pieces, batch.pieces_mask, 50.0)
+    batch = mel_chunks()
+    assert batch.mel_chunks is not None
+    assert batch.mel_chunks_mask is not None
+    batch.mel_chunks[0, 3, :, :, 10:] = -60.0
+    maps, mask = spectrogram(batch.mel_chunks, batch.mel_chunks_mask, 50.0)
     assert mask.sum(1).tolist() == [3 * 32 + 10, 64, 96]
     assert maps.amax((1, 2, 3)).tolist() == [2.0, 2.0, 2.0]
     assert float(maps.min()) >= -2.0
@@ -284,9 +286,9 @@ def test_frames_behind_the_last_sound_are_not_read() -> None:
 def test_loudness_does_not_matter() -> None:
     torch.manual_seed(0)
     encoder = SmallSpeechEncoder(SmallSpeechConfig(widths=(4, 6), dim=16, feedforward=24)).eval()
-    batch = pieces()
-    assert batch.pieces is not None
-    louder = Batch(batch.ids, pieces=batch.pieces + 3.0, pieces_mask=batch.pieces_mask)
+    batch = mel_chunks()
+    assert batch.mel_chunks is not None
+    louder = Batch(batch.ids, mel_chunks=batch.mel_chunks + 3.0, mel_chunks_mask=batch.mel_chunks_mask)
     torch.testing.assert_close(read(encoder, louder)[0], read(encoder, batch)[0], rtol=1e-4, atol=1e-5)
 
 

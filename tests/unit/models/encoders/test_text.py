@@ -176,7 +176,7 @@ def test_small_encoder_learns_who_feels_what_through_fe2e() -> None:
     tokens[:128, 2], tokens[:128, 3] = 7, 8
     target = ((tokens[:, :-1] == 7) & (tokens[:, 1:] == 8)).any(1).long()
     text = SmallTextConfig(
-        vocabulary=12, width=16, channels=16, dim=16, drop_pieces=0, drop_embedding=0, drop_summary=0
+        vocabulary=12, width=16, channels=16, dim=16, token_dropout=0, embedding_dropout=0, summary_dropout=0
     )
     model = FE2E(FE2EConfig(labels=2, faces=None, speech=None, text=text))
     batch = Batch(ids=tuple(map(str, range(256))), tokens=tokens, tokens_mask=torch.ones_like(tokens, dtype=torch.bool))

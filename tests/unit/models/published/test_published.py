@@ -66,11 +66,11 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     faces = made("a.faces", (5, 3, 48, 48), is_input=True) * 40 + 110
-    pieces = made("a.specs", (4, 1, 128, 32), is_input=True).abs()
+    mel_chunks = made("a.specs", (4, 1, 128, 32), is_input=True).abs()
     return Batch(
         ("first", "second"),
         *padded(faces, (2, 3)),
-        *padded(pieces, (3, 1)),
+        *padded(mel_chunks, (3, 1)),
         tokens=torch.tensor([[0], [1]]),
         tokens_mask=torch.ones(2, 1, dtype=torch.bool),
     )

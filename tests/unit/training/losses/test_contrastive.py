@@ -64,13 +64,13 @@ def test_only_directions_count() -> None:
 
 def test_augmented_contrast_is_symmetric_cross_entropy_of_cosines() -> None:
     generator = torch.Generator().manual_seed(0)
-    features, twins = torch.randn(5, 4, generator=generator), torch.randn(5, 4, generator=generator)
-    cosine = F.cosine_similarity(features.unsqueeze(1), twins.unsqueeze(0), dim=2) / 0.07
+    features, views = torch.randn(5, 4, generator=generator), torch.randn(5, 4, generator=generator)
+    cosine = F.cosine_similarity(features.unsqueeze(1), views.unsqueeze(0), dim=2) / 0.07
     own = torch.arange(5)
     expected = (F.cross_entropy(cosine, own) + F.cross_entropy(cosine.T, own)) / 2
-    torch.testing.assert_close(augmented_contrastive(features, twins), expected)
-    torch.testing.assert_close(augmented_contrastive(twins, features), expected)
-    assert float(augmented_contrastive(features[:1], twins[:1])) == 0
+    torch.testing.assert_close(augmented_contrastive(features, views), expected)
+    torch.testing.assert_close(augmented_contrastive(views, features), expected)
+    assert float(augmented_contrastive(features[:1], views[:1])) == 0
 
 
 def test_a_memory_keeps_the_latest_and_a_checkpoint_brings_it_back() -> None:

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from maeum.errors import ConfigError
-from maeum.models.encoders.characters import SELDOM, Characters, units
-from maeum.training.losses.emotion import spelling_loss
+from maeum.models.encoders.character_vocabulary import SELDOM, CharacterVocabulary, units
+from maeum.training.losses.emotion import ctc_loss
 
-ALPHABET = Characters(("", " ", "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "[LAUGHTER]"))
+ALPHABET = CharacterVocabulary(("", " ", "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "[LAUGHTER]"))
 
 
 def spelled(text: str) -> str:
@@ -43,13 +43,13 @@ def test_signs_that_belong_to_a_letter_stay_with_it() -> None:
 
 
 def test_an_alphabet_is_what_a_corpus_says_often() -> None:
-    found = Characters.of([*["ab [LAUGHTER]"] * SELDOM, "c"])
+    found = CharacterVocabulary.of([*["ab [LAUGHTER]"] * SELDOM, "c"])
     assert found.symbols == ("", " ", "A", "B", "[LAUGHTER]")
     with pytest.raises(ConfigError, match="no character"):
-        Characters.of(["ab"])
+        CharacterVocabulary.of(["ab"])
     for wrong in (["A", "B"], ["", "A", "A"], [""]):
         with pytest.raises(ConfigError, match="blank"):
-            Characters(wrong)
+            CharacterVocabulary(wrong)
 
 
 def test_repeats_are_one_and_blanks_part_them() -> None:
@@ -65,7 +65,7 @@ def test_the_loss_of_an_utterance_alone_is_ctc_over_its_characters() -> None:
     steps = torch.arange(9) < torch.tensor([9, 4, 6]).unsqueeze(1)
     spoken = torch.tensor([[1, 2, 3], [4, 0, 0], [2, 2, 0]])
     mask = torch.tensor([[1, 1, 1], [1, 0, 0], [1, 1, 0]]).bool()
-    found = spelling_loss(logits, steps, spoken, mask)
+    found = ctc_loss(logits, steps, spoken, mask)
     has, wanted = steps.sum(1), mask.sum(1)
     log_probs = [row[:n].log_softmax(1).unsqueeze(1) for row, n in zip(logits, has.tolist(), strict=True)]
     single = [
@@ -81,11 +81,11 @@ def test_what_cannot_be_aligned_is_left_out_and_counted() -> None:
     steps = torch.tensor([[1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 1, 1]]).bool()
     spoken = torch.tensor([[1, 1, 0], [1, 1, 2], [1, 2, 0], [0, 0, 0]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1], [1, 1, 0], [0, 0, 0]]).bool()
-    found = spelling_loss(logits, steps, spoken, mask)
+    found = ctc_loss(logits, steps, spoken, mask)
     assert (found.characters, found.left_out) == (2, 1)  # 1 1 2 needs four steps; one has no speech, one no words
     found.loss.backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert (logits.grad[1:] == 0).all()
-    nothing = spelling_loss(logits, steps, spoken, torch.zeros_like(mask))
+    nothing = ctc_loss(logits, steps, spoken, torch.zeros_like(mask))
     assert (float(nothing.loss.detach()), nothing.characters) == (0.0, 0)

@@ -17,7 +17,7 @@ _SAME = {"LG": "LAUGHTER", "BR": "BREATHING", "LS": "LIPSMACK", "GB": "GARBAGE"}
 SELDOM = 5
 
 
-class Characters:
+class CharacterVocabulary:
     """What a CTC head spells.
 
     Args:
@@ -38,7 +38,7 @@ class Characters:
         self._number = {s: i for i, s in enumerate(symbols) if s}
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Characters:
+    def of(cls, texts: Iterable[str]) -> CharacterVocabulary:
         """The characters of a corpus that occur at least `SELDOM` times, in the order of the alphabet.
 
         Raises:

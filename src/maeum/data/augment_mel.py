@@ -1,4 +1,4 @@
-"""Random variations of training speech, on its log-mel pieces: pure tensor functions with an explicit generator."""
+"""Random variations of training speech, on its log-mel mel_chunks: pure tensor functions with an explicit generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maeum.config import Config
-from maeum.media.mel import HOP, LOG_OFFSET, PIECE_FRAMES, SAMPLE_RATE_HZ, TOP_HZ
+from maeum.media.mel import HOP, LOG_OFFSET, MEL_CHUNK_FRAMES, SAMPLE_RATE_HZ, TOP_HZ
 
 #: Seconds from one frame to the next.
 FRAME_S = HOP / SAMPLE_RATE_HZ
@@ -17,11 +17,11 @@ FRAME_S = HOP / SAMPLE_RATE_HZ
 NATURAL_PER_DB = math.log(10.0) / 10.0
 
 
-class PieceAugment(Config):
+class MelAugment(Config):
     """How an utterance's speech varies. Ranges are drawn from evenly; 0 or None switches a part off.
 
     trim_db: silence at both ends, this far below the loudest frame, is cut off; None keeps it.
-    margin_s: of that silence up to so much stays at each end, so that pieces begin at a random phase.
+    margin_s: of that silence up to so much stays at each end, so that mel chunks begin at a random phase.
     keep_silence: probability that nothing is trimmed.
     crop_s: up to so much is cut off the start of speech.
     window, window_s: probability that only a stretch of so many seconds is kept (cheaper, and no sentence as a whole).
@@ -54,20 +54,20 @@ class PieceAugment(Config):
     band_mask: int = 16
 
 
-def augment_pieces(pieces: Tensor, config: PieceAugment, generator: torch.Generator) -> Tensor:
+def augment_mel(mel_chunks: Tensor, config: MelAugment, generator: torch.Generator) -> Tensor:
     """Vary one utterance as a whole.
 
     Args:
-        pieces: ``(pieces, 1, bands, frames)`` log-mel, natural log of power plus ``LOG_OFFSET``.
+        mel_chunks: ``(mel_chunks, 1, bands, frames)`` log-mel, natural log of power plus ``LOG_OFFSET``.
         config: how much.
         generator: where chance comes from.
 
     Returns:
-        Float32 pieces of the same kind, perhaps more or fewer (at least one); the last is filled with silence.
+        Float32 mel chunks of the same kind, perhaps more or fewer (at least one); the last is filled with silence.
     """
-    count, _, bands, width = pieces.shape
+    count, _, bands, width = mel_chunks.shape
     floor = math.log(LOG_OFFSET)
-    mel = pieces.float().squeeze(1).permute(1, 0, 2).reshape(bands, count * width)
+    mel = mel_chunks.float().squeeze(1).permute(1, 0, 2).reshape(bands, count * width)
     mel = mel[:, : _last_sound(mel, floor) + 1]
     mel = trim_silence(mel, config, generator)
     if _chance(config.window, generator):
@@ -87,10 +87,10 @@ def augment_pieces(pieces: Tensor, config: PieceAugment, generator: torch.Genera
         mel[_band_of(_between(3000.0, 6000.0, generator), bands) :] = floor
     mel = mel.clamp(min=floor)
     mel = _mask(mel, config, float(torch.minimum(mel.mean(), peak)), generator)
-    return cut_pieces(mel, width)
+    return cut_mel_chunks(mel, width)
 
 
-def trim_silence(mel: Tensor, config: PieceAugment, generator: torch.Generator) -> Tensor:
+def trim_silence(mel: Tensor, config: MelAugment, generator: torch.Generator) -> Tensor:
     """Cut silence off both ends of ``mel (bands, frames)``, but for a random margin; at least one frame stays."""
     if config.trim_db is None or _chance(config.keep_silence, generator):
         return mel
@@ -104,8 +104,8 @@ def trim_silence(mel: Tensor, config: PieceAugment, generator: torch.Generator) 
     return mel[:, start : last + after + 1]
 
 
-def cut_pieces(mel: Tensor, width: int = PIECE_FRAMES) -> Tensor:
-    """``(bands, frames) -> (pieces, 1, bands, width)``; the last piece is filled with digital silence."""
+def cut_mel_chunks(mel: Tensor, width: int = MEL_CHUNK_FRAMES) -> Tensor:
+    """``(bands, frames) -> (mel_chunks, 1, bands, width)``; the last mel chunk is filled with digital silence."""
     count = max(1, math.ceil(mel.shape[1] / width))
     mel = F.pad(mel, (0, count * width - mel.shape[1]), value=math.log(LOG_OFFSET))
     return mel.view(mel.shape[0], count, width).permute(1, 0, 2).unsqueeze(1).contiguous()
@@ -116,7 +116,7 @@ def _last_sound(mel: Tensor, floor: float) -> int:
     return int(sound[-1]) if len(sound) else mel.shape[1] - 1
 
 
-def _stretch(mel: Tensor, config: PieceAugment, generator: torch.Generator) -> Tensor:
+def _stretch(mel: Tensor, config: MelAugment, generator: torch.Generator) -> Tensor:
     """Other tempo (time axis) and other vocal tract (mel axis), linearly interpolated."""
     bands, frames = mel.shape
     tempo = math.exp(_between(-1.0, 1.0, generator) * math.log1p(config.tempo))
@@ -148,7 +148,7 @@ def _add_noise(mel: Tensor, snr_db: float, generator: torch.Generator) -> Tensor
     return (power + noise).log()
 
 
-def _mask(mel: Tensor, config: PieceAugment, value: float, generator: torch.Generator) -> Tensor:
+def _mask(mel: Tensor, config: MelAugment, value: float, generator: torch.Generator) -> Tensor:
     """Blank stretches of time and of frequency (Park et al. 2019, SpecAugment)."""
     bands, frames = mel.shape
     mel = mel.clone()
