@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 import pytest
 from pydantic import Field, model_validator
 
-from maeum.config import Config
+from maeum.config import Config, RenamedSettingWarning
 from maeum.errors import ConfigError
+from maeum.models.pretrained import InputSettings
 
 
 class Wheel(Config):
@@ -63,3 +64,11 @@ def test_wrong_settings_name_the_file_and_the_key(tmp_path: Path, text: str, pro
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(ConfigError, match=problem):
         Bicycle.load(tmp_path / "a.yaml")
+
+
+def test_a_setting_is_understood_under_the_name_it_had() -> None:
+    with pytest.warns(RenamedSettingWarning, match="'max_pieces' is now called 'max_mel_chunks'"):
+        settings = InputSettings.parse({"max_pieces": 7})
+    assert settings.max_mel_chunks == 7
+    with pytest.warns(RenamedSettingWarning, match="sound: 'pieces' is now called 'mel_chunks'"):
+        assert InputSettings.parse({"sound": "pieces"}).sound == "mel_chunks"

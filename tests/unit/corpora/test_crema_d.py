@@ -212,9 +212,9 @@ def test_pictures_and_sound_are_the_clips_own(prepared: PrepareReport):
     store = Store(prepared.store)
     peaks = {}
     for number, row in enumerate(store.rows):
-        pieces = store.array(number, "pieces")
-        assert pieces is not None
-        peaks[row["id"]] = int(pieces[1, 0].astype(np.float32).mean(1).argmax())
+        mel_chunks = store.array(number, "mel_chunks")
+        assert mel_chunks is not None
+        peaks[row["id"]] = int(mel_chunks[1, 0].astype(np.float32).mean(1).argmax())
     # The wav's pitch rises from clip to clip; the video's own sound, taken where the wav is a pointer, is far above.
     order = ["1001_IEO_NEU_XX", "1001_IEO_HAP_LO", "1001_IEO_ANG_HI", "1001_TSI_FEA_XX", "1040_ITH_SAD_XX"]
     assert [peaks[id] for id in order] == sorted({peaks[id] for id in order})

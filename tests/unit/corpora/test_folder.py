@@ -219,10 +219,10 @@ def test_one_recording_of_two_people_is_cut_in_two(
     store = Store(tmp_path / "store")
     found = []
     for number in range(2):
-        faces, pieces = store.array(number, "faces"), store.array(number, "pieces")
+        faces, mel_chunks = store.array(number, "faces"), store.array(number, "mel_chunks")
         assert faces is not None
-        assert pieces is not None
-        found.append((faces.mean((0, 2, 3)).tolist(), int(pieces[1, 0].astype(np.float32).mean(1).argmax())))
+        assert mel_chunks is not None
+        found.append((faces.mean((0, 2, 3)).tolist(), int(mel_chunks[1, 0].astype(np.float32).mean(1).argmax())))
     (left, low), (right, high) = found
     assert left == pytest.approx([200, 0, 0], abs=2)
     assert right == pytest.approx([0, 0, 200], abs=2)

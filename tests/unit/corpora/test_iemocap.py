@@ -239,9 +239,9 @@ def test_another_folder_is_explained(tmp_path: Path, words_only: Path):
 
 
 def mel_peak(store: Store, index: int) -> int:
-    pieces = store.array(index, "pieces")
-    assert pieces is not None
-    return int(pieces[0, 0].astype(np.float32).mean(1).argmax())
+    mel_chunks = store.array(index, "mel_chunks")
+    assert mel_chunks is not None
+    return int(mel_chunks[0, 0].astype(np.float32).mean(1).argmax())
 
 
 @pytest.fixture(scope="module")

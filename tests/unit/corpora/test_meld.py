@@ -182,12 +182,12 @@ def test_pictures_and_sound_are_the_clips_own(prepared: tuple[Path, list[str]]):
     # Its number in its part is in a clip's brightness, length and pitch.
     peaks = []
     for id, number in {"meld-train-dia0-utt0": 0, "meld-train-dia0-utt1": 1, "meld-dev-dia52-utt2": 2}.items():
-        faces, pieces = store.array(rows[id], "faces"), store.array(rows[id], "pieces")
+        faces, mel_chunks = store.array(rows[id], "faces"), store.array(rows[id], "mel_chunks")
         assert faces is not None
-        assert pieces is not None
+        assert mel_chunks is not None
         assert len(faces) == 2 + number
         np.testing.assert_allclose(faces.mean(), 60 + 20 * number, atol=4)
-        peaks.append(int(pieces[1, 0].astype(np.float32).mean(1).argmax()))
+        peaks.append(int(mel_chunks[1, 0].astype(np.float32).mean(1).argmax()))
     assert peaks == sorted(set(peaks))
 
 

@@ -350,10 +350,10 @@ def test_each_utterance_shows_its_own_time(prepared: tuple[Path, list[str]]):
         assert faces is not None
         asked = start_s + 0.5 * np.arange(len(faces))
         np.testing.assert_allclose(faces.astype(float).mean((1, 2, 3)), 40 + 20 * asked, atol=5, err_msg=row["id"])
-        pieces = store.array(number, "pieces")
-        assert pieces is not None
+        mel_chunks = store.array(number, "mel_chunks")
+        assert mel_chunks is not None
         heard_s = (6.0 if row["id"] == "100178_2" else row["end_s"]) - start_s
-        assert len(pieces) == pytest.approx(heard_s / 0.4, abs=1)
+        assert len(mel_chunks) == pytest.approx(heard_s / 0.4, abs=1)
 
 
 def test_one_store_serves_emotions_and_sentiment(prepared: tuple[Path, list[str]]):

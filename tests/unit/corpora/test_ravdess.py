@@ -106,12 +106,12 @@ def test_pictures_with_their_sound(source: Path, tmp_path: Path):
     rows = {row["id"]: number for number, row in enumerate(store.rows)}
     peaks = []
     for number, codes in enumerate(("01-05-02-01-01-02", "01-02-01-02-01-17")):
-        faces, pieces = store.array(rows[f"01-{codes}"], "faces"), store.array(rows[f"01-{codes}"], "pieces")
+        faces, mel_chunks = store.array(rows[f"01-{codes}"], "faces"), store.array(rows[f"01-{codes}"], "mel_chunks")
         assert faces is not None
-        assert pieces is not None
+        assert mel_chunks is not None
         assert len(faces) == 2 + number
         np.testing.assert_allclose(faces.mean(), 60 + 20 * number, atol=4)
-        peaks.append(int(pieces[1, 0].astype(np.float32).mean(1).argmax()))
+        peaks.append(int(mel_chunks[1, 0].astype(np.float32).mean(1).argmax()))
     assert peaks[0] < peaks[1]
 
 

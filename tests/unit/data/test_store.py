@@ -171,7 +171,7 @@ def test_cut_off_shard_is_named(tmp_path: Path):
     shard = tmp_path / "s/shards" / store.rows[11]["shard"]
     os.truncate(shard, shard.stat().st_size // 2)
     store.array(0, "faces")
-    with pytest.raises(StoreError, match=rf"{shard.name}: is cut off at the mel chunks of u/11"):
+    with pytest.raises(StoreError, match=rf"{shard.name}: is cut off at the mel_chunks of u/11"):
         store.array(11, "mel_chunks")
     with pytest.raises(StoreError, match=shard.name):
         store.verify()

@@ -203,7 +203,7 @@ def test_who_follows_names_no_other_source(store: Path, tmp_path: Path) -> None:
     shared = {**study(store).shared, "teacher": "runs/other"}
     asked = study(store, shared=shared, entries={"a": {"title": "A", "model": "fe2e"}},
                   sweep=[], ablation=[])  # fmt: skip
-    with pytest.raises(ConfigError, match="has start_from or teacher beside `follows`"):
+    with pytest.raises(ConfigError, match="has start_from or teacher beside `init_from`"):
         following(asked.recipe("a"), tmp_path)
 
 
@@ -225,7 +225,7 @@ def test_a_subset_follows_the_same_subset(store: Path) -> None:
 
 
 def test_only_those_before_can_be_followed(store: Path) -> None:
-    with pytest.raises(ConfigError, match=r"taught follows 'fe2e', not a contestant before it \(none\)"):
+    with pytest.raises(ConfigError, match=r"taught: init_from names 'fe2e', not an entry before it \(none\)"):
         study(store, entries={"taught": FOLLOWS, "fe2e": {"title": "FE2E", "model": "fe2e"}}, sweep=[], ablation=[])
 
 

@@ -111,9 +111,9 @@ def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(
     speech = {"kind": "small", "widths": [4, 6], "dim": 8, "heads": 2, "feedforward": 8, "layers": 1, "dropout": 0.0}
     model = MMER(MMERConfig.parse({**sizes, "speech": speech, "text": None})).train()
     generator = torch.Generator().manual_seed(1)
-    pieces = torch.randn(6, 2, 1, 128, 32, generator=generator) * 3 - 6
+    mel_chunks = torch.randn(6, 2, 1, 128, 32, generator=generator) * 3 - 6
     mask = torch.ones(6, 2, dtype=torch.bool)
-    batch = Batch(tuple("abcdef"), pieces=pieces, mel_chunks_mask=mask, target=torch.arange(6) % 3)
+    batch = Batch(tuple("abcdef"), mel_chunks=mel_chunks, mel_chunks_mask=mask, target=torch.arange(6) % 3)
     start = {name: tensor.clone() for name, tensor in model.named_buffers()}
     after = []
     for part in split(batch, 3):
