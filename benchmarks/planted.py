@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor
 
-from maeum.data.shards import atomic_write
+from maeum.files import atomic_write
 from maeum.models.mesm import MESM, CrossModalAttention, MESMConfig
 from maeum.types import Batch
 

@@ -358,7 +358,7 @@ def compare(
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
 ) -> None:
     """Train several networks on the same items and put their scores in one table. The same command goes on."""
-    from maeum.analysis.writers import write_whole
+    from maeum.files import write_whole
     from maeum.reports.report import compare as report_of
     from maeum.studies.compare import Comparison, markdown_page
     from maeum.studies.compare import compare as run
@@ -402,7 +402,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the report, JSON, to this file.")] = None,
 ) -> None:
     """Score a model on a prepared corpus, with intervals and beside the simplest guess."""
-    from maeum.analysis.writers import write_whole
+    from maeum.files import write_whole
     from maeum.reports.terminal import show_report
     from maeum.runs.evaluate import evaluate as run
     from maeum.runs.evaluate import evaluate_subsets
@@ -469,7 +469,7 @@ def _items(target: str | None, split: str | None, sessions: str | None, allow_ov
 
 
 def _write_comparison(comparison: ComparisonPage, out: Path, console: Console) -> None:
-    from maeum.analysis.writers import write_whole
+    from maeum.files import write_whole
 
     files = comparison.files()
     out.mkdir(parents=True, exist_ok=True)
@@ -490,7 +490,7 @@ def flops(
     out: Annotated[Path | None, typer.Option(help="Write the counts, JSON, to this file.")] = None,
 ) -> None:
     """Count a model's multiply-adds by stage, of all positions and of those it keeps, beside the time it takes."""
-    from maeum.analysis.writers import write_whole
+    from maeum.files import write_whole
     from maeum.studies.flops import flops as run
 
     cost = run(model, store, part, items=items, top_p=top_p)
@@ -525,7 +525,7 @@ def reproduce(
     from maeum.training.cpu.memory import huge_pages
 
     huge_pages()  # before torch is there
-    from maeum.analysis.writers import write_whole
+    from maeum.files import write_whole
     from maeum.studies.reproduce import REPRODUCTIONS
     from maeum.studies.study import Study
 

@@ -13,7 +13,8 @@ from typing import Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from maeum.errors import ConfigError
+from maeum.errors import ConfigError, MaeumError, OutputError
+from maeum.files import write_whole
 
 #: Settings that had another name until now, old -> new: understood with one line of warning.
 RENAMED = {
@@ -81,9 +82,9 @@ class Config(BaseModel):
             raise ConfigError("holds no settings (a mapping of names to values is expected)", item=path)
         return cls.parse(data, item=path)
 
-    def save(self, path: Path | str) -> None:
-        """Write as JSON."""
-        Path(path).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    def save(self, path: Path | str, error_type: type[MaeumError] = OutputError) -> None:
+        """Write as JSON, in full or not at all; raises ``error_type`` when it cannot be written."""
+        write_whole(Path(path), self.model_dump_json(indent=2) + "\n", error_type)
 
 
 def _with_present_names(data: dict[str, Any], fields: Container[str]) -> dict[str, Any]:

@@ -50,5 +50,9 @@ class InputError(MaeumError):
     """An argument given to the Python interface cannot be used."""
 
 
+class OutputError(MaeumError):
+    """A result cannot be written."""
+
+
 class EvaluationError(MaeumError):
     """A score is undefined on the items it was asked for."""

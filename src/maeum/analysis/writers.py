@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,14 +13,11 @@ from pathlib import Path
 from maeum.analysis.report import render_html
 from maeum.analysis.schema import to_dict
 from maeum.analysis.words import clock, describe_face, in_a_row, percent
-from maeum.errors import MaeumError
+from maeum.errors import OutputError
+from maeum.files import write_whole
 from maeum.models.card import ModelCard
 from maeum.registry import Registry
 from maeum.types import MODALITIES, Segment, Timeline
-
-
-class OutputError(MaeumError):
-    """A result cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -79,37 +74,6 @@ def write_timeline(
         write_whole(path, writer.render(timeline, card))
         written.append(path)
     return written
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file through a temporary one beside it, so that it is there in full or not at all.
-
-    Raises:
-        OutputError: when it cannot be written; what stood there before stays.
-    """
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot be written ({error.strerror or error})",
-            item=path,
-            remedy="Choose another folder with --out, with space and permission to write.",
-        ) from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _make_folder(folder: Path) -> None:

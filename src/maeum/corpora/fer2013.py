@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from maeum.archives import ArchiveError, member_names
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut
 from maeum.errors import CorpusError
 from maeum.labels import canonical
@@ -75,9 +75,8 @@ def _list_images(source: Path) -> tuple[Path, list[str]]:
         raise CorpusError("no such file or folder", item=source, remedy="Give fer2013.zip or its unpacked folder.")
     else:
         try:
-            with zipfile.ZipFile(source) as archive:
-                names = archive.namelist()
-        except (zipfile.BadZipFile, OSError) as error:
+            names = member_names(source)
+        except ArchiveError as error:
             raise CorpusError(f"is not a readable zip archive ({error})", item=source,
                               remedy="Give fer2013.zip or its unpacked folder.") from error  # fmt: skip
     images = [n for n in names if n.lower().endswith(_IMAGES) and not PurePosixPath(n).name.startswith("._")]

@@ -8,14 +8,11 @@ is.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import json
-import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -30,7 +27,6 @@ from maeum.types import Utterance
 ARRAYS: dict[str, tuple[int, ...]] = {"faces": (3, 48, 48), "mel_chunks": (1, 128, 32), "wave": ()}
 
 _BLOCK = tarfile.BLOCKSIZE
-TEMPORARY = ".part-"
 
 Array = NDArray[Any]
 
@@ -58,42 +54,6 @@ class StoreItem:
 def as_samples(wave: Array) -> Array:
     """A sound in -1..1 as a store keeps it; `Store.wave` reads it again."""
     return np.clip(np.rint(np.asarray(wave, np.float32) * 32768), -32768, 32767).astype(np.int16)
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when everything was written and is on the disk.
-
-    Raises:
-        StoreError: when the disk is full, the folder read-only or gone; nothing half-written stays.
-    """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise write_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def write_error(path: Path, error: OSError) -> StoreError:
-    """What an operating system's refusal to write means to the user."""
-    remedies = {
-        errno.ENOSPC: "Free some space, or choose a folder on another disk; what is finished is kept.",
-        errno.EDQUOT: "Free some space in your quota; what is finished is kept.",
-        errno.EFBIG: "The disk or a limit refuses files of this size; choose a folder on another disk.",
-        errno.EROFS: "The disk is read-only; choose another folder.",
-        errno.EACCES: "You may not write here; choose another folder.",
-        errno.EPERM: "You may not write here; choose another folder.",
-    }
-    reason = error.strerror or str(error)
-    return StoreError(f"cannot be written: {reason}", item=path,
-                      remedy=remedies.get(error.errno or 0, "Choose another folder."))  # fmt: skip
 
 
 class ShardWriter:

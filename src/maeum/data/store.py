@@ -36,16 +36,14 @@ from maeum.corpora.targets import Target
 from maeum.data.shards import (
     ARRAYS,
     REMAKE,
-    TEMPORARY,
     Array,
     ShardWriter,
     StoreItem,
-    atomic_write,
     read_array,
     read_rows,
-    write_error,
 )
 from maeum.errors import ConfigError, StoreError
+from maeum.files import TEMPORARY, atomic_write, write_error, write_whole
 from maeum.labels import LabelSet
 
 __all__ = ["LEFT_OUT", "NOTES", "Origin", "Store", "StoreItem", "StoreWriter", "digest"]
@@ -161,8 +159,7 @@ class StoreWriter:
                              remedy="Choose an empty or new folder.")  # fmt: skip
         for leftover in (*self.folder.glob(f"{TEMPORARY}*"), *self._shards.glob(f"{TEMPORARY}*")):
             leftover.unlink(missing_ok=True)
-        with atomic_write(path) as file:
-            file.write(json.dumps(self.settings, indent=2, ensure_ascii=False).encode())
+        write_whole(path, json.dumps(self.settings, indent=2, ensure_ascii=False), StoreError)
 
     def _holds_something(self) -> bool:
         return any(not path.name.startswith(TEMPORARY) for path in self._shards.iterdir())
@@ -210,8 +207,8 @@ class StoreWriter:
             left_out += gone
         written = {**manifest, "settings": self.settings, "account": _account(rows, left_out), "left_out": left_out}
         table = pa.Table.from_pylist([{name: row.get(name) for name in _SCHEMA.names} for row in rows], schema=_SCHEMA)
-        with atomic_write(self.folder / "manifest.json") as file:
-            file.write(json.dumps(written, indent=2, ensure_ascii=False, default=str).encode())
+        text = json.dumps(written, indent=2, ensure_ascii=False, default=str)
+        write_whole(self.folder / "manifest.json", text, StoreError)
         notes = [{**row, "note": note} for row in rows for note in row["notes"]]
         _write_csv(self.folder / LEFT_OUT, ("id", "part", "reason"), left_out)
         _write_csv(self.folder / NOTES, ("id", "part", "note"), notes)
@@ -415,8 +412,7 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
     table.writerows([row.get(name) for name in columns] for row in rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
+    write_whole(path, text.getvalue(), StoreError)
 
 
 def _read_json(path: Path) -> Any:

@@ -22,6 +22,7 @@ from maeum.evaluation.passport import Provenance
 from maeum.evaluation.ranking import label_average_precision, label_roc_auc
 from maeum.evaluation.thresholds import Thresholds, choose_thresholds
 from maeum.evaluation.trivial import chance_score, majority_score
+from maeum.files import write_whole
 from maeum.labels import LabelSet
 
 
@@ -144,7 +145,7 @@ class Report:
 
     def save(self, path: Path | str) -> None:
         """Write as JSON."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        write_whole(Path(path), self.to_json() + "\n")
 
 
 def evaluate(

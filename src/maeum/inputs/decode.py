@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import tee
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from maeum.archives import ArchiveError, archive_of, read_member
 from maeum.config import Config
 from maeum.corpora.base import LeftOut
 from maeum.data.shards import StoreItem, as_samples
@@ -295,17 +293,11 @@ def content_hash(path: Path) -> str:
         if path.exists():
             with path.open("rb") as file:
                 return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-        archive = next((p for p in path.parents if p.suffix.lower() == ".zip" and p.is_file()), None)
+        archive = archive_of(path)
         if archive is None:
             raise CorpusError("no such file", item=path)
-        opened = _opened(archive, archive.stat().st_mtime_ns, os.getpid())
-        return hashlib.blake2b(opened.read(path.relative_to(archive).as_posix()), digest_size=16).hexdigest()
+        return hashlib.blake2b(read_member(archive, path), digest_size=16).hexdigest()
     except KeyError as error:
         raise CorpusError("the archive has no such member", item=path) from error
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except ArchiveError as error:
         raise CorpusError(f"cannot be read: {error}", item=path) from error
-
-
-@lru_cache(maxsize=4)
-def _opened(archive: Path, changed_ns: int, process: int) -> zipfile.ZipFile:
-    return zipfile.ZipFile(archive)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
-import zipfile
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from maeum.archives import ArchiveError, archive_of, read_member
 from maeum.errors import MediaError
 from maeum.media.container import check_file
 
@@ -31,12 +29,12 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
         MediaError: when there is no such picture, or it cannot be decoded in full.
     """
     path = Path(path)
-    archive = _archive_of(path)
+    archive = archive_of(path)
     if archive is None:
         check_file(path)
         data = path.read_bytes()
     else:
-        data = _member(archive, path.relative_to(archive).as_posix())
+        data = _member(archive, path)
     try:
         with Image.open(io.BytesIO(data)) as image:
             upright = ImageOps.exif_transpose(image)
@@ -50,22 +48,10 @@ def read_image(path: Path | str) -> NDArray[np.uint8]:
         raise MediaError(f"is not a picture that can be decoded ({error})", item=path, remedy=_REMEDY) from error
 
 
-def _archive_of(path: Path) -> Path | None:
-    """The zip file that a path leads into, if it does."""
-    if path.exists():
-        return None
-    return next((p for p in path.parents if p.suffix.lower() == ".zip" and p.is_file()), None)
-
-
-@lru_cache(maxsize=4)
-def _opened(archive: Path, changed_ns: int, process: int) -> zipfile.ZipFile:
-    return zipfile.ZipFile(archive)
-
-
-def _member(archive: Path, name: str) -> bytes:
+def _member(archive: Path, path: Path) -> bytes:
     try:
-        return _opened(archive, archive.stat().st_mtime_ns, os.getpid()).read(name)
+        return read_member(archive, path)
     except KeyError as error:
-        raise MediaError("the archive has no such member", item=archive / name, remedy="Check its path.") from error
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise MediaError(f"cannot be read: {error}", item=archive / name, remedy="Copy the archive again.") from error
+        raise MediaError("the archive has no such member", item=path, remedy="Check its path.") from error
+    except ArchiveError as error:
+        raise MediaError(f"cannot be read: {error}", item=path, remedy="Copy the archive again.") from error

@@ -12,11 +12,12 @@ import safetensors
 import torch
 from huggingface_hub import snapshot_download
 from pydantic import Field
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ConfigError, ModelError
+from maeum.files import write_whole
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, markdown
 from maeum.models.encoders.hub import fetch
@@ -175,15 +176,13 @@ def save_pretrained(
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, folder / f"{_WEIGHTS}.tmp", metadata={"licence": card.licence, "name": card.name})
-        (folder / f"{_WEIGHTS}.tmp").chmod(0o644)  # safetensors makes it readable by its owner alone
-        (folder / f"{_WEIGHTS}.tmp").replace(folder / _WEIGHTS)
+        write_whole(folder / _WEIGHTS, save(tensors, {"licence": card.licence, "name": card.name}), ModelError)
         if tokenizer is not None:
             tokenizer.save(folder / _TOKENIZER)
-        stored.save(folder / _CONFIG)
+        stored.save(folder / _CONFIG, ModelError)
         card = card.model_copy(update={"bytes": (folder / _WEIGHTS).stat().st_size})
-        card.save(folder / _CARD)
-        (folder / _README).write_text(markdown(card), encoding="utf-8")
+        card.save(folder / _CARD, ModelError)
+        write_whole(folder / _README, markdown(card), ModelError)
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(f"cannot be written ({error})", item=folder, remedy="Choose another folder.") from error
 

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
-from maeum.data.shards import atomic_write, write_error
 from maeum.errors import ConfigError, StoreError
+from maeum.files import atomic_write, write_error
 from maeum.models.encoders.speech import HubSpeechEncoder
 from maeum.models.encoders.text import HubTextEncoder, TokenEmbedder
 from maeum.models.mmer import MMER

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from maeum.config import difference
-from maeum.data.shards import atomic_write
 from maeum.errors import StoreError
+from maeum.files import write_whole
 from maeum.models.pretrained import load_pretrained, weights_digest
 from maeum.runs.recipe import Recipe
 
@@ -73,5 +73,4 @@ def _read_sources(out: Path) -> Mapping[str, str]:
 
 
 def _write(path: Path, text: str) -> None:
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    write_whole(path, text, StoreError)

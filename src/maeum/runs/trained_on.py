@@ -54,7 +54,7 @@ class TrainedOn(Config):
         """Put it into a model folder; raises ModelError."""
         try:
             model.mkdir(parents=True, exist_ok=True)
-            self.save(model / _FILE)
+            self.save(model / _FILE, ModelError)
         except OSError as error:
             raise ModelError(f"cannot be written ({error})", item=model, remedy="Choose another folder.") from error
 

@@ -13,10 +13,10 @@ from pydantic import Field, model_validator
 from rich.console import Console
 
 from maeum.config import Config
-from maeum.data.shards import atomic_write
-from maeum.errors import ConfigError
+from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.base import metrics_of
 from maeum.evaluation.report import Score
+from maeum.files import write_whole
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.reports.tables import markdown_table
 from maeum.runs.evaluate import Evaluation, evaluate
@@ -218,8 +218,7 @@ def train_once(recipe: Recipe, folder: Path, device: str, console: Console | Non
     finally:
         if _epochs(folder) > before:
             spent = _cpu_minutes(folder) + (time.process_time() - began) / 60
-            with atomic_write(folder / _COST) as file:
-                file.write(json.dumps({"cpu_minutes": spent}).encode())
+            write_whole(folder / _COST, json.dumps({"cpu_minutes": spent}), StoreError)
 
 
 def _epochs(folder: Path) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import pickle
 import random
 import time
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
+from maeum.files import atomic_write
 from maeum.training.config import TrainConfig
 from maeum.training.cpu.dropout import quicken_dropout
 from maeum.training.cpu.linear import products_of_one_thread, quicken_linear
@@ -366,14 +366,9 @@ def save_atomically(state: object, path: Path) -> None:
     Raises:
         StoreError: when the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(state, temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        # torch's own writer hides why: "[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"
-        why = "no space left, or a limit on the size of files" if "unexpected pos" in str(error) else str(error)
-        raise StoreError(
-            f"cannot be written ({why})", item=path, remedy="Free some space or choose another folder."
-        ) from error
+    with atomic_write(path) as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # torch's own writer hides why: "[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None

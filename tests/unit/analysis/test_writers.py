@@ -18,8 +18,8 @@ from maeum.analysis.report import render_html
 from maeum.analysis.schema import SCHEMA, from_dict, to_dict
 from maeum.analysis.terminal import show_timeline
 from maeum.analysis.words import clock, on_scale, percent, shortened
-from maeum.analysis.writers import WRITERS, OutputError, write_timeline, write_whole
-from maeum.errors import ConfigError
+from maeum.analysis.writers import WRITERS, write_timeline
+from maeum.errors import ConfigError, OutputError
 from maeum.labels import EMOTIONS
 from maeum.media.text import read_transcript
 from maeum.models.card import ModelCard
@@ -259,22 +259,6 @@ def test_a_transcript_in_the_output_folder_is_kept(timeline: Timeline, tmp_path:
     (path,) = write_timeline(timeline, tmp_path, ["srt"], keep=[transcript])
     assert path.name == "holiday clip.emotions.srt"
     assert transcript.read_text() == "the user's own"
-
-
-def test_a_failed_write_leaves_what_was_there_and_no_rubbish(tmp_path: Path):
-    import resource
-
-    path = tmp_path / "a.json"
-    write_whole(path, "old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(OutputError, match=r"a\.json: cannot be written"):
-            write_whole(path, "x" * 100_000)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(timeline: Timeline, tmp_path: Path):

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from maeum.corpora.base import LeftOut
-from maeum.data.shards import TEMPORARY, read_rows
+from maeum.data.shards import read_rows
 from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
+from maeum.files import TEMPORARY
 from maeum.labels import EKMAN
 from maeum.types import Utterance
 

@@ -1,0 +1,61 @@
+"""Files that are there in full or not at all, however a program ends."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from maeum.errors import MaeumError, OutputError, StoreError
+
+#: How names of files begin that are being written; what a kill leaves of them may be removed.
+TEMPORARY = ".part-"
+
+_REMEDIES = {
+    errno.ENOSPC: "Free some space, or choose a folder on another disk; what is finished stays.",
+    errno.EDQUOT: "Free some space in your quota; what is finished stays.",
+    errno.EFBIG: "The disk or a limit refuses files of this size; choose a folder on another disk.",
+    errno.EROFS: "The disk is read-only; choose another folder.",
+    errno.EACCES: "You may not write here; choose another folder.",
+    errno.EPERM: "You may not write here; choose another folder.",
+}
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path, error_type: type[MaeumError] = StoreError) -> Iterator[IO[bytes]]:
+    """Open a file that appears under its name once everything is written and on the disk.
+
+    Until then it lies beside its place under a temporary name; what stood there before stays when writing fails.
+
+    Args:
+        path: the file.
+        error_type: what is raised when the disk is full, the folder read-only or gone.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise write_error(path, error, error_type) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes, error_type: type[MaeumError] = OutputError) -> None:
+    """Write text (as UTF-8) or bytes as `atomic_write` does."""
+    with atomic_write(path, error_type) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_error(path: Path, error: OSError, error_type: type[MaeumError] = StoreError) -> MaeumError:
+    """The error that tells the user why the operating system refused to write, and what to do about it."""
+    return error_type(f"cannot be written: {error.strerror or error}", item=path,
+                      remedy=_REMEDIES.get(error.errno or 0, "Choose another folder."))  # fmt: skip

@@ -1,0 +1,100 @@
+"""Writing files in full or not at all."""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maeum.config import Config
+from maeum.errors import ModelError, OutputError, StoreError
+from maeum.files import TEMPORARY, atomic_write, write_whole
+
+
+@pytest.fixture
+def short_files() -> Iterator[None]:
+    """No file may be larger than 1000 bytes, as if the disk were full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("error_type", [OutputError, StoreError, ModelError])
+def test_a_failed_write_leaves_what_was_there_and_no_rubbish(
+    tmp_path: Path, short_files: None, error_type: type[Exception]
+):
+    path = tmp_path / "a.json"
+    write_whole(path, "old")
+    with pytest.raises(error_type, match=r"a\.json: cannot be written: File too large\. The disk or a limit refuses"):
+        write_whole(path, "x" * 100_000, error_type)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_settings_that_cannot_be_written_leave_the_old_ones(tmp_path: Path, short_files: None):
+    class Settings(Config):
+        text: str
+
+    Settings(text="old").save(tmp_path / "s.json")
+    with pytest.raises(OutputError, match="cannot be written"):
+        Settings(text="x" * 2000).save(tmp_path / "s.json")
+    assert Settings.load(tmp_path / "s.json").text == "old"
+
+
+def test_an_error_of_the_writer_itself_leaves_what_was_there(tmp_path: Path):
+    path = tmp_path / "a"
+    write_whole(path, b"old")
+
+    def write_half() -> None:
+        with atomic_write(path) as file:
+            file.write(b"half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        write_half()
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_the_file_appears_only_when_it_is_whole(tmp_path: Path):
+    path = tmp_path / "a"
+    with atomic_write(path) as file:
+        file.write(b"half")
+        file.flush()
+        assert not path.exists()
+        assert [p.name.startswith(TEMPORARY) for p in tmp_path.iterdir()] == [True]
+    assert path.read_bytes() == b"half"
+
+
+def test_names_as_long_as_the_disk_allows(tmp_path: Path):
+    path = tmp_path / ("x" * 255)
+    write_whole(path, "text")
+    assert path.read_text() == "text"
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path):
+    before = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "a", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640
+
+
+def test_threads_that_write_the_same_file_do_not_mix(tmp_path: Path):
+    path = tmp_path / "a"
+    contents = [bytes([n]) * 200_000 for n in range(8)]
+    threads = [threading.Thread(target=write_whole, args=(path, content)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() in contents
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
