@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
+from maeum.files import TEMPORARY
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.training.config import TrainConfig
 from maeum.training.cpu import linear
@@ -161,21 +163,19 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         make_trainer(tmp_path).fit()
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     make_trainer(tmp_path).fit()
     before = (tmp_path / "last.pt").read_bytes()
-
-    def full_disk(state: object, path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full_disk)
-    with pytest.raises(StoreError, match="No space left"):
-        make_trainer(tmp_path).save_checkpoint()
+    trainer = make_trainer(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))  # as on a full disk, in the middle of the file
+    try:
+        with pytest.raises(StoreError, match=r"last\.pt: cannot be written: File too large"):
+            trainer.save_checkpoint()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "last.pt").read_bytes() == before
-    assert not list(tmp_path.glob(".last*"))
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(TEMPORARY)]
 
 
 def test_learning_rate_warms_up_then_falls_to_zero(tmp_path: Path) -> None:
