@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from maeum.analysis.segments import Presence
+from maeum.analysis.segments import FacePresence
 from maeum.errors import MediaError
 from maeum.media.audio import read_audio
 from maeum.media.boxes import FaceBox
@@ -44,9 +44,9 @@ class TrackedFace:
     portrait_png: bytes
 
     @property
-    def presence(self) -> Presence:
+    def presence(self) -> FacePresence:
         """What planning needs to know of it."""
-        return Presence(self.id, self.times_s, tuple(b.width * b.height for b in self.boxes))
+        return FacePresence(self.id, self.times_s, tuple(b.width * b.height for b in self.boxes))
 
     @property
     def track(self) -> FaceTrack:

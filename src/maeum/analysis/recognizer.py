@@ -24,7 +24,7 @@ from maeum.analysis.evidence import (
     why_no_speech,
 )
 from maeum.analysis.observe import Progress, RecordingAudio, RecordingFaces, listen, watch, wave_of
-from maeum.analysis.segments import Plan, Planned, plan
+from maeum.analysis.segments import PlannedSegment, SegmentPlan, plan_segments
 from maeum.analysis.words import MODALITY_NAMES, percent
 from maeum.data.collate import Collator
 from maeum.errors import InputError, MediaError
@@ -153,10 +153,15 @@ class Recognizer:
             which nobody speaks has one segment, which abstains and says why.
 
         Raises:
-            InputError: when a confidence is asked for that there cannot be.
+            InputError: when an argument is of another type, or the confidence out of range.
             MediaError: when the file cannot be used at all.
             TranscriptError: when the transcript cannot be read.
         """
+        for name, value in (("path", path), ("transcript", transcript)):
+            if not isinstance(value, str | Path) and not (name == "transcript" and value is None):
+                raise InputError(f"{type(value).__name__} is not a path", item=name, remedy="Give a str or a Path.")
+        if progress is not None and not callable(progress):
+            raise InputError(f"{type(progress).__name__} cannot be called", item="progress", remedy="Give a function.")
         self._check_confidence(min_confidence)
         tell = progress or _silent
         lines = read_transcript(transcript) if transcript is not None else []
@@ -172,7 +177,7 @@ class Recognizer:
         no_face = _no_face(watched)
         if not voice:
             heard = replace(heard, missing=sound_notes[0])  # what is heard is no voice, whatever a transcript says
-        planned = plan(duration_s, lines, voice, [f.presence for f in watched.faces], settings.frame_every_s)
+        planned = plan_segments(duration_s, lines, voice, [f.presence for f in watched.faces], settings.frame_every_s)
         planned, watched = _numbered(planned, watched)
         tell("emotions", 0.0, duration_s)
         segments = self._segments(planned.segments, watched, heard, min_confidence)
@@ -199,13 +204,13 @@ class Recognizer:
             return self._detector
 
     def _segments(
-        self, planned: Sequence[Planned], watched: RecordingFaces, heard: RecordingAudio, min_confidence: float
+        self, planned: Sequence[PlannedSegment], watched: RecordingFaces, heard: RecordingAudio, min_confidence: float
     ) -> list[Segment]:
         faces = {face.id: face for face in watched.faces}
         evidence = []
         for number, part in enumerate(planned, start=1):
             wave = None
-            if part.listens and heard.missing is None:
+            if part.has_voice and heard.missing is None:
                 start, end = (round(t * SAMPLE_RATE_HZ) for t in (part.start_s, part.end_s))
                 wave = wave_of(heard.samples[start:end])
             crops = torch.from_numpy(faces[part.face].between(part.start_s, part.end_s).copy()) if part.face else None
@@ -367,8 +372,15 @@ def load(name_or_dir: str | Path | None = None, device: str = "cpu") -> Recogniz
         The recogniser; the same one for the same model, as long as its folder does not change.
 
     Raises:
+        InputError: when an argument is of another type.
         ModelError: when there is no such model, or it cannot be loaded or run there.
     """
+    if not isinstance(name_or_dir, str | Path | None):
+        raise InputError(f"{type(name_or_dir).__name__} is not the name or folder of a model", item="name_or_dir",
+                         remedy="Give a str or a Path, or nothing for the model that ships.")  # fmt: skip
+    if not isinstance(device, str):
+        raise InputError(f"{type(device).__name__} is not the name of a device", item="device",
+                         remedy="Give a str such as 'cpu' or 'cuda'.")  # fmt: skip
     folder = embedded_folder() if name_or_dir in (None, EMBEDDED) else Path(str(name_or_dir))
     changed = (
         tuple((f.name, f.stat().st_mtime_ns) for f in sorted(folder.iterdir()) if f.is_file())
@@ -383,7 +395,7 @@ def _loaded(name_or_dir: str | None, device: str, changed: tuple[tuple[str, int]
     return Recognizer(load_pretrained(name_or_dir, device))
 
 
-def _numbered(planned: Plan, watched: RecordingFaces) -> tuple[Plan, RecordingFaces]:
+def _numbered(planned: SegmentPlan, watched: RecordingFaces) -> tuple[SegmentPlan, RecordingFaces]:
     """The faces that are followed, numbered from 1 without gaps; the others are left out."""
     new = {old: number for number, old in enumerate(planned.faces, start=1)}
     faces = tuple(replace(f, id=new[f.id]) for f in watched.faces if f.id in new)

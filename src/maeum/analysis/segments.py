@@ -1,13 +1,14 @@
-"""A recording becomes segments: who speaks when, whose face belongs to it, and what the other faces do meanwhile.
+"""How a recording is divided into segments, and which face belongs to each.
 
 Rules, in this order:
 
-1. Where there are words with times, each line is a segment; long lines are split. Without, stretches of voice are
-   joined over short pauses and split to about 2 to 6 s.
-2. A segment with voice belongs to its *main face*: the one with the most picture over time (area x seconds seen). A
-   stretch of voice without words is also cut where the main face changes, as at a cut of the film.
-3. Faces that are seen while they are not the main face of a voice get segments of their own, from the picture alone. A
-   face that leaves ends its segment.
+1. Each line of a transcript with times is a segment; long lines are split. Voice that no line covers becomes segments
+   without words, or joins the line beside it where it is short. Without a transcript, stretches of voice are joined
+   over short pauses and split to about 2 to 6 s.
+2. A segment with voice belongs to its *main face*: the largest, longest-visible one (the sum of its areas). A stretch
+   of voice without words is also cut where the main face changes, as at a cut of the film.
+3. Faces that are visible while they are not the main face of a voice get segments of their own, from the picture alone.
+   A face that leaves ends its segment.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ _PAUSE_S, _REACH_S = 0.6, 1.5
 _LOOK_S, _LOOK_MANY_S, _MANY = 2.0, 4.0, 2
 #: A face is followed on its own when it is seen for this long without a break.
 _SEEN_S = 1.0
+#: Voice that no line of a transcript covers is a segment of its own from this length on.
+SHORTEST_SEGMENT_S = 1.0
+#: Voice that outlasts a line by less is the line's own: voice activity has margins, and subtitles are not exact.
+_EDGE_S = 0.2
+#: Spans that are shorter come from rounding.
+_SPAN_ROUNDING_S = 1e-6
 #: A change of the main face cuts a stretch of voice when both parts are this long.
 _CUT_S = 1.0
 #: As many faces as stay readable have a lane; the largest and longest seen.
@@ -37,50 +44,50 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Presence:
-    """When a face is seen. times_s: of the sampled frames it is on, ascending; areas: of its box there, in pixels."""
+class FacePresence:
+    """When a face is visible. times_s: of the frames that show it, ascending. areas: of its boxes, in pixels."""
 
     id: int
     times_s: tuple[float, ...]
     areas: tuple[float, ...]
 
     def score(self, start_s: float, end_s: float) -> float:
-        """Its picture over time within a stretch: the sum of its areas."""
+        """How large and how long it is visible within a stretch: the sum of its areas."""
         return sum(a for t, a in zip(self.times_s, self.areas, strict=True) if start_s <= t < end_s)
 
     def seen(self, start_s: float, end_s: float) -> bool:
-        """Whether a sampled frame of a stretch shows it."""
+        """Whether a frame within a stretch shows it."""
         return any(start_s <= t < end_s for t in self.times_s)
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A segment before it is looked at. face: id of its face; listens: whether its sound belongs to it."""
+class PlannedSegment:
+    """A segment before it is predicted. face: id of its face. has_voice: whether it includes the sound."""
 
     start_s: float
     end_s: float
     face: int | None = None
-    listens: bool = False
+    has_voice: bool = False
     text: str | None = None
     speaker: str | None = None
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Segments in order of time, the faces that have a lane, and what the user should know about the choice."""
+class SegmentPlan:
+    """Segments in order of time, ids of the faces that are followed, and notes for the user."""
 
-    segments: tuple[Planned, ...]
+    segments: tuple[PlannedSegment, ...]
     faces: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def plan(
+def plan_segments(
     duration_s: float,
     lines: Sequence[TranscriptLine],
     voice: Sequence[Span],
-    faces: Sequence[Presence],
+    faces: Sequence[FacePresence],
     every_s: float,
-) -> Plan:
+) -> SegmentPlan:
     """Segments of a recording.
 
     Args:
@@ -98,30 +105,30 @@ def plan(
     timed = [line for line in lines if line.start_s is not None]
     if timed:
         if len(timed) < len(lines):
-            notes.append(f"{len(lines) - len(timed)} lines of the transcript have no time and were left out")
-        spoken = [_with_main_face(s, faces) for s in _from_lines(timed, duration_s, notes)]
-        spoken += _unworded(voice, spoken, faces, every_s)
+            notes.append(f"{_counted(len(lines) - len(timed), 'line')} of the transcript without a time left out")
+        from_lines, uncovered = _join_short_voice(_from_lines(timed, duration_s, notes), voice, duration_s, notes)
+        spoken = [_with_main_face(s, faces) for s in from_lines] + _from_stretches(uncovered, faces, every_s)
     else:
-        spoken = _from_voice(voice, faces, every_s)
+        spoken = _from_stretches(stretches(voice), faces, every_s)
         spoken = _spread(" ".join(line.text for line in lines), spoken, duration_s, faces, notes)
     chosen = _chosen(faces, spoken, every_s, notes)
     alone = [s for face in chosen for s in _alone(face, spoken, len(chosen), every_s, duration_s)]
-    segments = sorted([*spoken, *alone], key=lambda s: (s.start_s, not s.listens, s.face is None, s.face or 0))
-    return Plan(tuple(segments), tuple(face.id for face in chosen), tuple(notes))
+    segments = sorted([*spoken, *alone], key=lambda s: (s.start_s, not s.has_voice, s.face is None, s.face or 0))
+    return SegmentPlan(tuple(segments), tuple(face.id for face in chosen), tuple(notes))
 
 
-def _from_voice(voice: Sequence[Span], faces: Sequence[Presence], every_s: float) -> list[Planned]:
-    """Stretches of voice, cut where the main face changes, then into parts of at most `LONG_S`."""
+def _from_stretches(voice: Sequence[Span], faces: Sequence[FacePresence], every_s: float) -> list[PlannedSegment]:
+    """Segments without words: stretches of voice, cut where the main face changes, then to at most `LONG_S`."""
     return [
-        _with_main_face(Planned(a, b, listens=True), faces)
-        for span in stretches(voice)
+        _with_main_face(PlannedSegment(a, b, has_voice=True), faces)
+        for span in voice
         for whole in _cut_at_faces(span, faces, every_s)
         for a, b in _equal_parts(*whole, LONG_S)
     ]
 
 
 def stretches(voice: Sequence[Span]) -> list[Span]:
-    """Voice joined over short pauses."""
+    """Spans of voice, joined over short pauses."""
     joined: list[Span] = []
     for start, end in sorted(voice):
         if joined:
@@ -140,10 +147,10 @@ def _equal_parts(start_s: float, end_s: float, longest_s: float) -> list[Span]:
     return [(start_s + i * step, end_s if i == count - 1 else start_s + (i + 1) * step) for i in range(count)]
 
 
-def _from_lines(lines: Sequence[TranscriptLine], duration_s: float, notes: list[str]) -> list[Planned]:
+def _from_lines(lines: Sequence[TranscriptLine], duration_s: float, notes: list[str]) -> list[PlannedSegment]:
     """A segment for each line of a timed transcript; long ones are split between words."""
     lines = sorted(lines, key=lambda line: line.start_s or 0.0)
-    planned: list[Planned] = []
+    planned: list[PlannedSegment] = []
     beyond = 0
     for i, line in enumerate(lines):
         start = max(0.0, line.start_s or 0.0)
@@ -155,9 +162,9 @@ def _from_lines(lines: Sequence[TranscriptLine], duration_s: float, notes: list[
             continue
         spans = _equal_parts(start, end, LONG_S) if end - start > LONGEST_LINE_S else [(start, end)]
         for (a, b), text in zip(spans, share_words(line.text, [b - a for a, b in spans]), strict=True):
-            planned.append(Planned(a, b, listens=True, text=text, speaker=line.speaker))
+            planned.append(PlannedSegment(a, b, has_voice=True, text=text, speaker=line.speaker))
     if beyond:
-        notes.append(f"{beyond} lines of the transcript lie beyond the recording's end and were left out")
+        notes.append(f"{_counted(beyond, 'line')} of the transcript beyond the recording's end left out")
     return planned
 
 
@@ -178,14 +185,14 @@ def share_words(text: str, weights: Sequence[float]) -> list[str]:
 
 
 def _spread(
-    text: str, spoken: list[Planned], duration_s: float, faces: Sequence[Presence], notes: list[str]
-) -> list[Planned]:
+    text: str, spoken: list[PlannedSegment], duration_s: float, faces: Sequence[FacePresence], notes: list[str]
+) -> list[PlannedSegment]:
     """A transcript without times, dealt out to the stretches of voice."""
     if not text.strip():
         return spoken
     if not spoken:
         notes.append("the transcript has no times and no voice was found: its words are taken for the whole recording")
-        return [_with_main_face(Planned(0.0, duration_s, listens=True, text=text), faces)]
+        return [_with_main_face(PlannedSegment(0.0, duration_s, has_voice=True, text=text), faces)]
     if len(spoken) == 1:
         return [replace(spoken[0], text=text)]
     notes.append("the transcript has no times: its words were spread over the stretches of voice, so which is in which "
@@ -194,22 +201,48 @@ def _spread(
     return [replace(s, text=share or None) for s, share in zip(spoken, shares, strict=True)]
 
 
-def _unworded(
-    voice: Sequence[Span], spoken: Sequence[Planned], faces: Sequence[Presence], every_s: float
-) -> list[Planned]:
-    """Long stretches of voice that the transcript is silent about."""
-    rest = _minus(voice, [(s.start_s, s.end_s) for s in spoken])
-    return _from_voice([(a, b) for a, b in rest if b - a >= SHORT_S], faces, every_s)
+def _join_short_voice(
+    from_lines: Sequence[PlannedSegment], voice: Sequence[Span], duration_s: float, notes: list[str]
+) -> tuple[list[PlannedSegment], list[Span]]:
+    """What becomes of the voice that no line of a transcript covers.
+
+    Returns:
+        The segments of the lines, those beside a short stretch of voice prolonged by it; and the stretches that are
+        long enough for segments of their own. A note counts what is neither.
+    """
+    segments, alone, unused = list(from_lines), list[Span](), list[float]()
+    for gap in _minus([(0.0, duration_s)], [(s.start_s, s.end_s) for s in from_lines]):
+        for start, end in stretches(_voice_within(gap, voice)):
+            before = [i for i, s in enumerate(segments) if s.end_s == gap[0] and start - gap[0] <= _PAUSE_S]
+            after = [i for i, s in enumerate(segments) if s.start_s == gap[1] and gap[1] - end <= _PAUSE_S]
+            if end - start >= SHORTEST_SEGMENT_S:
+                alone.append((start, end))
+            elif before and (not after or start - gap[0] <= gap[1] - end):
+                segments[before[0]] = replace(segments[before[0]], end_s=end)
+            elif after:
+                segments[after[0]] = replace(segments[after[0]], start_s=start)
+            else:
+                unused.append(end - start)
+    if unused:
+        notes.append(f"{_counted(len(unused), 'stretch', 'stretches')} of voice outside the transcript's lines, "
+                     f"{sum(unused):.1f} s in all, too short for a segment: not used")  # fmt: skip
+    return segments, alone
 
 
-def _with_main_face(segment: Planned, faces: Sequence[Presence]) -> Planned:
+def _voice_within(gap: Span, voice: Sequence[Span]) -> list[Span]:
+    """The voice between two lines, without the edges of the lines' own voice."""
+    within = [(max(a, gap[0]), min(b, gap[1])) for a, b in voice]
+    return [(a, b) for a, b in within if b - a > _SPAN_ROUNDING_S and (b - a >= _EDGE_S or (a > gap[0] and b < gap[1]))]
+
+
+def _with_main_face(segment: PlannedSegment, faces: Sequence[FacePresence]) -> PlannedSegment:
     seen = [f for f in faces if f.seen(segment.start_s, segment.end_s)]
     if not seen:
         return segment
     return replace(segment, face=max(seen, key=lambda f: f.score(segment.start_s, segment.end_s)).id)
 
 
-def _cut_at_faces(span: Span, faces: Sequence[Presence], every_s: float) -> list[Span]:
+def _cut_at_faces(span: Span, faces: Sequence[FacePresence], every_s: float) -> list[Span]:
     """A stretch of voice cut where its main face changes, if the parts are not too short."""
     start, end = span
     runs: list[tuple[int | None, float, float]] = []
@@ -250,7 +283,9 @@ def _joined(runs: list[tuple[int | None, float, float]]) -> list[tuple[int | Non
     return out
 
 
-def _chosen(faces: Sequence[Presence], spoken: Sequence[Planned], every_s: float, notes: list[str]) -> list[Presence]:
+def _chosen(
+    faces: Sequence[FacePresence], spoken: Sequence[PlannedSegment], every_s: float, notes: list[str]
+) -> list[FacePresence]:
     """The faces that get a lane: main faces, and others that are seen long enough, not more than stay readable."""
     main = {s.face for s in spoken}
     lasting = [f for f in faces if f.id in main or _intervals(f, every_s, _SEEN_S)]
@@ -259,15 +294,16 @@ def _chosen(faces: Sequence[Presence], spoken: Sequence[Planned], every_s: float
     ranked = sorted(lasting, key=lambda f: (f.id not in main, -sum(f.areas)))
     chosen = ranked[: max(MOST_FACES, len(main - {None}))]
     left = len(faces) - len(chosen)
-    if left:
-        more = f"{left} more faces were" if left > 1 else "1 more face was"
-        notes.append(
-            f"{more} not followed: seen only shortly, or small; the same person may be among them several times"
-        )
+    if left == 1:
+        notes.append("1 other face was too brief or too small to follow.")
+    elif left:
+        notes.append(f"{left} other faces were too brief or too small to follow; some may be the same person.")
     return sorted(chosen, key=lambda f: f.id)
 
 
-def _alone(face: Presence, spoken: Sequence[Planned], faces: int, every_s: float, duration_s: float) -> list[Planned]:
+def _alone(
+    face: FacePresence, spoken: Sequence[PlannedSegment], faces: int, every_s: float, duration_s: float
+) -> list[PlannedSegment]:
     """Segments of a face from the picture alone, where it is not the main face of a voice."""
     taken = [(s.start_s, s.end_s) for s in spoken if s.face == face.id]
     everywhere = _intervals(face, every_s, 0.0)
@@ -280,10 +316,10 @@ def _alone(face: Presence, spoken: Sequence[Planned], faces: int, every_s: float
     for a, b in long_enough:
         count = max(1, round((b - a) / length))
         windows += _equal_parts(a, b, (b - a) / count)
-    return [Planned(a, b, face=face.id) for a, b in windows if b > a and face.seen(a, b)]
+    return [PlannedSegment(a, b, face=face.id) for a, b in windows if b > a and face.seen(a, b)]
 
 
-def _intervals(face: Presence, every_s: float, at_least_s: float) -> list[Span]:
+def _intervals(face: FacePresence, every_s: float, at_least_s: float) -> list[Span]:
     """Stretches in which a face is seen without a break; one missed frame is not a break."""
     spans: list[Span] = []
     for t in face.times_s:
@@ -299,6 +335,14 @@ def _minus(spans: Sequence[Span], taken: Sequence[Span]) -> list[Span]:
     rest = list(spans)
     for begin, end in taken:
         rest = [
-            piece for a, b in rest for piece in ((a, min(b, begin)), (max(a, end), b)) if piece[1] - piece[0] > 1e-6
+            piece
+            for a, b in rest
+            for piece in ((a, min(b, begin)), (max(a, end), b))
+            if piece[1] - piece[0] > _SPAN_ROUNDING_S
         ]
     return rest
+
+
+def _counted(number: int, one: str, many: str | None = None) -> str:
+    """``1 line``, ``2 lines``."""
+    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"

@@ -315,6 +315,35 @@ def test_a_bad_recording_or_transcript_is_an_error_that_names_it(recognizer: Rec
         recognizer.analyse(DEMO, tmp_path / "bad.srt")
 
 
+@pytest.mark.parametrize(
+    ("given", "item"),
+    [
+        ({"path": None}, "path"),
+        ({"path": 3}, "path"),
+        ({"path": b"clip.mp4"}, "path"),
+        ({"path": ["a.mp4", "b.mp4"]}, "path"),
+        ({"path": DEMO, "transcript": 3}, "transcript"),
+        ({"path": DEMO, "transcript": ["some", "words"]}, "transcript"),
+        ({"path": DEMO, "min_confidence": "high"}, "min_confidence"),
+        ({"path": DEMO, "progress": 3}, "progress"),
+    ],
+)
+def test_an_argument_of_another_type_is_an_error_that_names_it(
+    recognizer: Recognizer, given: dict[str, Any], item: str
+):
+    with pytest.raises(InputError) as caught:
+        recognizer.analyse(**given)
+    assert caught.value.item == item
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(("given", "item"), [({"name_or_dir": 3}, "name_or_dir"), ({"device": 0}, "device")])
+def test_load_names_the_argument_of_another_type(given: dict[str, Any], item: str):
+    with pytest.raises(InputError) as caught:
+        maeum.load(**given)
+    assert caught.value.item == item
+
+
 def test_importing_maeum_is_light():
     import subprocess
     import sys
