@@ -1,4 +1,4 @@
-"""Frozen, typed settings; an unknown key is an error that names the key and the nearest right one."""
+"""Frozen, typed settings; an unknown key is an error that names the key and the settings that it may mean."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import difflib
 import json
 import re
 import warnings
-from collections.abc import Container
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from maeum.errors import ConfigError, MaeumError, OutputError
 from maeum.files import write_whole
+from maeum.setting_names import dotted, suggest_settings
+from maeum.settings_text import read_settings
 
-#: Settings that had another name until now, old -> new: understood with one line of warning.
+T = TypeVar("T")
+
+#: Settings that had another name until now, old -> new: understood with one line of warning. A name that means a
+#: setting of one class alone is written with that class: ``TrainConfig.ctc``.
 RENAMED = {
     "contestants": "entries",
     "drop_embedding": "embedding_dropout",
@@ -34,20 +38,51 @@ RENAMED = {
 RENAMED_VALUES = {("sound", "pieces"): "mel_chunks"}
 
 
+@dataclass(frozen=True)
+class Removed:
+    """A setting that is gone.
+
+    Args:
+        reason: why, and what to do instead; a sentence that follows "the setting 'x' is gone: ".
+        no_effect: values with which it did what is done without it; they are dropped with one line of warning, so that
+            models and runs that were written with them can be read.
+    """
+
+    reason: str
+    no_effect: tuple[Any, ...] = ()
+
+
+#: Settings that are gone, by name or by ``Class.name``.
+REMOVED: dict[str, Removed] = {}
+
+
 class RenamedSettingWarning(FutureWarning):
-    """A setting was given by a name that it no longer has."""
+    """A setting was given by a name that it no longer has, or is no longer needed."""
 
 
 class Config(BaseModel):
-    """Base of every configuration. Belongs to the thing that it configures and is written beside what it made."""
+    """Base of all settings classes. Belongs to the thing that it configures and is written beside what it made.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, protected_namespaces=())
+    Each setting has a docstring of its own, which becomes its description in ``model_json_schema()``.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, protected_namespaces=(), use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _renamed(cls, data: Any) -> Any:
-        """Settings by their present names."""
-        return _with_present_names(data, cls.model_fields) if isinstance(data, dict) else data
+    def _with_present_names(cls, data: Any) -> Any:
+        """The same settings under the names that they have now."""
+        if not isinstance(data, dict):
+            return data
+        present: dict[Any, Any] = {}
+        for name, value in data.items():
+            if _is_dropped(cls, name, value):
+                continue
+            new = _present_name(cls, name, data)
+            present[new] = _present_value(new, value)
+        return present
 
     @classmethod
     def parse(cls, data: dict[str, Any], item: object = None) -> Self:
@@ -69,15 +104,7 @@ class Config(BaseModel):
     def load(cls, path: Path | str) -> Self:
         """Read a ``.json`` or ``.yaml`` file; raises ConfigError naming the file."""
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-            data = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)
-        except FileNotFoundError as error:
-            raise ConfigError("no such file", item=path) from error
-        except yaml.YAMLError as error:
-            raise ConfigError(f"cannot be read: {_where(error)}", item=path) from error
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ConfigError(f"cannot be read: {error}", item=path) from error
+        data = read_settings(path)
         if not isinstance(data, dict):
             raise ConfigError("holds no settings (a mapping of names to values is expected)", item=path)
         return cls.parse(data, item=path)
@@ -87,36 +114,41 @@ class Config(BaseModel):
         write_whole(Path(path), self.model_dump_json(indent=2) + "\n", error_type)
 
 
-def _with_present_names(data: dict[str, Any], fields: Container[str]) -> dict[str, Any]:
-    present: dict[str, Any] = {}
-    for name, value in data.items():
-        new = RENAMED.get(name, name)
-        if name not in fields and new in fields and new not in data:
-            warnings.warn(f"the setting {name!r} is now called {new!r}", RenamedSettingWarning, stacklevel=2)
-            name = new
-        if isinstance(value, str) and (name, value) in RENAMED_VALUES:
-            warnings.warn(
-                f"{name}: {value!r} is now called {RENAMED_VALUES[name, value]!r}", RenamedSettingWarning, stacklevel=2
-            )
-            value = RENAMED_VALUES[name, value]
-        present[name] = value
-    return present
+def _present_name(cls: type[BaseModel], name: Any, data: dict[Any, Any]) -> Any:
+    new = _entry(RENAMED, cls, name) or name
+    if name in cls.model_fields or new not in cls.model_fields or new in data or new == name:
+        return name
+    _warn(f"the setting {name!r} is now called {new!r}")
+    return new
 
 
-def parse_yaml(text: str, item: object = None) -> Any:
-    """Read settings that are given as text; raises ConfigError."""
-    try:
-        return yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"cannot be read: {_where(error)}", item=item) from error
+def _present_value(name: Any, value: Any) -> Any:
+    new = RENAMED_VALUES.get((name, value)) if isinstance(value, str) else None
+    if new is None:
+        return value
+    _warn(f"{name}: {value!r} is now called {new!r}")
+    return new
 
 
-def _where(error: yaml.YAMLError) -> str:
-    """What YAML cannot read, and where, in one line."""
-    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return str(error)
-    mark = error.problem_mark
-    return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
+def _is_dropped(cls: type[BaseModel], name: Any, value: Any) -> bool:
+    """Whether a setting is gone and nothing is lost without it; raises ValueError where something is."""
+    removed = _entry(REMOVED, cls, name)
+    if removed is None or name in cls.model_fields:
+        return False
+    if value not in removed.no_effect:
+        raise ValueError(f"the setting {name!r} is gone: {removed.reason}")
+    _warn(f"the setting {name!r} is gone and not needed: {removed.reason}")
+    return True
+
+
+def _entry(table: dict[str, T], cls: type[BaseModel], name: Any) -> T | None:
+    """What a table has under ``Class.name``, of the class or one that it is built on, else under the name alone."""
+    own = (table.get(f"{owner.__name__}.{name}") for owner in cls.__mro__)
+    return next((entry for entry in own if entry is not None), table.get(name))
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, RenamedSettingWarning, stacklevel=2)
 
 
 def difference(before: Any, now: Any, where: str = "") -> str:
@@ -135,24 +167,13 @@ def difference(before: Any, now: Any, where: str = "") -> str:
 _ABSENT = object()
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-
-
 def _explain(cls: type[BaseModel], error: ValidationError) -> str:
     problems = []
     for item in error.errors():
-        where = ".".join(str(part) for part in item["loc"])
+        where = dotted(cls, item["loc"])
         if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(item["loc"][-1]), _field_names(cls, item["loc"][:-1]), n=1)
-            problems.append(f"unknown setting {where!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            near = suggest_settings(cls, item["loc"])
+            problems.append(f"unknown setting {where!r}" + (f" (did you mean {' or '.join(near)}?)" if near else ""))
         elif item["type"] == "missing":
             problems.append(f"the setting {where!r} is missing")
         elif item["type"] == "union_tag_invalid":
@@ -171,14 +192,3 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> str:
 def _shortened(value: object, longest: int = 80) -> str:
     text = repr(value)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."
-
-
-def _field_names(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    owner: Any = cls
-    for part in loc:
-        field = getattr(owner, "model_fields", {}).get(part)
-        if field is None:
-            continue
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        owner = next((c for c in candidates if hasattr(c, "model_fields")), owner)
-    return list(getattr(owner, "model_fields", {}))

@@ -6,13 +6,17 @@ from typing import Annotated, Literal, Self
 import pytest
 from pydantic import Field, model_validator
 
-from maeum.config import Config, RenamedSettingWarning
+from maeum import config
+from maeum.config import Config, Removed, RenamedSettingWarning
 from maeum.errors import ConfigError
+from maeum.models.fe2e import FE2EConfig
 from maeum.models.pretrained import InputSettings
+from maeum.runs.recipe import Recipe
 
 
 class Wheel(Config):
     radius_cm: float = 30.0
+    """From the hub to the rim."""
 
 
 class Disc(Config):
@@ -21,6 +25,7 @@ class Disc(Config):
 
 class Rim(Config):
     kind: Literal["rim"] = "rim"
+    learning_curve: int = 0
 
 
 class Bicycle(Config):
@@ -29,6 +34,7 @@ class Bicycle(Config):
     brake: Annotated[Disc | Rim, Field(discriminator="kind")] = Rim()
     gears: int = 1
     chains: int = 1
+    spare: tuple[Wheel, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -51,8 +57,16 @@ def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("sped: 1", r"a\.yaml: unknown setting 'sped' \(did you mean 'speed'\?\)"),
-        ("front: {radius_mm: 1}", r"unknown setting 'front.radius_mm' \(did you mean 'radius_cm'\?\)"),
+        ("sped: 1", r"a\.yaml: unknown setting 'sped' \(did you mean speed\?\)"),
+        ("front: {radius_mm: 1}", r"unknown setting 'front.radius_mm' \(did you mean front\.radius_cm\?\)"),
+        ("spare: [{radius: 1}]", r"unknown setting 'spare\.0\.radius' \(did you mean spare\.0\.radius_cm\?\)"),
+        (
+            "brake: {kind: rim, lerning_curve: 1}",
+            r"setting 'brake\.lerning_curve' \(did you mean brake\.learning_curve\?",
+        ),
+        ("learning_curv: 1", r"unknown setting 'learning_curv' \(did you mean brake\.learning_curve\?\)"),
+        ("speed: 1\ngears: 2\nspeed: 2\n", r"a\.yaml: .*'speed' is given twice, first in line 1, line 3"),
+        ("front:\n  radius_cm: 1\n  radius_cm: 1\n", r"'radius_cm' is given twice, first in line 2, line 3"),
         ("speed: fast", r"a\.yaml: speed = 'fast'"),
         ("- 1", "holds no settings"),
         ("{", r"a\.yaml: cannot be read: .*, line 1, column 2$"),
@@ -72,3 +86,58 @@ def test_a_setting_is_understood_under_the_name_it_had() -> None:
     assert settings.max_mel_chunks == 7
     with pytest.warns(RenamedSettingWarning, match="sound: 'pieces' is now called 'mel_chunks'"):
         assert InputSettings.parse({"sound": "pieces"}).sound == "mel_chunks"
+
+
+def test_a_key_given_twice_in_json_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{\n\t"gears": 1,\n\t"front": {"radius_cm": 1,\n\t"radius_cm": 2}\n}')
+    with pytest.raises(ConfigError, match=r"a\.json: .*'radius_cm' is given twice, first in line 3, line 4"):
+        Bicycle.load(tmp_path / "a.json")
+
+
+def test_a_docstring_under_a_setting_describes_it() -> None:
+    assert Wheel.model_json_schema()["properties"]["radius_cm"]["description"] == "From the hub to the rim."
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"),
+    [
+        ("learning_rate", "training.lr"),
+        ("epoch", "training.epochs"),
+        ("training.epoch", "training.epochs"),
+        ("training.learning_rate", "training.lr"),
+        ("training.batchsize", "training.batch_size"),
+        ("batchSize", "training.batch_size"),
+        ("lr", "training.lr"),
+        ("scheduler", "training.schedule"),
+        ("max_frame", "inputs.max_frames"),
+        ("val", "dev"),
+        ("training.augment", "augment"),
+    ],
+)
+def test_a_setting_under_the_name_that_others_use_is_recognised(setting: str, meant: str) -> None:
+    data: dict[str, object] = {"name": "a", "train": [], "dev": []}
+    section, _, name = setting.rpartition(".")
+    data.update({section: {name: 1}} if section else {name: 1})
+    with pytest.raises(ConfigError, match=rf"unknown setting '{setting}' \(did you mean {meant}\?\)"):
+        Recipe.parse(data)
+
+
+def test_hidden_size_of_a_network_is_its_dim() -> None:
+    with pytest.raises(ConfigError, match=r"'text\.hidden_size' \(did you mean text\.(\w+\.)?dim"):
+        FE2EConfig.parse({"labels": 3, "text": {"kind": "small", "hidden_size": 8}})
+
+
+def test_a_setting_of_one_class_is_renamed_there_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(config.RENAMED, "Wheel.size", "radius_cm")
+    with pytest.warns(RenamedSettingWarning, match="'size' is now called 'radius_cm'"):
+        assert Bicycle.parse({"front": {"size": 9}}).front.radius_cm == 9
+    with pytest.raises(ConfigError, match="unknown setting 'size'"):
+        Bicycle.parse({"size": 9})
+
+
+def test_a_removed_setting_is_refused_with_its_reason_unless_it_had_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(config.REMOVED, "Wheel.spokes", Removed("wheels are discs now", no_effect=(0,)))
+    with pytest.raises(ConfigError, match="front: the setting 'spokes' is gone: wheels are discs now"):
+        Bicycle.parse({"front": {"spokes": 32}})
+    with pytest.warns(RenamedSettingWarning, match="'spokes' is gone and not needed: wheels are discs now"):
+        assert Bicycle.parse({"front": {"spokes": 0}}).front == Wheel()

@@ -13,11 +13,12 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from maeum.config import Config, parse_yaml
+from maeum.config import Config
 from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import Kind, Member, Overlap, keys_of, overlaps
 from maeum.corpora.tables import read_text
 from maeum.errors import ConfigError, CorpusError
+from maeum.settings_text import parse_yaml
 from maeum.types import Utterance
 
 #: What a grouped split can keep whole. Whatever keeps one of them whole keeps those after it whole, too.

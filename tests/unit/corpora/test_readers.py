@@ -47,7 +47,7 @@ def test_ravdess_sentences_are_text_only_on_request(tmp_path: Path):
 
 
 def test_options_are_checked(tmp_path: Path):
-    with pytest.raises(ConfigError, match="did you mean 'transcripts'"):
+    with pytest.raises(ConfigError, match="did you mean transcripts"):
         make_corpus("ravdess", {"transcript": True})
     touch(tmp_path, "03-01-05-02-02-01-02.wav")
     with pytest.raises(ConfigError, match=r"actors \[1\] are in dev and in test"):

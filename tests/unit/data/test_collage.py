@@ -137,7 +137,7 @@ def test_prepared_from_a_folder_of_stores(sources: dict[str, list[Path]], tmp_pa
     direct = make_collage(**sources, out=tmp_path / "direct", config=CollageConfig(per_label={"dev": 2}))
     assert direct["account"] == report.account
     assert Store(tmp_path / "c").rows == Store(tmp_path / "direct").rows
-    with pytest.raises(ConfigError, match="did you mean 'per_label'"):
+    with pytest.raises(ConfigError, match="did you mean per_label"):
         prepare("collage", tmp_path, tmp_path / "c", PrepareConfig(options={"per_labels": {}}))
     with pytest.raises(CorpusError, match="holds no prepared store with faces"):
         prepare("collage", tmp_path / "text", tmp_path / "d")

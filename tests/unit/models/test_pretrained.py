@@ -121,7 +121,7 @@ def test_weights_of_another_network_are_refused(folder: Path) -> None:
 def test_an_unknown_setting_is_named_with_the_nearest_right_one(folder: Path) -> None:
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"max_frames"', '"max_frame"'))
-    with pytest.raises(ConfigError, match=r"max_frame.*did you mean 'max_frames'"):
+    with pytest.raises(ConfigError, match=r"max_frame.*did you mean inputs.max_frames"):
         load_pretrained(folder)
 
 

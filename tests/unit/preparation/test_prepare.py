@@ -171,7 +171,7 @@ def test_repeated_faces_stay_in_dev_and_once_in_train(tmp_path: Path):
 def test_unknown_names_are_explained(tmp_path: Path):
     with pytest.raises(ConfigError, match="Did you mean 'ravdess'"):
         prepare("ravdes", tmp_path, tmp_path / "store")
-    with pytest.raises(ConfigError, match="did you mean 'labels'"):
+    with pytest.raises(ConfigError, match="did you mean labels"):
         prepare("goemotions", tmp_path, tmp_path / "store", PrepareConfig(options={"label": "multi"}))
 
 

@@ -1,0 +1,157 @@
+"""Which setting a misspelt name may mean: the schema's own names, their usual other names, and closeness."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+#: Names that other projects use -> names used here, written without underscores.
+_OTHER_NAMES = {
+    "amp": ("precision",),
+    "architecture": ("model",),
+    "attentiondropout": ("dropout",),
+    "attentionheads": ("heads",),
+    "bs": ("batch_size",),
+    "checkpointing": ("recompute",),
+    "classweight": ("class_weights",),
+    "clip": ("clip_norm",),
+    "criterion": ("loss",),
+    "data": ("train",),
+    "dataset": ("train", "store"),
+    "decay": ("weight_decay",),
+    "depth": ("layers",),
+    "dmodel": ("dim",),
+    "dropoutrate": ("dropout",),
+    "dtype": ("precision",),
+    "earlystopping": ("patience",),
+    "embeddim": ("dim",),
+    "embeddingsize": ("dim",),
+    "encoder": ("pretrained",),
+    "eta": ("lr",),
+    "fp16": ("precision",),
+    "gradclip": ("clip_norm",),
+    "gradientaccumulation": ("accumulate",),
+    "gradientaccumulationsteps": ("accumulate",),
+    "gradientcheckpointing": ("recompute",),
+    "gradientclipping": ("clip_norm",),
+    "hidden": ("dim",),
+    "hiddendim": ("dim",),
+    "hiddensize": ("dim",),
+    "l2": ("weight_decay",),
+    "learningrate": ("lr",),
+    "lrscheduler": ("schedule",),
+    "maxgradnorm": ("clip_norm",),
+    "maxlength": ("max_tokens",),
+    "metric": ("score",),
+    "mixedprecision": ("precision",),
+    "modelname": ("model",),
+    "monitor": ("score",),
+    "net": ("model", "network"),
+    "nheads": ("heads",),
+    "nlayers": ("layers",),
+    "numheads": ("heads",),
+    "numlayers": ("layers",),
+    "optim": ("optimizer",),
+    "randomseed": ("seed",),
+    "scheduler": ("schedule",),
+    "smoothing": ("label_smoothing",),
+    "stepsize": ("lr",),
+    "validation": ("dev",),
+    "val": ("dev",),
+    "vocabsize": ("vocabulary",),
+    "warmupratio": ("warmup",),
+    "warmupsteps": ("warmup",),
+    "wd": ("weight_decay",),
+    "width": ("dim",),
+}
+#: How like the given name a setting beside it must be, and one elsewhere in the schema.
+_LIKE_SIBLING, _LIKE_ELSEWHERE = 0.6, 0.8
+_MOST = 3
+
+
+def suggest_settings(root: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Dotted paths of the settings that an unknown one may mean; none where nothing is like it.
+
+    Args:
+        root: the class of the settings.
+        location: where the unknown setting is, such as ``("training", "learning_rate")``.
+    """
+    *parents, name = location
+    owners, parts = _follow(root, parents)
+    beside = {".".join((*parts, field)): field for owner in owners for field in owner.model_fields}
+    anywhere = {path: path.rpartition(".")[2] for path in setting_paths(root)}
+    plain = _plain(str(name))
+    for found in (
+        _known(beside, plain),
+        _known(anywhere, plain),
+        _close(beside, plain, _LIKE_SIBLING),
+        _close(anywhere, plain, _LIKE_ELSEWHERE),
+    ):
+        if found:
+            return sorted(found, key=lambda path: path.count("."))[:_MOST]
+    return []
+
+
+def dotted(root: type[BaseModel], location: Sequence[int | str]) -> str:
+    """``network.dim`` of a place in an error: without the members of unions, which pydantic names too."""
+    return ".".join(_follow(root, location)[1])
+
+
+def setting_paths(root: type[BaseModel]) -> list[str]:
+    """Dotted paths of all settings of a class and of the classes that it holds."""
+    return list(dict.fromkeys(_walk(root, ())))
+
+
+def nested_models(annotation: Any) -> list[type[BaseModel]]:
+    """The settings classes that a field of this type may hold: itself, or members of unions, tuples and dicts."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in nested_models(argument)]
+
+
+def _known(paths: dict[str, str], plain: str) -> list[str]:
+    other = _OTHER_NAMES.get(plain, ())
+    return [path for path, name in paths.items() if _plain(name) == plain or name in other]
+
+
+def _close(paths: dict[str, str], plain: str, least: float) -> list[str]:
+    near = difflib.get_close_matches(plain, sorted({_plain(name) for name in paths.values()}), n=1, cutoff=least)
+    return [path for path, name in paths.items() if _plain(name) in near]
+
+
+def _walk(owner: type[BaseModel], parents: tuple[str, ...], inside: tuple[type, ...] = ()) -> Iterator[str]:
+    if owner in inside:
+        return
+    for name, field in owner.model_fields.items():
+        yield ".".join((*parents, name))
+        for model in nested_models(field.annotation):
+            yield from _walk(model, (*parents, name), (*inside, owner))
+
+
+def _follow(root: type[BaseModel], location: Sequence[int | str]) -> tuple[list[type[BaseModel]], list[str]]:
+    """The settings classes at a place, and the place without the members of unions."""
+    owners: list[type[BaseModel]] = [root]
+    parts: list[str] = []
+    for part in location:
+        fields = [field for owner in owners if (field := owner.model_fields.get(str(part))) is not None]
+        members = [owner for owner in owners if _is_member(owner, part)]
+        if fields:
+            owners = [model for field in fields for model in nested_models(field.annotation)]
+        elif members:
+            owners = members
+            continue
+        parts.append(str(part))
+    return owners, parts
+
+
+def _is_member(owner: type[BaseModel], part: int | str) -> bool:
+    """Whether a part of a place names this member of a union: by its tag, or by its class."""
+    return part == owner.__name__ or any(part in get_args(field.annotation) for field in owner.model_fields.values())
+
+
+def _plain(name: str) -> str:
+    """A name without what spellings differ in: ``batchSize``, ``batch-size`` and ``batch_size`` are equal."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")

@@ -1,0 +1,96 @@
+"""Settings as text: YAML and JSON, in which a key given twice is an error and ``1e-4`` is a number."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maeum.errors import ConfigError
+
+
+def parse_yaml(text: str, item: object = None) -> Any:
+    """Plain data from YAML.
+
+    Args:
+        text: the YAML.
+        item: what to name in errors, such as the file's path.
+
+    Raises:
+        ConfigError: where the text is no YAML, or gives a key twice; names the line.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"cannot be read: {_describe(error)}", item=item) from error
+
+
+def parse_json(text: str, item: object = None) -> Any:
+    """Plain data from JSON; arguments and errors as those of `parse_yaml`."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique_pairs)
+    except _RepeatedKey as error:
+        # JSON is YAML once its tabs are blanks, and the YAML reader knows the lines. It is too slow for every file.
+        parse_yaml(text.replace("\t", " "), item)
+        raise ConfigError(f"cannot be read: the key {error.args[0]!r} is given twice", item=item) from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"cannot be read: {error}", item=item) from error
+
+
+def read_settings(path: Path) -> Any:
+    """Plain data from a ``.json`` file, or from any other as YAML; raises ConfigError naming the file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigError("no such file", item=path) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", item=path) from error
+    return parse_json(text, path) if path.suffix == ".json" else parse_yaml(text, path)
+
+
+class _RepeatedKey(Exception):
+    """A key is given twice in one JSON object."""
+
+
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedKey(next(name for number, name in enumerate(names) if name in names[:number]))
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``) and refuses a key given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        lines: dict[Hashable, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, Hashable) and key in lines:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice, first in line {lines[key]}", key_node.start_mark
+                )
+            lines[key] = key_node.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _describe(error: yaml.YAMLError) -> str:
+    """What YAML cannot read and where, in one line."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    mark = error.problem_mark
+    return f"{error.problem}, line {mark.line + 1}, column {mark.column + 1}"
