@@ -72,7 +72,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in lines:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice, first in line {lines[key]}", key_node.start_mark

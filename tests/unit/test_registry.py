@@ -26,12 +26,41 @@ def test_another_package_adds_to_the_table(tmp_path: Path, monkeypatch: pytest.M
     assert shapes["square"] == "four corners"
 
 
-def test_a_package_that_cannot_be_loaded_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path, "third_party_b", "maeum.shapes_b", "third_party_b:SQUARE", "import no_such_module\n")
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)\n", "SystemExit: 3"),
+        ("CIRCLE = 1\n", "AttributeError: .*SQUARE"),
+    ],
+)
+def test_a_package_that_cannot_be_loaded_stops_only_who_needs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, problem: str
+) -> None:
+    module = f"third_party_{abs(hash(code))}"
+    install(tmp_path, module, f"maeum.{module}", f"{module}:SQUARE", code)
     monkeypatch.syspath_prepend(tmp_path)
-    shapes: Registry[str] = Registry("shape", "maeum.shapes_b")
-    with pytest.raises(ConfigError, match="square: the shape of the package third_party_b cannot be loaded"):
-        list(shapes)
+    shapes: Registry[str] = Registry("shape", f"maeum.{module}")
+    shapes.register("circle")("none")
+    assert list(shapes) == ["circle"]
+    assert shapes["circle"] == "none"
+    assert len(shapes) == 1
+    assert "square" not in shapes
+    (plugin,) = shapes.plugins()
+    assert (plugin.name, plugin.package) == ("square", f"{module} 1.0")
+    message = rf"unknown shape 'square'; the plug-in {module} 1\.0 that provides it could not be loaded: {problem}"
+    with pytest.raises(ConfigError, match=message):
+        shapes["square"]
+
+
+def test_a_package_cannot_take_a_name_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "third_party_d", "maeum.shapes_d", "third_party_d:SQUARE", "SQUARE = 'theirs'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    shapes: Registry[str] = Registry("shape", "maeum.shapes_d")
+    shapes.register("square")("ours")
+    assert shapes["square"] == "ours"
+    assert [plugin.problem for plugin in shapes.plugins()] == ["there is a shape of this name already"]
 
 
 def test_unknown_and_repeated_names_are_errors() -> None:

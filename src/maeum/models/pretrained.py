@@ -163,7 +163,7 @@ def save_pretrained(
         ModelError: when the folder cannot be written.
     """
     if kind not in MODELS:
-        raise ConfigError(f"unknown model {kind!r}", remedy=f"Known: {', '.join(MODELS)}.")
+        raise ConfigError(f"unknown network {kind!r}", remedy=f"Known: {', '.join(MODELS)}.")
     config = model.config
     assert isinstance(config, Config)
     tensors = {name: _stored_tensor(t, half) for name, t in model.state_dict().items()}

@@ -33,4 +33,4 @@ class ModelKind:
         return self.network(self.config.parse(settings))
 
 
-MODELS: Registry[ModelKind] = Registry("model", "maeum.models")
+MODELS: Registry[ModelKind] = Registry("network", "maeum.models")

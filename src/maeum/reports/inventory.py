@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import torch
@@ -19,11 +19,16 @@ from rich.table import Table
 from rich.text import Text
 
 from maeum import __version__
+from maeum.analysis.writers import WRITERS
+from maeum.corpora import CORPORA
 from maeum.errors import MaeumError
+from maeum.evaluation import METRICS
 from maeum.models.card import ModelCard, Score
+from maeum.models.networks import MODELS
 from maeum.models.pretrained import EMBEDDED, load_pretrained
+from maeum.registry import Registry
 
-State = Literal["good", "optional", "broken"]
+State = Literal["good", "optional", "broken", "broken plug-in"]
 
 _PACKAGES = (
     "torch",
@@ -40,6 +45,8 @@ _PACKAGES = (
 )
 #: Extra -> (module, what it is for).
 _EXTRAS = {"track": ("tensorboard", "training curves in TensorBoard")}
+#: The tables that other packages can add to.
+TABLES: tuple[Registry[Any], ...] = (CORPORA, MODELS, METRICS, WRITERS)
 _DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac", "pcm_s16le")
 
 
@@ -57,6 +64,7 @@ class Finding:
             "good": ("ok       ", "green"),
             "optional": ("optional ", "yellow"),
             "broken": ("BROKEN   ", "bold red"),
+            "broken plug-in": ("BROKEN   ", "bold red"),  # stops only the commands that need it
         }
         return Text.assemble(mark[self.state], (f"{self.name}: ", "bold"), self.says)
 
@@ -80,6 +88,7 @@ def checkup() -> list[Finding]:
         _compiled("training's dropout, in fp32,", "dropout", "dropout", "training's is PyTorch's, which takes longer"),
         _try("embedded model", _embedded),
         *_extras(),
+        *_plugins(),
     ]
     unwanted = [name for name in ("torchvision", "torchaudio") if find_spec(name)]
     if unwanted:
@@ -269,4 +278,18 @@ def _extras() -> list[Finding]:
         if find_spec(module)
         else Finding(module, "optional", f"not installed; {what}: pip install 'maeum[{extra}]'")
         for extra, (module, what) in _EXTRAS.items()
+    ]
+
+
+def _plugins() -> list[Finding]:
+    """What other installed packages add, one line an entry."""
+    return [
+        Finding(
+            f"plug-in {plugin.name}",
+            "good" if plugin.problem is None else "broken plug-in",
+            f"{table.kind} of {plugin.package}"
+            + ("" if plugin.problem is None else f", cannot be used: {plugin.problem}"),
+        )
+        for table in TABLES
+        for plugin in table.plugins()
     ]
