@@ -26,7 +26,6 @@ from maeum.models.fe2e import FE2E, normalise_faces
 from maeum.models.mesm import MESM, MESMConfig
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.runs.predict import collator
-from maeum.runs.train import take_over
 from maeum.training.losses.emotion import encoding_loss
 from maeum.types import Modality, ModelOutput
 
@@ -71,7 +70,7 @@ def train(arguments: argparse.Namespace, source: Pretrained, way: dict[str, Any]
     torch.manual_seed(arguments.seed)
     settings = {**dense.config.model_dump(), "text": None, "speech": None, "levels": 1, "top_p": arguments.top_p, **way}
     model = MESM(MESMConfig.parse(settings))
-    take_over(model, source, "faces")
+    model.take_over_branch(source.model, "faces", source.calibration.temperature(("faces",)))
     encoder = model.encoders["faces"]
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3, weight_decay=0.02)
     generator = torch.Generator().manual_seed(arguments.seed)

@@ -150,18 +150,23 @@ class Batch:
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What a model says about a batch; no losses.
-
-    logits: fused, ``(batch, labels)``. modality_logits: each modality's own, ``(batch, labels)``. present: which clips
-    have that modality, ``(batch,)`` bool. features: named vectors such as each branch's CLS. auxiliary: what else a
-    model wants to show (attention, kept positions).
-    """
+    """A network's answer about a batch; no losses."""
 
     logits: Tensor
+    """Fused logits, ``(batch, labels)``."""
     modality_logits: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """Each modality's own logits, ``(batch, labels)``."""
     present: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """Which clips have that modality, ``(batch,)`` bool."""
     features: Mapping[str, Tensor] = field(default_factory=dict)
+    """Named vectors of each clip, such as each branch's CLS."""
     auxiliary: Mapping[str, Tensor] = field(default_factory=dict)
+    """What losses and studies read beside: attention, selected positions, a CTC head's logits."""
+    contributions: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """What each modality adds to the fused logits, ``(batch, labels)``, where it is not ``modality_logits``."""
+    shares: Mapping[Modality, Tensor] = field(default_factory=dict)
+    """How much each modality counts in the fused logits, ``(batch,)``; 0 where a clip lacks it, 1 in sum. Empty for a
+    network that reads its modalities together only."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from maeum.media.info import probe
 from maeum.media.text import TranscriptLine, read_transcript
 from maeum.models.card import ModelCard
 from maeum.models.encoders.character_vocabulary import without_annotations
-from maeum.models.mmer import MMER
+from maeum.models.network import TranscribesSpeech, transcriber
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained, subset_name
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction, Segment, Timeline
 
@@ -57,7 +57,7 @@ class Recognizer:
         self.pretrained = pretrained
         pretrained.model.eval()
         settings = pretrained.settings
-        self.modalities: tuple[Modality, ...] = getattr(pretrained.model, "modalities", MODALITIES)
+        self.modalities: tuple[Modality, ...] = pretrained.model.modalities
         self._collate = Collator(
             pretrained.tokenizer,
             pad_id=pretrained.tokenizer.pad_id if pretrained.tokenizer else 0,
@@ -226,12 +226,12 @@ class Recognizer:
 
     def _worded(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         """With the words that the model itself recognises where there is a voice and none were given."""
-        model = self.pretrained.model
-        if not isinstance(model, MMER) or model.ctc_head is None or self.pretrained.tokenizer is None:
+        model = transcriber(self.pretrained.model)
+        if model is None or self.pretrained.tokenizer is None:
             return list(evidence)
         return [e if e.clip.text or "speech" not in e.clip.modalities else self._recognised(model, e) for e in evidence]
 
-    def _recognised(self, model: MMER, evidence: Evidence) -> Evidence:
+    def _recognised(self, model: TranscribesSpeech, evidence: Evidence) -> Evidence:
         with torch.inference_mode():
             said = model.transcribe(self._collate([evidence.clip]).to(self._device))[0]
         said = without_annotations(said).lower()

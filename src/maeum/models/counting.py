@@ -1,4 +1,4 @@
-"""Multiply-adds of FE2E and MESM on a batch, stage by stage: of all positions, and of the kept ones."""
+"""Multiply-adds of a network of CNN branches (FE2E, MESM) on a batch, stage by stage: of all and of kept positions."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from maeum.models.fe2e import FE2E
-from maeum.models.mesm import SparseMapEncoder
 from maeum.sparse import reference
 from maeum.types import MODALITIES, Batch
 
@@ -64,7 +62,7 @@ def neighbour_pairs(mask: Tensor) -> int:
 
 
 @torch.no_grad()
-def count(model: FE2E, batch: Batch) -> tuple[StageCost, ...]:
+def count(model: nn.Module, batch: Batch) -> tuple[StageCost, ...]:
     """What an answer about a batch costs, in the order of the stages.
 
     Multiply-adds of convolutions and matrix products; normalisation, pooling and activations are not counted. What lies
@@ -72,21 +70,21 @@ def count(model: FE2E, batch: Batch) -> tuple[StageCost, ...]:
     multiply-add.
 
     Args:
-        model: put into eval mode.
+        model: with ``encoders``, ``sequences`` and ``heads`` by modality, as `FE2E` has them; put into eval mode.
         batch: padding costs nothing in faces and speech, where only valid frames and mel chunks are encoded.
     """
     found: list[StageCost] = []
 
     def encoded(branch: str) -> Any:
         def hook(encoder: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-            kept = output[1] if isinstance(encoder, SparseMapEncoder) else None
+            kept = output[1] if isinstance(output, tuple) else None  # a sparse encoder gives its kept positions too
             found.extend(_encoder(branch, encoder, inputs[0], kept))
 
         return hook
 
     model.eval()
-    maps = [m for m in ("faces", "speech") if m in model.encoders]
-    hooks = [model.encoders[m].register_forward_hook(encoded(m)) for m in maps]
+    encoders: Any = model.encoders
+    hooks = [encoders[m].register_forward_hook(encoded(m)) for m in ("faces", "speech") if m in encoders]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know the fused form
     try:

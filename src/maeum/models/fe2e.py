@@ -5,7 +5,8 @@ Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Rec
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +14,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from maeum.config import Config
-from maeum.errors import ModelError
+from maeum.errors import ConfigError, ModelError
+from maeum.models import fusion
+from maeum.models.counting import StageCost, count
 from maeum.models.encoders.text import TextConfig, build_text_encoder
-from maeum.models.layers import SequenceEncoder, Stem, VGGBlock, fuse_late, scatter_valid
+from maeum.models.layers import SequenceEncoder, Stem, VGGBlock, scatter_valid
+from maeum.models.network import ComparesEncodings, CountsOperations, HasBranches, InputNeeds, Network, encodings_name
 from maeum.models.registry import MODELS, ModelKind
-from maeum.types import MODALITIES, Batch, Modality, ModelOutput, Sound
+from maeum.types import MODALITIES, Batch, Modality, ModelOutput
 
 #: Mean and standard deviation of the published face normalisation, RGB, 0..255.
 FACE_MEAN = (159.0, 111.0, 102.0)
@@ -214,12 +218,11 @@ def projection(config: BranchConfig, shape: tuple[int, int], dim: int) -> nn.Seq
     )
 
 
-class FE2E(nn.Module):
-    """Each modality through its own branch to its own logits; the answer is their weighted sum.
+class FE2E(Network, HasBranches, CountsOperations, ComparesEncodings):
+    """FE2E: each modality through its own branch to its own logits, which are weighted and added.
 
-    A clip may lack any modality, then the sum runs over those it has; a clip without any gets zeros. ``auxiliary``
-    holds what each valid frame or mel chunk was encoded to, in their order: ``faces.encoded``, ``speech.encoded``,
-    ``(n, dim)``.
+    The sum runs over the modalities that a clip has. ``auxiliary`` holds the encodings of the valid frames and mel
+    chunks in their order, ``faces.encoded`` and ``speech.encoded``, ``(n, dim)``.
 
     Raises:
         ModelError: when a batch has none of the modalities that the network reads.
@@ -251,7 +254,9 @@ class FE2E(nn.Module):
         if not self.heads:
             raise ModelError("a network needs at least one of faces, speech and text")
         self.modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.heads)
-        self.sound: Sound = "mel_chunks"
+        if config.text is not None:
+            self.input_needs = InputNeeds(max_tokens=text_encoder.longest, vocabulary=text_encoder.vocabulary)
+        self.auxiliary_names = frozenset(encodings_name(m) for m in self.modalities if m in self.sequences)
         self.fusion = nn.Linear(len(self.modalities), 1, bias=False)
         nn.init.ones_(self.fusion.weight)
 
@@ -284,7 +289,63 @@ class FE2E(nn.Module):
                 f"the batch has none of the modalities that the network reads ({', '.join(self.modalities)})"
             )
         logits = {m: self.heads[m](features[m]) for m in self.modalities if m in features}
-        return ModelOutput(self.fuse(logits, present), logits, present, features, auxiliary)
+        contributions = fusion.weigh(self.fusion.weight[0], self.modalities, logits)
+        shares = fusion.shares(contributions, present, scales=self.answers_scales)
+        fused = fusion.add_up(contributions, present)
+        return ModelOutput(fused, logits, present, features, auxiliary, contributions, shares)
+
+    def stored_settings(self) -> FE2EConfig:
+        """See `Network`; a hub's text encoder is in them as its architecture."""
+        return self.config
+
+    def branch_settings(self, modality: Modality) -> dict[str, Any]:
+        """See `HasBranches`."""
+        return self.config.model_dump(mode="json")[modality] or {}
+
+    def take_over_branch(self, source: Network, modality: Modality, temperature: float = 1.0) -> None:
+        """See `HasBranches`; its weight in the fusion is the source's, divided by the temperature."""
+        if not isinstance(source, FE2E):
+            raise ConfigError("start_from works within the FE2E and MESM family")
+        prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
+        theirs = {name: tensor for name, tensor in source.state_dict().items() if name.startswith(prefixes)}
+        own = {name: tensor for name, tensor in self.state_dict().items() if name.startswith(prefixes)}
+        branch = self.adapt_branch(theirs, own)
+        unfit = [name for name, tensor in branch.items() if name not in own or own[name].shape != tensor.shape]
+        if not branch or unfit:
+            reason = unfit[0] if unfit else "it has none"
+            raise ConfigError(f"its {modality} branch does not fit this network ({reason})")
+        self.load_state_dict(branch, strict=False)
+        weight = source.fusion.weight[0, source.modalities.index(modality)] / temperature
+        with torch.no_grad():
+            self.fusion.weight[0, self.modalities.index(modality)] = weight
+
+    def adapt_branch(self, theirs: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of another network's branch by this network's names; those of FE2E fit as they are."""
+        return theirs
+
+    def count_operations(self, batch: Batch) -> tuple[StageCost, ...]:
+        """See `CountsOperations`."""
+        return count(self, batch)
+
+    def check_teacher(self, teacher: Network) -> None:
+        """See `ComparesEncodings`: branches in common, as wide, that look at the same mel chunks."""
+        remedy = "Set training.distill_encoded to 0."
+        if not isinstance(teacher, FE2E):
+            raise ConfigError("only FE2E and MESM show their encodings of a frame or mel chunk", remedy=remedy)
+        shared = [m for m in ("faces", "speech") if m in teacher.heads and m in self.heads]
+        if not shared:
+            raise ConfigError("has no branch for faces or speech in common with the network", remedy=remedy)
+        pairs: list[tuple[str, Any, Any]] = [("dim", teacher.config.dim, self.config.dim)]
+        if "speech" in shared:
+            assert teacher.config.speech is not None
+            assert self.config.speech is not None
+            pairs += [("speech.silence_db", teacher.config.speech.silence_db, self.config.speech.silence_db)]
+        for name, theirs, own in pairs:
+            if theirs != own:
+                raise ConfigError(
+                    f"has {name} {theirs}, the network {own}, so their frames and mel chunks are not alike",
+                    remedy=f"Give the network {name} {theirs}.",
+                )
 
     def prepare_mel_chunks(self, mel_chunks: Tensor, mask: Tensor, config: BranchConfig) -> tuple[Tensor, Tensor]:
         """Mask ``(batch, mel_chunks)`` of the mel chunks to look at, closed up to the front, and these, normalised."""
@@ -306,7 +367,7 @@ class FE2E(nn.Module):
         if modality == "faces" and not self.training:
             encoded = self.test_time_augment(encoded, maps, asked, (mask.sum(1) == 1)[mask.nonzero(as_tuple=True)[0]])
         auxiliary.update(shown)
-        auxiliary[f"{modality}.encoded"] = encoded
+        auxiliary[encodings_name(modality)] = encoded
         summary: Tensor = self.sequences[modality](scatter_valid(encoded, mask), mask)
         return summary
 
@@ -351,10 +412,6 @@ class FE2E(nn.Module):
                 views.append(with_mirrored(self.read_maps("faces", view, question)[0], view, question))
             encoded = encoded.index_put((alone,), torch.stack(views).mean(0))
         return encoded
-
-    def fuse(self, logits: dict[Modality, Tensor], present: dict[Modality, Tensor]) -> Tensor:
-        """Weighted sum over the modalities that each clip has, ``(batch, labels)``."""
-        return fuse_late(self.fusion.weight[0], self.modalities, logits, present)
 
 
 MODELS.register("fe2e")(ModelKind(FE2EConfig, FE2E, "FE2E: dense end-to-end network (Dai et al. 2021)"))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from maeum.sparse import ConvNorm
-from maeum.types import Modality
 
 
 class VGGBlock(nn.Module):
@@ -106,28 +104,3 @@ def scatter_valid(values: Tensor, mask: Tensor) -> Tensor:
     dense = values.new_zeros(*mask.shape, *values.shape[1:])
     dense[mask] = values
     return dense
-
-
-def fuse_late(
-    weight: Tensor,
-    modalities: Sequence[Modality],
-    logits: Mapping[Modality, Tensor],
-    present: Mapping[Modality, Tensor],
-) -> Tensor:
-    """Weighted sum over the modalities that each clip has.
-
-    Args:
-        weight: of each of ``modalities``, ``(modalities,)``.
-        modalities: in the order of their weights.
-        logits: each ``(batch, labels)``; a modality that no clip has may be absent.
-        present: which clips have it, ``(batch,)`` bool.
-
-    Returns:
-        ``(batch, labels)``; zeros for a clip without any.
-    """
-    terms = [
-        weight[i] * logits[m] * present[m].unsqueeze(1).to(logits[m].dtype)
-        for i, m in enumerate(modalities)
-        if m in logits
-    ]
-    return torch.stack(terms).sum(0)

@@ -6,6 +6,8 @@ Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Rec
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -14,12 +16,13 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from maeum.errors import ModelError
+from maeum.errors import ConfigError, ModelError
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, map_form, projection
 from maeum.models.layers import Stem
+from maeum.models.network import SelectsPositions
 from maeum.models.registry import MODELS, ModelKind
 from maeum.sparse import AttentionWeights, operators, reference
-from maeum.types import Modality
+from maeum.types import Batch, Modality, ModelOutput
 
 Selection = Literal["learned", "published", "random", "all"]
 
@@ -241,7 +244,7 @@ class SparseMapEncoder(nn.Module):
         return projected, kept
 
 
-class MESM(FE2E):
+class MESM(FE2E, SelectsPositions):
     """FE2E with cross-modal sparse blocks in the face and speech branches.
 
     The query is the clip's text vector, see ``query_modality``; a clip without words asks with a learned stand-in.
@@ -311,6 +314,47 @@ class MESM(FE2E):
         """Maps ``(n, channels, h, w)`` through their sparse CNN, ``(n, dim)``, and the positions that it kept."""
         encoded, kept = self.encoders[modality](maps, asked)
         return encoded, {f"{modality}.kept{i}": positions for i, positions in enumerate(kept)}
+
+    def selected(self, output: ModelOutput, modality: Modality) -> Sequence[Tensor]:
+        """See `SelectsPositions`."""
+        return [tensor for name, tensor in output.auxiliary.items() if name.startswith(f"{modality}.kept")]
+
+    def mel_maps(self, batch: Batch) -> Tensor | None:
+        """See `SelectsPositions`."""
+        if self.config.speech is None or batch.mel_chunks is None or batch.mel_chunks_mask is None:
+            return None
+        return self.prepare_mel_chunks(batch.mel_chunks, batch.mel_chunks_mask, self.config.speech)[1]
+
+    @classmethod
+    def fixed_selection_reason(cls, settings: Mapping[str, Any]) -> str | None:
+        """See `SelectsPositions`."""
+        if settings.get("selection") == "all":
+            return "keeps every position, so it has no top_p"
+        if settings.get("budget") is not None:
+            return "keeps a fixed share of positions, whatever top_p is"
+        return None
+
+    def adapt_branch(self, theirs: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A branch of one level as a branch of several.
+
+        FE2E's convolutions have a bias, which sparse ones do not have: the batch norm behind takes it off its mean.
+        The norms of further levels begin as those of the first.
+        """
+        branch = dict(theirs)
+        if any(".more_norms." in name for name in theirs):
+            if lacking := next((name for name in own if ".more_norms." in name and name not in theirs), None):
+                raise ConfigError(f"its branch does not fit this network ({lacking})")
+            return branch
+        for name in theirs:
+            if re.search(r"\.blocks\.\d+\.conv\d\.bias$", name) and name not in own:
+                mean = re.sub(r"conv(\d)\.bias$", r"bn\1.running_mean", name)
+                branch[mean] = branch[mean] - branch.pop(name)
+        for name in own:
+            if further := re.match(r"(.*)\.more_norms\.(\d+)\.(.*)", name):
+                block, number, what = further.groups()
+                if (first := f"{block}.bn{int(number) % 2 + 1}.{what}") in branch:
+                    branch[name] = branch[first]
+        return branch
 
 
 MODELS.register("mesm")(

@@ -6,7 +6,9 @@ Interspeech 2023, section 3.
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +16,23 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from maeum.config import Config
-from maeum.errors import ModelError
+from maeum.errors import ConfigError, ModelError
 from maeum.models.encoders.character_vocabulary import CharacterVocabulary
-from maeum.models.encoders.speech import HubSpeechConfig, SpeechConfig, build_speech_encoder
-from maeum.models.encoders.text import TextConfig, build_text_reader
+from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder, SpeechConfig, build_speech_encoder
+from maeum.models.encoders.text import HubTextEncoder, TextConfig, TokenEmbedder, build_text_reader
+from maeum.models.network import (
+    CTC_LOGITS,
+    CTC_MASK,
+    PROJECTION,
+    VIEW_PROJECTION,
+    HasBranches,
+    HasFrozenEncoders,
+    InputNeeds,
+    Network,
+    TranscribesSpeech,
+)
 from maeum.models.registry import MODELS, ModelKind
-from maeum.types import Batch, Modality, ModelOutput, Sound
+from maeum.types import Batch, Modality, ModelOutput
 
 #: What may be left out, to see what it does.
 Part = Literal["speech-over-text", "text-over-text", "text-over-speech", "gate"]
@@ -92,7 +105,7 @@ class CrossModalEncoder(nn.Module):
         return read
 
 
-class MMER(nn.Module):
+class MMER(Network, TranscribesSpeech, HasBranches, HasFrozenEncoders):
     """Speech asks the words (B), the words ask what it found (C) and the speech itself (D), whose answer is gated (E).
 
     The largest values over the valid steps of each are what the answer is made of, beside those of the speech itself.
@@ -115,18 +128,24 @@ class MMER(nn.Module):
         dim = config.dim
         self.encoders = nn.ModuleDict()
         speech_dim, text_dim = dim, dim
+        needs = InputNeeds("wave" if isinstance(config.speech, HubSpeechConfig) else "mel_chunks")
         if config.speech is not None:
             speech = self.encoders["speech"] = build_speech_encoder(config.speech)
             config, speech_dim = config.model_copy(update={"speech": speech.config}), speech.dim
         if config.text is not None:
             text = self.encoders["text"] = build_text_reader(config.text)
+            needs = replace(needs, max_tokens=text.longest, vocabulary=text.vocabulary)
             config, text_dim = config.model_copy(update={"text": text.config}), text.width
             if config.freeze_text:
                 text.requires_grad_(False)
         self.config = config
         both: tuple[Modality, ...] = ("speech", "text")
         self.modalities: tuple[Modality, ...] = tuple(m for m in both if m in self.encoders)
-        self.sound: Sound = "wave" if isinstance(config.speech, HubSpeechConfig) else "mel_chunks"
+        self.input_needs = needs
+        self.auxiliary_names = frozenset(
+            (*((CTC_LOGITS, CTC_MASK) if config.characters else ()),
+             *((PROJECTION, VIEW_PROJECTION) if config.project else ()))
+        )  # fmt: skip
         self.absent = nn.ParameterDict(
             {m: nn.Parameter(torch.randn(d) * d**-0.5) for m, d in (("speech", speech_dim), ("text", text_dim))}
         )
@@ -172,12 +191,54 @@ class MMER(nn.Module):
         fused = self._fuse(speech, speech_mask, self.text_in(text), text_mask)
         there = torch.stack([fused.new_zeros(len(batch), dtype=torch.bool), *present.values()]).any(0).unsqueeze(1)
         auxiliary: dict[str, Tensor] = {}
-        for name, project in (("projection", self.projection), ("view_projection", self.view_projection)):
+        for name, project in ((PROJECTION, self.projection), (VIEW_PROJECTION, self.view_projection)):
             if project is not None:
                 auxiliary[name] = project(fused)
         if self.ctc_head is not None and read["speech"] is not None:
-            auxiliary["ctc.logits"], auxiliary["ctc.mask"] = self.ctc_head(read["speech"][0]), read["speech"][1]
+            auxiliary[CTC_LOGITS], auxiliary[CTC_MASK] = self.ctc_head(read["speech"][0]), read["speech"][1]
         return ModelOutput(self.head(self.dropout(fused)) * there, {}, present, {"fused": fused}, auxiliary)
+
+    def stored_settings(self) -> MMERConfig:
+        """See `Network`; a hub's encoders are in them as their architectures."""
+        return self.config
+
+    def branch_settings(self, modality: Modality) -> dict[str, Any]:
+        """See `HasBranches`; here a branch is an encoder."""
+        return self.config.model_dump(mode="json").get(modality) or {}
+
+    def take_over_branch(self, source: Network, modality: Modality, temperature: float = 1.0) -> None:
+        """See `HasBranches`: the encoder alone. What is not needed of it, such as a summary, is left out."""
+        prefix = f"encoders.{modality}."
+        own = {name: tensor for name, tensor in self.state_dict().items() if name.startswith(prefix)}
+        theirs = source.state_dict()
+        fitting = {n: theirs[n] for n, tensor in own.items() if n in theirs and theirs[n].shape == tensor.shape}
+        if not own or len(fitting) < len(own):
+            lacking = next((name for name in own if name not in fitting), "the network reads none")
+            raise ConfigError(f"its {modality} encoder does not fit this network ({lacking})")
+        self.load_state_dict(fitting, strict=False)
+
+    def frozen_text_encoder(self) -> TokenEmbedder | HubTextEncoder | None:
+        """See `HasFrozenEncoders`."""
+        encoder = self.encoders["text"] if "text" in self.encoders and self.config.freeze_text else None
+        return encoder if isinstance(encoder, TokenEmbedder | HubTextEncoder) else None
+
+    def frozen_speech_encoder(self) -> HubSpeechEncoder | None:
+        """See `HasFrozenEncoders`."""
+        encoder = self.encoders["speech"] if "speech" in self.modalities else None
+        if not isinstance(encoder, HubSpeechEncoder) or not encoder.config.freeze_features:
+            return None
+        return None if encoder.config.sees_padding else encoder
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """See `TranscribesSpeech`."""
+        return self.config.characters
+
+    @classmethod
+    def settings_for_texts(cls, settings: Mapping[str, Any], texts: Iterable[str]) -> dict[str, Any]:
+        """See `TranscribesSpeech`."""
+        given = settings.get("characters")
+        return {**settings, "characters": given or CharacterVocabulary.of(texts).symbols}
 
     @torch.no_grad()
     def transcribe(self, batch: Batch) -> list[str]:

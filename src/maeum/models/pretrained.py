@@ -22,6 +22,7 @@ from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, markdown
 from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
+from maeum.models.network import Network
 from maeum.models.networks import MODELS
 from maeum.types import MODALITIES, Modality, ModelOutput, Sound
 
@@ -82,13 +83,16 @@ class Pretrained:
 
     name: str
     kind: str
-    model: nn.Module
+    model: Network
     label_set: LabelSet
     tokenizer: Tokenizer | None
     settings: InputSettings
     calibration: Calibration
     card: ModelCard
     folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.model.answers_scales = bool(self.label_set.scales)
 
     @property
     def thresholds(self) -> dict[str, float]:
@@ -100,9 +104,9 @@ class Pretrained:
         """Calibrated answers of a batch: probabilities, or values on scales.
 
         Returns:
-            Fused answers ``(batch, labels)``; each modality's own ``(batch, labels)``; each modality's share
-            ``(batch,)``: its part in the sum of absolute logits, centred over labels (of scales 0 is the middle), so
-            shares of the present ones sum to 1. Of a network that reads modalities together only, nothing for both.
+            Fused answers ``(batch, labels)``; each modality's own ``(batch, labels)``; each modality's share in the
+            fused answer, ``(batch,)``, as the network gives it. Both are empty for a network that reads its modalities
+            together only.
         """
         sets = [
             tuple(m for m in MODALITIES if m in output.present and bool(output.present[m][i]))
@@ -110,23 +114,13 @@ class Pretrained:
         ]
         scale = output.logits.new_tensor([self.calibration.temperature(s) for s in sets]).unsqueeze(1)
         fused = self.label_set.activate(output.logits / scale)
-        weights = self._fusion_weights()
-        own: dict[Modality, Tensor] = {}
-        strength: dict[Modality, Tensor] = {}
-        for modality, logits in output.modality_logits.items():
-            weighted = weights.get(modality, 1.0) * logits
-            own[modality] = self.label_set.activate(weighted / self.calibration.temperature((modality,)))
-            centred = weighted if self.label_set.scales else weighted - weighted.mean(1, keepdim=True)
-            strength[modality] = centred.abs().sum(1) * output.present[modality]
-        if not own:
-            return fused, {}, {}
-        total = torch.stack(list(strength.values())).sum(0).clamp(min=1e-12)
-        return fused, own, {m: s / total for m, s in strength.items()}
-
-    def _fusion_weights(self) -> dict[Modality, float]:
-        fusion = getattr(self.model, "fusion", None)
-        names: tuple[Modality, ...] = getattr(self.model, "modalities", ())
-        return dict(zip(names, fusion.weight[0].tolist(), strict=True)) if fusion is not None else {}
+        logits = {**output.modality_logits, **output.contributions}
+        own = {
+            m: self.label_set.activate(logits[m] / self.calibration.temperature((m,)))
+            for m in output.shares
+            if m in logits
+        }
+        return fused, own, {m: output.shares[m] for m in own}
 
 
 def subset_name(present: tuple[Modality, ...]) -> str:
@@ -138,7 +132,7 @@ def save_pretrained(
     folder: Path,
     *,
     kind: str,
-    model: nn.Module,
+    model: Network,
     label_set: LabelSet,
     card: ModelCard,
     tokenizer: Tokenizer | None = None,
@@ -150,7 +144,7 @@ def save_pretrained(
 
     Args:
         folder: made if absent; files in it are replaced.
-        kind: the network's name in `MODELS`; ``model.config`` is stored as its settings.
+        kind: the network's name in `MODELS`.
         model: the network.
         label_set: what its outputs mean.
         card: what users must know.
@@ -164,12 +158,10 @@ def save_pretrained(
     """
     if kind not in MODELS:
         raise ConfigError(f"unknown network {kind!r}", remedy=f"Known: {', '.join(MODELS)}.")
-    config = model.config
-    assert isinstance(config, Config)
     tensors = {name: _stored_tensor(t, half) for name, t in model.state_dict().items()}
     stored = _Stored(
         model=kind,
-        network=config.model_dump(mode="json"),
+        network=model.stored_settings().model_dump(mode="json"),
         labels=label_set.to_dict(),
         inputs=settings or InputSettings(),
         calibration=calibration or Calibration(),
@@ -236,10 +228,10 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
     return Pretrained(name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card, folder)
 
 
-def on_device(model: nn.Module, device: str | torch.device) -> nn.Module:
+def on_device(model: Network, device: str | torch.device) -> Network:
     """The network moved to a device, in the memory format that convolutions like; raises ModelError."""
     try:
-        moved: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        moved: Network = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
             f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from maeum.config import Config
+from maeum.errors import ModelError
+from maeum.models.network import Network
 from maeum.registry import Registry
 
 
@@ -17,20 +17,31 @@ class ModelKind:
 
     Args:
         config: its configuration class; ``labels`` is the number of outputs.
-        network: ``network(config)`` is an ``nn.Module`` from `Batch` to `ModelOutput`.
+        network: ``network(config)`` is a `Network`.
         title: what it is, in one line.
-        hard_selection: names of parameters that get no gradient by the design of a published form, each said in
-        its docs.
     """
 
     config: type[Config]
-    network: type[nn.Module]
+    network: type[Network]
     title: str
-    hard_selection: tuple[str, ...] = ()
 
-    def build(self, settings: dict[str, Any]) -> nn.Module:
-        """A network from plain settings; raises ConfigError on unknown ones."""
-        return self.network(self.config.parse(settings))
+    def build(self, settings: dict[str, Any]) -> Network:
+        """A network from plain settings.
+
+        Raises:
+            ConfigError: on unknown or impossible settings.
+            ModelError: when what is registered is no `Network`, or reads nothing.
+        """
+        build: Any = self.network
+        config = self.config.parse(settings)
+        network = build(config)
+        name = self.network.__name__
+        if not isinstance(network, Network):
+            raise ModelError(f"{name} is no maeum.models.network.Network", remedy="Make it a subclass.")
+        if not getattr(network, "modalities", ()):
+            raise ModelError(f"{name} declares no modalities", remedy="Set modalities, such as ('speech', 'text').")
+        network.built_from = config
+        return network
 
 
 MODELS: Registry[ModelKind] = Registry("network", "maeum.models")

@@ -19,7 +19,7 @@ from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.encoders.character_vocabulary import units
 from maeum.models.encoders.hub import fetch
-from maeum.models.mmer import MMER
+from maeum.models.network import transcriber
 from maeum.models.pretrained import EMBEDDED, Pretrained, load_pretrained, weights_digest
 from maeum.progress import items_bar
 
@@ -151,8 +151,8 @@ def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognis
 
 
 def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
-    network = ours.model
-    if not isinstance(network, MMER) or network.ctc_head is None:
+    network = transcriber(ours.model)
+    if network is None:
         raise ConfigError("never learned to spell", item=ours.name,
                           remedy="Give an MMER that was trained with training.ctc above 0, or a speech recogniser of "
                           "the hub.")  # fmt: skip

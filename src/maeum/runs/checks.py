@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import Any
 
-from torch import nn
-
 from maeum.data.store import Store
 from maeum.errors import ConfigError
 from maeum.evaluation.base import METRICS, metrics_of
 from maeum.labels import LabelSet
 from maeum.media.crops import MARGIN_PX
-from maeum.models.encoders.text import HubTextConfig, HubTextEncoder
 from maeum.models.encoders.tokenizer import Tokenizer
-from maeum.models.mmer import MMER
+from maeum.models.network import CTC_LOGITS, PROJECTION, HasFrozenEncoders, Network
 from maeum.models.pretrained import InputSettings
 from maeum.runs.recipe import Recipe
 from maeum.training.loop import recomputes
@@ -36,7 +33,7 @@ def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
         )
 
 
-def check_modalities(recipe: Recipe, model: nn.Module, present: Sequence[Modality]) -> None:
+def check_modalities(recipe: Recipe, model: Network, present: Sequence[Modality]) -> None:
     """Raise ConfigError when data are asked for that the network does not read, or it reads what no item has.
 
     Args:
@@ -44,7 +41,7 @@ def check_modalities(recipe: Recipe, model: nn.Module, present: Sequence[Modalit
         model: its network.
         present: modalities that at least one training item has.
     """
-    reads: Sequence[Modality] = getattr(model, "modalities", MODALITIES)
+    reads = model.modalities
     asked = {m for data in (*recipe.train, *recipe.dev) for m in data.modalities or ()}
     if recipe.tokenizer is not None:
         asked.add("text")
@@ -64,15 +61,15 @@ def check_modalities(recipe: Recipe, model: nn.Module, present: Sequence[Modalit
             )
 
 
-def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
+def check_tasks(recipe: Recipe, model: Network, label_set: LabelSet) -> None:
     """Raise ConfigError when a further task has a weight that the network, or the data, cannot serve."""
     training, augment = recipe.training, recipe.augment
-    config = getattr(model, "config", None)
+    shows = model.auxiliary_names
     contrasts = [name for name in ("supervised_contrastive", "augmented_contrastive") if getattr(training, name)]
-    if training.ctc and not getattr(config, "characters", ()):
+    if training.ctc and CTC_LOGITS not in shows:
         raise ConfigError("training.ctc has a weight, but this network spells nothing", item=recipe.name,
                           remedy="Use model: mmer, or set training.ctc to 0.")  # fmt: skip
-    if contrasts and not getattr(config, "project", 0):
+    if contrasts and PROJECTION not in shows:
         raise ConfigError(f"training.{contrasts[0]} has a weight, but this network makes nothing to contrast",
                           item=recipe.name, remedy="Use model: mmer with project above 0, or set it to 0.")  # fmt: skip
     if training.augmented_contrastive and augment.view is None and not any(d.views for d in recipe.train):
@@ -84,13 +81,13 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if training.supervised_contrastive and label_set.task != "single-label":
         raise ConfigError(f"training.supervised_contrastive brings items of one class together; targets are "
                           f"{label_set.task}", item=recipe.name, remedy="Set it to 0.")  # fmt: skip
-    if getattr(config, "characters", ()) and not training.ctc:
+    if CTC_LOGITS in shows and not training.ctc:
         raise ConfigError("network.characters are spelled by a head that training.ctc = 0 never trains",
                           item=recipe.name, remedy="Leave them out, or give training.ctc a weight.")  # fmt: skip
     if training.memory and training.supervised_contrastive and training.contrast == "published":
         raise ConfigError("training.memory is not part of the published contrast", item=recipe.name,
                           remedy="Set memory to 0.")  # fmt: skip
-    frozen = isinstance(model, MMER) and model.config.freeze_text and model.config.text is not None
+    frozen = isinstance(model, HasFrozenEncoders) and model.frozen_text_encoder() is not None
     if frozen and "text" not in recipe.start_from and not recipe.network["text"].get("pretrained"):
         raise ConfigError("network.text is frozen, and nothing has trained it", item=recipe.name,
                           remedy="Name a pretrained one or start_from: {text: ...}, "
@@ -107,8 +104,8 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
     if any(data.views for data in recipe.dev):
         raise ConfigError("gives augmented views to dev items, which are scored as they are", item=recipe.name,
                           remedy="Name augmented views in `train` alone.")  # fmt: skip
-    sound = getattr(model, "sound", recipe.inputs.sound)
-    if "speech" in getattr(model, "modalities", ()) and recipe.inputs.sound != sound:
+    sound = model.input_needs.sound
+    if "speech" in model.modalities and recipe.inputs.sound != sound:
         raise ConfigError(f"inputs.sound is {recipe.inputs.sound}, and this network's speech branch reads {sound}",
                           item=recipe.name, remedy=f"Set inputs: {{sound: {sound}}}.")  # fmt: skip
     unread = "mel_chunks" if recipe.inputs.sound == "wave" else "wave"
@@ -118,28 +115,23 @@ def check_tasks(recipe: Recipe, model: nn.Module, label_set: LabelSet) -> None:
                           remedy=f"Give augment.{recipe.inputs.sound} instead.")  # fmt: skip
 
 
-def check_text(recipe: Recipe, model: nn.Module, tokenizer: Tokenizer | None) -> None:
+def check_text(recipe: Recipe, model: Network, tokenizer: Tokenizer | None) -> None:
     """Raise ConfigError when a text branch would get no tokens, too many, or such as it does not know."""
-    most = recipe.inputs.max_tokens
-    for module in model.modules():
-        if isinstance(module, HubTextEncoder) and module.longest is not None and module.longest < most:
-            raise ConfigError(
-                f"inputs.max_tokens = {most} are more than the {module.longest} that the text encoder reads",
-                item=recipe.name,
-                remedy=f"Set inputs: {{max_tokens: {module.longest}}}.",
-            )
-    config = getattr(model.config, "text", None)
-    if config is None:
+    most, longest = recipe.inputs.max_tokens, model.input_needs.max_tokens
+    if longest is not None and longest < most:
+        raise ConfigError(
+            f"inputs.max_tokens = {most} are more than the {longest} that the text encoder reads",
+            item=recipe.name,
+            remedy=f"Set inputs: {{max_tokens: {longest}}}.",
+        )
+    if "text" not in model.modalities:
         return
     if tokenizer is None:
         raise ConfigError("the network has a text branch, but the recipe has no tokenizer")
-    if isinstance(config, HubTextConfig):
-        known = (config.architecture or {}).get("vocab_size")
-    else:
-        known = getattr(config, "vocabulary", None)
+    known = model.input_needs.vocabulary
     if known is not None and tokenizer.vocabulary_size > known:
         raise ConfigError(
-            f"the tokenizer has {tokenizer.vocabulary_size} mel chunks, the text branch knows {known}",
+            f"the tokenizer has {tokenizer.vocabulary_size} subwords, the text branch knows {known}",
             remedy="Give tokenizer and network.text the same vocabulary.",
         )
 

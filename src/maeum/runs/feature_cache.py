@@ -22,7 +22,7 @@ from maeum.errors import ConfigError, StoreError
 from maeum.files import atomic_write, write_error
 from maeum.models.encoders.speech import HubSpeechEncoder
 from maeum.models.encoders.text import HubTextEncoder, TokenEmbedder
-from maeum.models.mmer import MMER
+from maeum.models.network import HasFrozenEncoders, Network
 from maeum.models.pretrained import weights_digest
 from maeum.runs.recipe import Recipe
 from maeum.types import Clip
@@ -95,7 +95,7 @@ class FeatureCache:
         self._open(path)
 
 
-def check_frozen(recipe: Recipe, model: nn.Module) -> None:
+def check_frozen(recipe: Recipe, model: Network) -> None:
     """Raise ConfigError when a recipe keeps what a frozen part makes, and its network has none."""
     if recipe.cache_text:
         _frozen_words(recipe, model)
@@ -103,9 +103,7 @@ def check_frozen(recipe: Recipe, model: nn.Module) -> None:
         _frozen_sound(recipe, model)
 
 
-def keep_frozen(
-    recipe: Recipe, model: nn.Module, data: Sequence[ClipDataset], collate: Collator, bar: Progress
-) -> None:
+def keep_frozen(recipe: Recipe, model: Network, data: Sequence[ClipDataset], collate: Collator, bar: Progress) -> None:
     """Have batches made with what the frozen parts make of the corpora, where the recipe keeps it.
 
     Not of augmented views that vary every time.
@@ -221,8 +219,9 @@ def _named(part: nn.Module, settings: Mapping[str, Any]) -> str:
     return f"{weights_digest(part)}-{digest}"
 
 
-def _frozen_words(recipe: Recipe, model: nn.Module) -> TokenEmbedder | HubTextEncoder:
-    if not isinstance(model, MMER) or "text" not in model.encoders or not model.config.freeze_text:
+def _frozen_words(recipe: Recipe, model: Network) -> TokenEmbedder | HubTextEncoder:
+    encoder = model.frozen_text_encoder() if isinstance(model, HasFrozenEncoders) else None
+    if encoder is None:
         raise ConfigError(
             "cache_text keeps what a frozen text encoder makes of words, and this network has none",
             item=recipe.name,
@@ -234,14 +233,12 @@ def _frozen_words(recipe: Recipe, model: nn.Module) -> TokenEmbedder | HubTextEn
             item=recipe.name,
             remedy="Leave one of them out.",
         )
-    encoder = model.encoders["text"]
-    assert isinstance(encoder, TokenEmbedder | HubTextEncoder)
     return encoder
 
 
-def _frozen_sound(recipe: Recipe, model: nn.Module) -> HubSpeechEncoder:
-    encoder = model.encoders["speech"] if isinstance(model, MMER) and "speech" in model.encoders else None
-    if not isinstance(encoder, HubSpeechEncoder) or not encoder.config.freeze_features or encoder.config.sees_padding:
+def _frozen_sound(recipe: Recipe, model: Network) -> HubSpeechEncoder:
+    encoder = model.frozen_speech_encoder() if isinstance(model, HasFrozenEncoders) else None
+    if encoder is None:
         raise ConfigError(
             "cache_speech keeps what the frozen convolutions of a hub speech encoder hear, and this network has none",
             item=recipe.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset
@@ -13,12 +13,13 @@ from maeum.data.sampler import BucketSampler
 from maeum.errors import EvaluationError
 from maeum.evaluation.report import PredictionSet
 from maeum.models.encoders.tokenizer import Tokenizer
+from maeum.models.network import Network
 from maeum.models.pretrained import InputSettings, Pretrained
 from maeum.types import ModelOutput
 
 
 def predict_items(
-    model: nn.Module,
+    model: Network,
     dataset: ClipDataset,
     collate: Collator,
     *,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
 from maeum.corpora.splits import OfficialSplit, Split
 from maeum.corpora.targets import Target
@@ -31,14 +30,11 @@ from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
 from maeum.models.encoders.character_vocabulary import CharacterVocabulary
 from maeum.models.encoders.tokenizer import HubTokenizer, Tokenizer, load_tokenizer, train_tokenizer
-from maeum.models.fe2e import FE2E
-from maeum.models.mesm import MESM
-from maeum.models.mmer import MMER
+from maeum.models.network import ComparesEncodings, HasBranches, Network, TranscribesSpeech, transcriber
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import (
     Calibration,
     InputSettings,
-    Pretrained,
     load_pretrained,
     on_device,
     save_pretrained,
@@ -59,7 +55,7 @@ from maeum.runs.trained_on import TrainedOn, allowed, trained_on
 from maeum.training.loop import Trainer
 from maeum.training.losses.emotion import class_weights
 from maeum.training.processes import launched
-from maeum.types import MODALITIES, Modality, Sound
+from maeum.types import Sound
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     )
     draw = tensorboard(out / "tensorboard") if recipe.tensorboard and processes.rank == 0 else None
 
-    def judge(candidate: nn.Module) -> Mapping[str, float]:
+    def judge(candidate: Network) -> Mapping[str, float]:
         return dev_scores(predict_items(candidate, dev_set, collate, device=device), label_set, recipe.score)
 
     def report_line(line: Mapping[str, Any]) -> None:
@@ -203,7 +199,7 @@ def _best(out: Path, device: str) -> dict[str, Tensor]:
 
 def finish(
     recipe: Recipe,
-    model: nn.Module,
+    model: Network,
     tokenizer: Tokenizer | None,
     dev_set: ClipDataset,
     out: Path,
@@ -213,7 +209,7 @@ def finish(
     """Calibrate on dev, score, and write the model folder."""
     label_set = dev_set.label_set
     said = predict_items(model, dev_set, collator(tokenizer, recipe.inputs), device=device)
-    there = tuple(m for m in dev_set.present() if m in getattr(model, "modalities", MODALITIES))
+    there = tuple(m for m in dev_set.present() if m in model.modalities)
     calibration = fit({subset_name(there): said}, label_set)
     said = replace(said, logits=said.logits / calibration.temperature(there))
     report = evaluate(
@@ -237,7 +233,7 @@ def finish(
         non_commercial=terms.non_commercial,
         parameters=sum(p.numel() for p in model.parameters()),
         data=terms.data,
-        modalities=getattr(model, "modalities", ()),
+        modalities=model.modalities,
         labels=label_set.names,
         scores=card_scores(report, "dev"),
         intended_use=recipe.intended_use,
@@ -257,34 +253,50 @@ def finish(
     return report
 
 
-def build(recipe: Recipe, label_set: LabelSet, spoken_texts: Iterable[str | None] = ()) -> nn.Module:
+def build(recipe: Recipe, label_set: LabelSet, spoken_texts: Iterable[str | None] = ()) -> Network:
     """The recipe's network, with the branches of ``start_from`` in place.
 
     Args:
         recipe: the training's.
         label_set: what the network answers.
-        spoken_texts: what the training utterances say, of which a network that learns to spell takes its characters.
+        spoken_texts: transcripts of the training utterances, from which a CTC head takes its characters.
+
+    Raises:
+        ConfigError: when settings are unknown or do not fit, or a branch does not.
     """
+    kind = MODELS[recipe.model]
     settings: dict[str, Any] = {**recipe.network, "labels": len(label_set)}
-    if recipe.training.ctc and recipe.model == "mmer" and not settings.get("characters"):
-        settings["characters"] = CharacterVocabulary.of(text for text in spoken_texts if text).symbols
+    if recipe.training.ctc and issubclass(kind.network, TranscribesSpeech):
+        settings = kind.network.settings_for_texts(settings, (text for text in spoken_texts if text))
     sources = {m: load_pretrained(folder) for m, folder in recipe.start_from.items()}
     for modality, source in sources.items():
-        theirs = source.model.config.model_dump(mode="json")[modality]  # type: ignore[union-attr, operator]
-        settings[modality] = {**(theirs or {}), **(recipe.network.get(modality) or {})}
+        if not isinstance(source.model, HasBranches):
+            raise ConfigError(f"its network {source.kind} has no branches to start from", item=source.name)
+        theirs = source.model.branch_settings(modality)
+        settings[modality] = {**theirs, **(recipe.network.get(modality) or {})}
     torch.manual_seed(recipe.training.seed)
+    with errors_of(f"{recipe.name}, network"):
+        network = kind.build(settings)
+    for modality, source in sources.items():
+        if not isinstance(network, HasBranches):
+            raise ConfigError(f"start_from is of networks with branches, which {recipe.model} is not", item=recipe.name)
+        with errors_of(source.name):
+            network.take_over_branch(source.model, modality, source.calibration.temperature((modality,)))
+    return network
+
+
+@contextmanager
+def errors_of(item: str) -> Iterator[None]:
+    """Name the item in a ConfigError that names none."""
     try:
-        model = MODELS[recipe.model].build(settings)
+        yield
     except ConfigError as error:
         if error.item is not None:
             raise
-        raise ConfigError(error.problem, item=f"{recipe.name}, network", remedy=error.remedy) from error
-    for modality, source in sources.items():
-        take_over(model, source, modality)
-    return model
+        raise ConfigError(error.problem, item=item, remedy=error.remedy) from error
 
 
-def _teacher(recipe: Recipe, model: nn.Module, label_set: LabelSet, device: str) -> nn.Module | None:
+def _teacher(recipe: Recipe, model: Network, label_set: LabelSet, device: str) -> Network | None:
     """The network that teaches ``model``; raises ConfigError when there is none, or it answers other questions."""
     training = recipe.training
     if (recipe.teacher is None) != (training.distill == 0 and training.distill_encoded == 0):
@@ -302,85 +314,20 @@ def _teacher(recipe: Recipe, model: nn.Module, label_set: LabelSet, device: str)
         raise ConfigError(f"answers {', '.join(source.label_set.names)}, not {', '.join(label_set.names)}",
                           item=source.name)  # fmt: skip
     if training.distill_encoded:
-        _check_encodings(source, model)
+        if not isinstance(model, ComparesEncodings):
+            raise ConfigError(f"{recipe.model} shows no encodings of frames and mel chunks to compare",
+                              item=recipe.name, remedy="Set training.distill_encoded to 0.")  # fmt: skip
+        with errors_of(source.name):
+            model.check_teacher(source.model)
     return source.model
 
 
-def _check_encodings(teacher: Pretrained, model: nn.Module) -> None:
-    """Raise ConfigError when a network's frames and mel chunks cannot be compared with a teacher's."""
-    theirs, item, remedy = teacher.model, teacher.name, "Set training.distill_encoded to 0."
-    if not isinstance(theirs, FE2E) or not isinstance(model, FE2E):
-        raise ConfigError("only FE2E and MESM show what they make of a frame or mel chunk", item=item, remedy=remedy)
-    shared = [m for m in ("faces", "speech") if m in theirs.heads and m in model.heads]
-    if not shared:
-        raise ConfigError("has no branch for faces or speech in common with the network", item=item, remedy=remedy)
-    differing: list[tuple[str, Any, Any]] = [("dim", theirs.config.dim, model.config.dim)]
-    if "speech" in shared:
-        assert theirs.config.speech is not None
-        assert model.config.speech is not None
-        differing += [("speech.silence_db", theirs.config.speech.silence_db, model.config.speech.silence_db)]
-    for name, hers, mine in differing:
-        if hers != mine:
-            raise ConfigError(f"has {name} {hers}, the network {mine}, so their frames and mel chunks are not alike",
-                              item=item, remedy=f"Give the network {name} {hers}.")  # fmt: skip
-
-
-def take_over(model: nn.Module, source: Pretrained, modality: Modality) -> None:
-    """Copy one modality's branch, and its weight in the fusion; raises ConfigError when it does not fit."""
-    if isinstance(model, MMER):
-        _take_encoder(model, source, modality)
-        return
-    if not isinstance(model, FE2E) or not isinstance(source.model, FE2E):
-        raise ConfigError("start_from works within the FE2E and MESM family", item=source.name)
-    prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
-    part = {k: v for k, v in source.model.state_dict().items() if k.startswith(prefixes)}
-    mine = model.state_dict()
-    if isinstance(model, MESM) and not any(".more_norms." in k for k in part):
-        part = _made_sparse(part, mine)
-    unfit = [k for k, v in part.items() if k not in mine or mine[k].shape != v.shape]
-    unfit += [k for k in mine if k.startswith(prefixes) and ".more_norms." in k and k not in part]
-    if not part or unfit:
-        raise ConfigError(
-            f"its {modality} branch does not fit this network ({unfit[0] if unfit else 'it has none'})",
-            item=source.name,
-        )
-    model.load_state_dict(part, strict=False)
-    with torch.no_grad():
-        here, there = model.modalities.index(modality), source.model.modalities.index(modality)
-        sharpness = source.model.fusion.weight[0, there] / source.calibration.temperature((modality,))
-        model.fusion.weight[0, here] = sharpness
-
-
-def _take_encoder(model: MMER, source: Pretrained, modality: Modality) -> None:
-    """Copy the encoder of one modality into MMER; what it does not need of it, such as a summary, stays behind."""
-    prefix = f"encoders.{modality}."
-    mine = {k: v for k, v in model.state_dict().items() if k.startswith(prefix)}
-    theirs = {k: v for k, v in source.model.state_dict().items() if k in mine and v.shape == mine[k].shape}
-    if not mine or len(theirs) < len(mine):
-        lacking = next((k for k in mine if k not in theirs), "the network reads none")
-        raise ConfigError(f"its {modality} encoder does not fit this network ({lacking})", item=source.name)
-    model.load_state_dict(theirs, strict=False)
-
-
-def _spell(recipe: Recipe, model: nn.Module) -> Callable[[str], list[int]] | None:
-    """What turns transcripts into what the network spells, where it learns to."""
-    if not recipe.training.ctc or not isinstance(model, MMER) or not model.config.characters:
+def _spell(recipe: Recipe, model: Network) -> Callable[[str], list[int]] | None:
+    """What turns transcripts into the character ids of the network's CTC head, where that is trained."""
+    recogniser = transcriber(model)
+    if not recipe.training.ctc or recogniser is None:
         return None
-    return CharacterVocabulary(model.config.characters).encode
-
-
-def _made_sparse(part: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A branch of one level as MESM's of several; FE2E's too, whose convolutions' bias the batch norms take off."""
-    made = dict(part)
-    for name in [k for k in part if re.search(r"\.blocks\.\d+\.conv\d\.bias$", k) and k not in mine]:
-        norm = re.sub(r"conv(\d)\.bias$", r"bn\1.running_mean", name)
-        made[norm] = made[norm] - made.pop(name)
-    for name in mine:  # the norms of further levels begin as the first ones
-        if further := re.match(r"(.*)\.more_norms\.(\d+)\.(.*)", name):
-            block, number, what = further.groups()
-            if (first := f"{block}.bn{int(number) % 2 + 1}.{what}") in made:
-                made[name] = made[first]
-    return made
+    return CharacterVocabulary(recogniser.characters).encode
 
 
 def make_splits(recipe: Recipe) -> dict[Path, Split]:
@@ -444,8 +391,8 @@ def load_parts(
     return sets[0] if len(sets) == 1 else JointDataset(sets)
 
 
-def _decoding(data: tuple[DataConfig, ...], inputs: InputSettings, model: nn.Module) -> list[str]:
-    reads = getattr(model, "modalities", MODALITIES)
+def _decoding(data: tuple[DataConfig, ...], inputs: InputSettings, model: Network) -> list[str]:
+    reads = model.modalities
     used = [(Store(d.store), [m for m in d.modalities or reads if m in reads]) for d in data]
     return [note for store, modalities in used for note in check_decoding(store, inputs, modalities)]
 

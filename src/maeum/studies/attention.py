@@ -20,7 +20,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError
 from maeum.evaluation.regions import REGIONS, aligned, region_masks
 from maeum.media.mtcnn.networks import load_networks
-from maeum.models.mesm import MESM
+from maeum.models.network import SelectsPositions
 from maeum.models.pretrained import Pretrained
 from maeum.reports import figures
 from maeum.reports.tables import markdown_table
@@ -83,10 +83,17 @@ def batches(dataset: StoreDataset, pretrained: Pretrained) -> Iterator[tuple[Seq
         yield indices, collate([dataset[i] for i in indices])
 
 
+def selector(pretrained: Pretrained) -> SelectsPositions:
+    """The network of a model, as one that selects positions; raises ConfigError for another one."""
+    if not isinstance(pretrained.model, SelectsPositions):
+        raise ConfigError(f"its network {pretrained.kind} selects no positions", item=pretrained.name)
+    return pretrained.model
+
+
 @torch.inference_mode()
 def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float], own: float) -> Looks:
     """Where a network looks in the faces of a dataset; ``own``: at which mass its density is drawn."""
-    network: Any = pretrained.model
+    network, selective = pretrained.model, selector(pretrained)
     names = pretrained.label_set.names
     device, targets = next(network.parameters()).device, dataset.targets()
     counts: dict[tuple[float, int, str], Tensor] = defaultdict(lambda: torch.zeros(len(REGIONS)))
@@ -112,10 +119,10 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
             areas[block] += inside[block].sum((0, 2, 3))
         given = batch.to(device)
         for p in masses:
-            network.top_p = p
-            auxiliary = network(given).auxiliary
+            selective.top_p = p
+            selected = selective.selected(network(given), "faces")
             for block in range(3):
-                keep = auxiliary[f"faces.kept{block}"].cpu()[clear]
+                keep = selected[block].cpu()[clear]
                 for number, emotions in enumerate(told):
                     here = (inside[block][number] & keep[number]).sum((1, 2))
                     for emotion in (*emotions, "all"):
@@ -156,7 +163,7 @@ def attention(study: Study, out: Path | str, device: str = "cpu", console: Conso
     pictured = trained[0].model()
     if pictured.label_set.task == "dimensional":
         raise ConfigError("has values on scales; pictures are of emotions", item=study.name)
-    own = float(pictured.model.top_p)  # type: ignore[arg-type]
+    own = selector(pictured).top_p
     dataset = items_of(study, trained[0])
     pictures = _clips(pictured, dataset, own)
     page = [f"# {study.title}: where MESM looks", ""]
@@ -215,8 +222,8 @@ def _ratios(seeds: Sequence[Looks], p: float, block: int, emotion: str) -> Itera
 @torch.inference_mode()
 def _clips(pretrained: Pretrained, dataset: StoreDataset, own: float) -> dict[str, bytes]:
     """The first clip of each emotion as a picture, by the emotion."""
-    network: Any = pretrained.model
-    network.top_p = own
+    selector(pretrained).top_p = own
+    network = pretrained.model
     names = pretrained.label_set.names
     device, targets = next(network.parameters()).device, dataset.targets()
     collate = collator(pretrained.tokenizer, pretrained.settings)
@@ -226,34 +233,32 @@ def _clips(pretrained: Pretrained, dataset: StoreDataset, own: float) -> dict[st
         if emotion in found:
             continue
         batch = collate([dataset[i]]).to(device)
-        found[emotion] = clip_picture(network, batch, f"{emotion}: {dataset.ids[i]}")
+        found[emotion] = clip_picture(pretrained, batch, f"{emotion}: {dataset.ids[i]}")
         if len(found) == len(names):
             break
     return found
 
 
 @torch.inference_mode()
-def clip_picture(network: MESM, batch: Batch, title: str) -> bytes:
-    """A clip as MESM sees it, PNG: its first face and its mel chunks, and over them what each block keeps.
+def clip_picture(pretrained: Pretrained, batch: Batch, title: str) -> bytes:
+    """A clip as a network that selects positions sees it, PNG.
+
+    Its first face and its mel chunks, and over them the positions that each block keeps.
 
     Args:
-        network: in eval mode.
+        pretrained: the model.
         batch: of one clip.
         title: over the picture.
     """
-    output = network.eval()(batch)
+    output, selective = pretrained.model.eval()(batch), selector(pretrained)
     face: Tensor | None = None
     sound: Tensor | None = None
-    kept_face: list[Tensor] = []
-    kept_sound: list[Tensor] = []
-    if batch.faces is not None and batch.faces_mask is not None and "faces.kept0" in output.auxiliary:
+    kept_face = [positions[0].cpu() for positions in selective.selected(output, "faces")]
+    if kept_face and batch.faces is not None and batch.faces_mask is not None:
         face = batch.faces[batch.faces_mask][0].cpu()
-        kept_face = [output.auxiliary[f"faces.kept{i}"][0].cpu() for i in range(3)]
-    if batch.mel_chunks is not None and batch.mel_chunks_mask is not None and "speech.kept0" in output.auxiliary:
-        assert network.config.speech is not None
-        _, maps = network.prepare_mel_chunks(batch.mel_chunks, batch.mel_chunks_mask, network.config.speech)
+    kept_sound = [torch.cat(list(positions.cpu()), 1) for positions in selective.selected(output, "speech")]
+    if kept_sound and (maps := selective.mel_maps(batch)) is not None:
         sound = torch.cat(list(maps[:, 0].cpu()), 1)
-        kept_sound = [torch.cat(list(output.auxiliary[f"speech.kept{i}"].cpu()), 1) for i in range(3)]
     return figures.kept_positions(face, kept_face, sound, kept_sound, title)
 
 

@@ -8,19 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from maeum.data.dataset import StoreDataset
 from maeum.data.sampler import BucketSampler
 from maeum.errors import ModelError
-from maeum.models.counting import StageCost, add_up, count
-from maeum.models.fe2e import FE2E
-from maeum.models.mesm import MESM
+from maeum.models.counting import StageCost, add_up
+from maeum.models.network import CountsOperations, Network, SelectsPositions
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.runs.predict import collator
 from maeum.types import Batch
@@ -116,10 +113,12 @@ def flops_of(
     rounds: int = 3,
 ) -> Cost:
     """The same of the first items of a dataset; see `flops`."""
-    network: nn.Module = pretrained.model
-    if not isinstance(network, FE2E):
-        raise ModelError("is neither FE2E nor MESM, whose stages are known", item=pretrained.name)
-    if top_p is not None and not isinstance(network, MESM):
+    network = pretrained.model
+    if not isinstance(network, CountsOperations):
+        raise ModelError(f"its network {pretrained.kind} does not count its multiply-adds", item=pretrained.name,
+                         remedy="Use a model of FE2E or MESM.")  # fmt: skip
+    selective = network if isinstance(network, SelectsPositions) else None
+    if top_p is not None and selective is None:
         raise ModelError("keeps every position, so it has no top_p", item=pretrained.name)
     collate = collator(pretrained.tokenizer, pretrained.settings)
     cost = [n.cost for n in dataset.lengths[:items]]
@@ -129,13 +128,13 @@ def flops_of(
         for indices in BucketSampler(cost, batch_size, shuffle=False).batches(0)
     ]
     network.eval()
-    with torch.inference_mode(), _keeping(network, top_p):
-        stages = add_up(stage for batch in batches for stage in count(network, batch))
+    with torch.inference_mode(), _keeping(selective, top_p):
+        stages = add_up(stage for batch in batches for stage in network.count_operations(batch))
         times = {"kept": float("inf"), "all": float("inf")}
         for _ in range(rounds):
             times["kept"] = min(times["kept"], _seconds(network, batches))
-            if isinstance(network, MESM):
-                with _keeping(network, 1.0):
+            if selective is not None:
+                with _keeping(selective, 1.0):
                     times["all"] = min(times["all"], _seconds(network, batches))
     milliseconds = {name: 1000 * seconds / len(cost) for name, seconds in times.items()}
     return Cost(
@@ -143,12 +142,12 @@ def flops_of(
         items=len(cost),
         stages=stages,
         milliseconds=milliseconds["kept"],
-        all_milliseconds=milliseconds["all"] if isinstance(network, MESM) else None,
-        top_p=(network.top_p if top_p is None else top_p) if isinstance(network, MESM) else None,
+        all_milliseconds=None if selective is None else milliseconds["all"],
+        top_p=None if selective is None else selective.top_p if top_p is None else top_p,
     )
 
 
-def _seconds(model: nn.Module, batches: list[Batch]) -> float:
+def _seconds(model: Network, batches: list[Batch]) -> float:
     start = time.perf_counter()
     for batch in batches:
         model(batch).logits.cpu()  # waits for the device
@@ -156,16 +155,16 @@ def _seconds(model: nn.Module, batches: list[Batch]) -> float:
 
 
 @contextmanager
-def _keeping(model: Any, top_p: float | None) -> Iterator[None]:
-    """Let MESM keep another mass for a while."""
-    before = model.top_p if isinstance(model, MESM) else None
-    if before is not None and top_p is not None:
-        model.top_p = top_p
+def _keeping(network: SelectsPositions | None, top_p: float | None) -> Iterator[None]:
+    """Let a network that selects positions keep another attention mass for a while; None: its own."""
+    if network is None or top_p is None:
+        yield
+        return
+    before, network.top_p = network.top_p, top_p
     try:
         yield
     finally:
-        if before is not None:
-            model.top_p = before
+        network.top_p = before
 
 
 __all__ = ["Cost", "flops", "flops_of"]

@@ -15,7 +15,7 @@ from maeum.corpora.splits import LeaveOneOutSplit, OfficialSplit
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError
-from maeum.models.mesm import MESM
+from maeum.models.network import SelectsPositions
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.models.registry import MODELS
 from maeum.runs.evaluate import Evaluation, evaluate, pooled
@@ -194,10 +194,11 @@ def swept(study: Study) -> list[Variant]:
     chosen = variants(study, study.sweep)
     for variant in chosen:
         recipe = variant.recipes[0]
-        if not issubclass(MODELS[recipe.model].network, MESM) or recipe.network.get("selection") == "all":
+        network = MODELS[recipe.model].network
+        if not issubclass(network, SelectsPositions):
             raise ConfigError("keeps every position, so it has no top_p", item=variant.title)
-        if recipe.network.get("budget") is not None:
-            raise ConfigError("keeps a fixed share of positions, whatever top_p is", item=variant.title)
+        if reason := network.fixed_selection_reason(recipe.network):
+            raise ConfigError(reason, item=variant.title)
     return chosen
 
 
@@ -249,7 +250,7 @@ def score_all(
     for number, recipe in enumerate(runs.variant.recipes):
         pretrained = runs.model(number)
         if top_p is not None:
-            assert isinstance(pretrained.model, MESM)
+            assert isinstance(pretrained.model, SelectsPositions)
             pretrained.model.top_p = top_p
         data = recipe.dev[0]
         done.append(evaluate(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.files import atomic_write
+from maeum.models.network import Network
 from maeum.training.config import TrainConfig
 from maeum.training.cpu.dropout import quicken_dropout
 from maeum.training.cpu.linear import products_of_one_thread, quicken_linear
@@ -71,16 +72,16 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Network,
         config: TrainConfig,
         *,
         batches: Callable[[int, int], Iterable[Batch]],
         batches_per_epoch: int,
-        evaluate: Callable[[nn.Module], Mapping[str, float]],
+        evaluate: Callable[[Network], Mapping[str, float]],
         folder: Path,
         class_weight: Tensor | None = None,
         ranges: Tensor | None = None,
-        teacher: nn.Module | None = None,
+        teacher: Network | None = None,
         device: torch.device | str = "cpu",
         processes: Processes | None = None,
         remark: str = "",

@@ -24,7 +24,7 @@ from maeum.models.pretrained import load_pretrained
 from maeum.runs.evaluate import evaluate
 from maeum.runs.predict import collator
 from maeum.runs.recipe import Recipe
-from maeum.runs.train import build, take_over, train
+from maeum.runs.train import build, train
 from maeum.studies import attention
 from maeum.studies.attention import clip_picture, landmarks_of, look
 from maeum.studies.compare import following
@@ -332,7 +332,7 @@ def test_a_picture_of_a_clip_without_a_face(store: Path, runs: Path) -> None:
     model = made.model()
     assert isinstance(model.model, MESM)
     batch = collator(model.tokenizer, model.settings)([items_of(asked, made)[0]])
-    assert clip_picture(model.model, replace(batch, faces=None, faces_mask=None), "x").startswith(b"\x89PNG")
+    assert clip_picture(model, replace(batch, faces=None, faces_mask=None), "x").startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -389,18 +389,17 @@ def test_mesm_starts_from_fe2es_branches(store: Path, runs: Path) -> None:
         )
 
 
-def test_further_levels_begin_as_the_only_one(store: Path, runs: Path) -> None:
-    source = load_pretrained(runs / "made" / "mesm" / "seed-0" / "model")
+def test_further_levels_begin_as_the_only_one(store: Path) -> None:
     settings = {**study(store).recipe("mesm").network, "labels": len(EKMAN)}
     one, four = (MESM(MESMConfig.parse({**settings, "levels": n})) for n in (1, 4))
     with torch.no_grad():
         for name, buffer in one.named_buffers():
             if name.endswith("running_mean"):
                 buffer.add_(7)
-    take_over(four, replace(source, model=one), "faces")
+    four.take_over_branch(one, "faces")
     for block, theirs in zip(four.encoders["faces"].blocks, one.encoders["faces"].blocks, strict=True):
         for number, norm in enumerate(block.more_norms):
             assert torch.equal(norm.running_mean, (theirs.bn1, theirs.bn2)[number % 2].running_mean)
     three = MESM(MESMConfig.parse({**settings, "levels": 3}))
     with pytest.raises(ConfigError, match="does not fit this network"):
-        take_over(four, replace(source, model=three), "faces")
+        four.take_over_branch(three, "faces")

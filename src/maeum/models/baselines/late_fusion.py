@@ -5,17 +5,19 @@ The late-fusion baselines of Dai et al. 2021. They read what `maeum.models.basel
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from maeum.models import fusion
 from maeum.models.baselines.twophase import FeatureReader, TwoPhaseConfig
 from maeum.models.fe2e import TransformerConfig
-from maeum.models.layers import SequenceEncoder, fuse_late
+from maeum.models.layers import SequenceEncoder
+from maeum.models.network import Network
 from maeum.models.registry import MODELS, ModelKind
-from maeum.types import Batch, Modality, ModelOutput, Sound
+from maeum.types import Batch, Modality, ModelOutput
 
 
 class LateFusionLSTMConfig(TwoPhaseConfig):
@@ -83,7 +85,7 @@ class ProjectedTransformer(nn.Module):
         return summary
 
 
-class LateFusion(nn.Module, ABC):
+class LateFusion(Network):
     """Each modality through its own sequence model to its own logits; the answer is their weighted sum, as in FE2E.
 
     A clip may lack any modality, then the sum runs over those it has; a clip without any gets zeros.
@@ -97,7 +99,7 @@ class LateFusion(nn.Module, ABC):
         self.config = config
         self.reader = FeatureReader(config)
         self.modalities = self.reader.modalities
-        self.sound: Sound = "mel_chunks"
+        self.input_needs = self.reader.needs
         self.sequences = nn.ModuleDict()
         self.heads = nn.ModuleDict()
         for modality in self.modalities:
@@ -119,8 +121,14 @@ class LateFusion(nn.Module, ABC):
             features[modality] = self.sequences[modality](sequence, mask)
             logits[modality] = self.heads[modality](features[modality])
             present[modality] = mask.any(1)
-        fused = fuse_late(self.fusion.weight[0], self.modalities, logits, present)
-        return ModelOutput(fused, logits, present, features)
+        contributions = fusion.weigh(self.fusion.weight[0], self.modalities, logits)
+        shares = fusion.shares(contributions, present, scales=self.answers_scales)
+        fused = fusion.add_up(contributions, present)
+        return ModelOutput(fused, logits, present, features, contributions=contributions, shares=shares)
+
+    def stored_settings(self) -> TwoPhaseConfig:
+        """See `Network`."""
+        return self.config
 
 
 class LateFusionLSTM(LateFusion):

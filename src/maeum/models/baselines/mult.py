@@ -13,10 +13,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from maeum.config import Config
+from maeum.models import fusion
 from maeum.models.baselines.twophase import FeatureReader, TwoPhaseConfig
 from maeum.models.layers import PositionalEncoding
+from maeum.models.network import Network
 from maeum.models.registry import MODELS, ModelKind
-from maeum.types import Batch, Modality, ModelOutput, Sound
+from maeum.types import Batch, Modality, ModelOutput
 
 
 class KernelConfig(Config):
@@ -112,7 +114,7 @@ class SelfAttentionTransformer(nn.Module):
         return summary * there.unsqueeze(1)
 
 
-class MulT(nn.Module):
+class MulT(Network):
     """Of each modality a stream: it looks at every other modality, then at what came of that; all streams answer.
 
     Any modality may be missing from a clip: there is nothing to look at, and its stream adds zeros. A clip without any
@@ -129,7 +131,7 @@ class MulT(nn.Module):
         self.config = config
         self.reader = FeatureReader(config)
         self.modalities = self.reader.modalities
-        self.sound: Sound = "mel_chunks"
+        self.input_needs = self.reader.needs
         self.projections = nn.ModuleDict()
         self.crossmodal = nn.ModuleDict()
         self.memories = nn.ModuleDict()
@@ -163,8 +165,13 @@ class MulT(nn.Module):
         summaries = {m: self.stream(m, read) for m in read}
         logits = self.answer(summaries, present)
         alone = {m: self.answer({m: self.stream(m, {m: read[m]})}, present) for m in read} if len(read) > 1 else {}
-        features: dict[str, Tensor] = {**summaries}
-        return ModelOutput(logits, alone or dict.fromkeys(read, logits), present, features)
+        alone = alone or dict.fromkeys(read, logits)
+        shares = fusion.shares(alone, present, scales=self.answers_scales)
+        return ModelOutput(logits, alone, present, {**summaries}, shares=shares)
+
+    def stored_settings(self) -> MulTConfig:
+        """See `Network`."""
+        return self.config
 
     def project(self, modality: Modality, sequence: Tensor) -> Tensor:
         """Low-level features with positions: ``(batch, length, width) -> (batch, length, dim)``."""

@@ -23,6 +23,7 @@ from maeum.errors import ModelError
 from maeum.models.baselines.descriptors import HOG_WIDTH, hog, mel_statistics
 from maeum.models.fe2e import FACE_SHAPE, LUMA
 from maeum.models.layers import scatter_valid
+from maeum.models.network import InputNeeds
 from maeum.types import MODALITIES, Batch, Modality
 
 #: A block of `hog` has length 1 and 36 values; times this their mean square is 1.
@@ -70,7 +71,8 @@ class TwoPhaseConfig(Config):
 class FeatureReader(nn.Module):
     """Sequences of features of a batch; only the vectors of tokens are learned.
 
-    ``modalities`` are those it reads, ``widths`` the number of values of a step of each.
+    ``modalities`` are those it reads, ``widths`` the number of values of a step of each, ``needs`` what it needs of
+    its inputs.
 
     Raises:
         ModelError: when it is to read nothing, a batch has none of what it reads, or faces are not 48x48.
@@ -95,6 +97,7 @@ class FeatureReader(nn.Module):
         if not self.widths:
             raise ModelError("a network needs at least one of faces, speech and text")
         self.modalities: tuple[Modality, ...] = tuple(m for m in MODALITIES if m in self.widths)
+        self.needs = InputNeeds(vocabulary=None if config.text is None else config.text.vocabulary)
 
     def forward(self, batch: Batch) -> dict[Modality, tuple[Tensor, Tensor]]:
         """Of each modality of the batch: sequences ``(batch, length, width)``, zero in the padding, and their masks."""

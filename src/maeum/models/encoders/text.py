@@ -85,6 +85,8 @@ class TokenEmbedder(nn.Module):
     def __init__(self, config: SmallTextConfig) -> None:
         super().__init__()
         self.config = config
+        self.longest: int | None = None
+        self.vocabulary: int | None = config.vocabulary
         self.width = config.width
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         nn.init.normal_(self.embedding.weight, std=0.1)
@@ -179,6 +181,7 @@ class HubTextEncoder(nn.Module):
             self.model = fetch(name, "text encoder", get)
         self.dim = self.width = int(self.model.config.hidden_size)
         self.longest = _longest(self.model.config)
+        self.vocabulary: int | None = self.model.config.to_dict().get("vocab_size")
         self.config = HubTextConfig(architecture=self.model.config.to_dict())
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
