@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 torch.set_num_threads(1)
 
-pytest_plugins = ["miniatures"]
+pytest_plugins = ["margins", "miniatures"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -17,6 +17,7 @@ import pytest
 import maeum as package
 from maeum.analysis.schema import from_dict
 from maeum.models.pretrained import available
+from margins import Margin
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.mp4"
 Maeum = Callable[..., Any]
@@ -138,7 +139,8 @@ def test_an_unknown_command_or_option_is_explained(maeum: Maeum):
     assert "analyse" in maeum("analyze").err
 
 
-def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path):
+@pytest.mark.trains
+def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path, margin: Margin):
     """A user's own folder becomes a store, the store a model, the model a score and a timeline."""
     source, store, run = tmp_path / "mine", tmp_path / "store", tmp_path / "run"
     source.mkdir()
@@ -190,9 +192,11 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
         assert "| An LSTM |" in (tmp_path / "page.md").read_text()
     scored = maeum("evaluate", store, "--model", run / "model", "--out", report)
     assert scored.code == 0, scored.err
-    assert json.loads(report.read_text())["scores"]["accuracy"]["value"] > 0.9, "three sentences are easy to tell apart"
-    said = package.load(run / "model").predict(text="what a lovely happy day")
-    assert said.label == "happiness"
+    accuracy = json.loads(report.read_text())["scores"]["accuracy"]["value"]
+    margin("accuracy; three sentences are easy to tell apart", accuracy, above=0.9)
+    prediction = package.load(run / "model").predict(text="what a lovely happy day")
+    margin("probability of happiness", prediction.probs["happiness"], above=0.5)
+    assert prediction.label == max(prediction.probs, key=prediction.probs.__getitem__)
     used = maeum("analyse", clip, "--model", run / "model")
     assert used.code == 0
     assert "this model does not read faces" in " ".join(used.out.split())

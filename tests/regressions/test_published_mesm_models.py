@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
+
+import pytest
 import torch
 
 from maeum.models.fe2e import BranchConfig, TransformerConfig
-from maeum.models.mesm import MESM, MESMConfig
+from maeum.models.mesm import MESM, CrossModalAttention, MESMConfig
 from maeum.types import Batch
+from margins import Margin
 
 BRANCH = BranchConfig(widths=(4, 6, 8, 10), stem_blocks=1, hidden=12, transformer=TransformerConfig(layers=1))
 
@@ -30,41 +34,47 @@ def test_mesm_01_every_feature_lands_on_its_own_frame() -> None:
     torch.testing.assert_close(together, single, rtol=1e-4, atol=1e-5)
 
 
-def test_mesm_02_the_attention_learns_where_to_look() -> None:
-    """Published: the attention never got a gradient. Here the kept positions move to where it matters.
+@pytest.mark.trains
+def test_mesm_02_the_attention_learns_where_to_look(margin: Margin) -> None:
+    """Published: the attention never got a gradient. Here a loss moves what is kept to where it is served.
 
-    So they do for this seed; for what holds over seeds, `benchmarks/planted.py`.
+    One place of a map tells the label, and the attention alone is trained, by what it keeps. Whole networks find such a
+    place only after thousands of steps, see `benchmarks/planted.py`.
     """
-    model = faces_only(top_p=0.5)
-    generator = torch.Generator().manual_seed(0)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 
-    def draw(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        faces = torch.rand(n, 1, 3, 48, 48, generator=generator) * 60 + 100
-        target = torch.randint(0, 3, (n,), generator=generator)
-        for face, label in zip(faces, target.tolist(), strict=True):
-            face[0, label, 8:24, 8:24] += 90  # a coloured patch in one corner tells the class
-        return faces, target
+    def draw() -> tuple[torch.Tensor, torch.Tensor]:
+        label = torch.randint(0, 2, (16, 1, 1)) * 2.0 - 1
+        maps = torch.randn(16, 4, 16, 16)
+        maps[:, 0, 4:8, 4:8] += 4  # marks the place
+        maps[:, 1, 4:8, 4:8] += label
+        return maps, label.flatten()
 
-    def share_in_patch() -> float:
-        kept = model.eval()(batch_of(draw(64)[0])).auxiliary["faces.kept0"].float()
-        model.train()
-        return float(kept[:, 4:12, 4:12].mean() / kept.mean())
+    mask, ratios = torch.ones(16, 16, 16, dtype=torch.bool), []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        query = torch.randn(1, 8).expand(16, -1)
+        attention = CrossModalAttention(4, 8, MESMConfig(labels=2, levels=1, top_p=0.5)).train()
+        optimizer = torch.optim.Adam(attention.parameters(), lr=0.05)
+        for _ in range(60):
+            maps, label = draw()
+            keep, gate = attention(maps, mask, query, 0)
+            answer = (keep * gate * maps[:, 1]).sum((1, 2)) / keep.sum((1, 2))
+            optimizer.zero_grad()
+            torch.nn.functional.softplus(-10 * label * answer).mean().backward()
+            optimizer.step()
+        keep = attention.eval()(draw()[0], mask, query, 0)[0].float()
+        ratios.append(float(keep[:, 4:8, 4:8].mean() / keep.mean()))
+    margin("share kept of the place : of the map", statistics.median(ratios), above=4)  # 1 by chance, 16 at most
 
-    before = share_in_patch()
-    grown = torch.zeros(())
-    shares = []
-    for step in range(120):
-        faces, target = draw(16)
-        loss = torch.nn.functional.cross_entropy(model(batch_of(faces)).logits, target)
-        optimizer.zero_grad()
-        loss.backward()
-        grown = grown + sum(p.grad.abs().sum() for p in model.encoders["faces"].attention.parameters())
-        optimizer.step()
-        if step in (79, 99, 119):
-            shares.append(share_in_patch())
-    assert grown > 0
-    assert sum(shares) / 3 > max(before * 1.1, 1.1)
+
+def test_mesm_02_the_loss_of_a_network_reaches_every_attention() -> None:
+    """Published: it reached none."""
+    model = faces_only().train()
+    faces = torch.rand(4, 2, 3, 48, 48, generator=torch.Generator().manual_seed(0)) * 255
+    torch.nn.functional.cross_entropy(model(batch_of(faces)).logits, torch.tensor([0, 1, 2, 0])).backward()
+    layers = {"map", "query", "score"}
+    for attention in model.encoders["faces"].attention:
+        assert {name.split(".")[0] for name, p in attention.named_parameters() if p.grad.abs().sum() > 0} == layers
 
 
 def test_mesm_02_the_published_selection_is_an_explicit_choice_without_gradient() -> None:

@@ -32,6 +32,7 @@ from maeum.training.config import TrainConfig
 from maeum.training.loop import Trainer
 from maeum.training.losses.emotion import LOSSES, LossName
 from maeum.types import Clip
+from margins import Margin
 
 BRANCH = {"widths": (4, 6, 8, 10), "stem_blocks": 1, "hidden": 12, "transformer": {"layers": 1, "feedforward": 16}}
 END_TO_END = {
@@ -144,7 +145,8 @@ def test_mesm_12_every_loss_has_a_target_that_it_is_for() -> None:
 
 @pytest.mark.parametrize(("task", "loss"), CASES)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_mesm_12_every_loss_trains(tmp_path: Path, task: Task, loss: LossName, weighted: bool) -> None:
+@pytest.mark.trains
+def test_mesm_12_every_loss_trains(tmp_path: Path, margin: Margin, task: Task, loss: LossName, weighted: bool) -> None:
     """Published: training with the loss ``ce`` crashed."""
     target = {
         "single-label": torch.tensor([0, 2, 1, 0]),
@@ -168,7 +170,7 @@ def test_mesm_12_every_loss_trains(tmp_path: Path, task: Task, loss: LossName, w
         ranges=torch.tensor([[-3.0, 3.0]] * 3),
     )
     losses = [trainer.train_step(batch) for _ in range(8)]
-    assert min(losses[4:]) < losses[0]
+    margin("least loss : first loss", min(losses[4:]) / losses[0], below=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +216,8 @@ def test_mesm_12_every_part_can_be_evaluated(store: Path, trained: Path, part: s
     assert set(done.predictions.ids) == {row["id"] for row in done.rows if row["part"] == part}
 
 
-def test_mesm_12_thresholds_come_with_the_model_whatever_is_scored(store: Path, tmp_path: Path) -> None:
+@pytest.mark.trains
+def test_mesm_12_thresholds_come_with_the_model_whatever_is_scored(store: Path, tmp_path: Path, margin: Margin) -> None:
     """Published: thresholds could be tuned on the part that was scored."""
     several = {"labels": ["anger", "fear", "sadness"], "task": "multi-label"}
     source = tmp_path / "source"
@@ -238,7 +241,8 @@ def test_mesm_12_thresholds_come_with_the_model_whatever_is_scored(store: Path, 
         said = done.predictions
         scored[part] = choose_thresholds(said.logits.sigmoid(), said.target).values
     assert scored["dev"] == fitted
-    assert scored["test"] != fitted, "else this test shows nothing"
+    apart = max(abs(a - b) for a, b in zip(scored["test"], fitted, strict=True))
+    margin("thresholds that test would have had, else this shows nothing", apart, above=0.0)
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -22,6 +22,7 @@ from maeum.runs.licences import is_commercial
 from maeum.runs.recipe import Recipe
 from maeum.runs.run_folder import reserve_run_folder
 from maeum.runs.train import build, train
+from margins import Margin
 
 WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
 NETWORK = {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16}
@@ -133,7 +134,8 @@ def test_settings_of_a_branch_that_is_taken_over_may_be_changed(store: Path, tmp
     assert ours.model_copy(update={"summary_dropout": theirs.summary_dropout}) == theirs
 
 
-def test_a_teacher_is_learned_from(store: Path, tmp_path: Path) -> None:
+@pytest.mark.trains
+def test_a_teacher_is_learned_from(store: Path, tmp_path: Path, margin: Margin) -> None:
     """Pupils agree with it more than networks of other seeds do that learned from the labels alone."""
     teacher = train(recipe(store), tmp_path / "teacher").model
     theirs = evaluate(teacher, store, "dev", resamples=0).predictions.logits.softmax(1)
@@ -148,7 +150,7 @@ def test_a_teacher_is_learned_from(store: Path, tmp_path: Path) -> None:
     seeds = (1, 2, 3)
     pupils = [apart(f"pupil-{i}", **taught, training={"distill": 50.0, "epochs": 8, "seed": i}) for i in seeds]
     others = [apart(f"alone-{i}", training={"epochs": 8, "seed": i}) for i in seeds]
-    assert sum(pupils) < sum(others)
+    margin("pupils are from the teacher : others are", sum(pupils) / sum(others), below=1.0)
 
 
 @pytest.mark.parametrize("changes", [{"teacher": "runs/none"}, {"training": {"distill": 1.0}}])

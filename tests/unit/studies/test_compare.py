@@ -19,6 +19,7 @@ from maeum.runs.recipe import Recipe
 from maeum.runs.train import load_parts
 from maeum.studies import compare as module
 from maeum.studies.compare import Comparison, compare, comparison_table, markdown_page
+from margins import Margin
 
 WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
 
@@ -91,7 +92,8 @@ def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
     assert recipe.teacher == tmp_path / "words" / "first" / "model"
 
 
-def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path) -> None:
+@pytest.mark.trains
+def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path, margin: Margin) -> None:
     asked = comparison(store, metrics=["accuracy", "macro_f1"])
     done = compare(asked, tmp_path, resamples=50)
     assert done.items == 24
@@ -112,7 +114,8 @@ def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path) -> Non
     said = [predict_pretrained(load_pretrained(run), load_parts(asked.recipe("lstm").dev, "dev")) for run in runs]
     right = [(s.logits.argmax(1) == s.target).numpy().astype(float) for s in said]
     spread = (right[1] - right[0]).std() / np.sqrt(24)  # of the paired difference of two accuracies
-    assert (difference.interval.high - difference.interval.low) == pytest.approx(3.92 * spread, rel=0.5, abs=1e-9)
+    width = difference.interval.high - difference.interval.low
+    margin("width off the normal one", abs(width / max(3.92 * spread, 1e-9) - 1), below=0.5)
     target = said[0].target.numpy()
     most = np.bincount(target).argmax()
     assert done.majority["accuracy"] == accuracy(np.full_like(target, most), target)
