@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import maeum as package
-from maeum.analysis.schema import from_dict
+from maeum.analysis.writers.json_timeline import from_dict
 from maeum.models.pretrained import available
 from margins import Margin
 

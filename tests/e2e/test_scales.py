@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import maeum as package
-from maeum.analysis.schema import from_dict
+from maeum.analysis.writers.json_timeline import from_dict
 from maeum.errors import InputError
 from maeum.media.text import read_transcript
 from margins import Margin

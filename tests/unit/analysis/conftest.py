@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from maeum.labels import EMOTIONS
+from maeum.models.card import ModelCard
+from maeum.models.pretrained import load_pretrained
 from maeum.types import FaceTrack, ModalityOpinion, Prediction, Segment, Timeline
 
 EVIL = '<script>alert("x")</script> & "quotes" \N{SNOWMAN} ' + "{{ 7 * 7 }}"
@@ -71,3 +76,15 @@ def scales() -> Timeline:
         model="small",
         scales={"valence": (1.0, 5.0), "arousal": (-1.0, 1.0)},
     )
+
+
+@pytest.fixture
+def certain(timeline: Timeline) -> Timeline:
+    """One segment whose prediction is all but certain."""
+    sure = replace(timeline.segments[1].prediction, probs=probs("sadness", 0.9999), confidence=0.9999)
+    return replace(timeline, segments=(replace(timeline.segments[1], prediction=sure),))
+
+
+@pytest.fixture
+def card(small_model: Path) -> ModelCard:
+    return load_pretrained(small_model).card

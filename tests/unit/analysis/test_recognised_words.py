@@ -12,7 +12,7 @@ import torch
 
 import maeum
 from maeum.analysis.recognizer import Recognizer
-from maeum.analysis.report import render_html
+from maeum.analysis.writers.html_report import render_html
 from maeum.models.mmer import MMER
 
 RATE = 16_000

@@ -1,12 +1,14 @@
-"""A timeline as plain data and back: what JSON files hold."""
+"""JSON: everything that a timeline holds, for programs, and the timeline back from it."""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from maeum import __version__
+from maeum.analysis.writers.base import WRITERS, Writer
 from maeum.errors import ConfigError
 from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, FaceTrack, ModalityOpinion, Prediction, Segment, Timeline
@@ -15,8 +17,13 @@ from maeum.types import MODALITIES, FaceTrack, ModalityOpinion, Prediction, Segm
 SCHEMA = "maeum.timeline/1"
 
 
+def render_json(timeline: Timeline, card: ModelCard | None) -> str:
+    """What `to_dict` makes, indented."""
+    return json.dumps(to_dict(timeline, card), indent=2, ensure_ascii=False) + "\n"
+
+
 def to_dict(timeline: Timeline, card: ModelCard | None = None) -> dict[str, Any]:
-    """Everything a timeline holds, JSON-able; portraits as base64 PNG."""
+    """A timeline as numbers, texts, lists and mappings, as JSON has them; portraits are PNG in base64."""
     return {
         "schema": SCHEMA,
         "maeum": __version__,
@@ -43,7 +50,7 @@ def to_dict(timeline: Timeline, card: ModelCard | None = None) -> dict[str, Any]
 
 
 def from_dict(data: Mapping[str, Any]) -> Timeline:
-    """The timeline that `to_dict` wrote.
+    """The timeline that `to_dict` was given.
 
     Raises:
         ConfigError: when the data are of another layout.
@@ -72,7 +79,7 @@ def from_dict(data: Mapping[str, Any]) -> Timeline:
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
-    answer = segment.prediction
+    prediction = segment.prediction
     return {
         "start_s": round(segment.start_s, 3),
         "end_s": round(segment.end_s, 3),
@@ -80,44 +87,47 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "face": segment.face,
         "speaker": segment.speaker,
         "prediction": {
-            "id": answer.id,
-            "label": answer.label,
-            "confidence": answer.confidence,
-            "reason": answer.reason,
-            "notes": list(answer.notes),
-            "probs": dict(answer.probs),
-            "above": None if answer.above is None else list(answer.above),
-            "values": dict(answer.values),
-            "intervals": {name: list(ends) for name, ends in answer.intervals.items()},
+            "id": prediction.id,
+            "label": prediction.label,
+            "confidence": prediction.confidence,
+            "reason": prediction.reason,
+            "notes": list(prediction.notes),
+            "probs": dict(prediction.probs),
+            "above": None if prediction.above is None else list(prediction.above),
+            "values": dict(prediction.values),
+            "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
             "modalities": {
                 m: {"label": o.label, "share": o.share, "probs": dict(o.probs), "values": dict(o.values)}
-                for m, o in answer.modalities.items()
+                for m, o in prediction.modalities.items()
             },
         },
     }
 
 
 def _read_segment(data: Mapping[str, Any]) -> Segment:
-    answer = data["prediction"]
-    opinions = answer["modalities"]
+    stored = data["prediction"]
+    opinions = stored["modalities"]
     prediction = Prediction(
-        probs=answer["probs"],
-        label=answer["label"],
-        confidence=answer["confidence"],
+        probs=stored["probs"],
+        label=stored["label"],
+        confidence=stored["confidence"],
         modalities={
             m: ModalityOpinion(o["probs"], o["share"], o.get("values", {}))
             for m in MODALITIES
             if (o := opinions.get(m)) is not None
         },
-        reason=answer["reason"],
-        notes=tuple(answer["notes"]),
-        id=answer["id"],
-        above=None if answer.get("above") is None else tuple(answer["above"]),
-        values=answer.get("values", {}),
-        intervals=_pairs(answer.get("intervals", {})),
+        reason=stored["reason"],
+        notes=tuple(stored["notes"]),
+        id=stored["id"],
+        above=None if stored.get("above") is None else tuple(stored["above"]),
+        values=stored.get("values", {}),
+        intervals=_pairs(stored.get("intervals", {})),
     )
     return Segment(data["start_s"], data["end_s"], prediction, data["text"], data["face"], data["speaker"])
 
 
 def _pairs(data: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
     return {name: (low, high) for name, (low, high) in data.items()}
+
+
+WRITERS.register("json")(Writer(".json", "everything, for programs", render_json))

@@ -1,4 +1,4 @@
-"""Values on scales as the HTML report draws them: under each lane a line for each scale, with its interval shaded."""
+"""Values on scales as the HTML report draws them: a line for each scale of each lane, its interval shaded."""
 
 from __future__ import annotations
 
@@ -104,21 +104,21 @@ def bottom_of(lanes: Sequence[CurveLane]) -> float:
     return max((curve.y + curve.height for lane in lanes for curve in lane.curves), default=4.0)
 
 
-def readings(answer: Prediction, scales: Mapping[str, tuple[float, float]]) -> tuple[Reading, ...]:
-    """The values of an answer for its card."""
+def readings(prediction: Prediction, scales: Mapping[str, tuple[float, float]]) -> tuple[Reading, ...]:
+    """The values of a prediction, for the card of its segment."""
     tones = line_colours(tuple(scales))
     out = []
-    for name, value in answer.values.items():
+    for name, value in prediction.values.items():
         ends = scales[name]
-        low, high = (100 * _share(end, ends) for end in answer.intervals.get(name, (value, value)))
-        at, shown = 100 * _share(value, ends), with_interval(name, answer, ends)
+        low, high = (100 * _share(end, ends) for end in prediction.intervals.get(name, (value, value)))
+        at, shown = 100 * _share(value, ends), with_interval(name, prediction, ends)
         out.append(Reading(name, tones[name], round(at, 2), round(low, 2), round(high - low, 2), shown, _digits(ends)))
     return tuple(out)
 
 
-def own_values(answer: Prediction, scales: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
-    """What each of several modalities says on its own: ``face 62%: valence 3.9, arousal 2.1``."""
-    own = [(m, answer.modalities[m]) for m in MODALITIES if m in answer.modalities]
+def own_values(prediction: Prediction, scales: Mapping[str, tuple[float, float]]) -> tuple[str, ...]:
+    """Each modality's own values: ``face 62%: valence 3.9, arousal 2.1``; the percentage is how much it counted."""
+    own = [(m, prediction.modalities[m]) for m in MODALITIES if m in prediction.modalities]
     if len(own) < 2:
         return tuple(f"from the {MODALITY_NAMES[m]} alone" for m, _ in own)
     return tuple(f"{MODALITY_NAMES[m]} {percent(o.share)}: {in_a_row(o.values, scales)}" for m, o in own)
@@ -139,18 +139,18 @@ def _curve(
     per_second = (width - left) / max(timeline.duration_s, 1e-6)
     marks, path, before = [], "", None
     for segment in sorted(segments, key=lambda s: s.start_s):
-        answer = segment.prediction
+        prediction = segment.prediction
         x, w = left + segment.start_s * per_second, max(2.0, (segment.end_s - segment.start_s) * per_second)
         when = f"{clock(segment.start_s)} to {clock(segment.end_s)}, {lane}"
         anchor = f"s{numbers[id(segment)]}"
-        if scale not in answer.values:
-            tip = f"{when}: no answer ({answer.reason})"
+        if scale not in prediction.values:
+            tip = f"{when}: no answer ({prediction.reason})"
             shown = "no answer" if w > 66 else ""
             marks.append(Mark(False, round(x, 1), round(w, 1), y, 0.0, shown, y + _FIELD / 2 + 4, anchor, tip))
             continue
-        value = answer.values[scale]
+        value = prediction.values[scale]
         at = _height(value, ends, y)
-        low, high = (_height(end, ends, y) for end in answer.intervals.get(scale, (value, value)))
+        low, high = (_height(end, ends, y) for end in prediction.intervals.get(scale, (value, value)))
         digits = on_scale(value, ends)
         joined = before is not None and segment.start_s - before <= _JOIN_S
         path += f"{'L' if joined else 'M'}{x:.1f} {at:.1f}H{x + w:.1f}"
@@ -159,7 +159,7 @@ def _curve(
             answered=True, x=round(x, 1), width=round(w, 1), top=round(high, 1), height=round(low - high, 1),
             digits=digits if w > 10 * len(digits) else "",
             digits_y=round(at - 5 if at - 5 - _DIGIT > y else at + _DIGIT + 3, 1),
-            anchor=anchor, tip=f"{when}: {scale} {with_interval(scale, answer, ends)}",
+            anchor=anchor, tip=f"{when}: {scale} {with_interval(scale, prediction, ends)}",
         ))  # fmt: skip
     return Curve(scale, colour, y, _FIELD, path, _digits(ends), tuple(marks))
 

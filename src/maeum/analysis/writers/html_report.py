@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained file, no script, no network, for screens and for paper."""
+"""HTML: a report with the timeline drawn, one file without scripts or requests, for screens and for paper."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from maeum import __version__
-from maeum.analysis.curves import CurveLane, Reading, bottom_of, curve_lanes, own_values, readings
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
 from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face, percent, shortened
+from maeum.analysis.writers.base import WRITERS, Writer
+from maeum.analysis.writers.html_curves import CurveLane, Reading, bottom_of, curve_lanes, own_values, readings
 from maeum.models.card import ModelCard, Score
 from maeum.types import MODALITIES, Segment, Timeline
 
@@ -28,7 +29,7 @@ _LETTER = 8.0
 
 @dataclass(frozen=True)
 class Block:
-    """A segment in the drawn timeline: its name above, and a field below, filled as high as the answer is sure."""
+    """A segment in the drawn timeline: the label above a field whose filled height is the confidence."""
 
     x: float
     y: float
@@ -53,7 +54,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class Bar:
-    """A stacked bar: how one voice in the matter shares 100 % among the labels."""
+    """A stacked bar of probabilities, fused or of one modality. weight: how much that modality counted."""
 
     name: str
     weight: str
@@ -64,7 +65,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Card:
-    """A segment in words."""
+    """A segment with its texts, bars and picture."""
 
     anchor: str
     when: str
@@ -82,28 +83,28 @@ class Card:
 
 
 def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
-    """The report of a timeline.
+    """The HTML report of a timeline.
 
     Args:
         timeline: what to show.
         card: the model's card; its licence, data and scores are shown with it.
 
     Returns:
-        A whole HTML document. All words that come from outside are escaped.
+        A whole HTML document. All texts from outside are escaped.
     """
     tones = {} if timeline.scales else colours(timeline.labels)
     portraits = {t.id: _data_uri(t.thumbnail_png) for t in timeline.tracks}
     width = max(float(_WIDTH), _LEFT + timeline.duration_s * _PER_SECOND)
     numbers = {id(s): i for i, s in enumerate(timeline.segments, start=1)}
-    of_each = lanes_of(timeline)
+    segments_of_lanes = lanes_of(timeline)
     lanes: Sequence[Lane | CurveLane]
     if timeline.scales:
-        lanes = curves = curve_lanes(timeline, of_each, portraits, numbers, _LEFT, width)
+        lanes = curves = curve_lanes(timeline, segments_of_lanes, portraits, numbers, _LEFT, width)
         bottom = bottom_of(curves)
     else:
         lanes = [
             _lane(i, name, segments, timeline.duration_s, width, tones, portraits, numbers)
-            for i, (name, segments) in enumerate(of_each)
+            for i, (name, segments) in enumerate(segments_of_lanes)
         ]
         bottom = _TOP + len(lanes) * _LANE
     return _template().render(
@@ -135,7 +136,7 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
 @lru_cache(maxsize=1)
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("maeum.analysis"),
+        loader=PackageLoader("maeum.analysis.writers"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -159,18 +160,18 @@ def _lane(
     y = _TOP + index * _LANE + (_LANE - _BLOCK) / 2
     blocks = []
     for segment in segments:
-        answer = segment.prediction
+        prediction = segment.prediction
         x, w = _LEFT + segment.start_s * scale + 1, max(3.0, (segment.end_s - segment.start_s) * scale - 2)
-        label = answer.label or "no answer"
-        sure = answer.confidence if answer.label else 0.0
-        filled = (_BLOCK - _HEAD) * sure
+        label = prediction.label or "no answer"
+        confidence = prediction.confidence if prediction.label else 0.0
+        filled = (_BLOCK - _HEAD) * confidence
         when = f"{clock(segment.start_s)} to {clock(segment.end_s)}"
         blocks.append(Block(
             x=round(x, 1), y=y, width=round(w, 1), level=round(y + _BLOCK - filled, 1), filled=round(filled, 1),
-            colour=tones[answer.label] if answer.label else NO_ANSWER,
-            label=_fitting(label, f"{label} {percent(sure)}" if answer.label else label, w),
+            colour=tones[prediction.label] if prediction.label else NO_ANSWER,
+            label=_fitting(label, f"{label} {percent(confidence)}" if prediction.label else label, w),
             anchor=f"s{numbers[id(segment)]}",
-            tip=f"{when}, {name}: {label}" + (f" {percent(sure)}" if answer.label else f" ({answer.reason})"),
+            tip=f"{when}, {name}: {label} {percent(confidence) if prediction.label else f'({prediction.reason})'}",
         ))  # fmt: skip
     face = next((s.face for s in segments if s.face), None)
     return Lane(name, y, portraits.get(face) if face else None, tuple(blocks))
@@ -203,21 +204,21 @@ def _time_spent(timeline: Timeline, tones: dict[str, str]) -> list[tuple[str, fl
 
 
 def _card(number: int, segment: Segment, tones: dict[str, str], scales: Mapping[str, tuple[float, float]]) -> Card:
-    answer = segment.prediction
+    prediction = segment.prediction
     who = [segment.speaker] if segment.speaker else []
     who += [describe_face(segment.face)] if segment.face else []
-    colour = tones[answer.label] if answer.label else NO_ANSWER
-    modalities = [MODALITY_NAMES[m] for m in MODALITIES if m in answer.modalities]
+    colour = tones[prediction.label] if prediction.label else NO_ANSWER
+    modalities = [MODALITY_NAMES[m] for m in MODALITIES if m in prediction.modalities]
     bars = (
-        [_bar(f"{modalities[0]} alone" if len(modalities) == 1 else "together", "", answer.probs, tones)]
-        if (modalities or answer.answered) and not scales  # some networks have no opinion of one modality alone
+        [_bar(f"{modalities[0]} alone" if len(modalities) == 1 else "together", "", prediction.probs, tones)]
+        if (modalities or prediction.answered) and not scales  # some networks predict nothing from one modality alone
         else []
     )
     if len(modalities) > 1 and not scales:
         bars += [
-            _bar(MODALITY_NAMES[m], percent(answer.modalities[m].share), answer.modalities[m].probs, tones)
+            _bar(MODALITY_NAMES[m], percent(prediction.modalities[m].share), prediction.modalities[m].probs, tones)
             for m in MODALITIES
-            if m in answer.modalities
+            if m in prediction.modalities
         ]
     return Card(
         anchor=f"s{number}",
@@ -225,14 +226,14 @@ def _card(number: int, segment: Segment, tones: dict[str, str], scales: Mapping[
         who=", ".join(who),
         face=segment.face,
         text=segment.text,
-        label=answer.label,
-        confidence=percent(answer.confidence),
+        label=prediction.label,
+        confidence=percent(prediction.confidence),
         colour=colour,
         ink=ink_on(colour),
         bars=tuple(bars),
-        readings=readings(answer, scales),
-        own=own_values(answer, scales) if scales else (),
-        notes=tuple(n for n in (answer.reason, *answer.notes) if n),
+        readings=readings(prediction, scales),
+        own=own_values(prediction, scales) if scales else (),
+        notes=tuple(n for n in (prediction.reason, *prediction.notes) if n),
     )
 
 
@@ -263,3 +264,6 @@ def _data_uri(png: bytes | None) -> str | None:
 
 def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.0f} kB"
+
+
+WRITERS.register("html")(Writer(".html", "a report with the timeline drawn, for people", render_html))

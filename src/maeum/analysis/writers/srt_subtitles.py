@@ -1,0 +1,41 @@
+"""SubRip subtitles: the emotion or the values of each segment, for players."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from maeum.analysis.words import clock, describe_face, in_a_row, percent
+from maeum.analysis.writers.base import WRITERS, Writer
+from maeum.models.card import ModelCard
+from maeum.types import Segment, Timeline
+
+
+def render_srt(timeline: Timeline, card: ModelCard | None) -> str:
+    """A cue for each stretch of time, with a line for each segment that has just these times."""
+    cues = []
+    ordered = sorted(timeline.segments, key=_times)
+    for number, ((start_s, end_s), segments) in enumerate(groupby(ordered, key=_times), start=1):
+        lines = [_line(segment, timeline) for segment in segments]
+        times = f"{clock(start_s, srt=True)} --> {clock(end_s, srt=True)}"
+        cues.append(f"{number}\n{times}\n" + "\n".join(lines) + "\n")
+    return "\n".join(cues)
+
+
+def _times(segment: Segment) -> tuple[float, float]:
+    return segment.start_s, segment.end_s
+
+
+def _line(segment: Segment, timeline: Timeline) -> str:
+    prediction = segment.prediction
+    if prediction.label:
+        shown = f"{prediction.label} {percent(prediction.confidence)}"
+    elif prediction.answered:
+        shown = in_a_row(prediction.values, timeline.scales)
+    else:
+        shown = f"no answer ({prediction.reason})"
+    face = describe_face(segment.face) if segment.face and len(timeline.tracks) > 1 else None
+    who = segment.speaker or face
+    return " ".join(f"{who}: {shown}".split()) if who else shown
+
+
+WRITERS.register("srt")(Writer(".srt", "subtitles, for players", render_srt))
