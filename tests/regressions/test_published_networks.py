@@ -211,7 +211,7 @@ def trained(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("part", ["train", "dev", "test"])
 def test_mesm_12_every_part_can_be_evaluated(store: Path, trained: Path, part: str) -> None:
     """Published: ``--valid`` and ``--test`` crashed."""
-    done = evaluate(trained, store, part, resamples=0, allow_overlap=True)
+    done = evaluate(trained, store, part, intervals=False, allow_overlap=True)
     assert done.report.items == {"train": 12, "dev": 6, "test": 6}[part]
     assert set(done.predictions.ids) == {row["id"] for row in done.rows if row["part"] == part}
 
@@ -236,7 +236,7 @@ def test_mesm_12_thresholds_come_with_the_model_whatever_is_scored(store: Path, 
     fitted = load_pretrained(report.model).calibration.thresholds
     scored = {}
     for part in ("dev", "test"):
-        done = evaluate(report.model, tmp_path / "store", part, resamples=0)
+        done = evaluate(report.model, tmp_path / "store", part, intervals=False)
         assert done.report.thresholds == fitted
         said = done.predictions
         scored[part] = choose_thresholds(said.logits.sigmoid(), said.target).values
@@ -308,6 +308,6 @@ def test_mmer_10_dev_and_test_items_are_never_varied(
     assert len(varied) > 6
     assert all(text.startswith("it is of train ") for text in varied)
     before = len(varied)
-    scores = [evaluate(report.model, store, "test", resamples=0).predictions.logits for _ in range(2)]
+    scores = [evaluate(report.model, store, "test", intervals=False).predictions.logits for _ in range(2)]
     torch.testing.assert_close(scores[0], scores[1], rtol=0, atol=0)
     assert len(varied) == before

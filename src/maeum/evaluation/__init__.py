@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from maeum.evaluation import calibration, dimensional, metrics, multilabel, ranking, selective, sentiment
 from maeum.evaluation.base import METRICS, Metric, metrics_of
-from maeum.evaluation.report import PredictionSet, Report, evaluate
+from maeum.evaluation.predictions import PredictionSet
+from maeum.evaluation.report import Report, evaluate
 from maeum.evaluation.thresholds import Thresholds, choose_thresholds
 
 __all__ = [

@@ -1,111 +1,77 @@
-"""The report of a run: what was scored, every score with its interval, and what a trivial answer would have got."""
+"""The report of a run: what was scored, each score with its interval, and what baselines score on the same items."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
 from maeum.errors import EvaluationError
-from maeum.evaluation.base import METRICS, Absent, Floats, Metric, as_floats, metrics_of
-from maeum.evaluation.bootstrap import Interval, bootstrap_interval, score_of_drawn
-from maeum.evaluation.calibration import ReliabilityBin, fit_margins, fit_temperature, reliability
-from maeum.evaluation.dimensional import concordance, labelled, mean_absolute_error, pearson
-from maeum.evaluation.metrics import class_table, confusion_matrix
-from maeum.evaluation.multilabel import label_accuracy, label_f1, weighted_accuracy
-from maeum.evaluation.passport import Provenance
-from maeum.evaluation.ranking import label_average_precision, label_roc_auc
-from maeum.evaluation.thresholds import Thresholds, choose_thresholds
+from maeum.evaluation.base import METRICS, Absent, Floats, as_floats, metrics_of
+from maeum.evaluation.calibration import ReliabilityBin
+from maeum.evaluation.intervals import FEWEST_GROUPS, Interval, few_groups_warning, score_interval, score_of_items
+from maeum.evaluation.label_rows import label_details
+from maeum.evaluation.predictions import PredictionSet, Provenance
+from maeum.evaluation.thresholds import Thresholds
 from maeum.evaluation.trivial import chance_score, majority_score
 from maeum.files import write_whole
 from maeum.labels import LabelSet
 
 
 @dataclass(frozen=True)
-class PredictionSet:
-    """What a model said about the items of one part.
-
-    ids: utterances. logits: ``(n, labels)`` before softmax or sigmoid. target: as `LabelSet.encode` gives them,
-    stacked. groups: each item's speaker (or recording), from which intervals are drawn; None where unknown. expected:
-    all ids that should have been answered, when known: one that is missing is an error, never a smaller n. features:
-    ``(n, d)``, what the model made of each item before it answered; None when they were not kept.
-
-    Raises:
-        EvaluationError: when lengths differ, an id is there twice, or an expected one is missing.
-    """
-
-    ids: tuple[str, ...]
-    logits: Tensor
-    target: Tensor
-    groups: tuple[str | None, ...] | None = None
-    expected: tuple[str, ...] | None = None
-    features: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if not len(self.ids) == len(self.logits) == len(self.target):
-            raise EvaluationError(f"{len(self.ids)} ids, {len(self.logits)} predictions and {len(self.target)} targets")
-        if self.groups is not None and len(self.groups) != len(self.ids):
-            raise EvaluationError(f"{len(self.ids)} ids and {len(self.groups)} groups")
-        if len(set(self.ids)) < len(self.ids):
-            raise EvaluationError("an utterance was predicted twice", item=_first_repeat(self.ids))
-        if self.expected is not None:
-            if missing := sorted(set(self.expected) - set(self.ids)):
-                raise EvaluationError(f"{len(missing)} utterances have no prediction", item=missing[0],
-                                      remedy="Predict every utterance, also one without faces.")  # fmt: skip
-            if strange := sorted(set(self.ids) - set(self.expected)):
-                raise EvaluationError("was predicted but is not among the expected utterances", item=strange[0])
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True)
 class Score:
-    """A metric's value and its bootstrap interval; None where the groups are too few for one."""
+    """A metric's value and its interval; None where the groups are too few for one."""
 
     value: float
     interval: Interval | None = None
 
-    def words(self, form: str = ".3f") -> str:
+    def format(self, form: str = ".3f") -> str:
         """As it is printed in one cell: ``0.679 (0.658 to 0.696)``."""
-        return f"{self.value:{form}}" + ("" if self.interval is None else f" ({self.interval.words(form)})")
+        return f"{self.value:{form}}" + ("" if self.interval is None else f" ({self.interval.format(form)})")
 
 
 @dataclass(frozen=True)
 class Report:
-    """Scores of one run on one part.
-
-    scores: metric -> value and interval. classes: a row per label. confusion: counts, rows true, columns predicted
-    (single-label). majority, chance: metric -> what the same answer for every item gets on these items, and the model's
-    answers dealt out at random (`maeum.evaluation.trivial`); only where they are defined. temperature, thresholds,
-    margins: fitted on dev; None without dev. provenance: where the predictions come from. notes: what the reader has to
-    know. overlap: says that what was scored and what was trained on share speakers or recordings, where that was
-    allowed; belongs beside every score. Empty when they share nothing, None when it is not known. groups: speakers;
-    None when no item has one. alone: items without a speaker, where others have one; each is a group of its own.
-    """
+    """Scores of one run on one part."""
 
     name: str
+    """What was scored, in a line."""
     label_set: dict[str, object]
+    """As `LabelSet.to_dict` gives it."""
     items: int
+    """How many were scored."""
     groups: int | None
+    """How many speakers they are of; None when no item has one."""
     scores: dict[str, Score]
+    """Metric -> value and interval."""
     classes: tuple[dict[str, Any], ...]
+    """A row for each label."""
     confusion: tuple[tuple[int, ...], ...] | None = None
+    """Counts, rows true, columns predicted; of one label an item alone."""
     majority: dict[str, float] = field(default_factory=dict)
+    """Metric -> score of the majority baseline on these items, where it is defined."""
     chance: dict[str, float] = field(default_factory=dict)
-    temperature: float | None = None
+    """Metric -> score of the model's own answers dealt out at random, where it is defined."""
     thresholds: tuple[float, ...] | None = None
+    """By which several labels were decided; None for 0.5."""
     margins: tuple[float | None, ...] | None = None
+    """Of scales, see `calibration.fit_margins`."""
     reliability: tuple[ReliabilityBin, ...] = ()
+    """Confidence against accuracy; of one label an item alone."""
     provenance: Provenance | None = None
+    """Where the predictions come from."""
     notes: tuple[str, ...] = ()
+    """What the reader has to know."""
     overlap: str | None = None
-    alone: int = 0
+    """What the scored items share with the training items, where that was allowed; belongs beside every score. Empty
+    when they share nothing, None when it is not known."""
+    ungrouped: int = 0
+    """Items without a speaker, where others have one; each is a group of its own."""
 
     def __getitem__(self, metric: str) -> float:
         """The value of a metric."""
@@ -113,10 +79,18 @@ class Report:
 
     @property
     def interval_over(self) -> str:
-        """What intervals are drawn from."""
+        """The groups by which intervals are computed."""
         if self.groups is None:
             return "items"
-        return f"speakers and {self.alone} items without one" if self.alone else "speakers"
+        return f"speakers and {self.ungrouped} items without one" if self.ungrouped else "speakers"
+
+    @property
+    def speakers_warning(self) -> str:
+        """Says that the speakers are few; empty where they are not, or where intervals were not asked for."""
+        enough = self.groups is None or self.groups + self.ungrouped >= FEWEST_GROUPS
+        if enough and all(score.interval is None for score in self.scores.values()):
+            return ""
+        return few_groups_warning(self.groups, self.ungrouped)
 
     @property
     def decision(self) -> str:
@@ -133,7 +107,7 @@ class Report:
         fitted = ", ".join(f"{name} {t:.3f}" for name, t in zip(names, self.thresholds, strict=True))
         return f"labels with a probability above their threshold, chosen on dev: {fitted}"
 
-    def decided_for(self, metric: str) -> str:
+    def decision_of(self, metric: str) -> str:
         """How an output becomes what a metric judges: an answer, or the output as it is."""
         if METRICS[metric].judges == "decisions" or self.label_set["task"] == "dimensional":
             return self.decision
@@ -149,138 +123,148 @@ class Report:
 
 
 def evaluate(
-    test: PredictionSet,
+    predictions: PredictionSet,
     label_set: LabelSet,
-    dev: PredictionSet | None = None,
     *,
     name: str = "",
-    resamples: int = 1000,
-    seed: int = 0,
     metrics: Sequence[str] | None = None,
+    intervals: bool = True,
     absent: Absent = "error",
     thresholds: Sequence[float] | None = None,
     margins: Sequence[float | None] | None = None,
     provenance: Provenance | None = None,
+    seed: int = 0,
 ) -> Report:
-    """Score test predictions; everything that is tuned is tuned on dev predictions, given apart or before.
+    """Score predictions. Nothing is fitted here: thresholds and margins come from other items, and are given.
 
     Args:
-        test: what is scored.
+        predictions: what is scored.
         label_set: what the labels are; metrics are those of its task.
-        dev: what temperature (single-label), thresholds (multi-label) and margins (scales) are fitted on. None:
-            nothing is fitted here.
         name: of the run.
-        resamples: of the bootstrap; 0 makes no intervals.
-        seed: of the bootstrap.
         metrics: names, all that `metrics_of` gives when None.
-        absent: what to do about a class without test items: ``error``, or ``exclude`` it from means and say so; a score
+        intervals: whether scores get intervals; see `maeum.evaluation.intervals`.
+        absent: what to do about a class without items: ``error``, or ``exclude`` it from means and say so; a score
             that is undefined all the same is then left out, with a note, unless no other is defined either.
-        thresholds: that a multi-label model came with, one per label; instead of dev.
-        margins: that a model of scales came with, one per scale, see `calibration.fit_margins`; instead of dev.
+        thresholds: of a multi-label model, one per label, see `choose_thresholds`; 0.5 when None.
+        margins: of a dimensional model, one per scale, see `calibration.fit_margins`.
         provenance: where the predictions come from; goes into the report as it is.
+        seed: of the shuffles for chance, and of blocks of groups.
 
     Raises:
-        EvaluationError: when dev and test share an utterance, thresholds or margins are given beside dev or do not
-            fit, or a score is undefined.
+        EvaluationError: when thresholds or margins do not fit, or a score is undefined.
         ConfigError: on an unknown metric.
     """
-    if dev is not None:
-        if thresholds is not None or margins is not None:
-            what = "thresholds" if margins is None else "margins"
-            raise EvaluationError(f"{what} were given beside the dev predictions to fit them on")
-        _check_apart(dev, test)
+    names = _fitting(metrics, label_set)
+    outputs = as_floats(label_set.activate(predictions.logits.detach().cpu().double()), "outputs", 2)
+    target = predictions.target.detach().cpu().numpy()
+    if margins is not None and len(margins) != len(label_set):
+        raise EvaluationError(f"{len(label_set)} labels for {len(margins)} margins")
+    several = label_set.task == "multi-label"
+    decided = outputs if thresholds is None or not several else Thresholds(tuple(thresholds)).apply(outputs)
+    scored = _Scored(label_set, outputs, decided, target, predictions.groups, seed)
+    notes = ["no thresholds were fitted on dev predictions: they are 0.5"] if several and thresholds is None else []
+    values, undefined = scored.values(names, absent)
+    notes += undefined
+    groups = len(predictions.speakers) or None
+    ungrouped = 0 if groups is None else sum(group is None for group in predictions.groups or ())
+    ranges: dict[str, Interval] = {}
+    if intervals and (len(target) if groups is None else groups + ungrouped) >= FEWEST_GROUPS:
+        ranges, without = scored.intervals(list(values))
+        notes += without
+    baselines = scored.baselines(list(values))
+    if absent == "exclude" and label_set.task != "dimensional":
+        notes += _classes_left_out(label_set, target)
+    if label_set.task == "dimensional" and (partial := int(np.isnan(target).any(1).sum())):
+        items = "1 item has" if partial == 1 else f"{partial} items have"
+        notes.append(f"{items} values of some scales only; each scale is scored on the items that have one")
+    return Report(
+        name=name,
+        label_set=label_set.to_dict(),
+        items=len(predictions),
+        groups=groups,
+        scores={metric: Score(value, ranges.get(metric)) for metric, value in values.items()},
+        thresholds=None if thresholds is None else tuple(thresholds),
+        margins=None if margins is None else tuple(margins),
+        provenance=provenance,
+        notes=tuple(notes),
+        majority=baselines[0],
+        chance=baselines[1],
+        ungrouped=ungrouped,
+        **label_details(label_set, outputs, decided, predictions.target, margins),
+    )
+
+
+def _fitting(metrics: Sequence[str] | None, label_set: LabelSet) -> list[str]:
+    """The names of the metrics to score; raises EvaluationError on one of another task."""
     fitting = metrics_of(label_set)
     names = fitting if metrics is None else list(metrics)
     for metric in names:
         ranks = METRICS[metric].task == "ranking" and label_set.task != "dimensional"
         if METRICS[metric].task != label_set.task and metric not in fitting and not ranks:
             raise EvaluationError(f"the metric {metric} is for {METRICS[metric].task} targets, not {label_set.task}")
-    notes: list[str] = []
-    if dev is not None and (both := _speakers(dev) & _speakers(test)):
-        notes.append(f"{len(both)} speakers are in dev and in test")
-    temperature: float | None = None
-    logits = test.logits.detach().cpu().double()
-    if dev is not None and label_set.task == "single-label":
-        temperature = fit_temperature(dev.logits, dev.target)
-        logits = logits / temperature
-    outputs = as_floats(label_set.activate(logits), "outputs", 2)
-    target = test.target.detach().cpu().numpy()
-    decided = outputs
-    if label_set.task == "dimensional" and dev is not None:
-        margins = fit_margins(label_set.activate(dev.logits.detach().cpu().double()), dev.target)
-    if margins is not None and len(margins) != len(label_set):
-        raise EvaluationError(f"{len(label_set)} labels for {len(margins)} margins")
-    if label_set.task == "multi-label":
-        if dev is not None:
-            thresholds = choose_thresholds(label_set.activate(dev.logits.detach().cpu().double()), dev.target).values
-        if thresholds is not None:
-            decided = Thresholds(tuple(thresholds)).apply(outputs)
-        else:
-            notes.append("no thresholds were fitted on dev predictions: they are 0.5")
-    scores = {}
-    majority: dict[str, float] = {}
-    chance: dict[str, float] = {}
-    undefined: EvaluationError | None = None
-    for metric in names:
-        given = METRICS[metric].given(outputs, decided)
-        try:
-            value = METRICS[metric].function(given, target, absent)
-        except EvaluationError as error:
-            if absent == "error":
-                raise
-            undefined = error
-            where = "" if error.item is None else f"{error.item}, "
-            notes.append(f"{metric} is left out: {where}{error.problem}")
-            continue
-        interval = None
-        if resamples:
+    return names
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Outputs, decisions and targets of the same items, as metrics take them."""
+
+    label_set: LabelSet
+    outputs: Floats
+    decided: Floats
+    target: NDArray[Any]
+    groups: Sequence[str | None] | None
+    seed: int
+
+    def values(self, names: Sequence[str], absent: Absent) -> tuple[dict[str, float], list[str]]:
+        """The value of each metric, and notes on those that are undefined; raises EvaluationError where all are."""
+        values: dict[str, float] = {}
+        notes: list[str] = []
+        last: EvaluationError | None = None
+        for name in names:
             try:
-                interval = _interval(METRICS[metric], given, target, test.groups, resamples, seed)
+                values[name] = METRICS[name].function(self._judged(name), self.target, absent)
             except EvaluationError as error:
-                notes.append(f"no interval for {metric}: {error}")
-            else:
-                if interval.undefined:
-                    notes.append(
-                        f"{metric} is undefined in {interval.undefined} of {resamples} resamples, which lack a class "
-                        "that the items have; its interval is that of the others"
-                    )
-        scores[metric] = Score(value, interval)
-        same = majority_score(METRICS[metric], target, len(label_set))
-        dealt = chance_score(METRICS[metric], given, target, seed)
-        if same is not None:
-            majority[metric] = same
-        if dealt is not None:
-            chance[metric] = dealt
-    if undefined is not None and not scores:
-        raise undefined
-    if absent == "exclude" and label_set.task != "dimensional":
-        notes += _without(label_set, target)
-    if label_set.task == "dimensional" and (without := int(np.isnan(target).any(1).sum())):
-        items = "1 item has" if without == 1 else f"{without} items have"
-        notes.append(f"{items} values of some scales only; each scale is scored on the items that have one")
-    groups = len(_speakers(test)) or None
-    if groups is not None and groups < 10 and resamples:
-        notes.append(f"intervals are drawn from {groups} speakers only and are rough")
-    return Report(
-        name=name,
-        label_set=label_set.to_dict(),
-        items=len(test),
-        groups=groups,
-        scores=scores,
-        temperature=temperature,
-        thresholds=None if thresholds is None else tuple(thresholds),
-        margins=None if margins is None else tuple(margins),
-        provenance=provenance,
-        notes=tuple(notes),
-        majority=majority,
-        chance=chance,
-        alone=0 if groups is None else sum(group is None for group in test.groups or ()),
-        **_details(label_set, outputs, decided, test.target, margins),
-    )
+                if absent == "error":
+                    raise
+                last = error
+                where = "" if error.item is None else f"{error.item}, "
+                notes.append(f"{name} is left out: {where}{error.problem}")
+        if last is not None and not values:
+            raise last
+        return values, notes
+
+    def intervals(self, names: Sequence[str]) -> tuple[dict[str, Interval], list[str]]:
+        """The interval of each metric, and notes on those that have none: one for each reason."""
+        found: dict[str, Interval] = {}
+        reasons: dict[str, list[str]] = {}
+        for name in names:
+            metric = METRICS[name]
+            score = score_of_items(metric, self._judged(name), self.target)
+            try:
+                found[name] = score_interval(
+                    score, len(self.target), self.groups, bounds=(metric.low, metric.high), seed=self.seed
+                )
+            except EvaluationError as error:
+                reasons.setdefault(error.problem, []).append(name)
+        return found, [f"no interval for {', '.join(of)}: {reason}" for reason, of in reasons.items()]
+
+    def baselines(self, names: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
+        """What the majority baseline and chance score, where that is defined."""
+        majority = {n: majority_score(METRICS[n], self.target, len(self.label_set)) for n in names}
+        chance = {n: chance_score(METRICS[n], self._judged(n), self.target, self.seed) for n in names}
+        return _defined(majority), _defined(chance)
+
+    def _judged(self, name: str) -> Floats:
+        return METRICS[name].given(self.outputs, self.decided)
 
 
-def _without(label_set: LabelSet, target: Any) -> Iterator[str]:
-    """Which labels are left out of means, in words: those of no item, and of several labels those of every item."""
+def _defined(scores: dict[str, float | None]) -> dict[str, float]:
+    return {name: score for name, score in scores.items() if score is not None}
+
+
+def _classes_left_out(label_set: LabelSet, target: Any) -> Iterator[str]:
+    """Notes on labels that are left out of means: those of no item, and of several labels those of every item."""
     counts = np.bincount(target, minlength=len(label_set)) if label_set.task == "single-label" else target.sum(0)
     of_none = [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if not count]
     of_all = [name for name, count in zip(label_set.names, counts.tolist(), strict=True) if count == len(target)]
@@ -290,72 +274,4 @@ def _without(label_set: LabelSet, target: Any) -> Iterator[str]:
         yield f"every item has {', '.join(of_all)}: left out of means that need items without"
 
 
-def _interval(
-    metric: Metric, given: Floats, target: Any, groups: Sequence[str | None] | None, resamples: int, seed: int
-) -> Interval:
-    score, bounds = score_of_drawn(metric, given, target), (metric.low, metric.high)
-    return bootstrap_interval(score, len(given), groups, resamples=resamples, seed=seed, bounds=bounds)
-
-
-def _speakers(items: PredictionSet) -> set[str]:
-    return {group for group in items.groups or () if group is not None}
-
-
-def _check_apart(dev: PredictionSet, test: PredictionSet) -> None:
-    """Dev and test must not be the same items; what is tuned on test items says nothing about new ones."""
-    if shared := sorted(set(dev.ids) & set(test.ids)):
-        raise EvaluationError(f"{len(shared)} utterances are in dev and in test", item=shared[0],
-                              remedy="Fit thresholds and temperature on dev only.")  # fmt: skip
-
-
-def _details(
-    label_set: LabelSet, outputs: Floats, decided: Floats, target: Tensor, margins: Sequence[float | None] | None
-) -> dict[str, Any]:
-    """What a report of this task shows beside its scores."""
-    if label_set.task == "single-label":
-        preds, true = outputs.argmax(1), target.cpu().numpy()
-        table = class_table(preds, true, label_set.names)
-        return {
-            "classes": tuple(asdict(row) for row in table),
-            "confusion": tuple(map(tuple, confusion_matrix(preds, true, len(label_set)).tolist())),
-            "reliability": tuple(reliability(outputs, true)),
-        }
-    if label_set.task == "multi-label":
-        true = target.cpu().double().numpy()
-        said = (decided > 0.5).astype(np.float64)
-        counts = (x.sum(0).astype(int).tolist() for x in (true, said))
-        rows = zip(label_set.names, *counts, weighted_accuracy(said, true), label_f1(said, true),
-                   label_accuracy(said, true), label_roc_auc(outputs, true), label_average_precision(outputs, true),
-                   strict=True)  # fmt: skip
-        keys = ("name", "support", "predicted", "wacc", "f1", "accuracy", "roc_auc", "ap")
-        return {"classes": tuple(dict(zip(keys, row, strict=True)) for row in rows)}
-    true = target.cpu().double().numpy()
-    columns = zip(label_set.names, labelled(outputs, true), margins or (None,) * len(label_set), strict=True)
-    return {"classes": tuple(_scale(name, said, wanted, margin) for name, (said, wanted), margin in columns)}
-
-
-def _scale(name: str, said: Floats, true: Floats, margin: float | None) -> dict[str, Any]:
-    """One scale's row; None where a score is undefined. inside: the share of items within the margin."""
-    row: dict[str, Any] = {"name": name, "support": len(true), "mean": float(true.mean()) if len(true) else None}
-    for key, score in (("ccc", concordance), ("pearson", pearson), ("mae", mean_absolute_error)):
-        row[key] = _score_or_none(score, said, true)
-    return row | {"inside": None if margin is None or not len(true) else float((np.abs(said - true) <= margin).mean())}
-
-
-def _score_or_none(score: Callable[..., float], *arguments: Any) -> float | None:
-    try:
-        return score(*arguments)
-    except EvaluationError:
-        return None
-
-
-def _first_repeat(ids: Sequence[str]) -> str:
-    seen: set[str] = set()
-    for id in ids:
-        if id in seen:
-            return id
-        seen.add(id)
-    raise AssertionError("no id repeats")
-
-
-__all__ = ["PredictionSet", "Report", "Score", "evaluate"]
+__all__ = ["Report", "Score", "evaluate"]

@@ -32,12 +32,15 @@ class ModelCard(Config):
     modalities: tuple[Modality, ...] = ()
     labels: tuple[str, ...] = ()
     scores: tuple[Score, ...] = ()
+    notes: tuple[str, ...] = ()
+    """On the scores, such as that they are of few speakers."""
     intended_use: str = ""
     limits: str = ""
 
 
 def markdown(card: ModelCard) -> str:
     """The card as a page of its own, for people."""
+    notes = "".join(f"\n- {note}" for note in card.notes) + ("\n" if card.notes else "")
     use = "**Non-commercial use only.** " if card.non_commercial else ""
     rows = "\n".join(_row(score) for score in card.scores) or "| none measured | | | |"
     return f"""# {card.title}
@@ -56,7 +59,7 @@ Reads {", ".join(card.modalities) or "nothing"}; answers {", ".join(card.labels)
 | score | on | value (95 % interval) | items, speakers |
 |---|---|---|---|
 {rows}
-
+{notes}
 ## Intended use
 
 {card.intended_use or "Not stated."}

@@ -16,7 +16,6 @@ from torch import Tensor
 from maeum.evaluation.base import Floats, Ints
 from maeum.evaluation.calibration import ReliabilityBin
 from maeum.evaluation.features import Projection
-from maeum.evaluation.regions import TEMPLATE
 from maeum.evaluation.selective import RiskPoint
 
 #: Colours that people with any colour vision can tell apart (Okabe and Ito 2008), then a second round of them.
@@ -114,8 +113,13 @@ def sweep(
     return _svg(figure)
 
 
-def densities(drawn: Mapping[str, Mapping[str, Tensor]]) -> str:
-    """How often each place of an aligned face is kept: a row a network, a column an emotion; maps ``(h, w)``, 0..1."""
+def densities(drawn: Mapping[str, Mapping[str, Tensor]], landmarks: Tensor) -> str:
+    """How often each place of an aligned face is selected: a row a network, a column an emotion.
+
+    Args:
+        drawn: network -> emotion -> map ``(h, w)``, 0..1.
+        landmarks: places of the landmarks that faces are aligned on, ``(n, 2)``, 0..1.
+    """
     emotions = list(next(iter(drawn.values())))
     with rc_context(_STYLE):
         figure = Figure(figsize=(1.25 * len(emotions) + 1.2, 1.35 * len(drawn) + 0.5), layout="constrained")
@@ -128,7 +132,7 @@ def densities(drawn: Mapping[str, Mapping[str, Tensor]]) -> str:
             if emotion in maps:
                 shown = maps[emotion]
                 here.imshow(shown.numpy(), cmap="magma", vmin=0, vmax=top, interpolation="none")
-                points = TEMPLATE * shown.shape[0] - 0.5
+                points = landmarks * shown.shape[0] - 0.5
                 here.scatter(points[:, 0], points[:, 1], s=5, color="white", edgecolors="black", linewidths=0.4)
             if row == 0:
                 here.set_title(emotion, fontsize=8)

@@ -19,21 +19,25 @@ from maeum.errors import ConfigError, EvaluationError
 from maeum.evaluation.base import METRICS, Floats
 from maeum.evaluation.dimensional import labelled
 from maeum.evaluation.features import class_distances, project, silhouette
-from maeum.evaluation.passport import passports
 from maeum.evaluation.report import Report
 from maeum.evaluation.selective import risk_coverage
 from maeum.labels import LabelSet
 from maeum.reports import figures
+from maeum.reports.passport import passports
 from maeum.reports.tables import markdown_table
 from maeum.reports.terminal import cell
 from maeum.runs.evaluate import Evaluation
 
 _MEANING = "Scores say how often a model agrees with the labels of this corpus, not what people feel."
+_ABOUT = (
+    "Intervals are 95 % confidence intervals over {over}: they say what other {over} of the same kind would change. "
+    "Majority baseline: the most frequent answer for every item. Chance: the model's own answers dealt out at random."
+)
 _WORST = 20
 #: Items that a projection shows and a silhouette is taken of; more are drawn from at random.
 _MOST_POINTS = 3000
 _LONGEST_TEXT = 120
-_SAME = "always the same"
+_MAJORITY = "majority baseline"
 #: `Report.overlap` where it says nothing.
 _NO_OVERLAP = {
     "": "none found",
@@ -92,7 +96,7 @@ def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: b
     shown: dict[str, Any] = {
         "version": __version__,
         "title": title or f"{first.corpus} {first.part}",
-        "over": " or ".join(dict.fromkeys(e.report.interval_over for e in evaluations)),
+        "about": _ABOUT.format(over=" or ".join(dict.fromkeys(e.report.interval_over for e in evaluations))),
         "meaning": _MEANING,
         "warnings": _warnings({name: e.report for name, e in zip(names, evaluations, strict=True)}),
         "columns": columns,
@@ -120,11 +124,13 @@ def _names(models: Sequence[str]) -> list[str]:
 
 
 def _warnings(reports: dict[str, Report]) -> list[str]:
-    """What overlaps, each said once, with the names of those that it holds for unless that is all of them."""
+    """Each warning once, with the names of the models that it is about unless that is all of them."""
     holds: dict[str, list[str]] = {}
     for name, report in reports.items():
         if report.overlap != "":
             holds.setdefault(_overlap(report), []).append(name)
+        if report.speakers_warning:
+            holds.setdefault(report.speakers_warning, []).append(name)
     return [text if len(names) == len(reports) else f"{', '.join(names)}: {text}" for text, names in holds.items()]
 
 
@@ -141,7 +147,7 @@ def _side_by_side(runs: Sequence[dict[str, Any]], columns: Sequence[str], same_i
         yield {"run": number, "name": run["name"], "cells": [overlap, report.items, report.groups or "", *cells]}
         if not same_items or number == len(runs):
             same = [_number(report.majority.get(c)) for c in columns]
-            yield {"run": 0, "name": _SAME, "cells": ["", "", "", *same]}
+            yield {"run": 0, "name": _MAJORITY, "cells": ["", "", "", *same]}
 
 
 def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
@@ -152,7 +158,7 @@ def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
         {
             "name": f"{score} {'↑' if METRICS[score].higher_is_better else '↓'}",
             "value": _number(value.value),
-            "interval": "" if value.interval is None else value.interval.words(),
+            "interval": "" if value.interval is None else value.interval.format(),
             "majority": _number(report.majority.get(score)),
             "chance": _number(report.chance.get(score)),
             "definition": METRICS[score].definition,
@@ -165,7 +171,7 @@ def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
         "report": report,
         "names": label_set.names,
         "dimensional": label_set.task == "dimensional",
-        "cells": {score: value.words() for score, value in report.scores.items()},
+        "cells": {score: value.format() for score, value in report.scores.items()},
         "scores": rows,
         "class_columns": columns,
         "classes": [[cell(row[c]) for c in columns] for row in report.classes],
@@ -243,7 +249,7 @@ def _worst(
         errors.append({
             "id": row["id"],
             "true": _words(label_set, evaluation.predictions.target[i].double().numpy()),
-            "said": _words(label_set, _decided(label_set, outputs[i], evaluation.report)),
+            "predicted": _words(label_set, _decided(label_set, outputs[i], evaluation.report)),
             "size": f"{size[i]:.2f}",
             "media": "" if media is None else Path(media).name + _stretch(row),
             "link": Path(media).resolve().as_uri() + _fragment(row) if there else "",
@@ -324,8 +330,7 @@ def _markdown(shown: dict[str, Any]) -> str:
     runs: list[dict[str, Any]] = shown["runs"]
     lines = [
         f"# {shown['title']}", "",
-        f'Intervals hold 95 % of scores of resampled {shown["over"]}. "Always the same": the most frequent answer for '
-        f'every item. "Chance": the model\'s own answers dealt out at random. {shown["meaning"]}', "",
+        f'{shown["about"]} {shown["meaning"]}', "",
     ]  # fmt: skip
     lines += [text for warning in shown["warnings"] for text in (f"**{warning}**", "")]
     heads = ["model", "overlap", "items", "speakers", *(f"{c} {shown['arrows'][c]}" for c in columns)]
@@ -334,7 +339,7 @@ def _markdown(shown: dict[str, Any]) -> str:
         report: Report = run["report"]
         lines += [f"## {run['name']}", "", f"{report.name}; answer: {report.decision}.", ""]
         keys = ("name", "value", "interval", "majority", "chance", "definition")
-        heads = ["score", "value", "95 % interval", _SAME, "chance", "what it is"]
+        heads = ["score", "value", "95 % interval", _MAJORITY, "chance", "what it is"]
         lines += [*markdown_table(heads, [[row[k] for k in keys] for row in run["scores"]]), ""]
         if run["classes"]:
             lines += [*markdown_table(run["class_columns"], run["classes"]), ""]

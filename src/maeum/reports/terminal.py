@@ -16,15 +16,13 @@ def show_report(report: Report, console: Console) -> None:
     assert isinstance(names, list)
     about = f"{report.items} items" + (f" of {report.groups} speakers" if report.groups else "")
     console.print(Text.assemble((report.name, "bold"), f"  {about}"))
-    if report.overlap:
-        console.print(Text(report.overlap, "bold yellow"))
+    for warning in filter(None, (report.overlap, report.speakers_warning)):
+        console.print(Text(warning, "bold yellow"))
     console.print(_scores(report))
     if report.classes:
         console.print(_classes(report))
     if report.confusion is not None:
         console.print(_confusion(report.confusion, names))
-    if report.temperature is not None:
-        console.print(f"temperature {report.temperature:.3f}, fitted on dev")
     if report.thresholds is not None:
         fitted = ", ".join(f"{name} {t:.2f}" for name, t in zip(names, report.thresholds, strict=True))
         console.print(f"thresholds, chosen on dev: {fitted}")
@@ -39,13 +37,13 @@ def show_report(report: Report, console: Console) -> None:
 
 def _scores(report: Report) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("score", "value", "95 % interval", "always the same", "chance"):
+    for name in ("score", "value", "95 % interval", "majority baseline", "chance"):
         table.add_column(name, justify="left" if name == "score" else "right")
     for name, score in report.scores.items():
-        interval = score.interval.words() if score.interval is not None else ""
-        trivial = [f"{of[name]:.3f}" if name in of else "" for of in (report.majority, report.chance)]
+        interval = score.interval.format() if score.interval is not None else ""
+        baselines = [f"{of[name]:.3f}" if name in of else "" for of in (report.majority, report.chance)]
         arrow = "↑" if METRICS[name].higher_is_better else "↓"
-        table.add_row(f"{name} {arrow}", f"{score.value:.3f}", interval, *trivial)
+        table.add_row(f"{name} {arrow}", f"{score.value:.3f}", interval, *baselines)
     return table
 
 
@@ -60,7 +58,7 @@ def _classes(report: Report) -> Table:
 
 
 def _confusion(counts: tuple[tuple[int, ...], ...], names: list[str]) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), title="rows: true, columns: answered", title_justify="left")
+    table = Table(box=None, padding=(0, 1, 0, 0), title="rows: true, columns: predicted", title_justify="left")
     table.add_column("")
     for name in names:
         table.add_column(name[:8], justify="right")

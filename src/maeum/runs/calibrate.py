@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.evaluation.calibration import fit_margins, fit_temperature
-from maeum.evaluation.report import PredictionSet
+from maeum.evaluation.predictions import PredictionSet
+from maeum.evaluation.report import Report
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, Score
@@ -28,7 +29,7 @@ from maeum.runs.checks import check_decoding
 from maeum.runs.evaluate import evaluate
 from maeum.runs.licences import licences_of
 from maeum.runs.predict import collator, predict_items
-from maeum.runs.scores import card_scores
+from maeum.runs.scores import card_notes, card_scores
 from maeum.runs.trained_on import TrainedOn
 from maeum.types import MODALITIES, Modality
 
@@ -85,12 +86,17 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
                 said[subset_name(subset)] = _predict(source, dev, subset)
     calibration = fit(said, source.label_set)
     known = TrainedOn.read(source.folder)
-    _write(config, source, calibration, (), out)
+    _write(config, source, calibration, (), (), out)
     if known is not None:
         known.write(out)
     finished = load_pretrained(out)
-    scores = tuple(score for dev in config.dev for score in _scores(finished, dev))
-    _write(config, source, calibration, scores, out)
+    scores: list[Score] = []
+    notes: list[str] = []
+    for dev in config.dev:
+        for title, report in _reports(finished, dev):
+            scores += card_scores(report, title)
+            notes += card_notes(report, title)
+    _write(config, source, calibration, scores, notes, out)
     return load_pretrained(out)
 
 
@@ -137,19 +143,23 @@ def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -
     return predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
 
 
-def _scores(finished: Pretrained, dev: DevConfig) -> list[Score]:
-    out: list[Score] = []
+def _reports(finished: Pretrained, dev: DevConfig) -> Iterator[tuple[str, Report]]:
+    """The report of each set of modalities, and what it is of."""
     metrics = dev.metrics or (_LISTED if finished.label_set.task == "single-label" else None)
     for subset in _subsets(dev, finished):
         done = evaluate(
             finished, dev.store, dev.part, subset, metrics=metrics, target=dev.target, sessions=dev.sessions
         )
-        out += card_scores(done.report, f"{done.corpus} {done.part}, {subset_name(subset)}")
-    return out
+        yield f"{done.corpus} {done.part}, {subset_name(subset)}", done.report
 
 
 def _write(
-    config: CalibrateConfig, source: Pretrained, calibration: Calibration, scores: tuple[Score, ...], out: Path
+    config: CalibrateConfig,
+    source: Pretrained,
+    calibration: Calibration,
+    scores: Sequence[Score],
+    notes: Sequence[str],
+    out: Path,
 ) -> None:
     terms = licences_of(config.trained_on)
     non_commercial = terms.non_commercial or source.card.non_commercial
@@ -163,7 +173,8 @@ def _write(
         data=tuple(dict.fromkeys((*terms.data, *source.card.data))),
         modalities=source.card.modalities,
         labels=source.label_set.names,
-        scores=scores,
+        scores=tuple(scores),
+        notes=tuple(dict.fromkeys(notes)),
         intended_use=config.intended_use,
         limits=config.limits,
     )

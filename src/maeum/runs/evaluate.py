@@ -16,7 +16,8 @@ from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset, left_out_notes
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError
-from maeum.evaluation.report import PredictionSet, Report
+from maeum.evaluation.predictions import PredictionSet
+from maeum.evaluation.report import Report
 from maeum.evaluation.report import evaluate as score
 from maeum.labels import LabelSet
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
@@ -66,7 +67,7 @@ def evaluate(
     modalities: Sequence[Modality] | None = None,
     *,
     metrics: Sequence[str] | None = None,
-    resamples: int = 1000,
+    intervals: bool = True,
     batch_size: int = 64,
     target: str | Target | None = None,
     split: SplitConfig | None = None,
@@ -88,7 +89,7 @@ def evaluate(
         part: of the store.
         modalities: which the model is given; all it reads when None.
         metrics: which scores, all that fit the label set when None.
-        resamples: of the bootstrap over speakers.
+        intervals: whether scores get intervals.
         batch_size: items at once.
         target: which labels or scales of the store are meant, see `StoreDataset`. When None, of a corpus that the model
             was trained on those that it learned, else the store's labels as they are.
@@ -148,7 +149,7 @@ def evaluate(
         said,
         pretrained.label_set,
         name=name,
-        resamples=resamples,
+        intervals=intervals,
         metrics=metrics,
         absent="exclude",
         thresholds=pretrained.calibration.thresholds,
@@ -210,7 +211,7 @@ def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) ->
         together,
         LabelSet.from_dict(label_set),
         name=f"{first.model} on {first.corpus} {part}, {subset_name(first.modalities)}",
-        resamples=0,
+        intervals=False,
         metrics=metrics,
         absent="exclude",
         thresholds=(0.5,) * together.logits.shape[1] if decides else None,
@@ -248,7 +249,7 @@ def evaluate_subsets(
     store: Path | str,
     part: str = "dev",
     *,
-    resamples: int = 1000,
+    intervals: bool = True,
     target: str | Target | None = None,
     split: SplitConfig | None = None,
     sessions: Sequence[str] | None = None,
@@ -266,7 +267,7 @@ def evaluate_subsets(
             store,
             part,
             s,
-            resamples=resamples,
+            intervals=intervals,
             target=target,
             split=split,
             sessions=sessions,

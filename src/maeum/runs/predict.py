@@ -11,7 +11,7 @@ from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset
 from maeum.data.sampler import BucketSampler
 from maeum.errors import EvaluationError
-from maeum.evaluation.report import PredictionSet
+from maeum.evaluation.predictions import PredictionSet
 from maeum.models.encoders.tokenizer import Tokenizer
 from maeum.models.network import Network
 from maeum.models.pretrained import InputSettings, Pretrained

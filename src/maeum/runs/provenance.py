@@ -11,7 +11,7 @@ from typing import Any
 from maeum import __version__
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import digest
-from maeum.evaluation.passport import Provenance
+from maeum.evaluation.predictions import Provenance
 from maeum.models.pretrained import Pretrained, weights_digest
 
 _PROGRAMS = ("torch", "numpy", "transformers", "av")

@@ -1,4 +1,4 @@
-"""Scores of a report as a model card lists them."""
+"""Scores of a report as a model card lists them, and what a reader of the card has to know of them."""
 
 from __future__ import annotations
 
@@ -21,3 +21,8 @@ def card_scores(report: Report, data: str) -> tuple[Score, ...]:
         )
         for name, score in report.scores.items()
     )
+
+
+def card_notes(report: Report, data: str) -> tuple[str, ...]:
+    """Notes for a model card on the scores of a report."""
+    return (f"{data}: {report.speakers_warning}",) if report.speakers_warning else ()

@@ -24,7 +24,8 @@ from maeum.data.sampler import BucketSampler
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError, StoreError
 from maeum.evaluation.base import METRICS, metrics_of
-from maeum.evaluation.report import PredictionSet, Report, evaluate
+from maeum.evaluation.predictions import PredictionSet
+from maeum.evaluation.report import Report, evaluate
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
@@ -49,7 +50,7 @@ from maeum.runs.licences import Licences, licences_of
 from maeum.runs.predict import collator, predict_items
 from maeum.runs.recipe import DataConfig, HubTokenizerConfig, Recipe, SmallTokenizerConfig
 from maeum.runs.run_folder import reserve_run_folder
-from maeum.runs.scores import card_scores
+from maeum.runs.scores import card_notes, card_scores
 from maeum.runs.tensorboard import tensorboard
 from maeum.runs.trained_on import TrainedOn, allowed, trained_on
 from maeum.training.loop import Trainer
@@ -236,6 +237,7 @@ def finish(
         modalities=model.modalities,
         labels=label_set.names,
         scores=card_scores(report, "dev"),
+        notes=card_notes(report, "dev"),
         intended_use=recipe.intended_use,
         limits=recipe.limits,
     )

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError
-from maeum.evaluation.regions import REGIONS, aligned, region_masks
 from maeum.media.mtcnn.networks import load_networks
 from maeum.models.network import SelectsPositions
 from maeum.models.pretrained import Pretrained
 from maeum.reports import figures
 from maeum.reports.tables import markdown_table
 from maeum.runs.predict import collator
+from maeum.studies.face_regions import REGIONS, TEMPLATE, aligned, region_masks
 from maeum.studies.study import Page, Study, first_fold, items_of, swept, train_all
 from maeum.types import Batch
 
@@ -177,7 +177,7 @@ def attention(study: Study, out: Path | str, device: str = "cpu", console: Conso
         page += _regions(looks, masses, own)
         numbers["looks"] = {title: [one.record() for one in seeds] for title, seeds in looks.items()}
         drawn = {title: seeds[0].density for title, seeds in looks.items()}
-        files["density.svg"] = figures.densities(drawn)
+        files["density.svg"] = figures.densities(drawn, TEMPLATE)
         page += ["", "How many of the blocks keep each place of a face, by emotion, aligned on the landmarks (dots), "
                  f"p = {own:g}, first seed:", "", "![density](density.svg)", ""]  # fmt: skip
     shown = {

@@ -32,9 +32,9 @@ _ABOUT = """# Networks compared
 Written by `maeum compare`; all settings are in its recipes, and every score's passport is in the report that it writes
 beside the runs. The networks of a block were trained on the same items with the same variation, one seed each. Of each
 the epoch that was best on dev in the first score was kept; where dev is what is scored, scores are somewhat flattered.
-In brackets: 95 % intervals of a bootstrap over speakers where they are known, else over items. The difference to the
-block's first network is taken on the same items and in the same draws; where its interval holds 0, no difference is
-shown. A network (after another) started from what that one had learned: its epochs and minutes come on top.
+In brackets: 95 % confidence intervals over speakers where they are known, else over items. The difference to the
+block's first network is taken on the same items; where its interval holds 0, no difference is shown. A
+network (after another) started from what that one had learned: its epochs and minutes come on top.
 """
 
 
@@ -132,7 +132,7 @@ def compare(
     out: Path | str,
     *,
     device: str = "cpu",
-    resamples: int = 1000,
+    intervals: bool = True,
     console: Console | None = None,
 ) -> Outcome:
     """Train every network of a comparison where that is not done yet, and score all on the same items.
@@ -141,7 +141,7 @@ def compare(
         comparison: what is compared.
         out: folder of the runs; each is ``out/<comparison>/<entry>``, as `train` makes it.
         device: where to train.
-        resamples: of the intervals, drawn over speakers where they are known.
+        intervals: whether scores get intervals.
         console: where progress is told; None tells none.
 
     Raises:
@@ -168,7 +168,7 @@ def compare(
             comparison.part,
             data.modalities,
             metrics=tuple(dict.fromkeys((*comparison.metrics, *metrics_of(pretrained.label_set)))),
-            resamples=resamples,
+            intervals=intervals,
             target=recipe.target,
             split=recipe.split if data.sessions is None else None,
             sessions=data.sessions,
@@ -176,13 +176,13 @@ def compare(
         )
         difference = None
         if evaluations and done.predictions.ids == evaluations[0].predictions.ids:
-            difference = difference_over_seeds(comparison.metrics[0], [done], evaluations[:1], resamples)
+            difference = difference_over_seeds(comparison.metrics[0], [done], evaluations[:1], intervals=intervals)
         title = comparison.title_of(name)
         rows.append(_row(title, {m: done.report.scores[m] for m in comparison.metrics if m in done.report.scores},
                          difference, pretrained, folder))  # fmt: skip
         evaluations.append(replace(done, model=title))
     report = evaluations[0].report
-    notes = tuple(dict.fromkeys((*filter(None, (report.overlap,)), *report.notes)))
+    notes = tuple(dict.fromkeys((*filter(None, (report.overlap, report.speakers_warning)), *report.notes)))
     return Outcome(comparison, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes)
 
 
@@ -265,14 +265,14 @@ def comparison_table(compared: Sequence[Outcome]) -> str:
         speakers = f" of {one.speakers} speakers" if one.speakers else ""
         data = f"{one.comparison.title}, {one.items:,} items{speakers}"
         for row in one.rows:
-            cells = [data, row.title, *(row.scores[m].words() if m in row.scores else "undefined" for m in metrics)]
-            cells += ["" if row.difference is None else row.difference.words("+.3f")]
+            cells = [data, row.title, *(row.scores[m].format() if m in row.scores else "undefined" for m in metrics)]
+            cells += ["" if row.difference is None else row.difference.format("+.3f")]
             cells += [f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}"]
             rows.append(cells)
             data = ""
         if one.majority:
             cells = [f"{one.majority[m]:.3f}" if m in one.majority else "" for m in metrics]
-            rows.append(["", "the same answer for every item", *cells, "", "", "", ""])
+            rows.append(["", "majority baseline", *cells, "", "", "", ""])
     return "\n".join(markdown_table(header, rows)) + "\n"
 
 

@@ -51,9 +51,9 @@ def features(study: Study, out: Path | str, device: str = "cpu", console: Consol
             title: mean_over_seeds(title, [sides, scorers[0][title]], [*runs, *done[0]])
             for title, sides in (mine.items() if number else ())
         }
-        rows.append([variant.title, *(found[title].words() for title in said)])
+        rows.append([variant.title, *(found[title].format() for title in said)])
         if number:
-            rows.append(["minus the first", *(minus[title].words("+.3f") for title in said)])
+            rows.append(["minus the first", *(minus[title].format("+.3f") for title in said)])
         numbers.append({"title": variant.title, "statistics": {t: _record(s) for t, s in found.items()},
                         "minus_first": {t: _record(s) for t, s in minus.items()}})  # fmt: skip
         first = runs[0].predictions

@@ -254,7 +254,7 @@ def score_all(
             pretrained.model.top_p = top_p
         data = recipe.dev[0]
         done.append(evaluate(
-            pretrained, data.store, study.part, data.modalities, metrics=study.metrics, resamples=0,
+            pretrained, data.store, study.part, data.modalities, metrics=study.metrics, intervals=False,
             target=recipe.target, split=recipe.split if data.sessions is None else None, sessions=data.sessions,
             allow_overlap=recipe.allow_overlap, features=features, transcripts=transcripts or data.transcripts,
         ))  # fmt: skip

@@ -11,6 +11,8 @@ from typing import Any
 from rich.console import Console
 
 from maeum.errors import ConfigError, EvaluationError
+from maeum.evaluation.intervals import few_groups_warning
+from maeum.evaluation.report import Report
 from maeum.reports import figures
 from maeum.reports.tables import markdown_table
 from maeum.runs.evaluate import Evaluation
@@ -63,9 +65,9 @@ def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Con
         scores = {m: (over_seeds(m, given), over_seeds(m, heard)) for m in (first, *others)}
         same = given[0].predictions.ids == heard[0].predictions.ids
         gap = difference_over_seeds(first, heard, given) if same else None
-        minus = "" if gap is None else gap.words("+.3f")
-        rows.append([runs.variant.title, "given", *(pair[0].words() for pair in scores.values()), ""])
-        rows.append(["", "recognised", *(pair[1].words() for pair in scores.values()), minus])
+        minus = "" if gap is None else gap.format("+.3f")
+        rows.append([runs.variant.title, "given", *(pair[0].format() for pair in scores.values()), ""])
+        rows.append(["", "recognised", *(pair[1].format() for pair in scores.values()), minus])
         numbers.append({
             "title": runs.variant.title, "gap": None if gap is None else _as_record(gap),
             "given": {m: _as_record(pair[0]) for m, pair in scores.items()},
@@ -135,19 +137,19 @@ def head(study: Study, what: str, done: Sequence[Evaluation]) -> list[str]:
     lines = [
         f"# {study.title}", "",
         f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each{folds}. Values are means over seeds; in "
-        "brackets 95 % intervals over drawn speakers (items where speakers are not known) and seeds. A network "
+        "brackets 95 % confidence intervals over speakers (items where speakers are not known) and seeds. A network "
         "(after another) started from what that one had learned, and was trained on top of it.", "",
     ]  # fmt: skip
-    return [*lines, *_warnings(study, report.overlap)]
+    return [*lines, *_warnings(study, report)]
 
 
-def _warnings(study: Study, overlap: str | None) -> Iterator[str]:
-    """What has to stand above every score of a page."""
+def _warnings(study: Study, report: Report) -> Iterator[str]:
+    """What has to stand above every score of a page, in lines of Markdown."""
     if study.protocol == "published":
         yield "**protocol: published. The best epoch of each fold was chosen on the very items that are scored.**"
         yield ""
-    if overlap:
-        yield f"**{overlap}**"
+    for warning in filter(None, (report.overlap, few_groups_warning(report.groups, report.ungrouped))):
+        yield f"**{warning}**"
         yield ""
 
 
@@ -160,12 +162,12 @@ def _scores(study: Study, rows: Sequence[_Row]) -> list[str]:
     for number, row in enumerate(rows):
         minus = ""
         if number and row.evaluations[0].predictions.ids == rows[0].evaluations[0].predictions.ids:
-            minus = difference_over_seeds(first, row.evaluations, rows[0].evaluations).words("+.3f")
+            minus = difference_over_seeds(first, row.evaluations, rows[0].evaluations).format("+.3f")
         each = " ".join(f"{value:.3f}" for value in row.scores[first].seeds)
-        lines.append([row.title, *(row.scores[m].words() for m in metrics), minus, each, f"{row.parameters:,}"])
+        lines.append([row.title, *(row.scores[m].format() for m in metrics), minus, each, f"{row.parameters:,}"])
     majority = rows[0].evaluations[0].report.majority
     same = [f"{majority[m]:.3f}" if m in majority else "" for m in metrics]
-    lines.append(["the same answer for every item", *same, "", "", ""])
+    lines.append(["majority baseline", *same, "", "", ""])
     return markdown_table(heads, lines)
 
 
@@ -246,7 +248,7 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
             shares = {f"{s.branch} {s.stage}": s.kept / s.positions for s in cost.stages if s.positions}
             points.append(SweepPoint(runs.variant.title, p, scores, cost, shares))
             if console is not None:
-                words = scores[first].words()
+                words = scores[first].format()
                 console.print(f"{runs.variant.title}, p = {p:g}: {first} {words}", soft_wrap=True)
     metrics = [m for m in study.metrics if all(m in q.scores for q in points)]
     first = metrics[0]
@@ -264,7 +266,7 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     rows = []
     for q in points:
         rows.append([
-            q.network, f"{q.top_p:g}", *(q.scores[m].words() for m in metrics),
+            q.network, f"{q.top_p:g}", *(q.scores[m].format() for m in metrics),
             f"{2 * q.cost.done / q.cost.items / 1e9:.3f}", f"{q.cost.done / q.cost.dense:.2f}",
             f"{q.cost.milliseconds:.1f}", f"{q.cost.milliseconds / (q.cost.all_milliseconds or 1):.2f}",
             *(f"{q.kept[block]:.3f}" for block in blocks),
@@ -272,14 +274,14 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     page = [
         f"# {study.title}: how much has to be kept", "",
         f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
-        f"{study.seeds} seed(s) each. Values are means over seeds, in brackets 95 % intervals over drawn speakers and "
-        "seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an answer of the "
-        "first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and milliseconds "
+        f"{study.seeds} seed(s) each. Values are means over seeds, in brackets 95 % confidence intervals over "
+        "speakers and seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an "
+        "answer of the first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and milliseconds "
         "beside their share of the same network's that keeps every position.", "",
-        *_warnings(study, said[0].report.overlap),
+        *_warnings(study, said[0].report),
         "![top-p](top-p.svg)", "",
         *markdown_table(heads, rows), "",
-        *(f"- {row.title}, not swept: {scored[0]} {row.scores[first].words()}" for row in fixed),
+        *(f"- {row.title}, not swept: {scored[0]} {row.scores[first].format()}" for row in fixed),
         *dict.fromkeys(f"- {note}" for one in said for note in one.report.notes),
         *_published(study, "top-p"), "",
     ]  # fmt: skip

@@ -11,10 +11,10 @@ import torch
 from sklearn import metrics as sk
 
 from maeum.errors import EvaluationError
-from maeum.evaluation.bootstrap import bootstrap_interval
 from maeum.evaluation.calibration import expected_calibration_error
-from maeum.evaluation.ranking import label_roc_auc
-from maeum.evaluation.report import PredictionSet, evaluate
+from maeum.evaluation.predictions import PredictionSet
+from maeum.evaluation.report import evaluate
+from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
 
 MULTI = LabelSet(EMOTIONS, "multi-label")
@@ -37,7 +37,7 @@ def predictions(part: str, labels: LabelSet = EKMAN, items: int = 140, seed: int
 
 
 def test_single_label_report():
-    report = evaluate(predictions("test"), EKMAN, predictions("dev", seed=1), name="run", resamples=200)
+    report = evaluate(predictions("test"), EKMAN, name="run")
     single = {"accuracy", "uar", "macro_f1", "weighted_f1", "mean_one_vs_rest_accuracy", "ece", "brier", "aurc"}
     assert set(report.scores) == single
     for score in report.scores.values():
@@ -45,8 +45,7 @@ def test_single_label_report():
         assert score.interval.low <= score.value <= score.interval.high
         assert score.interval.groups == 12
     assert report.majority["accuracy"] == pytest.approx(1 / 7)
-    assert report.temperature is not None
-    logits = predictions("test").logits.double() / report.temperature
+    logits = predictions("test").logits.double()
     assert report["ece"] == pytest.approx(expected_calibration_error(logits.softmax(-1), predictions("test").target))
     assert np.sum(report.confusion) == report.items == 140
     data = json.loads(report.to_json())
@@ -54,21 +53,22 @@ def test_single_label_report():
     assert [row["name"] for row in data["classes"]] == list(EMOTIONS)
 
 
-def test_without_dev_nothing_is_fitted():
-    report = evaluate(predictions("test"), EKMAN, resamples=0)
-    assert report.temperature is None
+def test_intervals_can_be_left_out():
+    report = evaluate(predictions("test"), EKMAN, intervals=False)
     assert all(score.interval is None for score in report.scores.values())
 
 
 def test_multi_label_and_dimensional_reports():
-    report = evaluate(predictions("test", MULTI), MULTI, predictions("dev", MULTI, seed=1), resamples=50)
+    dev = predictions("dev", MULTI, seed=1)
+    fitted = choose_thresholds(dev.logits.double().sigmoid(), dev.target)
+    report = evaluate(predictions("test", MULTI), MULTI, thresholds=fitted.values)
     decided, ranked = {"mean_wacc", "mean_f1", "subset_accuracy"}, {"mean_roc_auc", "mean_average_precision"}
     assert set(report.scores) == decided | ranked
     assert report.thresholds is not None
     assert len(report.thresholds) == 7
     assert {"wacc", "f1", "accuracy", "support", "roc_auc", "ap"} <= set(report.classes[0])
     test = predictions("test", MULTI)
-    target, other = test.target.numpy(), evaluate(test, MULTI, resamples=50, thresholds=[0.95] * 7)
+    target, other = test.target.numpy(), evaluate(test, MULTI, thresholds=[0.95] * 7)
     assert report["mean_roc_auc"] == pytest.approx(sk.roc_auc_score(target, test.logits.numpy()))
     assert report["mean_average_precision"] == pytest.approx(sk.average_precision_score(target, test.logits.numpy()))
     assert all(other.scores[name] == report.scores[name] for name in ranked), (
@@ -78,7 +78,7 @@ def test_multi_label_and_dimensional_reports():
     assert report.majority["mean_roc_auc"] == pytest.approx(0.5)
     assert report.majority["mean_average_precision"] == pytest.approx(target.mean())
     assert report.chance["mean_roc_auc"] == pytest.approx(0.5, abs=0.02)
-    report = evaluate(predictions("test", SCALES), SCALES, resamples=50)
+    report = evaluate(predictions("test", SCALES), SCALES)
     assert set(report.scores) == {"mean_ccc", "mean_pearson", "mean_mae"}
     assert report["mean_ccc"] > 0.7
 
@@ -94,7 +94,7 @@ def test_an_absent_class_is_an_error_with_a_remedy():
     few = PredictionSet(tuple(np.array(test.ids)[keep.numpy()]), test.logits[keep], test.target[keep])
     with pytest.raises(EvaluationError, match=r"classes \[2\] have no items"):
         evaluate(few, EKMAN)
-    report = evaluate(few, EKMAN, absent="exclude", resamples=20)
+    report = evaluate(few, EKMAN, absent="exclude")
     assert "no items of fear: left out of means over classes" in report.notes
     recalls = [row["recall"] for row in report.classes if row["recall"] is not None]
     assert report["uar"] == pytest.approx(sum(recalls) / 6)
@@ -104,7 +104,7 @@ def test_labels_that_no_item_or_every_item_has_are_left_out_and_named():
     test = predictions("test", MULTI)
     target = test.target.clone()
     target[:, 0], target[:, 3] = 0, 1
-    report = evaluate(replace(test, target=target), MULTI, absent="exclude", resamples=20)
+    report = evaluate(replace(test, target=target), MULTI, absent="exclude")
     assert "no items of anger: left out of means over classes" in report.notes
     assert "every item has happiness: left out of means that need items without" in report.notes
     kept = [1, 2, 4, 5, 6]
@@ -121,7 +121,7 @@ def test_labels_that_no_item_or_every_item_has_are_left_out_and_named():
 def test_a_score_that_is_undefined_altogether_is_left_out_and_named():
     test = predictions("test", MULTI)
     nothing = replace(test, target=torch.zeros_like(test.target))
-    report = evaluate(nothing, MULTI, absent="exclude", resamples=20)
+    report = evaluate(nothing, MULTI, absent="exclude")
     assert set(report.scores) == {"subset_accuracy"}
     for name, why in {"mean_f1": "never on", "mean_wacc": "never or always on", "mean_roc_auc": "never or always on",
                       "mean_average_precision": "never on"}.items():  # fmt: skip
@@ -140,16 +140,6 @@ def test_prediction_sets_are_checked():
         PredictionSet(("test0", *good.ids[:-1]), good.logits, good.target)
 
 
-def test_interval_covers_the_truth_about_as_often_as_it_says():
-    hits = 0
-    for seed in range(60):
-        rng = np.random.default_rng(seed)
-        right = rng.random(200) < 0.7
-        interval = bootstrap_interval(lambda at, r=right: float(r[at].mean()), 200, resamples=200, seed=seed)
-        hits += interval.low <= 0.7 <= interval.high
-    assert 50 <= hits <= 60
-
-
 def test_interval_of_the_calibration_error_reaches_down_to_the_truth():
     """A calibrated classifier, whose error is 0 but for chance; percentiles of resamples would never hold that."""
     holds = 0
@@ -159,72 +149,48 @@ def test_interval_of_the_calibration_error_reaches_down_to_the_truth():
         probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         target = (probs.cumsum(1) > rng.random((240, 1))).argmax(1)
         said = PredictionSet(tuple(map(str, range(240))), torch.from_numpy(logits), torch.from_numpy(target))
-        score = evaluate(said, LabelSet(("a", "b", "c", "d", "e")), metrics=["ece"], resamples=200, seed=seed).scores[
-            "ece"
-        ]
+        score = evaluate(said, LabelSet(("a", "b", "c", "d", "e")), metrics=["ece"], seed=seed).scores["ece"]
         assert score.interval is not None
         assert 0 <= score.interval.low <= score.value <= score.interval.high
         holds += score.interval.low < 0.002
     assert 16 <= holds <= 36, "by simulation it holds in 54 % of the cases"
 
 
-def test_the_score_is_inside_its_interval():
-    for of in (np.max, np.min):  # an extreme is biased as far as a score can be
-        values = np.random.default_rng(0).random(100)
-        interval = bootstrap_interval(lambda at, v=values, of=of: float(of(v[at])), 100, bounds=(0.0, 1.0))
-        assert 0 <= interval.low <= of(values) <= interval.high <= 1
-
-
-def test_speakers_make_intervals_wider_than_utterances():
-    rng = np.random.default_rng(0)
-    speaker = np.repeat(np.arange(10), 30)
-    right = rng.random(300) < np.linspace(0.3, 0.9, 10)[speaker]
-    groups = [f"s{s}" for s in speaker]
-
-    def score(at: np.ndarray) -> float:
-        return float(right[at].mean())
-
-    by_item = bootstrap_interval(score, 300)
-    by_speaker = bootstrap_interval(score, 300, groups)
-    assert by_speaker.groups == 10
-    assert by_item.groups == 300
-    assert by_speaker.high - by_speaker.low > 2 * (by_item.high - by_item.low)
-    assert bootstrap_interval(score, 300, groups) == by_speaker
-    assert bootstrap_interval(score, 300, groups, seed=1) != by_speaker
-
-
-def test_one_speaker_has_no_interval():
-    with pytest.raises(EvaluationError, match="at least two groups"):
-        bootstrap_interval(lambda at: 1.0, 3, ["a", "a", "a"])
+def test_one_note_says_that_there_are_too_few_speakers():
     test = predictions("test")
-    alone = PredictionSet(test.ids, test.logits, test.target, ("a",) * len(test))
-    report = evaluate(alone, EKMAN, resamples=20)
-    assert report.scores["uar"].interval is None
-    assert any("at least two groups" in note for note in report.notes)
+    for speakers, words in (("a", "1 speaker only"), ("ab", "2 speakers only")):
+        groups = tuple(speakers[i % len(speakers)] for i in range(len(test)))
+        report = evaluate(replace(test, groups=groups), EKMAN)
+        assert all(score.interval is None for score in report.scores.values())
+        assert report.speakers_warning == f"no intervals: {words}, where at least 3 are needed"
+        assert report.notes == ()
+    few = evaluate(replace(test, groups=tuple("abc"[i % 3] for i in range(len(test)))), EKMAN)
+    assert all(score.interval is not None for score in few.scores.values())
+    assert few.speakers_warning.startswith("3 speakers only: intervals are wide")
+    assert evaluate(test, EKMAN).speakers_warning == "", "12 are not few"
+    assert evaluate(replace(test, groups=None), EKMAN).speakers_warning == ""
 
 
-def test_a_draw_without_a_rare_label_says_nothing_of_the_mean_over_labels():
+def test_a_mean_that_rests_on_one_item_has_no_interval():
+    """The others cannot say how such items differ; one note names the item and all scores that it is about."""
     rng = np.random.default_rng(0)
     target = np.zeros((200, 2))
     target[:, 0] = rng.random(200) < 0.5
     target[7, 1] = 1
     scores = rng.normal(size=(200, 2)) + target * [1.0, 5.0]
     said = PredictionSet(tuple(map(str, range(200))), torch.tensor(scores), torch.tensor(target))
-    report = evaluate(said, LabelSet(("a", "b"), "multi-label"), metrics=["mean_roc_auc"], resamples=500)
-    interval = report.scores["mean_roc_auc"].interval
-    assert interval is not None
-    # About 1/e of the draws lack the only item of b; the area of a alone is no draw of the mean.
-    assert 0.3 < interval.undefined / 500 < 0.44
-    areas = label_roc_auc(scores, target)
-    assert areas[1] == 1.0
-    assert interval.low > areas[0]
-    assert any(f"undefined in {interval.undefined} of 500 resamples" in note for note in report.notes)
+    asked = ["mean_roc_auc", "mean_average_precision", "subset_accuracy"]
+    report = evaluate(said, LabelSet(("a", "b"), "multi-label"), metrics=asked)
+    assert [report.scores[name].interval is None for name in asked] == [True, True, False]
+    notes = [note for note in report.notes if note.startswith("no interval")]
+    assert len(notes) == 2
+    assert all("it rests on item 7 alone, without which" in note for note in notes)
 
 
 def test_classes_are_ranked_where_it_is_asked_for():
     logits = torch.tensor([[2.0, 0, 1], [0, 2, 1], [1, 0, 2], [0, 2, 1]])
     said = PredictionSet(tuple("abcd"), logits, torch.tensor([0, 1, 2, 2]))
-    report = evaluate(said, LabelSet(("a", "b", "c")), metrics=["mean_roc_auc"], resamples=0)
+    report = evaluate(said, LabelSet(("a", "b", "c")), metrics=["mean_roc_auc"], intervals=False)
     probs = logits.softmax(1).numpy()
     expected = sk.roc_auc_score([0, 1, 2, 2], probs, multi_class="ovr", average="macro")
     assert report["mean_roc_auc"] == pytest.approx(expected, abs=1e-9)
@@ -234,8 +200,8 @@ def test_classes_are_ranked_where_it_is_asked_for():
 def test_items_without_a_speaker_are_groups_of_their_own_and_counted():
     groups = ("x", "x", "y", "y", None, None, None, None)
     said = PredictionSet(tuple("abcdefgh"), torch.randn(8, 2), torch.arange(8) % 2, groups)
-    report = evaluate(said, LabelSet(("a", "b")), resamples=50)
+    report = evaluate(said, LabelSet(("a", "b")))
     interval = report.scores["accuracy"].interval
     assert interval is not None
-    assert (report.groups, report.alone, interval.groups) == (2, 4, 6)
+    assert (report.groups, report.ungrouped, interval.groups) == (2, 4, 6)
     assert report.interval_over == "speakers and 4 items without one"

@@ -10,10 +10,11 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from maeum.evaluation.base import METRICS
-from maeum.evaluation.passport import Provenance, passports
-from maeum.evaluation.report import PredictionSet, evaluate
+from maeum.evaluation.predictions import PredictionSet, Provenance
+from maeum.evaluation.report import evaluate
 from maeum.evaluation.trivial import chance_score, majority_score
 from maeum.labels import EKMAN, LabelSet
+from maeum.reports.passport import passports
 
 ABOUT = Provenance("m", "abc", "corpus", "test", "official parts", "def", "CC BY-NC", seeds=(1,), settings={"lr": 0.1})
 
@@ -40,7 +41,7 @@ def test_chance_is_the_expected_score_of_shuffled_answers():
 def test_what_is_undefined_for_the_same_answer_is_left_out():
     scales = LabelSet(("valence",), "dimensional", ((1.0, 5.0),))
     values = torch.rand(40, 1, generator=torch.Generator().manual_seed(0)) * 4 + 1
-    report = evaluate(PredictionSet(tuple(map(str, range(40))), values, values, None), scales, resamples=0)
+    report = evaluate(PredictionSet(tuple(map(str, range(40))), values, values, None), scales, intervals=False)
     assert report.majority["mean_mae"] == pytest.approx(float((values - values.mean()).abs().mean()), abs=1e-6)
     assert "mean_pearson" not in report.majority
 
@@ -49,7 +50,7 @@ def test_a_passport_says_everything_and_is_json():
     logits = torch.eye(7).repeat(4, 1) * 3
     groups = tuple(f"s{i % 4}" for i in range(28))
     test = PredictionSet(tuple(map(str, range(28))), logits, torch.arange(28) % 7, groups)
-    report = evaluate(test, EKMAN, resamples=50, provenance=ABOUT)
+    report = evaluate(test, EKMAN, provenance=ABOUT)
     records = passports(report)
     assert [r["score"] for r in records] == list(report.scores)
     read = json.loads(json.dumps(records, allow_nan=False))

@@ -120,8 +120,8 @@ def test_recognised_words_are_read_instead(store: Path, model: Path, tmp_path: P
     assert not clips[silent].text
     assert {clip.text for clip in clips.values()} == {"A", ""}
     assert {clip.spoken_text for clip in clips.values()} == {SAID}
-    given = evaluate(model, store, "dev", target="four-class", resamples=0)
-    heard = evaluate(model, store, "dev", target="four-class", resamples=0, transcripts=tmp_path / "said.jsonl")
+    given = evaluate(model, store, "dev", target="four-class", intervals=False)
+    heard = evaluate(model, store, "dev", target="four-class", intervals=False, transcripts=tmp_path / "said.jsonl")
     assert not torch.equal(given.predictions.logits, heard.predictions.logits)
     assert heard.report.notes[0].startswith(f"words were recognised by {model}: word error rate 0.833 of 4 items")
     assert not any("recognised" in note for note in given.report.notes)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from maeum.errors import ConfigError
-from maeum.evaluation.passport import Provenance
-from maeum.evaluation.report import PredictionSet, evaluate
+from maeum.evaluation.predictions import PredictionSet, Provenance
+from maeum.evaluation.report import evaluate
 from maeum.labels import LabelSet, Task
 from maeum.reports.report import compare
 from maeum.runs.evaluate import Evaluation
@@ -43,7 +43,7 @@ def evaluation(tmp_path: Path, task: Task = "single-label", model: str = "a", ov
     )  # fmt: skip
     about = Provenance(model, "w1", "corpus", "dev", "by speaker", "d1", "CC BY-NC 4.0", seeds=(7,),
                        settings={"lr": 0.1}, versions={"maeum": "0"})  # fmt: skip
-    report = evaluate(said, labels, name=f"{model} on corpus", resamples=20, provenance=about)
+    report = evaluate(said, labels, name=f"{model} on corpus", provenance=about)
     return Evaluation(model, "corpus", "dev", ("text",), replace(report, overlap=overlap), said, rows)
 
 
@@ -105,14 +105,14 @@ def test_what_overlaps_is_said_of_those_that_it_holds_for(tmp_path: Path):
 def test_runs_on_other_items_each_have_their_own_majority(tmp_path: Path):
     one, other = evaluation(tmp_path), evaluation(tmp_path, model="b")
     said = PredictionSet(tuple(f"x{i}" for i in range(48)), other.predictions.logits, torch.arange(48) % 4 // 2)
-    other = replace(other, predictions=said, report=evaluate(said, LabelSet(NAMES), resamples=0, absent="exclude"))
+    other = replace(other, predictions=said, report=evaluate(said, LabelSet(NAMES), intervals=False, absent="exclude"))
     with pytest.raises(ConfigError, match="other items"):
         compare([one, other])
     made = compare([one, other], same_items=False)
-    same = [line.split(" | ") for line in made.markdown.splitlines() if line.startswith("| always the same")]
+    same = [line.split(" | ") for line in made.markdown.splitlines() if line.startswith("| majority baseline")]
     column = made.markdown.split("| model | ")[1].split(" | ").index("accuracy ↑") + 1
     assert [row[column] for row in same] == ["0.333", "0.500"]
-    assert made.page.count(">always the same</td>") == 2
+    assert made.page.count(">majority baseline</td>") == 2
 
 
 def test_models_that_answered_other_items_are_not_compared(tmp_path: Path):
@@ -137,7 +137,7 @@ def test_values_that_are_missing_are_left_out(tmp_path: Path):
     target[::2, 0] = torch.nan
     said = replace(whole.predictions, target=target)
     labels = LabelSet(NAMES, "dimensional", ((0, 1),) * 3)
-    made = compare([replace(whole, predictions=said, report=evaluate(said, labels, resamples=20))])
+    made = compare([replace(whole, predictions=said, report=evaluate(said, labels))])
     assert made.page.count("<svg") == 3
     assert not re.search(r"\bnan\b", "".join(made.files().values()), re.IGNORECASE)
     true = [row["true"] for row in csv.DictReader(io.StringIO(made.answers["a"]))]

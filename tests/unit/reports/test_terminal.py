@@ -8,7 +8,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from maeum.evaluation.report import PredictionSet, evaluate
+from maeum.evaluation.predictions import PredictionSet
+from maeum.evaluation.report import evaluate
+from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import LabelSet
 from maeum.reports.terminal import show_report
 
@@ -20,7 +22,7 @@ NAMES = ("joy", "rage", "calm")
     [
         (
             LabelSet(NAMES),
-            ("accuracy ↑", "ece ↓", "always the same", "chance", "answered", "fitted on dev", "undefined"),
+            ("accuracy ↑", "ece ↓", "majority baseline", "chance", "predicted", "undefined"),
         ),
         (LabelSet(NAMES, "multi-label"), ("mean_f1 ↑", "thresholds, chosen on dev: joy 0.")),
         (LabelSet(NAMES, "dimensional", ((0, 1),) * 3), ("mean_ccc ↑", "mean_mae ↓")),
@@ -37,6 +39,17 @@ def test_a_report_of_each_task(labels: LabelSet, shown: tuple[str, ...]):
         ids = tuple(f"{part}{i}" for i in range(60))
         sets.append(PredictionSet(ids, logits, labels.activate(logits + 1) if target is None else target, groups))
     out = io.StringIO()
-    show_report(evaluate(sets[0], labels, sets[1], name="run", resamples=50), Console(file=out, width=140))
+    test, dev = sets
+    fitted = choose_thresholds(dev.logits.sigmoid(), dev.target).values if labels.task == "multi-label" else None
+    show_report(evaluate(test, labels, name="run", thresholds=fitted), Console(file=out, width=140))
     for words in ("run  60 items of 12 speakers", " to ", *shown):
         assert words in out.getvalue(), out.getvalue()
+
+
+def test_few_speakers_are_said_once():
+    logits = torch.eye(3).repeat(8, 1)
+    said = PredictionSet(tuple(map(str, range(24))), logits, torch.arange(24) % 3, tuple("ab" * 12))
+    out = io.StringIO()
+    show_report(evaluate(said, LabelSet(NAMES)), Console(file=out, width=140))
+    assert out.getvalue().count("2 speakers only, where at least 3 are needed") == 1
+    assert out.getvalue().count("interval") == 2, "in the head of the column, and in the warning"

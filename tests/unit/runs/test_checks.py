@@ -90,5 +90,5 @@ def test_training_and_evaluation_are_held_to_it(tmp_path: Path):
     assert not (tmp_path / "run").exists()
     model = train(Recipe.parse({**settings, "train": [{"store": str(good)}]}), tmp_path / "run").model
     with pytest.raises(ConfigError, match=r"other: was decoded with trim_silence = True"):
-        evaluate(model, other, resamples=0)
-    assert evaluate(model, good, resamples=0).modalities == ("speech",)
+        evaluate(model, other, intervals=False)
+    assert evaluate(model, good, intervals=False).modalities == ("speech",)

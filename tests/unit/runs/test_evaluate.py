@@ -14,7 +14,7 @@ import torch
 from maeum.corpora.base import LeftOut
 from maeum.data.store import StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError, EvaluationError, ModelError
-from maeum.evaluation.report import PredictionSet
+from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import evaluate as score
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
 from maeum.models.pretrained import load_pretrained
@@ -42,7 +42,7 @@ def voices(tmp_path: Path) -> Path:
 
 
 def test_the_heading_names_what_the_items_have(small_model: Path, voices: Path):
-    done = evaluate(small_model, voices, resamples=0)
+    done = evaluate(small_model, voices, intervals=False)
     assert done.modalities == ("speech",)
     assert done.report.name.endswith("on voices dev, speech")
 
@@ -87,7 +87,7 @@ def fold(name: str, ids: Sequence[str], target: torch.Tensor, logits: torch.Tens
     """An evaluation as `evaluate` makes it, of these answers."""
     labels = LabelSet(("anger", "fear"), task="multi-label" if target.ndim == 2 else "single-label")
     said = PredictionSet(tuple(ids), logits, target)
-    report = score(said, labels, name=name, resamples=0, absent="exclude", thresholds=known.pop("thresholds", None))
+    report = score(said, labels, name=name, intervals=False, absent="exclude", thresholds=known.pop("thresholds", None))
     rows = tuple({"id": id} for id in ids)
     return Evaluation(name, "made", name, ("text",), report, said, rows, **known)
 

@@ -71,13 +71,13 @@ def test_classes_merged_across_a_fold_are_learned_finished_and_scored(store: Pat
     model = load_pretrained(report.model)
     assert model.label_set.names == ("anger", "happiness", "neutral", "sadness")
     margin("uar, chance has 0.25", report.report["uar"], above=0.7)
-    unseen = evaluate(report.model, store, target="four-class", sessions=["Session1"], resamples=10)
+    unseen = evaluate(report.model, store, target="four-class", sessions=["Session1"])
     assert unseen.report.items == 30
     assert unseen.part == "Session1"
     notes = " ".join(unseen.report.notes)
     assert "6 items are left out: frustration is not part of the target" in notes
     assert "6 items are left out: has no label" in notes
-    (subset,) = evaluate_subsets(report.model, store, target="four-class", sessions=["Session1"], resamples=10)
+    (subset,) = evaluate_subsets(report.model, store, target="four-class", sessions=["Session1"])
     assert subset.report["uar"] == unseen.report["uar"]
     with pytest.raises(ConfigError, match=r"does not fit.* Name a target .*: six-class, four-class, dimensions"):
         evaluate(report.model, store, sessions=["Session1"])

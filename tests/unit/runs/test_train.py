@@ -91,10 +91,10 @@ def test_the_model_folder_states_data_licence_and_scores(store: Path, tmp_path: 
 
 def test_evaluation_of_the_folder_gives_the_scores_of_the_run(store: Path, tmp_path: Path) -> None:
     report = train(recipe(store), tmp_path / "run")
-    again = evaluate(report.model, store, "dev", resamples=10)
+    again = evaluate(report.model, store, "dev")
     for name in ("accuracy", "uar", "macro_f1", "ece"):
         assert again.report[name] == pytest.approx(report.report[name], abs=1e-6)
-    (alone,) = evaluate_subsets(report.model, store, "dev", resamples=10)
+    (alone,) = evaluate_subsets(report.model, store, "dev")
     assert alone.modalities == ("text",)
 
 
@@ -138,12 +138,12 @@ def test_settings_of_a_branch_that_is_taken_over_may_be_changed(store: Path, tmp
 def test_a_teacher_is_learned_from(store: Path, tmp_path: Path, margin: Margin) -> None:
     """Pupils agree with it more than networks of other seeds do that learned from the labels alone."""
     teacher = train(recipe(store), tmp_path / "teacher").model
-    theirs = evaluate(teacher, store, "dev", resamples=0).predictions.logits.softmax(1)
+    theirs = evaluate(teacher, store, "dev", intervals=False).predictions.logits.softmax(1)
 
     def apart(name: str, **settings: Any) -> float:
         model = train(recipe(store, **settings), tmp_path / name).model
         assert load_pretrained(model).tokenizer is not None
-        said = evaluate(model, store, "dev", resamples=0).predictions.logits.softmax(1)
+        said = evaluate(model, store, "dev", intervals=False).predictions.logits.softmax(1)
         return float((theirs - said).abs().mean())
 
     taught = {"teacher": str(teacher), "tokenizer": None}
@@ -170,7 +170,7 @@ def test_calibration_finishes_a_model(store: Path, tmp_path: Path) -> None:
     done = calibrate(config, tmp_path / "done")
     assert set(done.calibration.temperatures) == {"text"}
     listed = {score.name: score.value for score in done.card.scores}
-    measured = evaluate(done, store, "dev", resamples=0).report
+    measured = evaluate(done, store, "dev", intervals=False).report
     assert listed["accuracy"] == pytest.approx(measured["accuracy"], abs=1e-4)
     assert listed["ece"] == pytest.approx(measured["ece"], abs=1e-4)
 

@@ -122,7 +122,7 @@ def test_all_five_folds_train_and_are_scored_on_the_session_left_out(
         run = tmp_path / "folds" / "mmer" / "seed-0" / fold
         line = log(run)[-1]
         assert {"loss_ctc", "loss_supervised", "loss_augmented"} <= set(line)
-        scored = evaluate(run / "model", store, "test", resamples=20, features=True)
+        scored = evaluate(run / "model", store, "test", features=True)
         assert {sessions[id] for id in scored.predictions.ids} == {fold}
         assert not scored.report.overlap
         assert not any("best epoch" in note for note in scored.report.notes)

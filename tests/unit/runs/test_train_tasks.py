@@ -14,7 +14,7 @@ from rich.console import Console
 
 from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError, ModelError
-from maeum.evaluation.report import PredictionSet
+from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
@@ -68,7 +68,7 @@ def scales(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_scales_are_learned_and_evaluated(scales: Path, tmp_path: Path, margin: Margin) -> None:
     report = train(recipe(scales, "squared-error", "mean_ccc"), tmp_path / "run")
     margin("mean_ccc, chance has 0", report.report["mean_ccc"], above=0.6)
-    again = evaluate(report.model, scales, "dev", resamples=10)
+    again = evaluate(report.model, scales, "dev")
     assert again.report["mean_mae"] == pytest.approx(report.report["mean_mae"], abs=1e-5)
     assert [row["name"] for row in again.report.classes] == ["valence", "arousal"]
     assert sum(row["ccc"] for row in again.report.classes) / 2 == pytest.approx(again.report["mean_ccc"])
@@ -86,7 +86,7 @@ def test_the_loss_of_concordance_learns_and_margins_come_with_the_model(
     off = (trained.label_set.activate(said.logits.double()) - said.target).abs().sort(0).values
     assert trained.calibration.margins["text"] == pytest.approx(off[11].tolist()), "of 12 items the 12th: 0.9 * 13"
     assert report.report.margins == trained.calibration.margins["text"]
-    again = evaluate(trained, scales, "dev", resamples=20).report
+    again = evaluate(trained, scales, "dev").report
     assert [row["inside"] for row in again.classes] == [1.0, 1.0]
     assert again.majority["mean_ccc"] == 0.0
     margin("mae : majority baseline's", again["mean_mae"] / again.majority["mean_mae"], below=1.0)
@@ -135,7 +135,7 @@ def test_several_labels_are_learned_and_evaluated(tmp_path: Path, margin: Margin
     options = {"labels": ["joy", "calm", "sorrow", "rage"], "task": "multi-label"}
     store = make_store(tmp_path / "x", "label", LABELS, options)
     report = train(recipe(store, "bce", "mean_f1"), tmp_path / "run")
-    again = evaluate(report.model, store, "dev", resamples=10)
+    again = evaluate(report.model, store, "dev")
     assert again.report["mean_f1"] == pytest.approx(report.report["mean_f1"], abs=1e-5)
     margin("mean_f1", report.report["mean_f1"], above=0.8)
 
@@ -151,9 +151,9 @@ def test_thresholds_are_fitted_on_dev_kept_and_used(tmp_path: Path, margin: Marg
     fitted = choose_thresholds(said.logits.double().sigmoid(), said.target).values
     margin("thresholds that are not 0.5, else this shows nothing", max(abs(t - 0.5) for t in fitted), above=0.0)
     assert trained.calibration.thresholds == report.report.thresholds == fitted
-    assert evaluate(trained, store, "dev", resamples=0).report.thresholds == fitted
+    assert evaluate(trained, store, "dev", intervals=False).report.thresholds == fitted
     never = replace(trained, calibration=Calibration(thresholds=(1.0, *fitted[1:])))
-    assert evaluate(never, store, "dev", resamples=0).report.classes[0]["predicted"] == 0
+    assert evaluate(never, store, "dev", intervals=False).report.classes[0]["predicted"] == 0
 
     save_pretrained(tmp_path / "bare", kind="fe2e", model=trained.model, label_set=trained.label_set,
                     card=trained.card, tokenizer=trained.tokenizer)  # fmt: skip
@@ -186,7 +186,7 @@ def test_a_part_may_lack_labels_that_the_model_knows(tmp_path: Path, margin: Mar
     report = train(recipe(tmp_path / "store", "bce", "mean_f1"), tmp_path / "run")
     gone = "no items of calm, rage: left out of means over classes"
     assert gone in report.report.notes
-    again = evaluate(report.model, tmp_path / "store", "dev", resamples=10)
+    again = evaluate(report.model, tmp_path / "store", "dev")
     assert gone in again.report.notes
     for metric in ("mean_wacc", "mean_f1", "subset_accuracy", "mean_roc_auc", "mean_average_precision"):
         assert again.report[metric] == pytest.approx(report.report[metric], abs=1e-5)
@@ -212,7 +212,7 @@ def test_sentiment_of_cmu_mosei_is_scored_with_the_accuracies_of_papers(
     report = train(chosen, tmp_path / "run").report
     accuracies = [f"sentiment_accuracy_{which}" for which in ("7", "5", "2_nonnegative", "2_nonzero")]
     assert set(accuracies) <= set(report.scores)
-    said = evaluate(tmp_path / "run" / "model", tmp_path / "store", "dev", resamples=0, target="sentiment")
+    said = evaluate(tmp_path / "run" / "model", tmp_path / "store", "dev", intervals=False, target="sentiment")
     values = -3 + 6 * said.predictions.logits.double().sigmoid().numpy()[:, 0]
     true = said.predictions.target.numpy()[:, 0]
     assert sorted(true.tolist()) == [-1.5, 0.0, 0.0]

@@ -90,17 +90,17 @@ def test_a_model_is_scored_on_the_parts_it_was_trained_with(store: Path, tmp_pat
     model = train(recipe(store, split=HONEST), tmp_path / "run").model
     split = RandomSplit.parse(HONEST).split(Store(store).members())
     test = {id for id, part in split.parts.items() if part == "test"}
-    scored = evaluate(model, store, "test", resamples=0).report
+    scored = evaluate(model, store, "test", intervals=False).report
     assert scored.items == len(test) == 28
     assert scored.overlap == ""
-    on_dev = evaluate(model, store, "dev", resamples=0).report
+    on_dev = evaluate(model, store, "dev", intervals=False).report
     assert "on 28 of these items the model's best epoch was chosen" in on_dev.notes
     assert not any("chosen" in note for note in scored.notes)
     with pytest.raises(CorpusError, match=r"overlap: .* shared by train and test \(such as .*voices-"):
-        evaluate(model, store, "test", split=OfficialSplit(), resamples=0)
+        evaluate(model, store, "test", split=OfficialSplit(), intervals=False)
     with pytest.raises(CorpusError, match=r"28 utterances, 2 speakers.* shared by train and the scored items"):
-        evaluate(model, store, "train", resamples=0)
-    said = evaluate(model, store, "train", resamples=0, allow_overlap=True).report.overlap
+        evaluate(model, store, "train", intervals=False)
+    said = evaluate(model, store, "train", intervals=False, allow_overlap=True).report.overlap
     assert said.startswith("overlap allowed: 28 utterances, 2 speakers")
 
 
@@ -117,18 +117,18 @@ def test_a_score_with_an_overlap_carries_it_wherever_it_goes(store: Path, tmp_pa
     card = load_pretrained(done.model).card
     assert {score.overlap for score in card.scores} == {words}
     assert words in (done.model / "README.md").read_text()
-    assert evaluate(done.model, store, "test", resamples=0).report.overlap == words
+    assert evaluate(done.model, store, "test", intervals=False).report.overlap == words
     other = make_store(tmp_path / "other", "elsewhere", "t")
-    assert evaluate(done.model, other, "dev", resamples=0).report.overlap == words, "its epochs were chosen so"
+    assert evaluate(done.model, other, "dev", intervals=False).report.overlap == words, "its epochs were chosen so"
 
 
 def test_a_speaker_is_known_again_in_another_corpus(store: Path, tmp_path: Path) -> None:
     model = train(recipe(store, split=HONEST), tmp_path / "run").model
     strangers = make_store(tmp_path / "strangers", "strangers", "t")
-    assert evaluate(model, strangers, "dev", resamples=0).report.overlap == ""
+    assert evaluate(model, strangers, "dev", intervals=False).report.overlap == ""
     same = make_store(tmp_path / "same", "same", "s")
     with pytest.raises(CorpusError, match=r"\d speakers? shared by train and the scored items .*speaker s\d: same-"):
-        evaluate(model, same, "train", resamples=0)
+        evaluate(model, same, "train", intervals=False)
 
 
 def test_names_are_not_handed_on_with_a_model(store: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_names_are_not_handed_on_with_a_model(store: Path, tmp_path: Path) -> No
 def test_a_model_of_unknown_origin_is_scored_and_said_to_be(store: Path, tmp_path: Path) -> None:
     model = train(recipe(store, split=HONEST), tmp_path / "run").model
     (model / "split.json").unlink()
-    notes = evaluate(model, store, "dev", resamples=0).report.notes
+    notes = evaluate(model, store, "dev", intervals=False).report.notes
     assert any("not kept with the model what it was trained on" in note for note in notes)
 
 
@@ -153,7 +153,7 @@ def test_what_a_branch_has_seen_counts(store: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"speakers?.* shared by train and (dev|test)"):
         train(recipe(store, split=swapped, start_from={"speech": str(first)}), tmp_path / "second")
     second = train(recipe(store, split=HONEST, start_from={"speech": str(first)}), tmp_path / "third").model
-    assert evaluate(second, store, "test", resamples=0).report.overlap == ""
+    assert evaluate(second, store, "test", intervals=False).report.overlap == ""
 
 
 def test_a_calibrated_model_knows_what_it_has_seen(store: Path, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_calibrated_model_knows_what_it_has_seen(store: Path, tmp_path: Path) 
 def test_folds_are_trained_from_one_store(store: Path, tmp_path: Path) -> None:
     split = {"kind": "leave-one-out", "test": "S1"}
     done = train(recipe(store, split=split), tmp_path / "run")
-    assert evaluate(done.model, store, "test", resamples=0).report.items == 28
+    assert evaluate(done.model, store, "test", intervals=False).report.items == 28
     assert LeaveOneOutSplit.parse(split).split(Store(store).members()).parts["voices-4-anger-0"] == "dev"
 
 
@@ -184,9 +184,9 @@ def test_sessions_and_a_split_are_not_mixed(store: Path, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="names sessions beside a split"):
         train(recipe(store, split=HONEST, **data), tmp_path / "run")
     model = train(recipe(store, **data), tmp_path / "run").model
-    assert evaluate(model, store, sessions=["S2"], resamples=0).report.items == 28
+    assert evaluate(model, store, sessions=["S2"], intervals=False).report.items == 28
     with pytest.raises(CorpusError, match=r"28 utterances, 2 speakers.* shared by train and S1"):
-        evaluate(model, store, sessions=["S1"], resamples=0)
+        evaluate(model, store, sessions=["S1"], intervals=False)
 
 
 def test_protocols_are_trained_and_scored_side_by_side(store: Path, tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_protocols_are_trained_and_scored_side_by_side(store: Path, tmp_path: Pa
     assert honest.report.overlap == ""
     made = compare([leaking, honest], same_items=False)
     rows = [line.strip("| ").split(" | ") for line in made.markdown.splitlines() if line.startswith("| ")]
-    assert [row[0] for row in rows[1:5]] == ["leaking", "always the same", "honest", "always the same"]
+    assert [row[0] for row in rows[1:5]] == ["leaking", "majority baseline", "honest", "majority baseline"]
     assert rows[1][rows[0].index("uar ↑")].startswith(f"{leaking.report['uar']:.3f} (")
     assert [rows[1][1], rows[3][1]] == ["allowed", "none found"]
     for text in (made.page, made.markdown):

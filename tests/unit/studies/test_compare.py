@@ -83,7 +83,7 @@ def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
         "first": {"title": "first", "model": "fe2e", "network": text},
         "second": {"title": "second", "model": "fe2e", "init_from": "first", "network": text, "training": frozen},
     })  # fmt: skip
-    compare(asked, tmp_path, resamples=0)
+    compare(asked, tmp_path, intervals=False)
     first, second = (load_pretrained(tmp_path / "words" / name / "model") for name in ("first", "second"))
     learned, before = second.model.state_dict(), first.model.state_dict()
     assert all(torch.equal(learned[n], before[n]) for n in before if n.startswith("encoders.text."))
@@ -95,11 +95,11 @@ def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
 @pytest.mark.trains
 def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path, margin: Margin) -> None:
     asked = comparison(store, metrics=["accuracy", "macro_f1"])
-    done = compare(asked, tmp_path, resamples=50)
+    done = compare(asked, tmp_path)
     assert done.items == 24
     runs = [tmp_path / "words" / name / "model" for name in ("lstm", "mult")]
     for row, run in zip(done.rows, runs, strict=True):
-        alone = evaluate(run, store, resamples=50).report
+        alone = evaluate(run, store).report
         assert row.scores["accuracy"] == alone.scores["accuracy"]
         assert row.scores["macro_f1"] == alone.scores["macro_f1"]
         assert row.cpu_minutes > 0
@@ -122,37 +122,37 @@ def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path, margin
 
 
 def test_what_is_trained_is_not_trained_again(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = compare(comparison(store), tmp_path, resamples=10)
+    first = compare(comparison(store), tmp_path)
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(module, "train", refuse)
-    assert compare(comparison(store), tmp_path, resamples=10) == first
+    assert compare(comparison(store), tmp_path) == first
 
 
 def test_a_run_of_other_settings_is_not_taken_for_this_one(store: Path, tmp_path: Path) -> None:
-    compare(comparison(store), tmp_path, resamples=0)
+    compare(comparison(store), tmp_path, intervals=False)
     changed = comparison(store, entries={"lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 5}}})
     with pytest.raises(StoreError, match="another recipe"):
-        compare(changed, tmp_path, resamples=0)
+        compare(changed, tmp_path, intervals=False)
 
 
 def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_path: Path) -> None:
-    done = compare(comparison(store), tmp_path, resamples=20)
+    done = compare(comparison(store), tmp_path)
     rows = [line.strip("| ").split(" | ") for line in comparison_table([done]).splitlines()]
     assert rows[0][:3] == ["data", "network", "macro f1"]
     assert [row[0] for row in rows[2:3]] == ["Some words, 24 items of 24 speakers"]
     assert len(rows) == 5
     value = done.rows[0].scores["macro_f1"].value
     assert rows[2][2].startswith(f"{value:.3f} (")
-    assert rows[4][0] == "the same answer for every item"
+    assert rows[4][0] == "majority baseline"
     assert rows[4][1] == f"{done.majority['macro_f1']:.3f}"
     assert comparison_table([done]) in markdown_page([done])
 
 
 def test_tables_of_different_metrics_are_refused(store: Path, tmp_path: Path) -> None:
-    one = compare(comparison(store), tmp_path, resamples=0)
-    other = compare(comparison(store, name="b", metrics=["uar"]), tmp_path, resamples=0)
+    one = compare(comparison(store), tmp_path, intervals=False)
+    other = compare(comparison(store, name="b", metrics=["uar"]), tmp_path, intervals=False)
     with pytest.raises(ConfigError, match="b: shows uar"):
         comparison_table([one, other])

@@ -17,7 +17,6 @@ from maeum.cli import app
 from maeum.data.store import StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.metrics import accuracy
-from maeum.evaluation.regions import REGIONS, TEMPLATE
 from maeum.labels import EKMAN, EMOTIONS
 from maeum.models.mesm import MESM, MESMConfig
 from maeum.models.pretrained import load_pretrained
@@ -28,6 +27,7 @@ from maeum.runs.train import build, train
 from maeum.studies import attention
 from maeum.studies.attention import clip_picture, landmarks_of, look
 from maeum.studies.compare import following
+from maeum.studies.face_regions import REGIONS, TEMPLATE
 from maeum.studies.reproduce import REPRODUCTIONS
 from maeum.studies.seeds import difference_over_seeds, over_seeds
 from maeum.studies.study import Runs, Study, items_of, score_all, subsets_of, train_all, variants
@@ -244,7 +244,7 @@ def test_the_table_has_means_over_seeds_and_what_was_published(store: Path, runs
     page = REPRODUCTIONS["mesm/table"](study(store), runs, "cpu", None)
     values = []
     for seed in range(2):
-        done = evaluate(runs / "made" / "mesm" / f"seed-{seed}" / "model", store, "dev", resamples=0)
+        done = evaluate(runs / "made" / "mesm" / f"seed-{seed}" / "model", store, "dev", intervals=False)
         values.append(accuracy(done.predictions.logits.numpy().argmax(1), done.predictions.target.numpy()))
     (row,) = (r for r in page.numbers["rows"] if r["title"] == "MESM")
     assert row["scores"]["accuracy"]["seeds"] == pytest.approx(tuple(values))
@@ -257,13 +257,13 @@ def test_the_table_has_means_over_seeds_and_what_was_published(store: Path, runs
 
 
 def test_scores_over_seeds_are_those_of_the_same_items(store: Path, runs: Path) -> None:
-    done = [evaluate(runs / "made" / n / "seed-0" / "model", store, "dev", resamples=0) for n in ("fe2e", "mesm")]
-    other = evaluate(runs / "made" / "mesm" / "seed-0" / "model", store, "train", resamples=0, allow_overlap=True)
-    apart = difference_over_seeds("accuracy", done[:1], done[1:], resamples=50)
+    done = [evaluate(runs / "made" / n / "seed-0" / "model", store, "dev", intervals=False) for n in ("fe2e", "mesm")]
+    other = evaluate(runs / "made" / "mesm" / "seed-0" / "model", store, "train", intervals=False, allow_overlap=True)
+    apart = difference_over_seeds("accuracy", done[:1], done[1:])
     assert apart.value == pytest.approx(
         over_seeds("accuracy", done[:1], 0).value - over_seeds("accuracy", done[1:], 0).value
     )
-    same = difference_over_seeds("accuracy", done[:1], done[:1], resamples=50)
+    same = difference_over_seeds("accuracy", done[:1], done[:1])
     assert same.interval is not None
     assert (same.value, same.interval.low, same.interval.high) == (0, 0, 0)
     with pytest.raises(ConfigError, match="other items"):

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from maeum.evaluation.regions import REGIONS, TEMPLATE, aligned, region_masks, similarity
+from maeum.studies.face_regions import REGIONS, TEMPLATE, aligned, region_masks, similarity
 
 
 def moved(points: torch.Tensor, turn: float, scale: float, shift: tuple[float, float]) -> torch.Tensor:
