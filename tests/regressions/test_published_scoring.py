@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.reports.report import compare
+from maeum.runs.calibrate import CalibrateConfig, calibrate
 from maeum.runs.evaluate import evaluate as score_part
 from maeum.runs.recipe import Recipe
 from maeum.runs.train import train
@@ -120,6 +121,17 @@ def prepared(folder: Path, task: str) -> Path:
     return folder / "store"
 
 
+def small_recipe(store: Path, score: str, *, training: Mapping[str, Any] | None = None) -> Recipe:
+    text = {"kind": "small", "vocabulary": 40, "width": 8, "channels": 8, "dim": 8}
+    data = [{"store": str(store), "modalities": ["text"]}]
+    taught = {"epochs": 2, "batch_size": 8, "lr": 0.01, "loss": "cross-entropy", "precision": "fp32"}
+    return Recipe.parse({
+        "name": "try", "network": {"dim": 8, "faces": None, "speech": None, "text": text}, "score": score,
+        "tokenizer": {"kind": "small", "vocabulary": 40}, "train": data, "dev": data,
+        "training": {**taught, **(training or {})},
+    })  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("task", "loss", "own", "foreign"),
     [
@@ -132,14 +144,7 @@ def test_mesm_14_a_report_page_has_the_scores_of_its_own_corpus(
 ):
     """Published: the tables of MOSEI were made by the code for IEMOCAP's."""
     store = prepared(tmp_path / "corpus", task)
-    text = {"kind": "small", "vocabulary": 40, "width": 8, "channels": 8, "dim": 8}
-    data = [{"store": str(store), "modalities": ["text"]}]
-    recipe = Recipe.parse({
-        "name": "try", "network": {"dim": 8, "faces": None, "speech": None, "text": text}, "score": own,
-        "tokenizer": {"kind": "small", "vocabulary": 40}, "train": data, "dev": data,
-        "training": {"epochs": 2, "batch_size": 8, "lr": 0.01, "loss": loss, "precision": "fp32"},
-    })  # fmt: skip
-    model = train(recipe, tmp_path / "run").model
+    model = train(small_recipe(store, own, training={"loss": loss}), tmp_path / "run").model
     made = compare([score_part(model, store, "test")])
     records = {record["score"]: record for record in json.loads(made.records)}
     for text in (made.page, made.markdown, records):
@@ -166,11 +171,30 @@ def test_mmer_04_accuracy_and_uar_are_not_swapped():
     assert METRICS["uar"].function(outputs, np.asarray(target), "error") == pytest.approx(0.5)
 
 
-def test_mmer_05_dev_and_test_share_no_utterance():
-    """Published: the best epoch was chosen on the test session; what is fitted never sees what is scored."""
-    generator = torch.Generator().manual_seed(0)
-    logits, target = torch.randn(70, 7, generator=generator), torch.arange(70) % 7
-    test = PredictionSet(tuple(f"t{i}" for i in range(70)), logits, target)
-    dev = PredictionSet((*(f"d{i}" for i in range(69)), "t5"), logits, target)
-    with pytest.raises(EvaluationError, match="t5: 1 utterances are in dev and in test"):
-        evaluate(test, EKMAN, dev)
+def test_mmer_05_what_is_fitted_never_sees_what_is_scored(tmp_path: Path):
+    """Published: the best epoch was chosen on the test session. Scores of items that something was fitted on say so."""
+    store = prepared(tmp_path / "corpus", "single-label")
+    model = train(small_recipe(store, "accuracy"), tmp_path / "run").model
+    chosen = [note for note in score_part(model, store, "dev").report.notes if "of these items" in note]
+    assert chosen == ["on 24 of these items the model's best epoch was chosen"]
+    assert not any("of these items" in note for note in score_part(model, store, "test").report.notes)
+    settings = {"name": "again", "title": "again", "model": str(model), "dev": [{"store": str(store), "part": "test"}],
+                "trained_on": [str(store)], "intended_use": "", "limits": ""}  # fmt: skip
+    finished = calibrate(CalibrateConfig.parse(settings), tmp_path / "finished").folder
+    notes = score_part(finished, store, "test").report.notes
+    assert "on 24 of these items the model was calibrated" in notes
+
+
+def test_a_finished_model_keeps_the_seed_and_settings_of_its_training(tmp_path: Path):
+    """`calibrate` lost them: passports of its models named neither."""
+    store = prepared(tmp_path / "corpus", "single-label")
+    model = train(small_recipe(store, "accuracy", training={"seed": 7}), tmp_path / "run").model
+    settings = {"name": "again", "title": "again", "model": str(model), "dev": [{"store": str(store)}],
+                "trained_on": [str(store)], "intended_use": "", "limits": ""}  # fmt: skip
+    finished = calibrate(CalibrateConfig.parse(settings), tmp_path / "elsewhere" / "finished").folder
+    about = [score_part(folder, store, "test").report.provenance for folder in (model, finished)]
+    assert about[0] is not None
+    assert about[1] is not None
+    assert about[1].seeds == about[0].seeds == (7,)
+    assert about[1].settings == about[0].settings
+    assert about[1].settings["training"]["lr"] == 0.01

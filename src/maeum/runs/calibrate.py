@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
 import torch
+from pydantic import Field
 
 from maeum.config import Config
+from maeum.corpora.overlaps import Member
 from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
+from maeum.errors import ModelError
 from maeum.evaluation.calibration import fit_margins, fit_temperature
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
 from maeum.evaluation.thresholds import choose_thresholds
+from maeum.files import write_whole
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, Score
 from maeum.models.pretrained import (
@@ -29,6 +34,7 @@ from maeum.runs.checks import check_decoding
 from maeum.runs.evaluate import evaluate
 from maeum.runs.licences import licences_of
 from maeum.runs.predict import collator, predict_items
+from maeum.runs.provenance import RECIPE_FILE, recipe_of
 from maeum.runs.scores import card_notes, card_scores
 from maeum.runs.trained_on import TrainedOn
 from maeum.types import MODALITIES, Modality
@@ -38,57 +44,70 @@ _LISTED = ("accuracy", "uar", "macro_f1", "ece")
 
 
 class DevConfig(Config):
-    """Dev items for some sets of modalities.
-
-    store, part: where they are. subsets: the sets they stand for, such as ``["speech"]``; every set of the store's
-    when None. metrics: which scores the card lists; when None accuracy, UAR, macro F1 and ECE, of several labels and of
-    scales all. target, sessions: see `maeum.runs.evaluate`.
-    """
+    """Dev items for some sets of modalities."""
 
     store: Path
+    """The prepared corpus."""
     part: str = "dev"
+    """Of the store; the one of the model's own split where it knows the corpus."""
     subsets: tuple[tuple[Modality, ...], ...] | None = None
+    """Sets of modalities that these items stand for, such as ``[[speech]]``; all of store and model if not given."""
     metrics: tuple[str, ...] | None = None
+    """Scores that the card lists; if not given accuracy, UAR, macro F1 and ECE, for other tasks all."""
     target: str | Target | None = None
+    """Which labels or scales of the store are meant; its labels as they are if not given."""
     sessions: tuple[str, ...] | None = None
+    """These sessions instead of the part."""
 
 
 class CalibrateConfig(Config):
-    """How a model is finished.
-
-    model: the trained folder; the data and limits on its card go on to apply. dev: what temperatures, thresholds and
-    margins are fitted on; of a set that is named twice the first counts. trained_on: stores whose licences the weights
-    carry. half: store weights as float16.
-    """
+    """How a trained model is finished."""
 
     name: str
+    """Of the finished model."""
     title: str
+    """Of its card."""
     model: Path
-    dev: tuple[DevConfig, ...]
+    """Folder of the trained model; the data and limits on its card go on to apply."""
+    dev: tuple[DevConfig, ...] = Field(min_length=1)
+    """Items that temperatures, thresholds and margins are fitted on; of a set that is named twice the first counts."""
     trained_on: tuple[Path, ...]
+    """Stores whose licences the weights carry."""
     half: bool = True
+    """Store weights as float16: half the size, computed in float32 all the same."""
     intended_use: str
+    """What the model is for, on its card."""
     limits: str
+    """What it cannot do and must not be used for, on its card."""
 
 
 def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
     """Write the finished model folder and give it.
+
+    What the model was trained on and its recipe go along, so that its scores' passports name seeds and settings.
 
     Raises:
         StoreError, ModelError: when something cannot be read or written.
     """
     out = Path(out)
     source = load_pretrained(config.model)
-    said: dict[str, PredictionSet] = {}
+    predictions: dict[str, PredictionSet] = {}
+    fitted_on: list[Member] = []
     for dev in config.dev:
         for subset in _subsets(dev, source):
-            if subset_name(subset) not in said:
-                said[subset_name(subset)] = _predict(source, dev, subset)
-    calibration = fit(said, source.label_set)
-    known = TrainedOn.read(source.folder)
+            if subset_name(subset) not in predictions:
+                items = _items(source, dev, subset)
+                fitted_on += items.members()
+                predictions[subset_name(subset)] = predict_items(
+                    source.model, items, collator(source.tokenizer, source.settings)
+                )
+    calibration = fit(predictions, source.label_set)
+    known, recipe = TrainedOn.read(source.folder), recipe_of(source.folder)
     _write(config, source, calibration, (), (), out)
     if known is not None:
-        known.write(out)
+        known.after_calibration(fitted_on).write(out)
+    if recipe is not None:
+        write_whole(out / RECIPE_FILE, json.dumps(recipe, indent=2) + "\n", ModelError)
     finished = load_pretrained(out)
     scores: list[Score] = []
     notes: list[str] = []
@@ -100,21 +119,23 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
     return load_pretrained(out)
 
 
-def fit(said: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibration:
-    """What dev predictions say about a model that was not calibrated before.
+def fit(predictions: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibration:
+    """Temperatures, thresholds or margins from dev predictions of a model that was not calibrated before.
 
     Args:
-        said: predictions by the modalities that were present, such as ``faces+speech``.
+        predictions: by the modalities that were present, such as ``faces+speech``.
         label_set: for single-label ones each gets a temperature, for scales each gets margins; multi-label ones get
             their thresholds from all together, as there is one per label.
     """
     if label_set.task == "single-label":
-        return Calibration(temperatures={name: fit_temperature(s.logits, s.target) for name, s in said.items()})
+        return Calibration(temperatures={name: fit_temperature(s.logits, s.target) for name, s in predictions.items()})
     if label_set.task == "multi-label":
-        probs = label_set.activate(torch.cat([s.logits for s in said.values()]).double())
-        return Calibration(thresholds=choose_thresholds(probs, torch.cat([s.target for s in said.values()])).values)
-    values = {name: label_set.activate(s.logits.double()) for name, s in said.items()}
-    return Calibration(margins={name: fit_margins(values[name], s.target) for name, s in said.items()})
+        probs = label_set.activate(torch.cat([s.logits for s in predictions.values()]).double())
+        return Calibration(
+            thresholds=choose_thresholds(probs, torch.cat([s.target for s in predictions.values()])).values
+        )
+    values = {name: label_set.activate(s.logits.double()) for name, s in predictions.items()}
+    return Calibration(margins={name: fit_margins(values[name], s.target) for name, s in predictions.items()})
 
 
 def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
@@ -124,7 +145,8 @@ def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
     return [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
 
 
-def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> PredictionSet:
+def _items(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> StoreDataset:
+    """Dev items for one set of modalities, as the model reads them."""
     store, known = Store(dev.store), TrainedOn.read(source.folder)
     dataset = StoreDataset(
         store,
@@ -140,7 +162,7 @@ def _predict(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -
     if known is not None:
         known.shared(dataset.members(), dev.part)
     check_decoding(dataset.store, source.settings, subset)
-    return predict_items(source.model, dataset, collator(source.tokenizer, source.settings))
+    return dataset
 
 
 def _reports(finished: Pretrained, dev: DevConfig) -> Iterator[tuple[str, Report]]:
@@ -161,16 +183,16 @@ def _write(
     notes: Sequence[str],
     out: Path,
 ) -> None:
-    terms = licences_of(config.trained_on)
-    non_commercial = terms.non_commercial or source.card.non_commercial
+    licences = licences_of(config.trained_on)
+    non_commercial = licences.non_commercial or source.card.non_commercial
     use = "non-commercial and research use only" if non_commercial else "as its data"
     card = ModelCard(
         name=config.name,
         title=config.title,
-        licence=f"{use} (data: {terms.licence})",
+        licence=f"{use} (data: {licences.licence})",
         non_commercial=non_commercial,
         parameters=sum(p.numel() for p in source.model.parameters()),
-        data=tuple(dict.fromkeys((*terms.data, *source.card.data))),
+        data=tuple(dict.fromkeys((*licences.data, *source.card.data))),
         modalities=source.card.modalities,
         labels=source.label_set.names,
         scores=tuple(scores),

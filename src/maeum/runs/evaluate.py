@@ -51,11 +51,12 @@ class Evaluation:
     left_out: tuple[LeftOut, ...] = ()
     known: bool = False
     chosen_on: int = 0
+    calibrated_on: int = 0
 
     def noted(self) -> Evaluation:
         """With notes in its report on all that its fields tell."""
         heard = () if self.recognised is None else (_words_of(self.recognised, self.rows),)
-        left_out, trained = left_out_notes(self.left_out), notes_of(self.known, self.chosen_on)
+        left_out, trained = left_out_notes(self.left_out), notes_of(self.known, self.chosen_on, self.calibrated_on)
         notes = (*heard, *self.report.notes, *self.about, *left_out, *trained)
         return replace(self, report=replace(self.report, notes=notes))
 
@@ -176,6 +177,7 @@ def evaluate(
         left_out=dataset.left_out,
         known=known is not None,
         chosen_on=0 if known is None else known.chosen_on(members),
+        calibrated_on=0 if known is None else known.calibrated_on(members),
     ).noted()
 
 
@@ -230,6 +232,7 @@ def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) ->
         left_out=tuple(item for f in folds for item in f.left_out),
         known=all(f.known for f in folds),
         chosen_on=sum(f.chosen_on for f in folds),
+        calibrated_on=sum(f.calibrated_on for f in folds),
     ).noted()
 
 

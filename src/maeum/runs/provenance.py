@@ -14,6 +14,7 @@ from maeum.data.store import digest
 from maeum.evaluation.predictions import Provenance
 from maeum.models.pretrained import Pretrained, weights_digest
 
+RECIPE_FILE = "recipe.json"
 _PROGRAMS = ("torch", "numpy", "transformers", "av")
 
 
@@ -32,7 +33,7 @@ def provenance(
         part: of the corpus, in words.
         split: how the parts were made, in words.
     """
-    recipe = _recipe(pretrained.folder)
+    recipe = recipe_of(pretrained.folder)
     seed = (recipe or {}).get("training", {}).get("seed")
     return Provenance(
         model=pretrained.name,
@@ -58,10 +59,12 @@ def _data(dataset: StoreDataset) -> list[Any]:
     ]
 
 
-def _recipe(folder: Path | None) -> dict[str, Any] | None:
-    """What ``maeum train`` wrote beside a model's folder."""
-    path = None if folder is None else folder.resolve().parent / "recipe.json"
-    if path is None or not path.is_file():
+def recipe_of(folder: Path | None) -> dict[str, Any] | None:
+    """The recipe that a model was trained by: in its folder if it was finished later, else in that of its run."""
+    if folder is None:
         return None
-    read = json.loads(path.read_text(encoding="utf-8"))
-    return read if isinstance(read, dict) else None
+    for path in (folder / RECIPE_FILE, folder.resolve().parent / RECIPE_FILE):
+        if path.is_file():
+            read = json.loads(path.read_text(encoding="utf-8"))
+            return read if isinstance(read, dict) else None
+    return None

@@ -32,17 +32,22 @@ class TrainedOn(Config):
 
     Ids and names are kept as hashes: a model can be handed on without saying who it was trained on.
 
-    settings: how the split was asked for. target: what was learned of the corpora. splits: corpus -> its split. seen:
-    train and dev -> kind -> traces of what is in it. overlap: what its parts share, in words, where the recipe allowed
-    that.
     """
 
     settings: SplitConfig
+    """How the split was asked for."""
     target: str | Target | None = None
+    """What was learned of the corpora."""
     splits: dict[str, KnownSplit]
+    """Corpus -> its split."""
     seen: dict[str, dict[Kind, tuple[str, ...]]]
+    """``train`` and ``dev`` -> kind -> traces of what is in it."""
+    calibrated: tuple[str, ...] = ()
+    """Traces of the utterances that `maeum calibrate` fitted temperatures, thresholds or margins on."""
     allow_overlap: bool = False
+    """Whether the recipe allowed its parts to share something."""
     overlap: tuple[str, ...] = ()
+    """What they share, in words."""
 
     @classmethod
     def read(cls, model: Path | None) -> TrainedOn | None:
@@ -89,8 +94,16 @@ class TrainedOn(Config):
 
     def chosen_on(self, scored: Iterable[Member]) -> int:
         """How many of these items are among those on which the model's best epoch was chosen."""
-        dev = set(self.seen["dev"].get("utterance", ()))
-        return sum(any(trace(key) in dev for key in member.keys("utterance")) for member in scored)
+        return _known_among(scored, self.seen["dev"].get("utterance", ()))
+
+    def calibrated_on(self, scored: Iterable[Member]) -> int:
+        """How many of these items are among those that the finished model was calibrated on."""
+        return _known_among(scored, self.calibrated)
+
+    def after_calibration(self, items: Iterable[Member]) -> TrainedOn:
+        """The same of a model that was calibrated on these items."""
+        traces = {trace(key) for member in items for key in member.keys("utterance")}
+        return self.model_copy(update={"calibrated": tuple(sorted(traces))})
 
 
 def trained_on(
@@ -139,6 +152,11 @@ def trained_on(
     )
 
 
+def _known_among(items: Iterable[Member], traces: Sequence[str]) -> int:
+    known = set(traces)
+    return sum(any(trace(key) in known for key in member.keys("utterance")) for member in items)
+
+
 def _in_test(store: Store, split: Split) -> list[Member]:
     return split.members(store.members()).get("test", [])
 
@@ -171,11 +189,13 @@ def _traced(keys: Keys) -> dict[Kind, dict[str, tuple[str, str]]]:
     return {kind: {trace(key): name for key, name in keys[kind].items()} for kind in KINDS}
 
 
-def notes_of(known: bool, chosen_on: int) -> tuple[str, ...]:
-    """What else a reader of scores has to know of what a model was trained on; chosen_on: see `TrainedOn`."""
+def notes_of(known: bool, chosen_on: int, calibrated_on: int) -> tuple[str, ...]:
+    """Notes for a reader of scores on what the model knows of the scored items; counts: see `TrainedOn`."""
     if not known:
         return ("it is not kept with the model what it was trained on, so these items may be among it",)
-    return (f"on {chosen_on} of these items the model's best epoch was chosen",) if chosen_on else ()
+    chosen = f"on {chosen_on} of these items the model's best epoch was chosen" if chosen_on else ""
+    calibrated = f"on {calibrated_on} of these items the model was calibrated" if calibrated_on else ""
+    return tuple(filter(None, (chosen, calibrated)))
 
 
 __all__ = ["KnownSplit", "TrainedOn", "allowed", "notes_of", "trace", "trained_on"]

@@ -276,8 +276,8 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
         f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
         f"{study.seeds} seed(s) each. Values are means over seeds, in brackets 95 % confidence intervals over "
         "speakers and seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an "
-        "answer of the first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and milliseconds "
-        "beside their share of the same network's that keeps every position.", "",
+        "answer of the first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and "
+        "milliseconds beside their share of the same network's that keeps every position.", "",
         *_warnings(study, said[0].report),
         "![top-p](top-p.svg)", "",
         *markdown_table(heads, rows), "",
