@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from maeum.errors import ConfigError, MaeumError, OutputError
 from maeum.files import write_whole
 from maeum.setting_names import dotted, suggest_settings
-from maeum.settings_text import read_settings
+from maeum.settings_text import read_settings, with_changes
 
 T = TypeVar("T")
 
@@ -101,17 +102,29 @@ class Config(BaseModel):
             raise ConfigError(_explain(cls, error), item=item) from error
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
-        """Read a ``.json`` or ``.yaml`` file; raises ConfigError naming the file."""
-        path = Path(path)
-        data = read_settings(path)
-        if not isinstance(data, dict):
-            raise ConfigError("holds no settings (a mapping of names to values is expected)", item=path)
-        return cls.parse(data, item=path)
+    def load(cls, path: Path | str | None, changes: Iterable[str] = ()) -> Self:
+        """Read a ``.json`` or ``.yaml`` file.
+
+        Args:
+            path: the file; None begins with the defaults.
+            changes: settings to change, such as ``training.lr=1e-3``; see `maeum.settings_text.with_changes`.
+
+        Raises:
+            ConfigError: naming the file, where it cannot be read, holds a wrong setting, or cannot be changed so.
+        """
+        data = {} if path is None else _mapping(Path(path))
+        return cls.parse(with_changes(data, changes), item="--set" if path is None else Path(path))
 
     def save(self, path: Path | str, error_type: type[MaeumError] = OutputError) -> None:
         """Write as JSON, in full or not at all; raises ``error_type`` when it cannot be written."""
         write_whole(Path(path), self.model_dump_json(indent=2) + "\n", error_type)
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    data = read_settings(path)
+    if not isinstance(data, dict):
+        raise ConfigError("holds no settings (a mapping of names to values is expected)", item=path)
+    return data
 
 
 def _present_name(cls: type[BaseModel], name: Any, data: dict[Any, Any]) -> Any:

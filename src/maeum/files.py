@@ -59,3 +59,27 @@ def write_error(path: Path, error: OSError, error_type: type[MaeumError] = Store
     """The error that tells the user why the operating system refused to write, and what to do about it."""
     return error_type(f"cannot be written: {error.strerror or error}", item=path,
                       remedy=_REMEDIES.get(error.errno or 0, "Choose another folder."))  # fmt: skip
+
+
+def check_output_folder(folder: Path) -> None:
+    """Raise OutputError unless files can be written into a folder, which need not exist yet.
+
+    Called before long work, so that its results have a place.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError("is a file, not a folder", item=folder, remedy="Choose another folder.")
+    place = next(above for above in (folder, *folder.absolute().parents) if above.exists())
+    if not place.is_dir():
+        raise OutputError(f"cannot be made: {place} is a file", item=folder, remedy="Choose another folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        reason = OSError(errno.EACCES, os.strerror(errno.EACCES))
+        raise write_error(folder, reason, OutputError)
+
+
+def check_output_file(file: Path) -> None:
+    """Raise OutputError unless a file can be written; see `check_output_folder`."""
+    if file.is_dir():
+        raise OutputError("is a folder, not a file", item=file, remedy="Name a file in it.")
+    if not file.absolute().parent.is_dir():
+        raise OutputError("cannot be written: there is no such folder", item=file, remedy="Make the folder first.")
+    check_output_folder(file.absolute().parent)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,52 @@ def read_settings(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", item=path) from error
     return parse_json(text, path) if path.suffix == ".json" else parse_yaml(text, path)
+
+
+def with_changes(data: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    """Settings with some of them changed.
+
+    Args:
+        data: the settings.
+        changes: such as ``training.lr=1e-3``: a dotted path, in which a number is a place in a list, and a YAML value.
+
+    Raises:
+        ConfigError: where a change has no ``=``, no readable value, or goes through a setting that has no parts.
+    """
+    changed: Any = copy.deepcopy(data)
+    for change in changes:
+        path, equals, value = change.partition("=")
+        names = path.strip().split(".")
+        if not equals or not all(names):
+            raise ConfigError("is no change of a setting", item=change, remedy="Write it as training.lr=1e-3.")
+        _change(changed, names, parse_yaml(value, item=change), change)
+    return dict(changed)
+
+
+def _change(data: Any, names: list[str], value: Any, change: str) -> None:
+    owner = data
+    for depth, name in enumerate(names):
+        before = ".".join(names[:depth])
+        key = _key(owner, name, before, change)
+        if depth == len(names) - 1:
+            owner[key] = value
+            return
+        if isinstance(owner, dict) and owner.get(key) is None:
+            owner[key] = {}
+        owner = owner[key]
+
+
+def _key(owner: Any, name: str, path: str, change: str) -> Any:
+    """A name as it is a key of a mapping or a place in a list; raises ConfigError."""
+    if isinstance(owner, dict):
+        return name
+    if not isinstance(owner, list):
+        raise ConfigError(f"{path} is {json.dumps(owner)}, which has no setting {name!r}", item=change)
+    if not name.isdecimal() or int(name) >= len(owner):
+        last = len(owner) - 1
+        known = f"write a number from 0 to {last}" if owner else "it is empty"
+        raise ConfigError(f"{path} is a list and has no {name!r}: {known}", item=change)
+    return int(name)
 
 
 class _RepeatedKey(Exception):

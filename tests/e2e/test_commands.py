@@ -250,7 +250,7 @@ def test_ctrl_c_says_what_is_kept(
     _, err = running.communicate(timeout=100)
     assert running.returncode == 130, err
     assert "Traceback" not in err
-    assert "1 files written so far are whole and kept" in err
+    assert "Complete so far: 1 file." in err
     assert json.loads((out / "clip.json").read_text())["duration_s"] > 0
     assert [p.name for p in out.iterdir()] == ["clip.json"]
 

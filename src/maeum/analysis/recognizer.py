@@ -27,6 +27,7 @@ from maeum.analysis.observe import Progress, RecordingAudio, RecordingFaces, lis
 from maeum.analysis.segments import PlannedSegment, SegmentPlan, plan_segments
 from maeum.analysis.words import MODALITY_NAMES, percent
 from maeum.data.collate import Collator
+from maeum.devices import check_device
 from maeum.errors import InputError, MediaError
 from maeum.media.activity import speech_regions
 from maeum.media.audio import SAMPLE_RATE_HZ
@@ -381,6 +382,7 @@ def load(name_or_dir: str | Path | None = None, device: str = "cpu") -> Recogniz
     if not isinstance(device, str):
         raise InputError(f"{type(device).__name__} is not the name of a device", item="device",
                          remedy="Give a str such as 'cpu' or 'cuda'.")  # fmt: skip
+    check_device(device)
     folder = embedded_folder() if name_or_dir in (None, EMBEDDED) else Path(str(name_or_dir))
     changed = (
         tuple((f.name, f.stat().st_mtime_ns) for f in sorted(folder.iterdir()) if f.is_file())

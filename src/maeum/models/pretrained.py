@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from maeum.config import Config
+from maeum.devices import check_device
 from maeum.errors import ConfigError, ModelError
 from maeum.files import write_whole
 from maeum.labels import LabelSet
@@ -230,6 +231,7 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
 
 def on_device(model: Network, device: str | torch.device) -> Network:
     """The network moved to a device, in the memory format that convolutions like; raises ModelError."""
+    check_device(str(device))
     try:
         moved: Network = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     except (RuntimeError, AssertionError) as error:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from maeum.data.collage import CollageConfig, make_collage
 from maeum.data.store import Store
 from maeum.errors import CorpusError
+from maeum.progress import progress_bar
 from maeum.types import MODALITIES, Modality
 
 
@@ -46,10 +46,7 @@ def prepare_collage(
     """
     chosen = {modality: _stores(source, out, modality, getattr(options, modality)) for modality in MODALITIES}
     config = CollageConfig(**options.model_dump(include=set(CollageConfig.model_fields)))
-    with Progress(
-        TextColumn("[bold]collage"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=console, disable=console is None,
-    ) as bar:  # fmt: skip
+    with progress_bar(console) as bar:
         task = bar.add_task("collage", total=None)
         return make_collage(
             chosen["faces"], chosen["speech"], chosen["text"], out, config, restart=restart,

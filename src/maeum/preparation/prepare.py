@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from maeum import __version__
 from maeum.config import Config
@@ -31,6 +31,7 @@ from maeum.data.store import LEFT_OUT, NOTES, Origin, Store, StoreWriter, digest
 from maeum.errors import CorpusError, StoreError
 from maeum.inputs.decode import DecodeConfig, Decoder, content_hash
 from maeum.preparation.collage import CollageOptions, prepare_collage
+from maeum.progress import progress_bar
 from maeum.types import Modality, Recording, Utterance
 
 #: How many of a kind a report names.
@@ -181,7 +182,7 @@ def prepare(
         "limit": settings.limit,
     }
     with StoreWriter(folder, made_from, restart=restart) as writer:
-        with _bar(console) as bar:
+        with progress_bar(console) as bar:
             utterances, content, same, left_out, unread = _select(corpus, source, settings.limit, bar)
             modalities = _modalities(corpus, utterances)
             plan = _plan(corpus, modalities, utterances, content, writer)
@@ -496,13 +497,6 @@ def _versions() -> dict[str, str]:
         "numpy": np.__version__,
         "av": version("av"),
     }
-
-
-def _bar(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TimeRemainingColumn(), console=console, disable=console is None,
-    )  # fmt: skip
 
 
 __all__ = ["PrepareConfig", "PrepareReport", "prepare"]

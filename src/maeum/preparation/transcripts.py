@@ -21,7 +21,7 @@ from maeum.models.encoders.character_vocabulary import units
 from maeum.models.encoders.hub import fetch
 from maeum.models.network import transcriber
 from maeum.models.pretrained import EMBEDDED, Pretrained, load_pretrained, weights_digest
-from maeum.progress import items_bar
+from maeum.progress import progress_bar
 
 #: Utterances that are recognised at once.
 _AT_ONCE = 16
@@ -115,7 +115,7 @@ def transcribe(
         done = dict(before.texts)
     missing = [i for i, row in enumerate(corpus.rows) if row["mel_chunks_count"] and row["id"] not in done]
     try:
-        with out.open("a", encoding="utf-8") as file, items_bar(console) as bar:
+        with out.open("a", encoding="utf-8") as file, progress_bar(console) as bar:
             task = bar.add_task("transcribe", total=len(done) + len(missing), completed=len(done))
             if not out.stat().st_size:
                 file.write(json.dumps({"model": str(model), "corpus": name, "weights": weights}) + "\n")

@@ -24,7 +24,7 @@ from maeum.media.mel import to_mel_chunks
 from maeum.models.encoders.character_vocabulary import without_annotations
 from maeum.models.paraphrase import BackTranslation, Paraphraser
 from maeum.models.tts import SpeechT5Config, SpeechT5Voice, Voice
-from maeum.progress import items_bar
+from maeum.progress import progress_bar
 from maeum.types import Utterance
 
 #: Utterances of a shard; what is lost at most when a run is killed.
@@ -104,7 +104,7 @@ def make_views(
         plan = [(out.shard_path([f"{rows[i]['id']} {rows[i]['content']}" for i in group]), group) for group in groups]
         missing = [(path, group) for path, group in plan if not out.has(path)]
         maker = _Maker(store, voiced, config, device) if missing else None
-        with items_bar(console) as bar:
+        with progress_bar(console) as bar:
             task = bar.add_task("views", total=len(usable))
             bar.advance(task, len(usable) - sum(len(group) for _, group in missing))
             for path, group in missing:

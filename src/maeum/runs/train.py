@@ -42,7 +42,7 @@ from maeum.models.pretrained import (
     subset_name,
 )
 from maeum.preparation.transcripts import Transcripts
-from maeum.progress import items_bar
+from maeum.progress import progress_bar
 from maeum.runs.calibrate import fit
 from maeum.runs.checks import check_decoding, check_modalities, check_settings, check_tasks, check_text
 from maeum.runs.feature_cache import check_frozen, keep_frozen
@@ -113,7 +113,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         tokenizer = _tokenizer(recipe, train_set, out)
     check_text(recipe, model, tokenizer)
     collate = collator(tokenizer, recipe.inputs, _spell(recipe, model))
-    with processes.first_one(), items_bar(console) as bar:
+    with processes.first_one(), progress_bar(console) as bar:
         keep_frozen(recipe, model, (train_set, dev_set), collate, bar)
     feed = _feed(recipe, train_set, collate)
     console.print(
@@ -131,7 +131,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         if draw is not None:
             draw(line)
 
-    with items_bar(console) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task("epoch 1", total=len(feed))
         trainer = Trainer(
             model,

@@ -13,7 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from maeum.cli import app
+from maeum.cli.app import app
 from maeum.data.store import StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.metrics import accuracy

@@ -1,0 +1,91 @@
+"""Where commands print, and how they end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Exit codes: something the user can mend; stopped with Ctrl-C; the reader of our output went away.
+BAD_INPUT, STOPPED, NO_READER = 2, 130, 141
+
+
+class Stopped(Exception):
+    """Ctrl-C, with a sentence about what was finished before."""
+
+
+@contextmanager
+def stoppable(finished: str) -> Iterator[None]:
+    """Turn Ctrl-C into `Stopped`.
+
+    Args:
+        finished: what was finished and how to go on.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Stopped(finished) from stop
+
+
+@contextmanager
+def stoppable_training(out: Path) -> Iterator[None]:
+    """Turn Ctrl-C during a training that writes into ``out`` into `Stopped`."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if next(out.rglob("last.pt"), None) is None:
+            finished = (
+                f"No checkpoint was written yet; the same command begins anew in {out}, with what its stores keep."
+            )
+        else:
+            finished = f"The last checkpoint is kept in {out}; the same command goes on from there."
+        raise Stopped(finished) from stop
+
+
+def complain(message: str, code: int = BAD_INPUT) -> int:
+    """Print an error in one line on standard error; returns the exit code."""
+    _one_line(message, "bold red", "red")
+    return code
+
+
+def note(message: str) -> None:
+    """Print one line on standard error that is no error."""
+    _one_line(message, "bold yellow", "")
+
+
+def _one_line(message: str, name_style: str, style: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    sys.stdout.flush()
+    line = " ".join(message.split())
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("maeum: ", name_style), (line, style)))
+
+
+def output_console() -> Console:
+    """Standard output."""
+    from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # `main` knows what to do
+
+    return Output(highlight=False, emoji=False, markup=False)
+
+
+def progress_console() -> Console | None:
+    """Where progress is drawn: standard error, if it is a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_terminal else None
+
+
+def print_written(console: Console, path: Path | str) -> None:
+    """Print where a result is."""
+    console.print(f"written: {path}", soft_wrap=True)

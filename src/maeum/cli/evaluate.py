@@ -1,0 +1,160 @@
+"""``maeum evaluate``, ``report``, ``flops`` and ``calibrate``: trained models, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from maeum.cli.console import output_console, print_written
+from maeum.cli.options import ModalityNames, ModelName, Part, PreparedCorpus, Sessions, TargetName, read_modalities
+from maeum.wording import counted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from maeum.reports.report import ComparisonPage
+
+_Split = Annotated[
+    str | None,
+    typer.Option(help="Which items are in which part, see `maeum splits`; by default as the model was trained."),
+]
+_AllowOverlap = Annotated[
+    bool, typer.Option("--allow-overlap", help="Score items that overlap with what the model was trained on.")
+]
+
+
+def evaluate(
+    store: PreparedCorpus,
+    model: ModelName = None,
+    part: Part = "dev",
+    modalities: ModalityNames = None,
+    subsets: Annotated[bool, typer.Option("--subsets", help="Score every subset of the modalities.")] = False,
+    target: TargetName = None,
+    split: _Split = None,
+    sessions: Sessions = None,
+    allow_overlap: _AllowOverlap = False,
+    transcripts: Annotated[
+        Path | None, typer.Option(help="Read the transcripts of `maeum transcribe` instead of the corpus' own.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the report, JSON, to this file.")] = None,
+) -> None:
+    """Score a model on a prepared corpus, with confidence intervals and a majority baseline."""
+    from maeum.files import check_output_file, write_whole
+    from maeum.reports.terminal import show_report
+    from maeum.runs.evaluate import evaluate as run
+    from maeum.runs.evaluate import evaluate_subsets
+
+    if subsets and (modalities is not None or out is not None or transcripts is not None):
+        raise typer.BadParameter("goes with none of --modalities, --transcripts, --out", param_hint="--subsets")
+    if out is not None:
+        check_output_file(out)
+    options = _items(target, split, sessions, allow_overlap)
+    if subsets:
+        done = evaluate_subsets(model, store, part, **options)
+    else:
+        done = [run(model, store, part, read_modalities(modalities), transcripts=transcripts, **options)]
+    console = output_console()
+    for evaluation in done:
+        show_report(evaluation.report, console)
+        console.print()
+    if out is not None:
+        write_whole(out, done[0].report.to_json() + "\n")
+        print_written(console, out)
+
+
+def report(
+    store: PreparedCorpus,
+    model: Annotated[list[str] | None, typer.Option(help="A model's name or folder; give it again for others.")] = None,
+    part: Part = "dev",
+    modalities: ModalityNames = None,
+    target: TargetName = None,
+    split: _Split = None,
+    sessions: Sessions = None,
+    allow_overlap: _AllowOverlap = False,
+    title: Annotated[str, typer.Option(help="Of the page.")] = "",
+    out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
+) -> None:
+    """Compare models on a prepared corpus: a page with figures, tables, every score's passport and every answer."""
+    from maeum.files import check_output_folder
+    from maeum.reports.report import compare
+    from maeum.reports.terminal import show_report
+    from maeum.runs.evaluate import evaluate as run
+
+    check_output_folder(out)
+    options = _items(target, split, sessions, allow_overlap)
+    console = output_console()
+    done = []
+    for name in model or (None,):
+        done.append(run(name, store, part, read_modalities(modalities), features=True, **options))
+        show_report(done[-1].report, console)
+        console.print()
+    write_comparison(compare(done, title), out, console)
+
+
+def flops(
+    store: PreparedCorpus,
+    model: ModelName = None,
+    part: Part = "dev",
+    items: Annotated[int, typer.Option(min=1, help="At most so many items.")] = 64,
+    top_p: Annotated[
+        float | None, typer.Option(min=0.001, max=1, help="Attention mass that MESM selects; by default its own.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the counts, JSON, to this file.")] = None,
+) -> None:
+    """Count a model's multiply-adds by stage, of all positions and of the selected ones, and the time it takes."""
+    from maeum.files import check_output_file, write_whole
+    from maeum.studies.flops import flops as run
+
+    if out is not None:
+        check_output_file(out)
+    cost = run(model, store, part, items=items, top_p=top_p)
+    console = output_console()
+    cost.show(console)
+    if out is not None:
+        write_whole(out, cost.to_json() + "\n")
+        print_written(console, out)
+
+
+def calibrate(
+    config: Annotated[
+        Path, typer.Argument(help="Which model, on which dev items, with which card; YAML or JSON.", readable=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the finished model.")],
+) -> None:
+    """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card."""
+    from maeum.files import check_output_folder
+    from maeum.reports.inventory import card_table
+    from maeum.runs.calibrate import CalibrateConfig
+    from maeum.runs.calibrate import calibrate as run
+
+    settings = CalibrateConfig.load(config)
+    check_output_folder(out)
+    finished = run(settings, out)
+    console = output_console()
+    console.print(card_table(finished.card))
+    print_written(console, out)
+
+
+def write_comparison(comparison: ComparisonPage, out: Path, console: Console) -> None:
+    """Write a report's files into a folder."""
+    from maeum.files import write_whole
+
+    files = comparison.files()
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        write_whole(out / name, text)
+    print_written(console, f"{out / 'report.html'} and {counted(len(files) - 1, 'other file')}")
+
+
+def _items(target: str | None, split: str | None, sessions: str | None, allow_overlap: bool) -> dict[str, Any]:
+    """Which items are scored, as `maeum.runs.evaluate` takes it."""
+    from maeum.corpora.splits import read_split
+
+    return {
+        "target": target,
+        "split": None if split is None else read_split(split),
+        "sessions": None if sessions is None else [name.strip() for name in sessions.split(",")],
+        "allow_overlap": allow_overlap,
+    }

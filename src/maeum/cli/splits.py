@@ -1,0 +1,41 @@
+"""``maeum splits``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maeum.cli.console import output_console, print_written
+from maeum.cli.options import PreparedCorpus
+
+
+def splits(
+    store: PreparedCorpus,
+    split: Annotated[
+        str,
+        typer.Option(help="official, a folder of lists, a recipe, or settings such as '{kind: random, by: speaker}'."),
+    ] = "official",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the split as lists of ids into this folder.")] = None,
+) -> None:
+    """Show what is in each part of a prepared corpus under a split, and what the parts share."""
+    from maeum.corpora.splits import read_split
+    from maeum.data.store import Store
+    from maeum.files import check_output_folder
+    from maeum.reports.splits import report_split
+
+    if out is not None:
+        check_output_folder(out)
+    opened = Store(store)
+    members = opened.members()
+    made = read_split(split).split(members)
+    report = report_split(made, members, str(opened.manifest["name"]))
+    console = output_console()
+    if markdown:
+        console.print(report.markdown(), soft_wrap=True, end="")
+    else:
+        report.show(console)
+    for path in made.write(out) if out is not None else ():
+        print_written(console, path)
