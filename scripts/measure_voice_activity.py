@@ -18,7 +18,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from maeum.analysis.evidence import why_no_speech
+from maeum.inputs.speech import missing_speech_reason
 from maeum.media.audio import SAMPLE_RATE_HZ
 
 Wave = NDArray[np.float32]
@@ -159,7 +159,7 @@ def refused_speech(folder: Path) -> dict[str, tuple[int, int, list[str]]]:
         wave = soxr.resample(samples.mean(1), rate, SAMPLE_RATE_HZ).astype(np.float32)
         for name, version in conditions(wave, np.random.default_rng(number)).items():
             refused, total, names = counts.get(name, (0, 0, []))
-            why = why_no_speech(torch.from_numpy(np.ascontiguousarray(version)))
+            why = missing_speech_reason(torch.from_numpy(np.ascontiguousarray(version)), require_voice=True)
             counts[name] = (refused + bool(why), total + 1, [*names, path.stem] if why else names)
     return counts
 
@@ -170,7 +170,8 @@ def refused_others() -> Iterator[tuple[str, list[int]]]:
         counts = []
         for seconds in (1, 3, 10):
             waves = (make(seconds * SAMPLE_RATE_HZ, np.random.default_rng(seed)) for seed in range(_SEEDS))
-            counts.append(sum(why_no_speech(torch.from_numpy(wave)) is not None for wave in waves))
+            reasons = (missing_speech_reason(torch.from_numpy(wave), require_voice=True) for wave in waves)
+            counts.append(sum(reason is not None for reason in reasons))
         yield name, counts
 
 

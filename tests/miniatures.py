@@ -15,11 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
+from maeum.inputs.settings import InputSettings
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
 from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.mmer import MMER, MMERConfig
-from maeum.models.pretrained import InputSettings, save_pretrained
+from maeum.models.pretrained import save_pretrained
 from maeum.preparation.prepare import PrepareConfig, prepare
 
 
@@ -171,7 +172,7 @@ def prepare_sessions(
         for session in sessions
     }
     write_iemocap(folder / "source", dialogues)
-    prepare("iemocap", folder / "source", folder / "store", PrepareConfig.parse({"decode": {"wave": True}}))
+    prepare("iemocap", folder / "source", folder / "store", PrepareConfig(wave=True))
     return folder / "store"
 
 

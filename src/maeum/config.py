@@ -27,6 +27,7 @@ RENAMED = {
     "drop_embedding": "embedding_dropout",
     "drop_pieces": "token_dropout",
     "drop_summary": "summary_dropout",
+    "every_s": "frame_every_s",
     "face_query": "query_modality",
     "follows": "init_from",
     "max_pieces": "max_mel_chunks",
@@ -54,7 +55,12 @@ class Removed:
 
 
 #: Settings that are gone, by name or by ``Class.name``.
-REMOVED: dict[str, Removed] = {}
+REMOVED: dict[str, Removed] = {
+    "InputSettings.margin_px": Removed(
+        "faces are cropped with a margin of 2 of 48 pixels; leave it out, and train a model with another one again",
+        (2,),
+    ),
+}
 
 
 class RenamedSettingWarning(FutureWarning):

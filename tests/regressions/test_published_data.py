@@ -12,11 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from maeum.data.store import Store
-from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, PrepareReport, prepare
 
 MEL_CHUNK_S = 0.4
-CENTRES = PrepareConfig(decode=DecodeConfig(no_face="centre-crop"))
+CENTRES = PrepareConfig(no_face="centre-crop")
 
 
 def test_mesm_07_frames_of_a_prepared_utterance_are_half_a_second_apart(
@@ -72,13 +71,13 @@ def test_mesm_08_a_recording_that_cannot_be_read_is_in_the_account_with_its_reas
 #: Functions on the way from a corpus to its store, and the errors of programming that each is made to raise.
 STATIONS = (
     ("maeum.corpora.folder.read_table", KeyError),
-    ("maeum.inputs.decode.probe", KeyError),
+    ("maeum.inputs.utterances.probe", KeyError),
     ("maeum.media.video._Decoder._timed", IndexError),
-    ("maeum.inputs.decode.FaceDetector", ValueError),
-    ("maeum.inputs.decode.centre_crop", TypeError),
+    ("maeum.inputs.utterances.FaceDetector", ValueError),
+    ("maeum.inputs.utterances.centre_crop", TypeError),
     ("maeum.media.audio._Reader._mono", AttributeError),
-    ("maeum.inputs.decode.read_audio", ZeroDivisionError),
-    ("maeum.inputs.decode.to_mel_chunks", RuntimeError),
+    ("maeum.inputs.utterances.read_audio", ZeroDivisionError),
+    ("maeum.inputs.clip.to_mel_chunks", RuntimeError),
 )
 
 

@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 from maeum import config
 from maeum.config import Config, Removed, RenamedSettingWarning
 from maeum.errors import ConfigError
+from maeum.inputs.settings import InputSettings
 from maeum.models.fe2e import FE2EConfig
-from maeum.models.pretrained import InputSettings
 from maeum.runs.recipe import Recipe
 
 

@@ -295,9 +295,9 @@ def _chosen(
     chosen = ranked[: max(MOST_FACES, len(main - {None}))]
     left = len(faces) - len(chosen)
     if left == 1:
-        notes.append("1 other face was too brief or too small to follow.")
+        notes.append("1 other face was too brief or too small to follow")
     elif left:
-        notes.append(f"{left} other faces were too brief or too small to follow; some may be the same person.")
+        notes.append(f"{left} other faces were too brief or too small to follow; some may be the same person")
     return sorted(chosen, key=lambda f: f.id)
 
 

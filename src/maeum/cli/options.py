@@ -101,7 +101,7 @@ _TABLES: dict[str, Callable[[], str]] = {
 }
 #: Command -> a setting of it.
 _EXAMPLES = {
-    "prepare": "decode.frame_every_s=0.5",
+    "prepare": "inputs.frame_every_s=0.5",
     "augment": "seed=1",
     "compare": "shared.training.epochs=5",
     "reproduce": "seeds=5",

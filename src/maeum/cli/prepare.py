@@ -35,7 +35,7 @@ def prepare(
     given = [
         *(changes or ()),
         *([] if limit is None else [f"limit={limit}"]),
-        *(["decode.wave=true"] if wave else []),
+        *(["wave=true"] if wave else []),
     ]
     settings = PrepareConfig.load(config, given)
     check_output_folder(store)

@@ -232,7 +232,7 @@ def _manifest(
 ) -> dict[str, Any]:
     """Names the origin and licence of all that a collage is made of."""
     unique = {store.manifest["name"]: store.manifest for group in stores.values() for store in group}
-    trims = {store.manifest["settings"].get("decode", {}).get("trim_silence", False) for store in stores["speech"]}
+    trims = {_trims_silence(store.manifest["settings"]) for store in stores["speech"]}
     return {
         "name": "collage",
         "title": "Collage of " + ", ".join(unique),
@@ -241,7 +241,12 @@ def _manifest(
         "citation": " ".join(m["citation"] for m in unique.values()),
         "modalities": list(stores),
         "label_set": EKMAN.to_dict(),
-        "decode": [{"trim_silence": trim} for trim in sorted(trims)],
+        "inputs": [{"trim_silence": trim} for trim in sorted(trims)],
         "sources": sources,
         "notes": [WARNING, *(f"its own parts overlap: {words}; see `maeum splits`" for words in shared)],
     }
+
+
+def _trims_silence(settings: Mapping[str, Any]) -> bool:
+    """Whether a store was prepared without silence; earlier versions wrote that under ``decode``."""
+    return bool(settings.get("inputs", settings.get("decode", {})).get("trim_silence", False))

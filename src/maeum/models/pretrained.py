@@ -19,36 +19,19 @@ from maeum.config import Config
 from maeum.devices import check_device
 from maeum.errors import ConfigError, ModelError
 from maeum.files import write_whole
+from maeum.inputs.settings import InputSettings
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, markdown
 from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
 from maeum.models.network import Network
 from maeum.models.networks import MODELS
-from maeum.types import MODALITIES, Modality, ModelOutput, Sound
+from maeum.types import MODALITIES, Modality, ModelOutput
 
 #: Name of the model that ships inside the package.
 EMBEDDED = "embedded"
 _WEIGHTS, _CONFIG, _CARD, _README = "model.safetensors", "config.json", "card.json", "README.md"
 _TOKENIZER = "tokenizer"
-
-
-class InputSettings(Config):
-    """How a recording is turned into what the model was trained on.
-
-    frame_every_s: seconds between sampled faces. margin_px: see `media.faces.crop_face`. max_frames, max_mel_chunks,
-    max_tokens: longer inputs are shortened to so many (see `Collator`). trim_silence: speech is cut to the stretch
-    between the first and the last voice activity. sound: what is read of speech, log-mel ``mel_chunks`` or the
-    ``wave``.
-    """
-
-    frame_every_s: float = 0.5
-    margin_px: int = 2
-    max_frames: int = 64
-    max_mel_chunks: int = 64
-    max_tokens: int = 100
-    trim_silence: bool = False
-    sound: Sound = "mel_chunks"
 
 
 class Calibration(Config):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import platform
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -12,16 +13,16 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import Console
 from rich.progress import Progress
 
 from maeum import __version__
-from maeum.config import Config
+from maeum.config import Config, RenamedSettingWarning
 from maeum.corpora import make_corpus
 from maeum.corpora.base import PARTS, Corpus, LeftOut
 from maeum.corpora.overlaps import Member, in_words
@@ -29,8 +30,10 @@ from maeum.corpora.splits import OfficialSplit, repeats
 from maeum.corpora.targets import Target
 from maeum.data.store import LEFT_OUT, NOTES, Origin, Store, StoreWriter, digest, write_shard
 from maeum.errors import CorpusError, StoreError
-from maeum.inputs.decode import DecodeConfig, Decoder, content_hash
+from maeum.inputs.settings import ClipSettings
+from maeum.inputs.utterances import UtteranceReader
 from maeum.preparation.collage import CollageOptions, prepare_collage
+from maeum.preparation.items import ItemMaker, content_hash
 from maeum.progress import progress_bar
 from maeum.types import Modality, Recording, Utterance
 
@@ -42,15 +45,36 @@ _ITEMS_PER_SHARD = {"text": 4096, "crops": 2048, "media": 64}
 
 
 class PrepareConfig(Config):
-    """What a prepared corpus depends on besides its files.
+    """What a prepared corpus depends on besides its files."""
 
-    decode: how media become arrays. options: the corpus' own options. limit: only so many items of each part (of each
-    label of a collage), for a trial; they are spread over the part and hold every label that they can.
-    """
-
-    decode: DecodeConfig = DecodeConfig()
+    inputs: ClipSettings = ClipSettings()
+    """How media become clips; models that are trained on the store are used with the same settings."""
+    no_face: Literal["leave-out", "centre-crop"] = "leave-out"
+    """What becomes of a frame without a face: it is left out, or its centre is taken as the published code does."""
+    precision: Literal["float16", "float32"] = "float16"
+    """Of the log-mel chunks on disk; float16 is off by at most 0.4 % of power, at half the size."""
+    wave: bool = False
+    """Keep the sound itself too, 16 kHz mono, for networks that read it; 32 kB a second."""
     options: dict[str, Any] = Field(default_factory=dict)
-    limit: int | None = None
+    """The corpus' own options."""
+    limit: int | None = Field(default=None, ge=1)
+    """Only so many items of each part (of each label of a collage), spread over its labels; for a trial."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_decode(cls, data: Any) -> Any:
+        """Settings of earlier versions, in which those of media stood under ``decode``."""
+        if not isinstance(data, dict) or not isinstance(data.get("decode"), dict):
+            return data
+        warnings.warn("decode is now inputs (frame_every_s, trim_silence), with no_face, precision and wave beside it",
+                      RenamedSettingWarning, stacklevel=2)  # fmt: skip
+        decode = dict(data["decode"])
+        inputs = {name: decode.pop(name) for name in ("every_s", "frame_every_s", "trim_silence") if name in decode}
+        return {**{k: v for k, v in data.items() if k != "decode"}, **decode, **({"inputs": inputs} if inputs else {})}
+
+    def store_settings(self) -> dict[str, Any]:
+        """The settings that a store's media are made with."""
+        return self.model_dump(mode="json", include={"inputs", "no_face", "precision", "wave"})
 
 
 @dataclass(frozen=True)
@@ -178,7 +202,7 @@ def prepare(
     made_from = {
         "corpus": corpus.name,
         "options": corpus.options.model_dump(mode="json"),
-        "decode": settings.decode.kept(),
+        **settings.store_settings(),
         "limit": settings.limit,
     }
     with StoreWriter(folder, made_from, restart=restart) as writer:
@@ -187,10 +211,17 @@ def prepare(
             modalities = _modalities(corpus, utterances)
             plan = _plan(corpus, modalities, utterances, content, writer)
             missing = [(path, items) for path, items in plan if not writer.has(path)]
-            decoder = Decoder(settings.decode, corpus.faces, modalities)
+            reader = UtteranceReader(
+                settings.inputs,
+                corpus.faces,
+                modalities,
+                no_face=settings.no_face,
+                keep_wave=settings.wave,
+            )
+            maker = ItemMaker(reader, settings.precision)
             task = bar.add_task("decode", total=len(utterances))
             bar.advance(task, len(utterances) - sum(len(items) for _, items in missing))
-            _make(missing, decoder, content, workers, lambda count: bar.advance(task, count))
+            _make(missing, maker, content, workers, lambda count: bar.advance(task, count))
         notes = [
             *corpus.remarks(source),
             *_remarks(corpus, utterances, left_out, unread),
@@ -401,20 +432,20 @@ def _key(u: Utterance) -> str:
 
 def _make(
     missing: Sequence[tuple[Path, list[Utterance]]],
-    decoder: Decoder,
+    maker: ItemMaker,
     content: Mapping[str, str],
     workers: int,
     advance: Callable[[int], None],
 ) -> None:
     if workers <= 1 or len(missing) <= 1:
         for path, items in missing:
-            write_shard(path, decoder.items(items, content), lambda: advance(1))
+            write_shard(path, maker.items(items, content), lambda: advance(1))
         return
     # Fresh processes: forking one that holds threads and the store's lock is unsafe.
     pool = ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context("spawn"), _begin_worker)
     try:
         jobs = {
-            pool.submit(_make_one, path, items, decoder, {u.id: content[u.id] for u in items}): len(items)
+            pool.submit(_make_one, path, items, maker, {u.id: content[u.id] for u in items}): len(items)
             for path, items in missing
         }
         for job in as_completed(jobs):
@@ -434,8 +465,8 @@ def _begin_worker() -> None:
     torch.set_num_threads(1)
 
 
-def _make_one(path: Path, items: list[Utterance], decoder: Decoder, content: dict[str, str]) -> None:
-    write_shard(path, decoder.items(items, content))
+def _make_one(path: Path, items: list[Utterance], maker: ItemMaker, content: dict[str, str]) -> None:
+    write_shard(path, maker.items(items, content))
 
 
 def _remarks(

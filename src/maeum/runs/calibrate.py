@@ -30,7 +30,7 @@ from maeum.models.pretrained import (
     save_pretrained,
     subset_name,
 )
-from maeum.runs.checks import check_decoding
+from maeum.runs.checks import check_inputs
 from maeum.runs.evaluate import evaluate
 from maeum.runs.licences import licences_of
 from maeum.runs.predict import collator, predict_items
@@ -161,7 +161,7 @@ def _items(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> 
     )
     if known is not None:
         known.shared(dataset.members(), dev.part)
-    check_decoding(dataset.store, source.settings, subset)
+    check_inputs(dataset.store, source.settings, subset)
     return dataset
 
 

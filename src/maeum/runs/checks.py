@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import json
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from maeum.data.store import Store
 from maeum.errors import ConfigError
 from maeum.evaluation.base import METRICS, metrics_of
+from maeum.inputs.settings import InputSettings
 from maeum.labels import LabelSet
-from maeum.media.crops import MARGIN_PX
 from maeum.models.encoders.tokenizer import Tokenizer
 from maeum.models.network import CTC_LOGITS, PROJECTION, HasFrozenEncoders, Network
-from maeum.models.pretrained import InputSettings
 from maeum.runs.recipe import Recipe
 from maeum.training.loop import recomputes
 from maeum.training.losses.emotion import LOSSES
@@ -136,8 +136,12 @@ def check_text(recipe: Recipe, model: Network, tokenizer: Tokenizer | None) -> N
         )
 
 
-def check_decoding(store: Store, inputs: InputSettings, used: Container[Modality]) -> tuple[str, ...]:
-    """Prove that a store was decoded as a recogniser decodes for a model with these input settings.
+#: The settings of `ClipSettings` that shape each modality of a store.
+_SHAPING: dict[Modality, tuple[str, ...]] = {"faces": ("frame_every_s",), "speech": ("trim_silence",), "text": ()}
+
+
+def check_inputs(store: Store, inputs: InputSettings, used: Container[Modality]) -> tuple[str, ...]:
+    """Check that a store was made with a model's input settings.
 
     A setting that left no trace in the store, such as the time between frames where every item has one picture, is
     not compared.
@@ -148,33 +152,35 @@ def check_decoding(store: Store, inputs: InputSettings, used: Container[Modality
         used: modalities that it reads of the store.
 
     Returns:
-        What to know about a difference that has no setting on the model's side.
+        What to know about differences that a recogniser has no setting for.
 
     Raises:
-        ConfigError: naming both values and what to do.
+        ConfigError: naming the setting, both values and what to do.
     """
-    manifest = store.manifest
-    notes: list[str] = []
-    for decode in manifest.get("decode", [manifest["settings"].get("decode", {})]):
-        pairs: list[tuple[str, str, Any]] = []
-        if "faces" in used and any(row["faces_count"] > 1 for row in store.rows):
-            pairs.append(("every_s", "frame_every_s", inputs.frame_every_s))
-        if "speech" in used and any(row["mel_chunks_count"] for row in store.rows):
-            pairs.append(("trim_silence", "trim_silence", inputs.trim_silence))
-        for theirs, ours, value in pairs:
-            if decode.get(theirs, value) != value:
+    shaped = {"faces": any(row["faces_count"] > 1 for row in store.rows),
+              "speech": any(row["mel_chunks_count"] for row in store.rows)}  # fmt: skip
+    names = [name for m in MODALITIES if m in used and shaped.get(m) for name in _SHAPING[m]]
+    for theirs in _made_with(store.manifest):
+        for name in names:
+            if name in theirs and theirs[name] != getattr(inputs, name):
+                was, now = (json.dumps(value) for value in (theirs[name], getattr(inputs, name)))
                 raise ConfigError(
-                    f"was decoded with {theirs} = {decode[theirs]}, the model's inputs have {ours} = {value}",
+                    f"was prepared with {name}: {was}, and the model's inputs have {name}: {now}",
                     item=store.folder,
-                    remedy=f"Prepare the corpus in another folder with decode: {{{theirs}: {str(value).lower()}}}, or "
-                    f"train with inputs: {{{ours}: {str(decode[theirs]).lower()}}}.",
+                    remedy=f"Prepare the corpus in another folder with inputs: {{{name}: {now}}}, or train with "
+                    f"inputs: {{{name}: {was}}}.",
                 )
-        if "faces" in used and decode.get("no_face") == "centre-crop":
-            notes.append("frames without a face show their centre in this store; a recogniser leaves them out")
-    if "faces" in used and manifest.get("faces") == "detect" and inputs.margin_px != MARGIN_PX:
-        raise ConfigError(
-            f"its faces have a margin of {MARGIN_PX} px, the model's inputs have margin_px = {inputs.margin_px}",
-            item=store.folder,
-            remedy=f"Train with inputs: {{margin_px: {MARGIN_PX}}}.",
-        )
-    return tuple(notes)
+    if "faces" in used and any(theirs.get("no_face") == "centre-crop" for theirs in _made_with(store.manifest)):
+        return ("frames without a face show their centre in this store; in use they are left out",)
+    return ()
+
+
+def _made_with(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The settings that a store's media were made with (of each source of a collage), as far as they are known."""
+    settings = manifest["settings"]
+    if "inputs" in manifest:
+        return list(manifest["inputs"])
+    if "inputs" in settings:
+        return [{**settings["inputs"], "no_face": settings.get("no_face")}]
+    earlier = manifest.get("decode", [settings.get("decode", {})])
+    return [{"frame_every_s" if name == "every_s" else name: value for name, value in made.items()} for made in earlier]

@@ -22,7 +22,7 @@ from maeum.evaluation.report import evaluate as score
 from maeum.labels import LabelSet
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
 from maeum.preparation.transcripts import Transcripts
-from maeum.runs.checks import check_decoding
+from maeum.runs.checks import check_inputs
 from maeum.runs.predict import predict_pretrained
 from maeum.runs.provenance import provenance
 from maeum.runs.trained_on import TrainedOn, allowed, notes_of
@@ -120,7 +120,7 @@ def evaluate(
         )
     corpus = Store(store)
     recognised = None if transcripts is None else Transcripts.read(transcripts)
-    decoding = check_decoding(corpus, pretrained.settings, given)
+    decoding = check_inputs(corpus, pretrained.settings, given)
     known = TrainedOn.read(pretrained.folder)
     everybody = corpus.members()
     chosen = split.split(everybody) if split is not None else known.split(corpus) if known is not None else None

@@ -12,9 +12,10 @@ from maeum.data.dataset import ClipDataset
 from maeum.data.sampler import BucketSampler
 from maeum.errors import EvaluationError
 from maeum.evaluation.predictions import PredictionSet
+from maeum.inputs.settings import InputSettings
 from maeum.models.encoders.tokenizer import Tokenizer
 from maeum.models.network import Network
-from maeum.models.pretrained import InputSettings, Pretrained
+from maeum.models.pretrained import Pretrained
 from maeum.types import ModelOutput
 
 

@@ -11,7 +11,7 @@ from maeum.config import Config
 from maeum.corpora.splits import OfficialSplit, SplitConfig
 from maeum.corpora.targets import Target
 from maeum.data.feed import AugmentConfig
-from maeum.models.pretrained import InputSettings
+from maeum.inputs.settings import InputSettings
 from maeum.training.config import TrainConfig
 from maeum.types import Modality
 

@@ -27,6 +27,7 @@ from maeum.evaluation.base import METRICS, metrics_of
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report, evaluate
 from maeum.evaluation.thresholds import choose_thresholds
+from maeum.inputs.settings import InputSettings
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
 from maeum.models.encoders.character_vocabulary import CharacterVocabulary
@@ -35,7 +36,6 @@ from maeum.models.network import ComparesEncodings, HasBranches, Network, Transc
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import (
     Calibration,
-    InputSettings,
     load_pretrained,
     on_device,
     save_pretrained,
@@ -44,7 +44,7 @@ from maeum.models.pretrained import (
 from maeum.preparation.transcripts import Transcripts
 from maeum.progress import progress_bar
 from maeum.runs.calibrate import fit
-from maeum.runs.checks import check_decoding, check_modalities, check_settings, check_tasks, check_text
+from maeum.runs.checks import check_inputs, check_modalities, check_settings, check_tasks, check_text
 from maeum.runs.feature_cache import check_frozen, keep_frozen
 from maeum.runs.licences import Licences, licences_of
 from maeum.runs.predict import collator, predict_items
@@ -396,7 +396,7 @@ def load_parts(
 def _decoding(data: tuple[DataConfig, ...], inputs: InputSettings, model: Network) -> list[str]:
     reads = model.modalities
     used = [(Store(d.store), [m for m in d.modalities or reads if m in reads]) for d in data]
-    return [note for store, modalities in used for note in check_decoding(store, inputs, modalities)]
+    return [note for store, modalities in used for note in check_inputs(store, inputs, modalities)]
 
 
 def _licences(recipe: Recipe) -> Licences:

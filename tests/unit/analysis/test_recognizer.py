@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import maeum
-from maeum.analysis.evidence import why_no_speech
 from maeum.analysis.recognizer import Recognizer
 from maeum.data.collate import Collator
 from maeum.errors import InputError, MediaError, ModelError, TranscriptError
+from maeum.inputs.speech import missing_speech_reason
 from maeum.labels import EMOTIONS
 from maeum.media.audio import read_audio
 from maeum.media.faces import resize_face
@@ -158,7 +158,9 @@ def test_no_utterance_of_the_corpora_is_refused(shared_data: Path):
     """Every twentieth; docs/results/voice-activity.md has all of them, and under worse conditions."""
     files = [f for corpus in ("ravdess", "emodb") for f in sorted((shared_data / corpus).glob("*.flac"))[::20]]
     assert len(files) > 70
-    assert [f.stem for f in files if why_no_speech(torch.from_numpy(read_audio(f).samples))] == []
+    assert [
+        f.stem for f in files if missing_speech_reason(torch.from_numpy(read_audio(f).samples), require_voice=True)
+    ] == []
 
 
 def test_below_the_asked_confidence_it_abstains_but_shows_its_probabilities(recognizer: Recognizer):

@@ -16,7 +16,6 @@ from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
-from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, PrepareReport, prepare
 from maeum.types import Utterance
 
@@ -188,7 +187,7 @@ def test_another_folder_is_explained(tmp_path: Path, source: Path):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, make_crema_d: Callable[..., Path]) -> PrepareReport:
     folder = tmp_path_factory.mktemp("crema-d")
-    settings = PrepareConfig(decode=DecodeConfig(no_face="centre-crop"))
+    settings = PrepareConfig(no_face="centre-crop")
     return prepare("crema-d", make_crema_d(folder / "source"), folder / "store", settings)
 
 

@@ -13,7 +13,6 @@ from maeum.corpora import LeftOut, make_corpus
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import CorpusError
-from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
@@ -213,7 +212,7 @@ def test_one_recording_of_two_people_is_cut_in_two(
         sound *= 0.9
         make_media(tmp_path / f"source/{name}.mkv", [pixels] * 25, sound=sound, layout="stereo")
     (tmp_path / "source/table.csv").write_text(MSP)
-    settings = PrepareConfig(options=SCALES, decode=DecodeConfig(no_face="centre-crop"))
+    settings = PrepareConfig(options=SCALES, no_face="centre-crop")
     report = prepare("folder", tmp_path / "source", tmp_path / "store", settings)
     assert (report.account["used"], report.account["left_out"]) == (4, 0)
     store = Store(tmp_path / "store")

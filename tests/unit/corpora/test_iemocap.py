@@ -16,7 +16,6 @@ from maeum.corpora import LeftOut, make_corpus
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
-from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
@@ -259,7 +258,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, make_iemocap: Callable[..
     change(transcript(source, "Ses05M_script03_2"), ": Well.", ":")
     with transcript(source).open("a") as file:
         file.write("Ses01F_impro01_MXX0 [007.0000-007.5000]: Mhm.\n")
-    settings = PrepareConfig(decode=DecodeConfig(no_face="centre-crop"))
+    settings = PrepareConfig(no_face="centre-crop")
     report = prepare("iemocap", source, folder / "store", settings)
     return folder / "store", report.lines()
 

@@ -14,7 +14,6 @@ from maeum.corpora import LeftOut, make_corpus
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
-from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
@@ -152,7 +151,7 @@ def test_a_label_that_is_none_is_named(source: Path):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, make_meld: Callable[..., Path]) -> tuple[Path, list[str]]:
     folder = tmp_path_factory.mktemp("meld")
-    settings = PrepareConfig(decode=DecodeConfig(no_face="centre-crop"))
+    settings = PrepareConfig(no_face="centre-crop")
     report = prepare("meld", make_meld(folder / "source"), folder / "store", settings)
     return folder / "store", report.lines()
 

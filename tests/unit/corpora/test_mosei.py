@@ -16,7 +16,6 @@ from maeum.corpora import LeftOut, make_corpus
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
-from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
@@ -320,7 +319,7 @@ def test_without_h5py_the_error_says_what_to_install(words: Path, monkeypatch: p
 def prepared(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The corpus, prepared; centres stand in for faces, so that their grey says when they were shown."""
     store = tmp_path_factory.mktemp("stores") / "mosei"
-    settings = PrepareConfig(decode=DecodeConfig(no_face="centre-crop"))
+    settings = PrepareConfig(no_face="centre-crop")
     return store, prepare("mosei", whole, store, settings).lines()
 
 

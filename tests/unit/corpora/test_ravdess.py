@@ -13,7 +13,6 @@ import pytest
 from maeum.corpora import LeftOut, make_corpus
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError
-from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
@@ -89,8 +88,8 @@ def test_stores_of_earlier_versions_stay_valid():
 
 
 def test_pictures_with_their_sound(source: Path, tmp_path: Path):
-    decode = DecodeConfig(no_face="centre-crop")
-    settings = PrepareConfig(decode=decode, options={"files": "audio-visual", "voice": "both", "transcripts": True})
+    options = {"files": "audio-visual", "voice": "both", "transcripts": True}
+    settings = PrepareConfig(no_face="centre-crop", options=options)
     report = prepare("ravdess", source, tmp_path / "store", settings)
     account = report.account
     # The video of 24 is cut short, and keeps the sentence that was asked for.
@@ -116,7 +115,7 @@ def test_pictures_with_their_sound(source: Path, tmp_path: Path):
 
 
 def test_a_broken_file_is_left_out_with_its_name(source: Path, tmp_path: Path):
-    settings = PrepareConfig(options={"files": "audio-visual"}, decode=DecodeConfig(no_face="centre-crop"))
+    settings = PrepareConfig(options={"files": "audio-visual"}, no_face="centre-crop")
     report = prepare("ravdess", source, tmp_path / "store", settings)
     (broken,) = (item for item in report.left_out if item.id == "01-01-08-01-01-02-24")
     assert "01-01-08-01-01-02-24.mp4" in broken.reason

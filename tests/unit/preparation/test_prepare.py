@@ -23,7 +23,6 @@ from maeum.corpora import CORPORA
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, CorpusError, StoreError
-from maeum.inputs.decode import DecodeConfig
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.runs.licences import licences_of
 
@@ -77,7 +76,7 @@ def test_second_run_reuses_everything_and_a_changed_source_is_seen(
 
 def test_other_settings_are_refused_or_begin_anew(recordings: Path, tmp_path: Path):
     prepare("folder", recordings, tmp_path / "store")
-    other = PrepareConfig(decode=DecodeConfig(precision="float32"))
+    other = PrepareConfig(precision="float32")
     with pytest.raises(StoreError, match=r'decode\.precision was "float16", now "float32"'):
         prepare("folder", recordings, tmp_path / "store", other)
     prepare("folder", recordings, tmp_path / "store", other, restart=True)

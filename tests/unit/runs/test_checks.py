@@ -1,4 +1,4 @@
-"""A store is used only by models whose recordings are decoded like it."""
+"""A store is used only by models with the input settings that it was made with."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from maeum.data.collage import CollageConfig, make_collage
 from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
 from maeum.errors import ConfigError
-from maeum.inputs.decode import DecodeConfig
+from maeum.inputs.settings import ClipSettings, InputSettings
 from maeum.labels import EKMAN, EMOTIONS
-from maeum.models.pretrained import InputSettings
-from maeum.runs.checks import check_decoding
+from maeum.preparation.prepare import PrepareConfig
+from maeum.runs.checks import check_inputs
 from maeum.runs.evaluate import evaluate
 from maeum.runs.recipe import Recipe
 from maeum.runs.train import train
@@ -23,7 +23,9 @@ from maeum.types import Utterance
 BRANCH = {"widths": [4, 4, 4, 8], "stem_blocks": 1, "hidden": 8, "transformer": {"layers": 1, "heads": 2}}
 
 
-def make_store(folder: Path, frames: int = 2, mel_chunks: int = 2, **decode: Any) -> Path:
+def make_store(
+    folder: Path, frames: int = 2, mel_chunks: int = 2, made_with: dict[str, Any] | None = None, **inputs: Any
+) -> Path:
     """A store with a face, a voice and a sentence of each label in train and in dev."""
     items = [
         StoreItem(
@@ -35,7 +37,8 @@ def make_store(folder: Path, frames: int = 2, mel_chunks: int = 2, **decode: Any
         for part in ("train", "dev")
         for number, label in enumerate(EMOTIONS)
     ]
-    with StoreWriter(folder, {"corpus": "x", "decode": DecodeConfig(**decode).model_dump()}) as writer:
+    made_with = made_with or PrepareConfig(inputs=ClipSettings(**inputs)).store_settings()
+    with StoreWriter(folder, {"corpus": "x", **made_with}) as writer:
         path = writer.shard_path(["x"])
         write_shard(path, items)
         manifest = {"name": folder.name, "label_set": EKMAN.to_dict(), "licence": "L", "citation": "C",
@@ -45,39 +48,47 @@ def make_store(folder: Path, frames: int = 2, mel_chunks: int = 2, **decode: Any
 
 
 @pytest.mark.parametrize(
-    ("decode", "inputs", "problem"),
+    ("prepared", "inputs", "problem"),
     [
-        ({"every_s": 1.0}, {}, r"decoded with every_s = 1.0, the model's inputs have frame_every_s = 0.5"),
-        ({}, {"frame_every_s": 0.25}, r"decode: \{every_s: 0.25\}, or train with inputs: \{frame_every_s: 0.5\}"),
-        ({"trim_silence": True}, {}, r"trim_silence = True, .* have trim_silence = False"),
-        ({}, {"trim_silence": True}, r"decode: \{trim_silence: true\}, or train with inputs: \{trim_silence: false\}"),
-        ({}, {"margin_px": 6}, r"a margin of 2 px, .* margin_px = 6"),
+        ({"frame_every_s": 1.0}, {}, r"was prepared with frame_every_s: 1\.0, and the model's inputs have .*: 0\.5\."),
+        ({}, {"frame_every_s": 0.25}, r"with inputs: \{frame_every_s: 0\.25\}, or train with inputs: .*: 0\.5\}"),
+        ({"trim_silence": True}, {}, r"trim_silence: true, and the model's inputs have trim_silence: false"),
+        ({}, {"trim_silence": True}, r"inputs: \{trim_silence: true\}, or train with inputs: \{trim_silence: false\}"),
     ],
 )
-def test_other_settings_are_refused(tmp_path: Path, decode: dict[str, Any], inputs: dict[str, Any], problem: str):
-    store = Store(make_store(tmp_path / "x", **decode))
+def test_other_settings_are_refused(tmp_path: Path, prepared: dict[str, Any], inputs: dict[str, Any], problem: str):
+    store = Store(make_store(tmp_path / "x", **prepared))
     with pytest.raises(ConfigError, match=problem):
-        check_decoding(store, InputSettings(**inputs), ("faces", "speech"))
-    assert check_decoding(store, InputSettings(**inputs), ("text",)) == ()
+        check_inputs(store, InputSettings(**inputs), ("faces", "speech"))
+    assert check_inputs(store, InputSettings(**inputs), ("text",)) == ()
+    assert check_inputs(store, InputSettings(**prepared), ("faces", "speech")) == ()
+
+
+def test_stores_of_earlier_versions_are_held_to_theirs(tmp_path: Path):
+    store = Store(make_store(tmp_path / "x", made_with={"decode": {"every_s": 1.0, "no_face": "centre-crop"}}))
+    with pytest.raises(ConfigError, match=r"frame_every_s: 1\.0, .*frame_every_s: 0\.5"):
+        check_inputs(store, InputSettings(), ("faces",))
+    assert "show their centre" in check_inputs(store, InputSettings(frame_every_s=1.0), ("faces",))[0]
 
 
 def test_what_left_no_trace_is_not_compared(tmp_path: Path):
     store = Store(make_store(tmp_path / "x", frames=1, mel_chunks=0))
-    assert check_decoding(store, InputSettings(frame_every_s=2.0, trim_silence=True), ("faces", "speech")) == ()
+    assert check_inputs(store, InputSettings(frame_every_s=2.0, trim_silence=True), ("faces", "speech")) == ()
 
 
 def test_a_difference_without_a_setting_is_a_note(tmp_path: Path):
-    store = Store(make_store(tmp_path / "x", no_face="centre-crop"))
-    assert "show their centre" in check_decoding(store, InputSettings(), ("faces",))[0]
+    made_with = PrepareConfig(no_face="centre-crop").store_settings()
+    store = Store(make_store(tmp_path / "x", made_with=made_with))
+    assert "show their centre" in check_inputs(store, InputSettings(), ("faces",))[0]
 
 
 def test_a_collage_is_held_to_the_settings_of_its_voices(tmp_path: Path):
-    source = make_store(tmp_path / "x", every_s=1.0, trim_silence=True)
+    source = make_store(tmp_path / "x", frame_every_s=1.0, trim_silence=True)
     make_collage([source], [source], [source], tmp_path / "c", CollageConfig(per_label={"train": 1}))
     collage = Store(tmp_path / "c")
-    with pytest.raises(ConfigError, match="trim_silence = True"):
-        check_decoding(collage, InputSettings(), ("faces", "speech"))
-    assert check_decoding(collage, InputSettings(trim_silence=True), ("faces", "speech")) == ()
+    with pytest.raises(ConfigError, match="trim_silence: true"):
+        check_inputs(collage, InputSettings(), ("faces", "speech"))
+    assert check_inputs(collage, InputSettings(trim_silence=True), ("faces", "speech")) == ()
 
 
 def test_training_and_evaluation_are_held_to_it(tmp_path: Path):
@@ -85,10 +96,10 @@ def test_training_and_evaluation_are_held_to_it(tmp_path: Path):
     training = {"epochs": 1, "batch_size": 4, "precision": "fp32"}
     settings = {"name": "try", "network": {"dim": 8, "faces": None, "text": None, "speech": BRANCH},
                 "dev": [{"store": str(good)}], "training": training}  # fmt: skip
-    with pytest.raises(ConfigError, match=r"other: was decoded with trim_silence = True"):
+    with pytest.raises(ConfigError, match=r"other: was prepared with trim_silence: true"):
         train(Recipe.parse({**settings, "train": [{"store": str(other)}]}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     model = train(Recipe.parse({**settings, "train": [{"store": str(good)}]}), tmp_path / "run").model
-    with pytest.raises(ConfigError, match=r"other: was decoded with trim_silence = True"):
+    with pytest.raises(ConfigError, match=r"other: was prepared with trim_silence: true"):
         evaluate(model, other, intervals=False)
     assert evaluate(model, good, intervals=False).modalities == ("speech",)

@@ -1,9 +1,10 @@
-"""An utterance's media as arrays."""
+"""Utterances of a corpus as clips and store items."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,31 @@ import pytest
 import torch
 from PIL import Image
 
-from maeum.analysis.evidence import collect
 from maeum.corpora.base import LeftOut
 from maeum.data.shards import StoreItem
 from maeum.errors import CorpusError, InputError
-from maeum.inputs import decode
-from maeum.inputs.decode import DecodeConfig, Decoder, content_hash
+from maeum.inputs import utterances as module
+from maeum.inputs.clip import make_clip
+from maeum.inputs.settings import ClipSettings
+from maeum.inputs.utterances import UtteranceReader
 from maeum.media.audio import read_audio
+from maeum.media.boxes import FaceBox
+from maeum.media.faces import crop_face
 from maeum.media.mel import to_mel_chunks
-from maeum.models.pretrained import InputSettings
+from maeum.preparation.items import ItemMaker, content_hash
 from maeum.types import MODALITIES, Recording, Utterance
 
 DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo.mp4"
-EVERYTHING = Decoder(DecodeConfig(), "detect", MODALITIES)
+
+
+def maker(
+    faces: Any, modalities: Any, precision: Any = "float16", trim_silence: bool = False, **reads: Any
+) -> ItemMaker:
+    settings = ClipSettings(trim_silence=trim_silence)
+    return ItemMaker(UtteranceReader(settings, faces, modalities, **reads), precision)
+
+
+EVERYTHING = maker("detect", MODALITIES)
 
 
 def of(path: Path, **kept: Any) -> Utterance:
@@ -41,7 +54,7 @@ def test_speech_becomes_the_pieces_of_its_stretch(
 ):
     wave = make_sine(300, 1.0, 16_000)
     path = make_media(tmp_path / "a.wav", sound=wave)
-    speech = Decoder(DecodeConfig(precision="float32"), "none", ("speech",))
+    speech = maker("none", ("speech",), "float32")
     item = used(speech(Utterance("u", Recording("r", audio=path), start_s=0.25, end_s=0.75)))
     assert item.faces is None
     assert item.mel_chunks is not None
@@ -49,7 +62,7 @@ def test_speech_becomes_the_pieces_of_its_stretch(
         torch.from_numpy((wave * 32767).round().astype(np.int16).astype(np.float32)[4000:12000] / 32768)
     )
     np.testing.assert_allclose(item.mel_chunks, exact.numpy(), atol=1e-5)
-    half = used(Decoder(DecodeConfig(), "none", ("speech",))(Utterance("u", Recording("r", audio=path))))
+    half = used(maker("none", ("speech",))(Utterance("u", Recording("r", audio=path))))
     assert half.mel_chunks is not None
     assert half.mel_chunks.dtype == np.float16
 
@@ -73,11 +86,8 @@ def test_frames_without_a_face(tmp_path: Path, make_media: Callable[..., Path], 
     item = used(EVERYTHING(of(path)))
     assert item.faces is not None
     assert len(item.faces) == 2
-    assert item.notes == ("no sound", "no face in 2 of 4 frames") or item.notes == (
-        "no face in 2 of 4 frames",
-        "no sound",
-    )
-    centred = used(Decoder(DecodeConfig(no_face="centre-crop"), "detect", MODALITIES)(of(path)))
+    assert item.notes == ("no face in 2 of 4 frames", "no sound")
+    centred = used(maker("detect", MODALITIES, no_face="centre-crop")(of(path)))
     assert centred.faces is not None
     assert len(centred.faces) == 4
     np.testing.assert_array_equal(centred.faces[1], 90)
@@ -88,7 +98,7 @@ def test_crops_are_taken_as_they_are(tmp_path: Path):
     Image.fromarray(grey).save(tmp_path / "a.png")
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "a.png", "train/happy/a.png")
-    crops = Decoder(DecodeConfig(), "crops", ("faces",))
+    crops = maker("crops", ("faces",))
     for path in (tmp_path / "a.png", tmp_path / "z.zip/train/happy/a.png"):
         item = used(crops(Utterance("u", Recording("r", video=path))))
         np.testing.assert_array_equal(item.faces, np.broadcast_to(grey, (1, 3, 48, 48)))
@@ -125,8 +135,8 @@ def test_one_pass_over_a_recording_shows_what_one_after_the_other_shows(pair: Pa
     utterances = spoken(pair)
     alone = [used(EVERYTHING(utterance)) for utterance in utterances]
     passes = []
-    sample = decode.sample_frames
-    monkeypatch.setattr(decode, "sample_frames", lambda *a, **k: passes.append(k) or sample(*a, **k))
+    sample = module.sample_frames
+    monkeypatch.setattr(module, "sample_frames", lambda *a, **k: passes.append(k) or sample(*a, **k))
     together = [used(item) for item in EVERYTHING.items(utterances, {u.id: "" for u in utterances})]
     assert len(passes) == 4, "two groups of neighbours, one without an end, one that is empty"
     for one, other in zip(alone, together, strict=True):
@@ -160,7 +170,7 @@ def test_a_channel_and_a_file_that_holds_only_a_stretch(
     sound = np.stack([make_sine(300, 4.0, 16_000), make_sine(1500, 4.0, 16_000)])
     whole = make_media(tmp_path / "whole.wav", sound=sound, layout="stereo")
     stretch = make_media(tmp_path / "stretch.wav", sound=sound[1, 16_000:32_000])
-    speech = Decoder(DecodeConfig(precision="float32"), "none", ("speech",))
+    speech = maker("none", ("speech",), "float32")
 
     def heard(recording: Recording) -> Any:
         return used(speech(Utterance("u", recording, start_s=1.0, end_s=2.0))).mel_chunks
@@ -209,27 +219,70 @@ def test_text_survives_broken_media_and_says_so(tmp_path: Path):
     assert "a.mp4" in item.notes[0]
 
 
-def test_silence_is_cut_only_when_asked(tmp_path: Path, make_media: Callable[..., Path]):
-    path = make_media(tmp_path / "a.wav", sound=np.zeros(16_000, np.float32))
-    speech = Utterance("u", Recording("r", audio=path))
-    kept = used(Decoder(DecodeConfig(), "none", ("speech",))(speech))
-    assert kept.mel_chunks is not None
-    assert len(kept.mel_chunks) == 3
-    trimmed = Decoder(DecodeConfig(trim_silence=True), "none", ("speech",))(speech)
-    assert trimmed == LeftOut("u", "no voice")
+@pytest.mark.parametrize("trim_silence", [False, True])
+def test_silence_and_a_moment_of_sound_are_no_speech(
+    tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., Any], trim_silence: bool
+):
+    speech = maker("none", ("speech",), trim_silence=trim_silence)
+    silent = make_media(tmp_path / "silent.wav", sound=np.zeros(16_000, np.float32))
+    moment = make_media(tmp_path / "moment.wav", sound=make_sine(300, 0.1, 16_000))
+    for path, reason in (
+        (silent, "no speech: the sound is silent"),
+        (moment, "no speech: 0.10 s of sound is too short"),
+    ):
+        utterance = Utterance("u", Recording("r", audio=path))
+        assert speech(utterance) == LeftOut("u", reason)
+        beside = used(maker("none", ("speech", "text"))(replace(utterance, text="some words")))
+        assert (beside.mel_chunks, beside.notes) == (None, (reason,))
 
 
-def test_silence_is_cut_as_the_recogniser_cuts_it(tmp_path: Path, make_media: Callable[..., Path]):
+def test_sound_without_voice_activity_is_the_speech_that_a_corpus_says_it_is(
+    tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., Any]
+):
+    utterance = Utterance("u", Recording("r", audio=make_media(tmp_path / "a.wav", sound=make_sine(300, 1.0, 16_000))))
+    plain, trimmed = (used(maker("none", ("speech",), trim_silence=trim)(utterance)) for trim in (False, True))
+    assert plain.mel_chunks is not None
+    np.testing.assert_array_equal(plain.mel_chunks, trimmed.mel_chunks)  # type: ignore[arg-type]
+
+
+def test_a_text_of_signs_and_a_picture_of_one_colour_are_left_out(tmp_path: Path):
+    Image.fromarray(np.zeros((48, 48), np.uint8)).save(tmp_path / "black.png")
+    crops = maker("crops", MODALITIES)
+    black = Recording("r", video=tmp_path / "black.png")
+    assert crops(Utterance("u", black)) == LeftOut("u", "no face: the picture is of one colour")
+    assert crops(Utterance("u", text=" :( ")) == LeftOut("u", "no words: the text has only signs")
+    item = used(crops(Utterance("u", black, text="so dark")))
+    assert (item.faces, item.utterance.text, item.notes) == (
+        None,
+        "so dark",
+        ("no face: the picture is of one colour",),
+    )
+
+
+def test_weak_detections_are_ignored(tmp_path: Path, astronaut: np.ndarray, monkeypatch: pytest.MonkeyPatch):
+    Image.fromarray(astronaut).save(tmp_path / "a.png")
+    weak, sure = FaceBox(0, 0, 300, 300, 0.89), FaceBox(170, 60, 290, 180, 0.9)
+    monkeypatch.setattr(module.FaceDetector, "detect", lambda *_: [[weak, sure]])
+    np.testing.assert_array_equal(
+        used(EVERYTHING(of(tmp_path / "a.png"))).faces[0].transpose(1, 2, 0),  # type: ignore[index]
+        crop_face(astronaut, sure),
+    )
+    monkeypatch.setattr(module.FaceDetector, "detect", lambda *_: [[weak]])
+    assert EVERYTHING(of(tmp_path / "a.png")) == LeftOut("u", "no face in 1 of 1 frames")
+
+
+def test_silence_is_cut_as_in_use(tmp_path: Path, make_media: Callable[..., Path]):
     voice = read_audio(DEMO, 0.5, 2.5).samples
     pause = np.zeros(16_000, np.float32)
     sound = np.concatenate((pause, voice, pause, voice, pause))
     path = make_media(tmp_path / "a.mkv", sound=sound, audio_codec="pcm_f32le", audio_format="flt")
-    config = DecodeConfig(trim_silence=True, precision="float32")
-    stored = used(Decoder(config, "none", ("speech",))(Utterance("u", Recording("r", audio=path)))).mel_chunks
-    heard = collect("u", wave=torch.from_numpy(read_audio(path).samples), settings=InputSettings(trim_silence=True))
+    speech = maker("none", ("speech",), "float32", trim_silence=True)
+    stored = used(speech(Utterance("u", Recording("r", audio=path)))).mel_chunks
+    wave = torch.from_numpy(read_audio(path).samples)
+    clip = make_clip("u", ClipSettings(trim_silence=True), wave=wave).clip
     assert stored is not None
-    assert heard.clip.mel_chunks is not None
-    np.testing.assert_array_equal(stored, heard.clip.mel_chunks.numpy())
+    assert clip.mel_chunks is not None
+    np.testing.assert_array_equal(stored, clip.mel_chunks.numpy())
     assert 2 * len(voice) + len(pause) < len(stored) * 6400 < len(sound) - len(pause)
 
 
