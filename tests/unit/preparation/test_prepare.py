@@ -77,7 +77,7 @@ def test_second_run_reuses_everything_and_a_changed_source_is_seen(
 def test_other_settings_are_refused_or_begin_anew(recordings: Path, tmp_path: Path):
     prepare("folder", recordings, tmp_path / "store")
     other = PrepareConfig(precision="float32")
-    with pytest.raises(StoreError, match=r'decode\.precision was "float16", now "float32"'):
+    with pytest.raises(StoreError, match=r'precision was "float16", now "float32"'):
         prepare("folder", recordings, tmp_path / "store", other)
     prepare("folder", recordings, tmp_path / "store", other, restart=True)
     mel_chunks = Store(tmp_path / "store").array(0, "mel_chunks")
