@@ -15,7 +15,9 @@ from pathlib import Path
 
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import LeaveOneOutSplit, ListsSplit, OfficialSplit, RandomSplit
-from maeum.data.store import Origin, Store, StoreItem, StoreWriter, digest, write_shard
+from maeum.data.shards import StoreItem, digest
+from maeum.data.store import Store
+from maeum.data.store_writer import Origin, StoreWriter, write_shard
 from maeum.labels import EKMAN
 from maeum.reports.splits import report_split
 from maeum.types import Utterance

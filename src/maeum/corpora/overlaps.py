@@ -62,10 +62,15 @@ class Member:
             labels=(label,) if isinstance(label, str) else tuple(label) if isinstance(label, tuple) else (),
         )
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Ids of the utterances it consists of: its own, or those that it was composed of."""
+        return self.made_of or (f"{self.corpus}:{self.id}",)
+
     def keys(self, kind: Kind) -> tuple[str, ...]:
         """Two members that have a key in common share something of that kind; none where it is not known."""
         if kind == "utterance":
-            return self.made_of or (f"{self.corpus}:{self.id}",)
+            return self.sources
         if kind == "dialogue":
             return () if self.dialogue is None else (f"{self.corpus}:{self.dialogue}",)
         if kind == "recording":

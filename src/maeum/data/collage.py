@@ -6,7 +6,6 @@ compares the whole multimodal path on real signals where no labelled video is fr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from pydantic import Field
 
 from maeum.config import Config
 from maeum.corpora.overlaps import Member, in_words, keys_of, overlaps
-from maeum.data.shards import Array, StoreItem
-from maeum.data.store import Store, StoreWriter, digest, write_shard
+from maeum.data.shards import Array, StoreItem, digest
+from maeum.data.store import Store
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import CorpusError
 from maeum.labels import EKMAN
 from maeum.types import Utterance
@@ -140,7 +140,7 @@ def _pools(stores: Mapping[str, Sequence[Store]], part: str) -> _Pools:
     for modality, group in stores.items():
         for store in group:
             for index, row in enumerate(store.rows):
-                label = json.loads(row["label"]) if row["label"] else None
+                label = row["label"]
                 if row["part"] == part and row[has[modality]] and isinstance(label, str) and label in EKMAN.names:
                     pools[modality][label].append(_Source(store, index))
         for label, pool in pools[modality].items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -219,11 +218,11 @@ class StoreDataset(ClipDataset):
                              remedy=f"Make them with: maeum augment {self.store.folder} --out ...")  # fmt: skip
 
     def _target(self, row: dict[str, Any]) -> tuple[Tensor | None, str | None]:
-        label = None if row["label"] is None else json.loads(row["label"])
+        label = row["label"]
         if self.target is not None and self.target.of is not None:
-            label = json.loads(row["other_labels"] or "{}").get(self.target.of)
+            label = (row["other_labels"] or {}).get(self.target.of)
         if self.target is not None and self.target.scales:
-            return self._scales(json.loads(row["scales"]) if row["scales"] is not None else label)
+            return self._scales(row["scales"] if row["scales"] is not None else label)
         if label is None:
             return None, None
         if self.label_set.task == "dimensional" and isinstance(label, dict):
@@ -357,16 +356,14 @@ class StoreDataset(ClipDataset):
 
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""
-        everybody = self.store.members()
-        mine = [everybody[number] for number in self._rows]
+        members = self.store.members()
+        mine = tuple(members[number] for number in self._rows)
         if self.views is None:
-            return tuple(mine)
-        voices = {row["id"]: json.loads(row["provenance"]).get("voice") for row in self.views.rows}
-        heard = {m.id: (voices[m.id],) for m in mine if voices.get(m.id)}
-        # Whose voice an augmented view has is heard in training too.
+            return mine
+        # Whoever lends a view its voice is in the training data, too.
+        voices = {row["id"]: (row["provenance"] or {}).get("voice") for row in self.views.rows}
         return tuple(
-            replace(m, made_of=(*(m.made_of or (f"{m.corpus}:{m.id}",)), *heard[m.id])) if m.id in heard else m
-            for m in mine
+            m if (voice := voices.get(m.id)) is None else replace(m, made_of=(*m.sources, voice)) for m in mine
         )
 
 

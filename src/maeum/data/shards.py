@@ -1,15 +1,18 @@
-"""One shard of a store: a tar of arrays and their descriptions, whole or absent, never half.
+"""One shard of a store: a tar of arrays and their descriptions.
 
-A shard is an ordinary tar (``tar tf`` lists it, webdataset reads it): ``000012.json``, ``000012.faces.npy``,
-``000012.mel_chunks.npy``, ``000012.wave.npy`` for each item, then ``rows.json``, which says at which byte each array
-starts, so that the index can be made from the shards alone, and ``end.json``, one block that says where ``rows.json``
-is.
+A shard is an ordinary tar (``tar tf`` lists it, webdataset reads it). Each item has the members ``KEY.json``,
+``KEY.faces.npy``, ``KEY.mel_chunks.npy`` and ``KEY.wave.npy``, of which arrays that it lacks are missing; keys are
+unique over all shards of a store. Then follow ``__rows__``, which says at which byte each array starts, so that the
+index can be made from the shards alone, and ``__end__``, one block that says where ``__rows__`` is. Readers of
+webdataset skip names with such underscores.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -27,33 +30,52 @@ from maeum.types import Utterance
 ARRAYS: dict[str, tuple[int, ...]] = {"faces": (3, 48, 48), "mel_chunks": (1, 128, 32), "wave": ()}
 
 _BLOCK = tarfile.BLOCKSIZE
+#: Readers take a member's name up to the first dot as the item's key; names of tar members hold 100 bytes.
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,71}")
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class StoreItem:
-    """One utterance on its way into a store.
-
-    faces: uint8 RGB ``(frames, 3, 48, 48)``. mel_chunks: log-mel ``(mel_chunks, 1, 128, 32)``, float16 or float32.
-    wave: the sound itself, 16 kHz mono, int16 ``(samples,)``. content: hash of what it was made from. notes: what to
-    know about it (frames without a face, a truncated file). provenance: for a composed item, the ids it is made of.
-    spoken_text: the words that its sound says, where these are not its text.
-    """
+    """One utterance as it is written into a store."""
 
     utterance: Utterance
     faces: Array | None = None
+    """RGB, uint8, ``(frames, 3, 48, 48)``."""
     mel_chunks: Array | None = None
+    """Log-mel of 400 ms each, float16 or float32, ``(mel_chunks, 1, 128, 32)``."""
     wave: Array | None = None
+    """The sound itself, 16 kHz mono, int16, ``(samples,)``; see `as_samples`."""
     content: str = ""
+    """Hash of the files, times and words that it was decoded from."""
     notes: tuple[str, ...] = ()
+    """What to know about it, such as frames without a face or a truncated file."""
     provenance: Mapping[str, str] = field(default_factory=dict)
+    """Of an item composed of others: which ones, such as ``{"face": "fer2013:train/happy/1"}``."""
     spoken_text: str | None = None
+    """The words that its sound says, where these are not its text."""
+    duration_s: float | None = None
+    """Seconds of the recording that were read; None without sound and without moving pictures."""
 
 
 def as_samples(wave: Array) -> Array:
     """A sound in -1..1 as a store keeps it; `Store.wave` reads it again."""
     return np.clip(np.rint(np.asarray(wave, np.float32) * 32768), -32768, 32767).astype(np.int16)
+
+
+def digest(*parts: object) -> str:
+    """A short hash of JSON-able things, equal whenever they are."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+
+
+def item_key(id: str) -> str:
+    """The name of an item's members: its id where that is plain, else a plain form of it with a hash of the id."""
+    if _PLAIN_KEY.fullmatch(id):
+        return id
+    return f"{_NOT_PLAIN.sub('_', id)[:40].strip('_-') or 'item'}-{digest(id)}"
 
 
 class ShardWriter:
@@ -70,28 +92,30 @@ class ShardWriter:
         Raises:
             StoreError: when an array has another shape or type than `StoreItem` says.
         """
-        key = f"{len(self.rows):06d}"
         utterance = item.utterance
+        key = item_key(utterance.id)
+        start_s = None if item.duration_s is None else max(utterance.start_s, 0.0)
         check_array(item.faces, "faces", ("uint8",), utterance.id)
         check_array(item.mel_chunks, "mel_chunks", ("float16", "float32"), utterance.id)
         check_array(item.wave, "wave", ("int16",), utterance.id)
         row: dict[str, Any] = {
+            "key": key,
             "id": utterance.id,
             "part": utterance.part,
-            "label": None if utterance.label is None else json.dumps(_plain(utterance.label)),
+            "label": _plain(utterance.label),
             "text": utterance.text,
             "speaker": utterance.speaker,
             "dialogue": utterance.dialogue,
-            "start_s": utterance.start_s,
-            "end_s": utterance.end_s,
+            "start_s": start_s,
+            "end_s": None if start_s is None or item.duration_s is None else round(start_s + item.duration_s, 6),
+            "duration_s": None if item.duration_s is None else round(item.duration_s, 6),
             "session": utterance.session,
-            "scales": None if utterance.scales is None else json.dumps(dict(utterance.scales)),
-            "media": _media(utterance),
-            "other_labels": None if utterance.other_labels is None else json.dumps(dict(utterance.other_labels)),
+            "scales": None if utterance.scales is None else dict(utterance.scales),
+            "other_labels": None if utterance.other_labels is None else dict(utterance.other_labels),
             "content": item.content,
             "notes": list(item.notes),
             "spoken_text": item.spoken_text,
-            "provenance": json.dumps(dict(item.provenance), sort_keys=True) if item.provenance else None,
+            "provenance": dict(sorted(item.provenance.items())) if item.provenance else None,
         }
         self._member(f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
         for name, array in (("faces", item.faces), ("mel_chunks", item.mel_chunks), ("wave", item.wave)):
@@ -102,9 +126,9 @@ class ShardWriter:
     def close(self, left_out: list[dict[str, Any]]) -> None:
         """Write the description of all members, and the end of the tar."""
         data = json.dumps({"rows": self.rows, "left_out": left_out}, ensure_ascii=False).encode()
-        start = self._member("rows.json", data)
+        start = self._member("__rows__", data)
         end = json.dumps({"start": start, "size": len(data), "crc": zlib.crc32(data)}).encode()
-        self._member("end.json", end.ljust(_BLOCK))
+        self._member("__end__", end.ljust(_BLOCK))
         self._file.write(bytes(2 * _BLOCK))
 
     def _array(self, name: str, array: Array | None) -> tuple[int, int, int, str | None]:
@@ -196,12 +220,8 @@ def check_array(array: Array | None, name: str, dtypes: tuple[str, ...], id: str
         raise StoreError(f"{name} hold numbers that are not finite", item=id)
 
 
-def _media(utterance: Utterance) -> str | None:
-    """The file that shows or speaks the utterance, as the corpus found it."""
-    recording = utterance.recording
-    path = None if recording is None else recording.video or recording.audio
-    return None if path is None else str(path)
-
-
-def _plain(label: str | tuple[str, ...] | Mapping[str, float]) -> Any:
-    return label if isinstance(label, str) else dict(label) if isinstance(label, Mapping) else list(label)
+def _plain(label: str | tuple[str, ...] | Mapping[str, float] | None) -> Any:
+    """A label as JSON has it."""
+    if label is None or isinstance(label, str):
+        return label
+    return dict(label) if isinstance(label, Mapping) else list(label)

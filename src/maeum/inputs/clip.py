@@ -32,6 +32,8 @@ class CheckedClip:
     """Modality -> reason why what was given of it cannot be used."""
     notes: tuple[str, ...] = ()
     """What to know about the modalities that the clip has."""
+    duration_s: float | None = None
+    """Seconds of the recording that were read; None where there were neither sound nor moving pictures."""
 
     @property
     def reasons(self) -> tuple[str, ...]:

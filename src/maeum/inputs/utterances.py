@@ -17,7 +17,7 @@ from maeum.errors import InputError, MediaError
 from maeum.inputs.clip import CheckedClip, make_clip
 from maeum.inputs.faces import confident_faces, detect_faces, largest_face, stack_faces
 from maeum.inputs.settings import ClipSettings
-from maeum.media.audio import read_audio
+from maeum.media.audio import SAMPLE_RATE_HZ, read_audio
 from maeum.media.container import checked_range
 from maeum.media.faces import FaceBox, FaceDetector, centre_crop, crop_face, resize_face
 from maeum.media.images import read_image
@@ -43,6 +43,8 @@ class _UtteranceFaces:
     missing_reason: str | None = None
     notes: tuple[str, ...] = ()
     has_sound: bool = True
+    duration_s: float | None = None
+    """Seconds of moving pictures that were read; None without any."""
 
 
 class UtteranceReader:
@@ -97,7 +99,7 @@ class UtteranceReader:
         if faces.missing_reason is not None:
             missing["faces"] = faces.missing_reason
         notes = list(faces.notes)
-        recording, wave = utterance.recording, None
+        recording, wave, duration_s = utterance.recording, None, faces.duration_s
         if recording is not None and recording.audio is not None and self._has_sound(recording):
             try:
                 if recording.audio == recording.video and not faces.has_sound:
@@ -105,6 +107,7 @@ class UtteranceReader:
                 else:
                     wave, audio_notes = _read_speech(recording.audio, recording, utterance)
                     notes += audio_notes
+                    duration_s = max(duration_s or 0.0, len(wave) / SAMPLE_RATE_HZ) or None
                     if not len(wave):
                         missing["speech"], wave = "no sound", None
             except (MediaError, InputError) as error:
@@ -120,7 +123,7 @@ class UtteranceReader:
             allow_blank=self.no_face == "centre-crop",
             missing=missing,
         )
-        return replace(made, notes=(*notes, *made.notes))
+        return replace(made, notes=(*notes, *made.notes), duration_s=duration_s)
 
     def _is_image(self, recording: Recording) -> bool:
         video = recording.video
@@ -170,7 +173,10 @@ class UtteranceReader:
             if not info.has_video:
                 return [_UtteranceFaces(missing_reason="no picture", has_sound=has_sound) for _ in group]
             read = self._one_stretch if len(group) == 1 else self._several_stretches
-            return [replace(faces, has_sound=has_sound) for faces in read(path, group)]
+            return [
+                replace(faces, has_sound=has_sound, duration_s=_read_s(utterance, info.duration_s))
+                for faces, utterance in zip(read(path, group), group, strict=True)
+            ]
         except (MediaError, InputError) as error:
             return [_UtteranceFaces(missing_reason=str(error), has_sound=has_sound) for _ in group]
 
@@ -229,6 +235,12 @@ class UtteranceReader:
         if not faces:
             return _UtteranceFaces(missing_reason=without)
         return _UtteranceFaces(stack_faces(faces), notes=(without,) if without else ())
+
+
+def _read_s(utterance: Utterance, file_s: float | None) -> float | None:
+    """Seconds of a stretch that lie in a file of that length; None where neither end is known."""
+    ends = [end for end in (utterance.end_s, file_s) if end is not None]
+    return max(min(ends) - max(utterance.start_s, 0.0), 0.0) if ends else None
 
 
 def _read_speech(path: Path, recording: Recording, utterance: Utterance) -> tuple[Tensor, tuple[str, ...]]:

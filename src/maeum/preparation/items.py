@@ -58,6 +58,7 @@ class ItemMaker:
             wave=None if clip.wave is None else as_samples(clip.wave.numpy()),
             content=content,
             notes=notes,
+            duration_s=checked.duration_s,
         )
 
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from maeum.config import Config
 from maeum.corpora.base import LeftOut
 from maeum.data.augment_wave import WaveAugment, augment_wave
-from maeum.data.shards import StoreItem, as_samples
-from maeum.data.store import Store, StoreWriter, digest, spoken_text_of, write_shard
+from maeum.data.shards import StoreItem, as_samples, digest
+from maeum.data.store import Store, spoken_text_of
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.media.mel import to_mel_chunks
 from maeum.models.encoders.character_vocabulary import without_annotations

@@ -275,16 +275,13 @@ def _words(label_set: LabelSet, target: Any) -> str:
 
 
 def _stretch(row: dict[str, Any]) -> str:
-    if row["end_s"] is None:
-        return f", from {row['start_s']:.1f} s" if row["start_s"] else ""
-    return f", {row['start_s']:.1f} to {row['end_s']:.1f} s"
+    """The stretch of the recording in words; nothing of a still picture."""
+    return "" if row["end_s"] is None else f", {row['start_s']:.1f} to {row['end_s']:.1f} s"
 
 
 def _fragment(row: dict[str, Any]) -> str:
     """Where a player should start and stop (W3C media fragments)."""
-    if not row["start_s"] and row["end_s"] is None:
-        return ""
-    return f"#t={row['start_s']:.2f}" + ("" if row["end_s"] is None else f",{row['end_s']:.2f}")
+    return "" if row["end_s"] is None else f"#t={row['start_s']:.2f},{row['end_s']:.2f}"
 
 
 def _shortened(text: str) -> str:

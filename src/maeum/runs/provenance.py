@@ -10,7 +10,7 @@ from typing import Any
 
 from maeum import __version__
 from maeum.data.dataset import StoreDataset
-from maeum.data.store import digest
+from maeum.data.shards import digest
 from maeum.evaluation.predictions import Provenance
 from maeum.models.pretrained import Pretrained, weights_digest
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -247,4 +246,4 @@ def test_a_recipe_chooses_whose_label_is_learned(prepared: PrepareReport):
         "1091_WSI_HAP_MD": [50.0],
     }
     row = next(r for r in Store(prepared.store).rows if r["id"] == "1001_TSI_FEA_XX")
-    assert json.loads(row["other_labels"]) == {"voice": "fear"}
+    assert row["other_labels"] == {"voice": "fear"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -340,7 +339,7 @@ def test_a_change_of_side_or_rating_makes_only_its_own_shard_anew(words_only: Pa
     change(evaluation(words_only), "[4.3333, 4.0000", "[4.0000, 4.0000")
     assert prepare("iemocap", words_only, tmp_path / "store").reused == 0
     row = next(r for r in Store(tmp_path / "store").rows if r["id"] == "Ses01F_impro01_F001")
-    assert json.loads(row["scales"]) == {"valence": 4.0, "activation": 4.0, "dominance": 3.6667}
+    assert row["scales"] == {"valence": 4.0, "activation": 4.0, "dominance": 3.6667}
     assert row["session"] == "Session1"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -81,7 +80,7 @@ def test_transcripts_alone_are_read_as_they_are(tmp_path: Path, make_meld: Calla
     assert (first.start_s, first.end_s) == pytest.approx((1257.256, 1260.049))
     assert (last.start_s, last.end_s) == (0.0, None), "its times run backwards"
     report = prepare("meld", tmp_path / "text", tmp_path / "store")
-    assert (report.modalities, report.shards, report.words_only) == (("text",), 1, {})
+    assert (report.modalities, report.shards, report.text_only) == (("text",), 1, {})
     assert Store(tmp_path / "store").manifest["faces"] == "none"
 
 
@@ -138,7 +137,7 @@ def test_a_clip_of_more_than_its_line_is_not_used(
     for id in ("meld-train-dia0-utt0", "meld-train-dia0-utt1", "meld-test-dia0-utt1"):
         assert used[id].recording is not None, "less than 10 s longer, or of a line whose times run backwards"
     report = prepare("meld", source, source.parent / "store")
-    assert report.words_only["meld-train-dia53-utt0"] == note
+    assert report.text_only["meld-train-dia53-utt0"] == note
 
 
 def test_a_label_that_is_none_is_named(source: Path):
@@ -203,4 +202,4 @@ def test_sentiment_or_emotion_is_chosen_by_the_target(prepared: tuple[Path, list
     assert {item.reason for item in own.left_out} == {"positive is not part of the target"}
     with pytest.raises(ConfigError, match=r"no labels of the kind 'mood'\. Its other kinds: sentiment"):
         StoreDataset(store, target=type(store.target("emotion")).parse({**upset, "of": "mood"}))
-    assert json.loads(store.rows[0]["other_labels"]) == {"sentiment": "negative"}
+    assert store.rows[0]["other_labels"] == {"sentiment": "negative"}

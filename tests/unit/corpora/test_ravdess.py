@@ -95,8 +95,8 @@ def test_pictures_with_their_sound(source: Path, tmp_path: Path):
     # The video of 24 is cut short, and keeps the sentence that was asked for.
     assert (account["items"], account["used"]) == (19, 5)
     assert account["modalities"] == {"faces": 4, "speech": 4, "text": 5}
-    assert report.words_only.keys() == {"01-01-08-01-01-02-24"}
-    assert "01-01-08-01-01-02-24.mp4" in report.words_only["01-01-08-01-01-02-24"]
+    assert report.text_only.keys() == {"01-01-08-01-01-02-24"}
+    assert "01-01-08-01-01-02-24.mp4" in report.text_only["01-01-08-01-01-02-24"]
     assert (
         "  emotion, found / published: anger 1 / 376, disgust 1 / 192, fear 0 / 376, happiness 0 / 376, "
         "sadness 1 / 376, surprise 1 / 192, neutral 1 / 564; in all 5 / 2452"

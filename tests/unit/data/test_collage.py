@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,9 @@ import pytest
 
 from maeum.corpora.splits import RandomSplit
 from maeum.data.collage import WARNING, CollageConfig, make_collage
-from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
+from maeum.data.shards import StoreItem
+from maeum.data.store import Store
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, CorpusError
 from maeum.labels import EKMAN, EMOTIONS
 from maeum.preparation.prepare import PrepareConfig, prepare
@@ -66,8 +67,8 @@ def test_parts_carry_one_label_and_one_part(sources: dict[str, list[Path]], tmp_
         "dev": dict.fromkeys(sorted(EMOTIONS), 2),
     }
     for index, row in enumerate(store.rows):
-        label = json.loads(row["label"])
-        provenance = json.loads(row["provenance"])
+        label = row["label"]
+        provenance = row["provenance"]
         assert {p.split(":")[0] for p in provenance.values()} == {"faces", "speech", "text"}
         for origin in provenance.values():
             assert origin.split(":")[1].startswith(f"{row['part']}-{label}-")
@@ -97,7 +98,7 @@ def test_same_seed_same_collage_other_seed_another(sources: dict[str, list[Path]
 
 def test_everything_is_used_before_anything_twice(sources: dict[str, list[Path]], tmp_path: Path):
     make_collage(**sources, out=tmp_path / "c", config=CollageConfig(per_label={"train": 2}))
-    faces = [json.loads(r["provenance"])["face"] for r in Store(tmp_path / "c").rows]
+    faces = [r["provenance"]["face"] for r in Store(tmp_path / "c").rows]
     assert len(set(faces)) == len(faces) == 14
 
 

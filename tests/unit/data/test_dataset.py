@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from maeum.data.collate import Collator
 from maeum.data.dataset import JointDataset, StoreDataset
-from maeum.data.store import StoreItem, StoreWriter, write_shard
+from maeum.data.shards import StoreItem
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
 from maeum.types import Utterance

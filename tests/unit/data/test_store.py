@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tarfile
@@ -19,8 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from maeum.corpora.base import LeftOut
-from maeum.data.shards import read_rows
-from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
+from maeum.data.shards import StoreItem, item_key, read_rows
+from maeum.data.store import Store
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.files import TEMPORARY
 from maeum.labels import EKMAN
@@ -60,7 +62,7 @@ def test_what_goes_in_comes_out(tmp_path: Path):
         expected = item(number)
         assert store.rows[number]["id"] == expected.utterance.id
         assert store.rows[number]["text"] == expected.utterance.text
-        assert json.loads(store.rows[number]["label"]) == "fear"
+        assert store.rows[number]["label"] == "fear"
         for name, array in (("faces", expected.faces), ("mel_chunks", expected.mel_chunks)):
             stored = store.array(number, name)
             assert stored is not None
@@ -89,16 +91,40 @@ def test_shards_are_plain_tars_with_npy_members(tmp_path: Path):
     (shard,) = (folder / "shards").iterdir()
     with tarfile.open(shard) as tar:
         names = tar.getnames()
-        assert names[:3] == ["000000.json", "000000.faces.npy", "000000.mel_chunks.npy"]
-        member = tar.extractfile("000002.faces.npy")
+        key = item_key(item(0).utterance.id)
+        assert names[:3] == [f"{key}.json", f"{key}.faces.npy", f"{key}.mel_chunks.npy"]
+        member = tar.extractfile(f"{item_key(item(2).utterance.id)}.faces.npy")
         assert member is not None
         np.testing.assert_array_equal(np.load(io.BytesIO(member.read())), item(2).faces)
+
+
+@pytest.mark.parametrize(
+    ("id", "key"),
+    [
+        ("Ses01F_impro01_F000", "Ses01F_impro01_F000"),
+        ("train/happy/1.jpg", "train_happy_1_jpg-"),
+        ("a.b", "a_b-"),
+        ("ä ö", "item-"),
+        ("\udcff", "item-"),
+        ("x" * 200, "x" * 40 + "-"),
+        ("-begins like an option", "begins_like_an_option-"),
+    ],
+)
+def test_the_key_of_an_item_is_its_id_in_plain_letters(id: str, key: str):
+    found = item_key(id)
+    assert found == key if not key.endswith("-") else re.fullmatch(key + "[0-9a-f]{20}", found)
+    assert len(f"{found}.mel_chunks.npy") <= 100
+
+
+def test_ids_that_differ_in_signs_alone_have_different_keys():
+    assert len({item_key(id) for id in ("a/b", "a.b", "a b", "a_b", "a__b")}) == 5
 
 
 def test_same_input_same_bytes(tmp_path: Path):
     first, second = make(tmp_path / "a"), make(tmp_path / "b")
     for path in (first / "shards").iterdir():
         assert (second / "shards" / path.name).read_bytes() == path.read_bytes()
+    assert (second / "index.parquet").read_bytes() == (first / "index.parquet").read_bytes()
 
 
 def test_other_settings_are_refused_and_named(tmp_path: Path):
@@ -193,11 +219,31 @@ def test_one_altered_bit_is_noticed(tmp_path: Path, name: str):
     Store(tmp_path / "s").verify()
 
 
-def test_a_store_of_an_earlier_version_is_read(tmp_path: Path):
+def test_a_store_of_another_format_is_refused_with_a_remedy(tmp_path: Path):
+    folder = make(tmp_path / "s")
+    index, settings = folder / "index.parquet", folder / "settings.json"
+    earlier = pq.read_table(index).replace_schema_metadata({"maeum": json.dumps({"format": 1, "key": "k"})})
+    pq.write_table(earlier, index)
+    settings.write_text(json.dumps({"format": 1, "corpus": "made"}))
+    with pytest.raises(StoreError, match=r"s: has the store format 1; this version reads 2\. .*with --restart"):
+        Store(folder)
+    with pytest.raises(StoreError, match=r"s: has the store format 1; this version writes 2\. .*with --restart"):
+        make(folder)
+    with StoreWriter(folder, {"corpus": "made"}, restart=True):
+        pass
+    assert len(Store(make(folder))) == 12
+
+
+def test_a_table_without_its_format_is_refused(tmp_path: Path):
     index = make(tmp_path / "s") / "index.parquet"
-    pq.write_table(pq.read_table(index).drop(["session", "scales"]), index)
-    store = Store(tmp_path / "s")
-    assert (store.rows[0]["session"], store.rows[0]["scales"], store.scales) == (None, None, None)
+    pq.write_table(pq.read_table(index).replace_schema_metadata(None), index)
+    with pytest.raises(StoreError, match=r"has the store format None; this version reads 2"):
+        Store(tmp_path / "s")
+
+
+def test_an_unknown_target_is_named(tmp_path: Path):
+    store = Store(make(tmp_path / "s"))
+    assert store.scales is None
     with pytest.raises(ConfigError, match=r"has no target 'six-class'\. Its targets: none"):
         store.target("six-class")
 
@@ -260,7 +306,7 @@ def test_full_disk_leaves_nothing_half_written(tmp_path: Path):
         from pathlib import Path
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from test_store import item
-        from maeum.data.store import StoreWriter, write_shard
+        from maeum.data.store_writer import StoreWriter, write_shard
         from maeum.errors import StoreError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         with StoreWriter(Path(sys.argv[1]), {{}}) as writer:

@@ -91,8 +91,9 @@ def test_workers_make_the_same_store(recordings: Path, tmp_path: Path, monkeypat
     prepare("folder", recordings, tmp_path / "two", workers=2)
     one, two = Store(tmp_path / "one"), Store(tmp_path / "two")
     assert one.rows == two.rows
-    for path in (tmp_path / "one/shards").iterdir():
-        assert (tmp_path / "two/shards" / path.name).read_bytes() == path.read_bytes()
+    for path in (tmp_path / "one").rglob("*.*"):
+        if path.is_file() and path.name != ".lock":
+            assert (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes() == path.read_bytes()
 
 
 def test_a_killed_worker_is_an_error_with_a_remedy(recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -131,18 +132,29 @@ def test_shared_speakers_and_recordings_are_said(recordings: Path, tmp_path: Pat
     assert notes == ("its own parts overlap: 1 equal content shared by train and dev; see `maeum splits`",)
 
 
-def test_a_store_of_an_earlier_version_learns_its_recordings_without_decoding(recordings: Path, tmp_path: Path):
+def test_a_moved_corpus_is_found_again_without_decoding(recordings: Path, tmp_path: Path):
     prepare("folder", recordings, tmp_path / "store")
-    index = tmp_path / "store" / "index.parquet"
-    before = [(member.recording, member.content) for member in Store(tmp_path / "store").members()]
-    assert before[0][0] == "0.wav"
-    assert len({content for _, content in before}) == 7
-    table = pq.read_table(index)
-    pq.write_table(table.drop_columns(["recording", "recording_hash"]), index)
-    assert {member.recording for member in Store(tmp_path / "store").members()} == {None}
-    report = prepare("folder", recordings, tmp_path / "store")
+    moved = recordings.rename(tmp_path / "moved")
+    report = prepare("folder", moved, tmp_path / "store")
     assert report.reused == report.shards
-    assert [(member.recording, member.content) for member in Store(tmp_path / "store").members()] == before
+    media = [row["media"] for row in Store(tmp_path / "store").rows]
+    assert media == [*(str(moved / f"{i}.wav") for i in range(6)), None]
+    assert pq.read_table(tmp_path / "store/index.parquet")["media"].to_pylist() == [
+        *(f"{i}.wav" for i in range(6)), None,
+    ]  # fmt: skip
+    members = Store(tmp_path / "store").members()
+    assert [member.recording for member in members] == [*(f"{i}.wav" for i in range(6)), None]
+    assert len({member.content for member in members}) == 7
+
+
+def test_every_row_says_what_was_read_of_its_recording(recordings: Path, tmp_path: Path):
+    table = (recordings / "items.csv").read_text().splitlines()
+    rows = [f"{table[0]},start_s,end_s", f"{table[1]},,", f"{table[2]},0.1,0.3", f"{table[3]},0.2,9.0", f"{table[7]},,"]
+    (recordings / "items.csv").write_text("\n".join(rows), encoding="utf-8")
+    prepare("folder", recordings, tmp_path / "store")
+    found = [(r["start_s"], r["end_s"], r["duration_s"]) for r in Store(tmp_path / "store").rows]
+    assert found[3] == (None, None, None)
+    np.testing.assert_allclose(np.array(found[:3]), [[0, 0.5, 0.5], [0.1, 0.3, 0.2], [0.2, 0.5, 0.3]], atol=1e-3)
 
 
 def test_repeated_faces_stay_in_dev_and_once_in_train(tmp_path: Path):
@@ -229,7 +241,7 @@ def test_notes_of_some_items_are_shown(recordings: Path, tmp_path: Path):
     table.write_text(table.read_text().replace("broken.wav,,", "broken.wav,words,"))
     store = tmp_path / "store"
     report = prepare("folder", recordings, store)
-    assert list(report.noted) == list(report.words_only) == ["broken.wav"]
+    assert list(report.noted) == list(report.text_only) == ["broken.wav"]
     assert f"  every note: {store / 'notes.csv'}" in report.lines()
     assert any(line.startswith("  1 items carry a note: broken.wav (") for line in report.lines())
 
@@ -360,9 +372,7 @@ def test_killed_at_every_point_and_resumed(
 def test_emodb_as_a_store(tmp_path: Path, make_emodb: Callable[..., Path]):
     report = prepare("emodb", make_emodb(tmp_path / "source"), tmp_path / "store")
     rows = Store(tmp_path / "store").rows
-    assert [
-        (r["id"], json.loads(r["label"]), r["speaker"], r["part"], r["text"], r["mel_chunks_count"]) for r in rows
-    ] == [
+    assert [(r["id"], r["label"], r["speaker"], r["part"], r["text"], r["mel_chunks_count"]) for r in rows] == [
         ("03a01Fa", "happiness", "emodb-03", "train", None, 2),
         ("08b03Wb", "anger", "emodb-08", "train", None, 2),
         ("12a02Na", "neutral", "emodb-12", "dev", None, 3),
@@ -381,7 +391,7 @@ def test_emodb_as_a_store(tmp_path: Path, make_emodb: Callable[..., Path]):
 def test_fer2013_as_a_store(tmp_path: Path, make_fer2013: Callable[..., Path]):
     report = prepare("fer2013", make_fer2013(tmp_path / "source"), tmp_path / "store")
     store = Store(tmp_path / "store")
-    found = {row["id"]: (json.loads(row["label"]), row["part"], int(store.array(i, "faces").mean()))  # type: ignore[union-attr]
+    found = {row["id"]: (row["label"], row["part"], int(store.array(i, "faces").mean()))  # type: ignore[union-attr]
              for i, row in enumerate(store.rows)}  # fmt: skip
     emotions = {"angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "neutral": "neutral",
                 "sad": "sadness", "surprise": "surprise"}  # fmt: skip
@@ -411,7 +421,7 @@ def test_goemotions_as_a_store(tmp_path: Path, make_goemotions: Callable[..., Pa
     # What is said again stays in the last part that has it.
     expected.append(("goemotions-test-test8", "test", "neutral", "Again!"))
     rows = Store(tmp_path / "store").rows
-    assert [(r["id"], r["part"], json.loads(r["label"]), r["text"]) for r in rows] == expected
+    assert [(r["id"], r["part"], r["label"], r["text"]) for r in rows] == expected
     left = {item.id: item.reason for item in report.left_out}
     both = "several labels (anger, sadness) where one is asked for"
     assert left == {

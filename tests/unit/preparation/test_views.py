@@ -113,7 +113,7 @@ def test_every_utterance_has_a_twin_in_other_words_and_another_voice(store: Path
     made = Store(views)
     assert {row["id"] for row in made.rows} == set(originals)
     for number, row in enumerate(made.rows):
-        source = json.loads(row["provenance"])
+        source = row["provenance"]
         voice = originals[source["voice"].removeprefix("iemocap:")]
         assert source["view"] == row["id"]
         assert voice["speaker"] != originals[row["id"]]["speaker"]

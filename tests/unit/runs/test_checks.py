@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from maeum.data.collage import CollageConfig, make_collage
-from maeum.data.store import Store, StoreItem, StoreWriter, write_shard
+from maeum.data.shards import StoreItem
+from maeum.data.store import Store
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError
 from maeum.inputs.settings import ClipSettings, InputSettings
 from maeum.labels import EKMAN, EMOTIONS

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from maeum.corpora.base import LeftOut
-from maeum.data.store import StoreItem, StoreWriter, write_shard
+from maeum.data.shards import StoreItem
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, EvaluationError, ModelError
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import evaluate as score

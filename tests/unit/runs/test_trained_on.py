@@ -11,7 +11,9 @@ import pytest
 
 from maeum.corpora.splits import LeaveOneOutSplit, OfficialSplit, RandomSplit
 from maeum.data.dataset import StoreDataset
-from maeum.data.store import Origin, Store, StoreItem, StoreWriter, write_shard
+from maeum.data.shards import StoreItem
+from maeum.data.store import Store
+from maeum.data.store_writer import Origin, StoreWriter, write_shard
 from maeum.errors import ConfigError, CorpusError
 from maeum.labels import EKMAN, EMOTIONS
 from maeum.models.card import ModelCard

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, silhouette_score
 
 from maeum.data.shards import StoreItem
-from maeum.data.store import StoreWriter, write_shard
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError
 from maeum.labels import EKMAN
 from maeum.studies.reproduce import REPRODUCTIONS

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from maeum.data.store import StoreItem, StoreWriter, write_shard
+from maeum.data.shards import StoreItem
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ModelError
 from maeum.labels import EKMAN, EMOTIONS
 from maeum.models.card import ModelCard

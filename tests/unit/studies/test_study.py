@@ -14,7 +14,8 @@ import torch
 from typer.testing import CliRunner
 
 from maeum.cli.app import app
-from maeum.data.store import StoreItem, StoreWriter, write_shard
+from maeum.data.shards import StoreItem
+from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.metrics import accuracy
 from maeum.labels import EKMAN, EMOTIONS
