@@ -1,4 +1,4 @@
-"""What a metric is, the table of all metrics, and the checks that every metric makes on what it is given."""
+"""The type of a metric, the table of all metrics, and the checks that every metric makes of its input."""
 
 from __future__ import annotations
 
@@ -27,30 +27,31 @@ Absent = Literal["error", "exclude"]
 #: name; the second is of one scale -3..3.
 Purpose = Task | Literal["ranking", "sentiment"]
 
-#: What a metric judges: what was decided (the most probable class, the labels above their thresholds), or what a model
-#: said before that (probabilities, values).
+#: What a metric judges: decisions (the most probable class, the labels above their thresholds), or the outputs that
+#: they were made from (probabilities, values).
 Judged = Literal["decisions", "outputs"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score of predictions.
-
-    function: ``(outputs, target, absent) -> float``. Outputs are probabilities ``(n, labels)`` for single-label and
-    multi-label tasks, values ``(n, labels)`` for dimensional ones, scores ``(n, labels)`` for ranking (target: classes
-    ``(n,)`` or 0/1 ``(n, labels)``), values ``(n, 1)`` for sentiment. low, high: its range. higher_is_better: the
-    direction. definition: one line for tables. judges: see `Judged`; one of several labels that judges decisions may be
-    given 0/1, decided at thresholds, in place of probabilities.
-    """
+    """A score of predictions."""
 
     name: str
     task: Purpose
     function: Callable[[Floats, NDArray[Any], Absent], float]
+    """``(outputs, target, absent) -> float``. Outputs are probabilities ``(n, labels)`` for single-label and
+    multi-label tasks, values ``(n, labels)`` for dimensional ones, scores ``(n, labels)`` for ranking (target: classes
+    ``(n,)`` or 0/1 ``(n, labels)``), values ``(n, 1)`` for sentiment."""
     low: float
+    """The lowest value that it can have."""
     high: float
+    """The highest."""
     higher_is_better: bool
     definition: str
+    """One line for tables."""
     judges: Judged = "outputs"
+    """See `Judged`. A metric of several labels that judges decisions may be given 0/1, decided at thresholds, in place
+    of probabilities."""
 
     def given(self, outputs: Floats, decided: Floats) -> Floats:
         """Which of the two its function takes: a model's outputs, or what was decided at thresholds."""
@@ -168,10 +169,10 @@ def mean_over_labels(scores: Sequence[float | None], absent: Absent, undefined: 
         EvaluationError: see ``absent``; in any case when no label has a score.
     """
     missing = [i for i, score in enumerate(scores) if score is None]
-    kept = [score for score in scores if score is not None]
-    if not kept:
+    defined = [score for score in scores if score is not None]
+    if not defined:
         raise EvaluationError(f"all labels {undefined}, so there is no mean", remedy="Score other items.")
     if missing and absent == "error":
         raise EvaluationError(f"labels {missing} {undefined}, so a mean over all labels is undefined",
                               remedy='Leave them out with absent="exclude".')  # fmt: skip
-    return sum(kept) / len(kept)
+    return sum(defined) / len(defined)

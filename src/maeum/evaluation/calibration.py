@@ -46,12 +46,12 @@ def fit_margins(values: ArrayLike, target: ArrayLike) -> tuple[float | None, ...
     Raises:
         EvaluationError: when shapes differ, or a value is not finite.
     """
-    said, true = as_floats(values, "values", 2), as_floats(target, "targets", 2, missing=True)
-    same_length(said, true)
+    preds, true = as_floats(values, "values", 2), as_floats(target, "targets", 2, missing=True)
+    same_length(preds, true)
     margins: list[float | None] = []
-    for of, wanted in labelled(said, true):
+    for values_of, wanted in labelled(preds, true):
         rank = math.ceil(INSIDE * (len(wanted) + 1) - 1e-9)
-        margins.append(float(np.sort(np.abs(of - wanted))[rank - 1]) if rank <= len(wanted) else None)
+        margins.append(float(np.sort(np.abs(values_of - wanted))[rank - 1]) if rank <= len(wanted) else None)
     return tuple(margins)
 
 

@@ -33,8 +33,8 @@ def concordance(preds: ArrayLike, target: ArrayLike) -> float:
         EvaluationError: when all values of both are one and the same (0 / 0), lengths differ, or a value is not finite
             or beyond 1e100.
     """
-    said, true = scale_pair(preds, target)
-    away = np.stack((said - said[0], true - true[0], said - true))
+    predicted, true = scale_pair(preds, target)
+    away = np.stack((predicted - predicted[0], true - true[0], predicted - true))
     largest = np.abs(away).max()
     if largest == 0:
         raise EvaluationError("all values are one and the same, so concordance is undefined",
@@ -58,12 +58,12 @@ def pearson(preds: ArrayLike, target: ArrayLike) -> float:
         EvaluationError: when either side is constant (so with one item, too), lengths differ, or a value is not finite
             or beyond 1e100.
     """
-    said, true = scale_pair(preds, target)
-    for what, values in (("predictions", said), ("targets", true)):
+    predicted, true = scale_pair(preds, target)
+    for what, values in (("predictions", predicted), ("targets", true)):
         if np.ptp(values) == 0:
             raise EvaluationError(f"{what} are constant, which has no correlation",
                                   remedy="Score items whose values differ, or use mean_absolute_error.")  # fmt: skip
-    a, b = _deviations(said), _deviations(true)
+    a, b = _deviations(predicted), _deviations(true)
     return float(np.clip((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()), -1.0, 1.0))
 
 
@@ -79,19 +79,19 @@ def mean_absolute_error(preds: ArrayLike, target: ArrayLike) -> float:
     Raises:
         EvaluationError: when lengths differ, or a value is not finite or beyond 1e100.
     """
-    said, true = scale_pair(preds, target)
-    return float(np.abs(said - true).mean())
+    predicted, true = scale_pair(preds, target)
+    return float(np.abs(predicted - true).mean())
 
 
 def scale_pair(preds: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
     """Values of one scale, ``(n,)`` each; raises EvaluationError as the scores here do."""
-    said, true = as_floats(preds, "predictions", 1), as_floats(target, "targets", 1)
-    same_length(said, true)
-    for what, values in (("prediction", said), ("target", true)):
+    predicted, true = as_floats(preds, "predictions", 1), as_floats(target, "targets", 1)
+    same_length(predicted, true)
+    for what, values in (("prediction", predicted), ("target", true)):
         if (far := np.flatnonzero(np.abs(values) > LARGEST)).size:
             raise EvaluationError(f"the {what} {values[far[0]]:g} is beyond {LARGEST:g}", item=f"item {far[0]}",
                                   remedy="Give values in the units of their scale.")  # fmt: skip
-    return said, true
+    return predicted, true
 
 
 def _deviations(values: Floats) -> Floats:
@@ -103,24 +103,24 @@ def _deviations(values: Floats) -> Floats:
 
 def labelled(values: Floats, target: Floats) -> list[tuple[Floats, Floats]]:
     """For each column its predictions and targets, ``(n,)``, without the items that have no target (NaN)."""
-    there = ~np.isnan(target)
-    return [(values[there[:, i], i], target[there[:, i], i]) for i in range(target.shape[1])]
+    known = ~np.isnan(target)
+    return [(values[known[:, i], i], target[known[:, i], i]) for i in range(target.shape[1])]
 
 
 def _mean_over_scales(
     score: Callable[[Floats, Floats], float], values: Floats, target: NDArray[Any], absent: Absent
 ) -> float:
-    said, true = as_floats(values, "predictions", 2), as_floats(target, "targets", 2, missing=True)
-    if said.shape != true.shape:
-        raise EvaluationError(f"predictions {said.shape} and targets {true.shape} differ in shape",
+    predicted, true = as_floats(values, "predictions", 2), as_floats(target, "targets", 2, missing=True)
+    if predicted.shape != true.shape:
+        raise EvaluationError(f"predictions {predicted.shape} and targets {true.shape} differ in shape",
                               remedy="Give one column for each scale and one row for each item.")  # fmt: skip
     scores: list[float | None] = []
-    for scale, (of, wanted) in enumerate(labelled(said, true)):
+    for scale, (own, wanted) in enumerate(labelled(predicted, true)):
         if not len(wanted):
             scores.append(None)
             continue
         try:
-            scores.append(score(of, wanted))
+            scores.append(score(own, wanted))
         except EvaluationError as error:
             item = f"scale {scale}" if error.item is None else f"scale {scale}, {error.item}"
             raise EvaluationError(error.problem, item=item, remedy=error.remedy) from error

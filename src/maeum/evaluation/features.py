@@ -49,9 +49,9 @@ def class_distances(features: ArrayLike, target: ArrayLike, classes: int) -> lis
             be.
     """
     x, true = _checked(features, target, classes)
-    there = [c for c in range(classes) if (true == c).any()]
-    means = {c: x[true == c].mean(0) for c in there}
-    own = np.stack(list(means.values()))[np.searchsorted(there, true)]
+    present = [c for c in range(classes) if (true == c).any()]
+    means = {c: x[true == c].mean(0) for c in present}
+    own = np.stack(list(means.values()))[np.searchsorted(present, true)]
     spread = float(np.sqrt(np.square(x - own).sum(1).mean()))
     if spread == 0:
         raise EvaluationError("all items of a class are equal, so distances have no unit", remedy="Score more items.")
@@ -78,19 +78,19 @@ def silhouettes(features: ArrayLike, target: ArrayLike, classes: int) -> Floats:
         EvaluationError: with fewer than two classes among the items, or when input is not as it should be.
     """
     x, true = _checked(features, target, classes)
-    there = np.unique(true)
-    if len(there) < 2:
+    present = np.unique(true)
+    if len(present) < 2:
         raise EvaluationError("a silhouette needs items of two classes at least", remedy="Score more items.")
     squares = np.square(x).sum(1)
-    members = np.stack([true == c for c in there], 1).astype(np.float64)
+    members = np.stack([true == c for c in present], 1).astype(np.float64)
     sizes = members.sum(0)
-    totals = np.empty((len(x), len(there)))
+    totals = np.empty((len(x), len(present)))
     for start in range(0, len(x), 1024):  # the whole matrix of distances may not fit
         part = slice(start, start + 1024)
         apart = np.sqrt(np.maximum(squares[part, None] + squares[None] - 2 * x[part] @ x.T, 0.0))
         apart[np.arange(len(apart)), np.arange(start, start + len(apart))] = 0.0
         totals[part] = apart @ members
-    own = np.searchsorted(there, true)
+    own = np.searchsorted(present, true)
     rows = np.arange(len(x))
     inside = totals[rows, own] / np.maximum(sizes[own] - 1, 1)
     others = totals / sizes

@@ -144,11 +144,13 @@ def one_vs_rest_accuracy(preds: ArrayLike, target: ArrayLike, num_classes: int) 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class in a table. support: its items. predicted: how often it was said. None where a score is undefined."""
+    """One class in a table; None where a score is undefined."""
 
     name: str
     support: int
+    """Its items."""
     predicted: int
+    """Items that were predicted to be of it."""
     precision: float | None
     recall: float | None
     f1: float | None
@@ -190,7 +192,9 @@ def _f1(matrix: Ints) -> list[float | None]:
 
 def _macro_f1(matrix: Ints, absent: Absent) -> float:
     present = _present(matrix, absent)
-    scores = [score for score, there in zip(_f1(matrix), present.tolist(), strict=True) if there and score is not None]
+    scores = [
+        score for score, has_items in zip(_f1(matrix), present.tolist(), strict=True) if has_items and score is not None
+    ]
     return sum(scores) / len(scores)
 
 
@@ -206,8 +210,8 @@ def _one_vs_rest(matrix: Ints) -> list[float]:
 
 
 def _mean_one_vs_rest(matrix: Ints, absent: Absent) -> float:
-    there = matrix.sum(1) > 0
-    scores = [score if here else None for score, here in zip(_one_vs_rest(matrix), there, strict=True)]
+    present = matrix.sum(1) > 0
+    scores = [score if here else None for score, here in zip(_one_vs_rest(matrix), present, strict=True)]
     return mean_over_labels(scores, absent, "have no items")
 
 

@@ -24,9 +24,9 @@ def binary_counts(preds: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats, 
     Raises:
         EvaluationError: on other shapes or values.
     """
-    said, true = _pair(preds, target)
-    tp, fp, fn = (said & true).sum(0), (said & ~true).sum(0), (~said & true).sum(0)
-    counts = [x.astype(np.float64) for x in (tp, fp, fn, len(said) - tp - fp - fn)]
+    predicted, true = _pair(preds, target)
+    tp, fp, fn = (predicted & true).sum(0), (predicted & ~true).sum(0), (~predicted & true).sum(0)
+    counts = [x.astype(np.float64) for x in (tp, fp, fn, len(predicted) - tp - fp - fn)]
     return counts[0], counts[1], counts[2], counts[3]
 
 
@@ -54,7 +54,7 @@ def weighted_accuracy(preds: ArrayLike, target: ArrayLike) -> list[float | None]
 def label_f1(preds: ArrayLike, target: ArrayLike) -> list[float | None]:
     """F1 of yes for each label, ``2 TP / (2 TP + FP + FN)``, 0..1, higher is better (van Rijsbergen 1979).
 
-    None where a label has no items and was never said; 0 where it has none but was said.
+    None where a label has no items and was never predicted; 0 where it has none but was predicted.
 
     Args:
         preds: 0/1, ``(n, labels)``.
@@ -94,16 +94,16 @@ def subset_accuracy(preds: ArrayLike, target: ArrayLike) -> float:
     Raises:
         EvaluationError: see `binary_counts`.
     """
-    said, true = _pair(preds, target)
-    return float((said == true).all(1).mean())
+    predicted, true = _pair(preds, target)
+    return float((predicted == true).all(1).mean())
 
 
 def _pair(preds: ArrayLike, target: ArrayLike) -> tuple[Bools, Bools]:
-    said, true = as_binary(preds, "predictions", 2), as_binary(target, "targets", 2)
-    if said.shape != true.shape:
-        raise EvaluationError(f"predictions {said.shape} and targets {true.shape} differ in shape",
+    predicted, true = as_binary(preds, "predictions", 2), as_binary(target, "targets", 2)
+    if predicted.shape != true.shape:
+        raise EvaluationError(f"predictions {predicted.shape} and targets {true.shape} differ in shape",
                               remedy="Give one column for each label and one row for each item.")  # fmt: skip
-    return said, true
+    return predicted, true
 
 
 def _decided(probs: Floats) -> Bools:

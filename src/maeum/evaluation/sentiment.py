@@ -49,8 +49,8 @@ def accuracy_2_nonnegative(preds: ArrayLike, target: ArrayLike) -> float:
     Raises:
         EvaluationError: when lengths differ, a value is not finite, or a target is not in -3..3.
     """
-    said, true = _sentiment(preds, target)
-    return float(((said < 0) == (true < 0)).mean())
+    predicted, true = _sentiment(preds, target)
+    return float(((predicted < 0) == (true < 0)).mean())
 
 
 def accuracy_2_nonzero(preds: ArrayLike, target: ArrayLike) -> tuple[float, int]:
@@ -68,33 +68,33 @@ def accuracy_2_nonzero(preds: ArrayLike, target: ArrayLike) -> tuple[float, int]
     Raises:
         EvaluationError: when every target is 0, lengths differ, a value is not finite, or a target is not in -3..3.
     """
-    said, true = _sentiment(preds, target)
-    kept = true != 0
-    if not kept.any():
+    predicted, true = _sentiment(preds, target)
+    scored = true != 0
+    if not scored.any():
         raise EvaluationError(f"all {len(true)} targets are 0, so there is no positive or negative item",
                               remedy="Score other items, or use accuracy_2_nonnegative.")  # fmt: skip
-    return float(((said > 0) == (true > 0))[kept].mean()), int((~kept).sum())
+    return float(((predicted > 0) == (true > 0))[scored].mean()), int((~scored).sum())
 
 
 def _same_class(preds: ArrayLike, target: ArrayLike, end: float) -> float:
-    said, true = _sentiment(preds, target)
-    return float((said.clip(-end, end).round() == true.clip(-end, end).round()).mean())
+    predicted, true = _sentiment(preds, target)
+    return float((predicted.clip(-end, end).round() == true.clip(-end, end).round()).mean())
 
 
 def _sentiment(preds: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats]:
-    said, true = scale_pair(preds, target)
+    predicted, true = scale_pair(preds, target)
     if (off := np.flatnonzero(np.abs(true) > 3)).size:
         raise EvaluationError(f"the target {true[off[0]]:g} is not in -3..3", item=f"item {off[0]}",
                               remedy="Scale targets to -3..3, the range of CMU-MOSEI's sentiment.")  # fmt: skip
-    return said, true
+    return predicted, true
 
 
 def _one_scale(values: Floats, target: NDArray[Any]) -> tuple[Floats, Floats]:
-    said, true = as_floats(values, "predictions", 2), as_floats(target, "targets", 2)
-    if said.shape[1] != 1 or true.shape[1] != 1:
-        raise EvaluationError(f"predictions {said.shape} and targets {true.shape} are not one scale",
+    predicted, true = as_floats(values, "predictions", 2), as_floats(target, "targets", 2)
+    if predicted.shape[1] != 1 or true.shape[1] != 1:
+        raise EvaluationError(f"predictions {predicted.shape} and targets {true.shape} are not one scale",
                               remedy="Score sentiment alone, (n, 1).")  # fmt: skip
-    return said[:, 0], true[:, 0]
+    return predicted[:, 0], true[:, 0]
 
 
 @metric("sentiment_accuracy_7", "sentiment", 0.0, 1.0)

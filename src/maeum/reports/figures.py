@@ -76,12 +76,12 @@ def projection(projected: Projection, target: Ints, names: Sequence[str]) -> str
     return _svg(figure)
 
 
-def agreement(said: Floats, true: Floats, name: str) -> str:
+def agreement(predicted: Floats, true: Floats, name: str) -> str:
     """Predicted against true values of a scale."""
     figure, axes = _figure(3.6, 3.3)
-    low, high = float(min(said.min(), true.min())), float(max(said.max(), true.max()))
+    low, high = float(min(predicted.min(), true.min())), float(max(predicted.max(), true.max()))
     axes.plot([low, high], [low, high], color=_SOFT, linewidth=1, linestyle="--")
-    axes.scatter(true, said, s=9, alpha=0.5, linewidths=0, color=COLOURS[0])
+    axes.scatter(true, predicted, s=9, alpha=0.5, linewidths=0, color=COLOURS[0])
     axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
     return _svg(figure)
 
@@ -155,12 +155,14 @@ def kept_positions(
         kept_sound: as for the face.
         title: over the picture.
     """
-    there = [pair for pair in ((face, kept_face, 1.9), (sound, kept_sound, 1.5)) if pair[0] is not None]
+    shown_rows = [pair for pair in ((face, kept_face, 1.9), (sound, kept_sound, 1.5)) if pair[0] is not None]
     with rc_context(_STYLE):
-        figure = Figure(figsize=(8.6, sum(height for _, _, height in there) + 0.5), layout="constrained", dpi=120)
-        axes = figure.subplots(max(len(there), 1), 4, squeeze=False, height_ratios=[h for _, _, h in there] or None)
+        figure = Figure(figsize=(8.6, sum(height for _, _, height in shown_rows) + 0.5), layout="constrained", dpi=120)
+        axes = figure.subplots(
+            max(len(shown_rows), 1), 4, squeeze=False, height_ratios=[h for _, _, h in shown_rows] or None
+        )
     figure.suptitle(title, fontsize=9)
-    for row, (shown, kept, _) in enumerate(there):
+    for row, (shown, kept, _) in enumerate(shown_rows):
         assert shown is not None
         spectrogram = shown.ndim == 2
         picture = shown.float() if spectrogram else shown.permute(1, 2, 0).float() / 255

@@ -41,7 +41,7 @@ _MAJORITY = "majority baseline"
 #: `Report.overlap` where it says nothing.
 _NO_OVERLAP = {
     "": "none found",
-    None: "not known: it is not kept with the model what it was trained on",
+    None: "not known: the model does not record what it was trained on",
 }
 
 
@@ -84,9 +84,9 @@ def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: b
                 "(--split says which; by default each model's own).",
             )
         if other.report.label_set != first.report.label_set:
-            asked = [f"{', '.join(LabelSet.from_dict(e.report.label_set).names)}" for e in (other, first)]
+            questions = [f"{', '.join(LabelSet.from_dict(e.report.label_set).names)}" for e in (other, first)]
             raise ConfigError(
-                f"{other.model} and {first.model} answer other questions ({' / '.join(asked)})",
+                f"{other.model} and {first.model} answer other questions ({' / '.join(questions)})",
                 item=first.corpus,
                 remedy="Compare models of one label set and target.",
             )
@@ -183,13 +183,13 @@ def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
 
 def _looks(evaluation: Evaluation, label_set: LabelSet) -> dict[str, Any]:
     """Figures, distances and worst errors, as far as the task has them."""
-    said = evaluation.predictions
-    outputs = label_set.activate(said.logits.double()).numpy()
-    target = said.target.numpy()
+    predictions = evaluation.predictions
+    outputs = label_set.activate(predictions.logits.double()).numpy()
+    target = predictions.target.numpy()
     if label_set.task == "dimensional":
         drawn = [
-            {"svg": figures.agreement(spoken_text_of, true, name), "caption": f"{name}, one point an item"}
-            for name, (spoken_text_of, true) in zip(label_set.names, labelled(outputs, target), strict=True)
+            {"svg": figures.agreement(predicted, true, name), "caption": f"{name}, one point an item"}
+            for name, (predicted, true) in zip(label_set.names, labelled(outputs, target), strict=True)
         ]
         off = np.nanmean(np.abs(outputs - target), 1)
         return {"figures": drawn, **_worst(evaluation, label_set, outputs, off, "mean distance",
@@ -208,8 +208,8 @@ def _looks(evaluation: Evaluation, label_set: LabelSet) -> dict[str, Any]:
          "caption": "Risk and coverage: how often answers are wrong when only the surest are given."},
     ]  # fmt: skip
     looks: dict[str, Any] = {}
-    if said.features is not None:
-        drawn_features, looks = _feature_looks(said.features.double().numpy(), target, label_set)
+    if predictions.features is not None:
+        drawn_features, looks = _feature_looks(predictions.features.double().numpy(), target, label_set)
         drawn += drawn_features
     wrong = np.where(outputs.argmax(1) != target, outputs.max(1), -1.0)
     return {"figures": drawn, **looks, **_worst(evaluation, label_set, outputs, wrong, "confidence",
@@ -221,8 +221,8 @@ def _feature_looks(
 ) -> tuple[list[dict[str, str]], dict[str, Any]]:
     """The projection as a figure, and distances of classes; nothing where they are undefined."""
     if len(features) > _MOST_POINTS:
-        kept = np.sort(np.random.default_rng(0).choice(len(features), _MOST_POINTS, replace=False))
-        features, target = features[kept], target[kept]
+        drawn = np.sort(np.random.default_rng(0).choice(len(features), _MOST_POINTS, replace=False))
+        features, target = features[drawn], target[drawn]
     try:
         projected = project(features)
         distances = class_distances(features, target, len(label_set))
@@ -245,14 +245,14 @@ def _worst(
             break
         row = evaluation.rows[i]
         media = row.get("media")
-        there = media is not None and Path(media).is_file()
+        exists = media is not None and Path(media).is_file()
         errors.append({
             "id": row["id"],
-            "true": _words(label_set, evaluation.predictions.target[i].double().numpy()),
-            "predicted": _words(label_set, _decided(label_set, outputs[i], evaluation.report)),
+            "true": _format_target(label_set, evaluation.predictions.target[i].double().numpy()),
+            "predicted": _format_target(label_set, _decided(label_set, outputs[i], evaluation.report)),
             "size": f"{size[i]:.2f}",
             "media": "" if media is None else Path(media).name + _stretch(row),
-            "link": Path(media).resolve().as_uri() + _fragment(row) if there else "",
+            "link": Path(media).resolve().as_uri() + _fragment(row) if exists else "",
             "text": _shortened(row["text"] or ""),
         })  # fmt: skip
     return {"errors": errors, "size_of_error": what, "errors_are": about}
@@ -266,7 +266,7 @@ def _decided(label_set: LabelSet, outputs: Floats, report: Report) -> Any:
     return (outputs > np.asarray(report.thresholds or [0.5] * len(outputs))).astype(float)
 
 
-def _words(label_set: LabelSet, target: Any) -> str:
+def _format_target(label_set: LabelSet, target: Any) -> str:
     if label_set.task == "single-label":
         return label_set.names[int(target)]
     if label_set.task == "multi-label":
@@ -317,7 +317,7 @@ def _answers(evaluation: Evaluation) -> str:
     table = csv.writer(written, lineterminator="\n")
     table.writerow(["id", "speaker", "true", *label_set.names])
     for row, target, output in zip(evaluation.rows, evaluation.predictions.target, outputs, strict=True):
-        true = _words(label_set, target.double().numpy())
+        true = _format_target(label_set, target.double().numpy())
         table.writerow([row["id"], row["speaker"] or "", true, *(f"{value:.6f}" for value in output.tolist())])
     return written.getvalue()
 

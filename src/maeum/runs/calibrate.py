@@ -141,8 +141,8 @@ def fit(predictions: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibr
 def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
     if dev.subsets is not None:
         return [tuple(m for m in MODALITIES if m in subset) for subset in dev.subsets]
-    there = [m for m in MODALITIES if m in Store(dev.store).manifest["modalities"] and m in source.card.modalities]
-    return [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
+    shared = [m for m in MODALITIES if m in Store(dev.store).manifest["modalities"] and m in source.card.modalities]
+    return [s for size in range(1, len(shared) + 1) for s in combinations(shared, size)]
 
 
 def _items(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> StoreDataset:

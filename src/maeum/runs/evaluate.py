@@ -55,9 +55,9 @@ class Evaluation:
 
     def noted(self) -> Evaluation:
         """With notes in its report on all that its fields tell."""
-        heard = () if self.recognised is None else (_words_of(self.recognised, self.rows),)
+        words = () if self.recognised is None else (_format_recognised(self.recognised, self.rows),)
         left_out, trained = left_out_notes(self.left_out), notes_of(self.known, self.chosen_on, self.calibrated_on)
-        notes = (*heard, *self.report.notes, *self.about, *left_out, *trained)
+        notes = (*words, *self.report.notes, *self.about, *left_out, *trained)
         return replace(self, report=replace(self.report, notes=notes))
 
 
@@ -142,19 +142,19 @@ def evaluate(
     )
     members = dataset.members()
     overlap = () if known is None else known.shared(members, part, allow=allow_overlap)
-    said = predict_pretrained(pretrained, dataset, batch_size=batch_size, features=features, on_batch=on_batch)
+    predictions = predict_pretrained(pretrained, dataset, batch_size=batch_size, features=features, on_batch=on_batch)
     manifest = corpus.manifest
-    there = dataset.present()
-    name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(there)}"
+    present = dataset.present()
+    name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(present)}"
     report = score(
-        said,
+        predictions,
         pretrained.label_set,
         name=name,
         intervals=intervals,
         metrics=metrics,
         absent="exclude",
         thresholds=pretrained.calibration.thresholds,
-        margins=pretrained.calibration.margins.get(subset_name(there)),
+        margins=pretrained.calibration.margins.get(subset_name(present)),
         provenance=provenance(
             pretrained,
             dataset,
@@ -168,9 +168,9 @@ def evaluate(
         model=pretrained.name,
         corpus=str(manifest["name"]),
         part=part,
-        modalities=there,
+        modalities=present,
         report=report,
-        predictions=said,
+        predictions=predictions,
         rows=dataset.rows,
         recognised=recognised,
         about=(*decoding, *unplaced),
@@ -199,14 +199,14 @@ def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) ->
     label_set = first.report.label_set
     if other := next((f for f in folds if f.report.label_set != label_set), None):
         raise ConfigError("has other labels than the folds before it", item=other.report.name)
-    said = [f.predictions for f in folds]
+    answers = [f.predictions for f in folds]
     decides = first.report.thresholds is not None
     shifts = [torch.tensor(f.report.thresholds or 0.5).double().logit(1e-6) for f in folds]
     together = PredictionSet(
-        ids=tuple(id for one in said for id in one.ids),
-        logits=torch.cat([one.logits - shift for one, shift in zip(said, shifts, strict=True)]),
-        target=torch.cat([one.target for one in said]),
-        groups=tuple(group for one in said for group in one.groups or (None,) * len(one)),
+        ids=tuple(id for one in answers for id in one.ids),
+        logits=torch.cat([one.logits - shift for one, shift in zip(answers, shifts, strict=True)]),
+        target=torch.cat([one.target for one in answers]),
+        groups=tuple(group for one in answers for group in one.groups or (None,) * len(one)),
     )
     part = ", ".join(dict.fromkeys(f.part for f in folds))
     report = score(
@@ -236,11 +236,11 @@ def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) ->
     ).noted()
 
 
-def _words_of(recognised: Transcripts, rows: Sequence[Mapping[str, Any]]) -> str:
+def _format_recognised(recognised: Transcripts, rows: Sequence[Mapping[str, Any]]) -> str:
     """Where the words are from, and how right they are."""
     rate = recognised.error_rate(rows)
     how = (
-        "the corpus does not know what was said"
+        "the corpus does not know the spoken words"
         if rate is None
         else f"word error rate {rate[0]:.3f} of {rate[1]} items"
     )
@@ -260,10 +260,10 @@ def evaluate_subsets(
 ) -> list[Evaluation]:
     """One evaluation for every subset of the modalities that the model reads and the store has; see `evaluate`."""
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
-    there = [m for m in MODALITIES if m in Store(store).manifest["modalities"] and m in pretrained.card.modalities]
-    if not there:
+    shared = [m for m in MODALITIES if m in Store(store).manifest["modalities"] and m in pretrained.card.modalities]
+    if not shared:
         raise EvaluationError("the model reads none of its modalities", item=store)
-    subsets = [s for size in range(1, len(there) + 1) for s in combinations(there, size)]
+    subsets = [s for size in range(1, len(shared) + 1) for s in combinations(shared, size)]
     return [
         evaluate(
             pretrained,

@@ -29,7 +29,7 @@ def provenance(
 
     Args:
         pretrained: the model; the recipe that a training leaves beside its folder is taken up.
-        dataset: what it is asked about.
+        dataset: the scored items.
         part: of the corpus, in words.
         split: how the parts were made, in words.
     """
@@ -51,7 +51,7 @@ def provenance(
 
 
 def _data(dataset: StoreDataset) -> list[Any]:
-    """What was asked: which labels, and each item, what it is made of and what is true of it."""
+    """The label set, and of each item its id, the hash of its content and its target."""
     rows = zip(dataset.rows, dataset.targets(), strict=True)
     return [
         dataset.label_set.to_dict(),

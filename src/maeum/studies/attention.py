@@ -112,7 +112,7 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
         if not clear.any():
             continue
         owner = batch.faces_mask.nonzero(as_tuple=True)[0][clear].tolist()
-        told = [_emotions(targets[indices[i]], names) for i in owner]
+        emotions_of_faces = [_emotions(targets[indices[i]], names) for i in owner]
         height, width = shown.shape[-2:]
         inside = [region_masks(points[clear], height >> n, width >> n) for n in (1, 2, 3)]
         for block in range(3):
@@ -123,13 +123,13 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
             selected = selective.selected(network(given), "faces")
             for block in range(3):
                 keep = selected[block].cpu()[clear]
-                for number, emotions in enumerate(told):
+                for number, emotions in enumerate(emotions_of_faces):
                     here = (inside[block][number] & keep[number]).sum((1, 2))
                     for emotion in (*emotions, "all"):
                         counts[p, block, emotion] += here
                 if p == own:
                     drawn = aligned(keep.unsqueeze(1).float(), points[clear], _ALIGNED)
-                    for emotions, one in zip(told, drawn, strict=True):
+                    for emotions, one in zip(emotions_of_faces, drawn, strict=True):
                         for emotion in emotions:
                             density[emotion].append(one[0])
     if not faces:

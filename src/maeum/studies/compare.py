@@ -142,7 +142,7 @@ def compare(
         out: folder of the runs; each is ``out/<comparison>/<entry>``, as `train` makes it.
         device: where to train.
         intervals: whether scores get intervals.
-        console: where progress is told; None tells none.
+        console: where progress is printed; None prints none.
 
     Raises:
         ConfigError: on an entry's unknown settings, or items of several stores to score, before anything is

@@ -42,18 +42,18 @@ def features(study: Study, out: Path | str, device: str = "cpu", console: Consol
         raise ConfigError("has several labels an item, or scales, so there are no classes to part", item=study.name)
     target = done[0][0].predictions.target.numpy()
     neutral = _NEUTRAL in names and bool((target == names.index(_NEUTRAL)).any())
-    said = {title: kind for title, kind in _STATISTICS.items() if neutral or _NEUTRAL not in title}
+    statistics = {title: kind for title, kind in _STATISTICS.items() if neutral or _NEUTRAL not in title}
     rows, numbers, files = [], [], {}
-    scorers = [{title: [kind(run, names) for run in runs] for title, kind in said.items()} for runs in done]
+    scorers = [{title: [kind(run, names) for run in runs] for title, kind in statistics.items()} for runs in done]
     for number, (variant, runs, mine) in enumerate(zip(chosen, done, scorers, strict=True)):
         found = {title: mean_over_seeds(title, [sides], runs) for title, sides in mine.items()}
         minus = {
             title: mean_over_seeds(title, [sides, scorers[0][title]], [*runs, *done[0]])
             for title, sides in (mine.items() if number else ())
         }
-        rows.append([variant.title, *(found[title].format() for title in said)])
+        rows.append([variant.title, *(found[title].format() for title in statistics)])
         if number:
-            rows.append(["minus the first", *(minus[title].format("+.3f") for title in said)])
+            rows.append(["minus the first", *(minus[title].format("+.3f") for title in statistics)])
         numbers.append({"title": variant.title, "statistics": {t: _record(s) for t, s in found.items()},
                         "minus_first": {t: _record(s) for t, s in minus.items()}})  # fmt: skip
         first = runs[0].predictions
@@ -62,7 +62,7 @@ def features(study: Study, out: Path | str, device: str = "cpu", console: Consol
         files[f"features-{variant.key}.svg"] = drawn
     lines = [
         *head(study, "How the classes lie in what the answer is made of", done[0]),
-        *markdown_table(["network", *said], rows), "",
+        *markdown_table(["network", *statistics], rows), "",
         "- silhouette: how much nearer an item is to its own class than to the next one, -1..1.",
         "- nearest classes, all classes: distance between the means of classes, of the two that are nearest and on "
         "average, in units of the root mean square distance of items to the mean of their own class.",
@@ -128,12 +128,12 @@ def _taken_for_neutral(run: Evaluation, names: Sequence[str]) -> Callable[[Ints]
 
 def _distance(run: Evaluation, names: Sequence[str], of: Callable[[Floats], float]) -> Callable[[Ints], float]:
     values, target = _features(run), run.predictions.target.numpy()
-    there = np.isin(np.arange(len(names)), target)
+    present = np.isin(np.arange(len(names)), target)
 
     def distance(drawn: Ints) -> float:
         apart = class_distances(values[drawn], target[drawn], len(names))
-        known = [[cell for cell, wanted in zip(row, there, strict=True) if wanted] for row in apart]
-        known = [row for row, wanted in zip(known, there, strict=True) if wanted]
+        known = [[cell for cell, wanted in zip(row, present, strict=True) if wanted] for row in apart]
+        known = [row for row, wanted in zip(known, present, strict=True) if wanted]
         if any(cell is None for row in known for cell in row):
             raise EvaluationError("a class was not drawn")
         return of(np.asarray(known, np.float64))

@@ -59,12 +59,12 @@ def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Con
                           remedy="Give it `transcripts: FILE`, made by `maeum transcribe`.")  # fmt: skip
     rows, numbers, notes, done = [], [], [], []
     for runs in train_all(study, variants(study, list(study.entries)), out, device, console):
-        given, heard = score_all(study, runs), score_all(study, runs, transcripts=study.transcripts)
+        given, recognised = score_all(study, runs), score_all(study, runs, transcripts=study.transcripts)
         done.append(given)
-        first, *others = [m for m in _defined(study, given) if all(m in e.report.scores for e in heard)]
-        scores = {m: (over_seeds(m, given), over_seeds(m, heard)) for m in (first, *others)}
-        same = given[0].predictions.ids == heard[0].predictions.ids
-        gap = difference_over_seeds(first, heard, given) if same else None
+        first, *others = [m for m in _defined(study, given) if all(m in e.report.scores for e in recognised)]
+        scores = {m: (over_seeds(m, given), over_seeds(m, recognised)) for m in (first, *others)}
+        same = given[0].predictions.ids == recognised[0].predictions.ids
+        gap = difference_over_seeds(first, recognised, given) if same else None
         minus = "" if gap is None else gap.format("+.3f")
         rows.append([runs.variant.title, "given", *(pair[0].format() for pair in scores.values()), ""])
         rows.append(["", "recognised", *(pair[1].format() for pair in scores.values()), minus])
@@ -73,7 +73,7 @@ def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Con
             "given": {m: _as_record(pair[0]) for m, pair in scores.items()},
             "recognised": {m: _as_record(pair[1]) for m, pair in scores.items()},
         })  # fmt: skip
-        notes += [note for note in heard[0].report.notes if note.startswith("words were recognised")]
+        notes += [note for note in recognised[0].report.notes if note.startswith("words were recognised")]
     titles = [m.replace("_", " ") for m in (first, *others)]
     page = [
         *head(study, "The words that the corpus came with, and recognised ones", done[0]),
@@ -176,11 +176,11 @@ def _classes(rows: Sequence[_Row]) -> Iterator[str]:
     first = rows[0].evaluations[0].report
     if not first.classes or "f1" not in first.classes[0]:
         return
-    there = [i for i, row in enumerate(first.classes) if row["support"]]
+    present = [i for i, row in enumerate(first.classes) if row["support"]]
     lines = []
     for row in rows:
         cells = []
-        for number in there:
+        for number in present:
             of = [(e.report.classes[number], e.report.items) for e in row.evaluations]
             values = fmean(_class_accuracy(one, items) for one, items in of), fmean(one["f1"] for one, _ in of)
             cells.append(" / ".join(f"{100 * value:.1f}" for value in values))
@@ -188,7 +188,7 @@ def _classes(rows: Sequence[_Row]) -> Iterator[str]:
     what = "weighted accuracy" if "wacc" in first.classes[0] else "accuracy against the rest"
     yield f"Of each class, {what} / F1 in percent:"
     yield ""
-    yield from markdown_table(["network", *(str(first.classes[i]["name"]) for i in there)], lines)
+    yield from markdown_table(["network", *(str(first.classes[i]["name"]) for i in present)], lines)
 
 
 def _class_accuracy(row: dict[str, Any], items: int) -> float:
@@ -237,11 +237,11 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     trained = train_all(study, chosen, out, device, console)
     fixed = [_Row(study, runs) for runs in train_all(study, variants(study, others), out, device, console)]
     points: list[SweepPoint] = []
-    said: list[Evaluation] = []
+    evaluations: list[Evaluation] = []
     for runs in trained:
         for p in study.top_p:
             done = score_all(study, runs, p)
-            said += done
+            evaluations += done
             scores = {m: over_seeds(m, done) for m in _defined(study, done)}
             first = next(iter(scores))
             cost = flops_of(runs.model(), items_of(study, runs), items=32, top_p=p, rounds=2)
@@ -278,11 +278,11 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
         "speakers and seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an "
         "answer of the first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and "
         "milliseconds beside their share of the same network's that keeps every position.", "",
-        *_warnings(study, said[0].report),
+        *_warnings(study, evaluations[0].report),
         "![top-p](top-p.svg)", "",
         *markdown_table(heads, rows), "",
         *(f"- {row.title}, not swept: {scored[0]} {row.scores[first].format()}" for row in fixed),
-        *dict.fromkeys(f"- {note}" for one in said for note in one.report.notes),
+        *dict.fromkeys(f"- {note}" for one in evaluations for note in one.report.notes),
         *_published(study, "top-p"), "",
     ]  # fmt: skip
     numbers = [

@@ -92,7 +92,7 @@ def test_what_overlaps_is_said_of_those_that_it_holds_for(tmp_path: Path):
     overlaps = {"a": "overlap allowed: 2 speakers", "b": "", "c": None, "d": "overlap allowed: 2 speakers"}
     made = compare([evaluation(tmp_path, model=name, overlap=overlap) for name, overlap in overlaps.items()])
     assert "**a, d: overlap allowed: 2 speakers**" in made.markdown
-    assert "**c: overlap not known: it is not kept with the model what it was trained on**" in made.markdown
+    assert "**c: overlap not known: the model does not record what it was trained on**" in made.markdown
     assert "\n**6 speakers only: intervals are wide" in made.markdown, "of all, so without their names"
     assert made.markdown.count("**") == 6
     assert re.findall(r"\| ([\w ]+) \| 48 \| 6 \|", made.markdown) == [
