@@ -80,15 +80,15 @@ def report(
     from maeum.files import check_output_folder
     from maeum.reports.report import compare
     from maeum.reports.terminal import show_report
-    from maeum.runs.evaluate import evaluate as run
+    from maeum.runs.evaluate import evaluate_models
 
     check_output_folder(out)
-    options = _items(target, split, sessions, allow_overlap)
+    options = {"modalities": read_modalities(modalities), **_items(target, split, sessions, allow_overlap)}
     console = output_console()
     done = []
-    for name in model or (None,):
-        done.append(run(name, store, part, read_modalities(modalities), features=True, **options))
-        show_report(done[-1].report, console)
+    for evaluation in evaluate_models(model or (None,), store, part, features=True, **options):
+        done.append(evaluation)
+        show_report(evaluation.report, console)
         console.print()
     write_comparison(compare(done, title), out, console)
 

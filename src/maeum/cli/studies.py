@@ -108,4 +108,4 @@ def compare_splits(
     for evaluation in done:
         show_report(evaluation.report, console)
         console.print()
-    write_comparison(compare(done, title, same_items=False), out, console)
+    write_comparison(compare(done, title), out, console)

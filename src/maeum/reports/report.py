@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,9 @@ from maeum.evaluation.selective import risk_coverage
 from maeum.labels import LabelSet
 from maeum.reports import figures
 from maeum.reports.passport import passports
-from maeum.reports.tables import markdown_table
+from maeum.reports.tables import MAJORITY, ModelTable, format_number, markdown_table, metric_title
 from maeum.reports.terminal import cell
-from maeum.runs.evaluate import Evaluation
+from maeum.runs.evaluate import Evaluation, check_same_labels
 
 _MEANING = "Scores say how often a model agrees with the labels of this corpus, not what people feel."
 _ABOUT = (
@@ -37,7 +37,10 @@ _WORST = 20
 #: Items that a projection shows and a silhouette is taken of; more are drawn from at random.
 _MOST_POINTS = 3000
 _LONGEST_TEXT = 120
-_MAJORITY = "majority baseline"
+_OTHER_ITEMS = (
+    "The models were scored on different items, so a difference between them may be one between the items. To compare "
+    "them, score models that read the same modalities on one part under one split (--split)."
+)
 #: `Report.overlap` where it says nothing.
 _NO_OVERLAP = {
     "": "none found",
@@ -60,48 +63,37 @@ class ComparisonPage:
         return fixed | {f"answers-{_plain(name)}.csv": text for name, text in self.answers.items()}
 
 
-def compare(evaluations: Sequence[Evaluation], title: str = "", *, same_items: bool = True) -> ComparisonPage:
+def compare(evaluations: Sequence[Evaluation], title: str = "") -> ComparisonPage:
     """One report of several evaluations.
+
+    Where they are of different items, such as folds, the page says so, and each has beside it the majority baseline of
+    its own items.
 
     Args:
         evaluations: made with ``features=True`` where a projection is wanted; those with equal names are numbered.
         title: of the page; the corpus and its part when empty.
-        same_items: whether they must be of the same items, so that their scores can be compared. Where they need not
-            be, each has beside it what the same answer always would get on its own items.
 
     Raises:
-        ConfigError: when there are none, or they answer other items or other questions.
+        ConfigError: when there are none, or they have different labels.
     """
     if not evaluations:
         raise ConfigError("there is nothing to report", remedy="Give at least one model.")
     first = evaluations[0]
-    for other in evaluations[1:]:
-        if same_items and set(other.predictions.ids) != set(first.predictions.ids):
-            raise ConfigError(
-                f"{other.model} and {first.model} were scored on other items",
-                item=f"{other.corpus} {other.part}",
-                remedy="Compare models that read the same modalities, on one part of one store under one split "
-                "(--split says which; by default each model's own).",
-            )
-        if other.report.label_set != first.report.label_set:
-            questions = [f"{', '.join(LabelSet.from_dict(e.report.label_set).names)}" for e in (other, first)]
-            raise ConfigError(
-                f"{other.model} and {first.model} answer other questions ({' / '.join(questions)})",
-                item=first.corpus,
-                remedy="Compare models of one label set and target.",
-            )
+    check_same_labels([(e.model, LabelSet.from_dict(e.report.label_set)) for e in evaluations], first.corpus)
     names = _names([e.model for e in evaluations])
     runs = [_run(name, e) for name, e in zip(names, evaluations, strict=True)]
     columns = [c for c in first.report.scores if all(c in e.report.scores for e in evaluations)]
+    same_items = all(set(e.predictions.ids) == set(first.predictions.ids) for e in evaluations)
     shown: dict[str, Any] = {
         "version": __version__,
         "title": title or f"{first.corpus} {first.part}",
         "about": _ABOUT.format(over=" or ".join(dict.fromkeys(e.report.interval_over for e in evaluations))),
         "meaning": _MEANING,
-        "warnings": _warnings({name: e.report for name, e in zip(names, evaluations, strict=True)}),
-        "columns": columns,
-        "arrows": {c: "↑" if METRICS[c].higher_is_better else "↓" for c in columns},
-        "rows": list(_side_by_side(runs, columns, same_items)),
+        "warnings": [
+            *([] if same_items else [_OTHER_ITEMS]),
+            *_warnings({name: e.report for name, e in zip(names, evaluations, strict=True)}),
+        ],
+        "table": _side_by_side(runs, columns, same_items),
         "runs": runs,
     }
     environment = Environment(loader=PackageLoader("maeum.reports"), autoescape=select_autoescape(["html.j2"]))
@@ -138,16 +130,16 @@ def _overlap(report: Report) -> str:
     return report.overlap or f"overlap {_NO_OVERLAP[report.overlap]}"
 
 
-def _side_by_side(runs: Sequence[dict[str, Any]], columns: Sequence[str], same_items: bool) -> Iterator[dict[str, Any]]:
-    """Rows of the table of all runs: name, cells, and the number of the run, 0 for what always answers the same."""
+def _side_by_side(runs: Sequence[dict[str, Any]], columns: Sequence[str], same_items: bool) -> ModelTable:
+    """The table of all runs."""
+    table = ModelTable(columns, before=("model", "overlap", "items", "speakers"))
     for number, run in enumerate(runs, start=1):
         report: Report = run["report"]
         overlap = "allowed" if report.overlap else _NO_OVERLAP[report.overlap].split(":")[0]
-        cells = [run["cells"][c] for c in columns]
-        yield {"run": number, "name": run["name"], "cells": [overlap, report.items, report.groups or "", *cells]}
+        table.add((run["name"], overlap, report.items, report.groups or ""), report.scores)
         if not same_items or number == len(runs):
-            same = [_number(report.majority.get(c)) for c in columns]
-            yield {"run": 0, "name": _MAJORITY, "cells": ["", "", "", *same]}
+            table.add_majority(report.majority)
+    return table
 
 
 def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
@@ -156,11 +148,11 @@ def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
     label_set = LabelSet.from_dict(report.label_set)
     rows = [
         {
-            "name": f"{score} {'↑' if METRICS[score].higher_is_better else '↓'}",
-            "value": _number(value.value),
+            "name": metric_title(score),
+            "value": format_number(value.value),
             "interval": "" if value.interval is None else value.interval.format(),
-            "majority": _number(report.majority.get(score)),
-            "chance": _number(report.chance.get(score)),
+            "majority": format_number(report.majority.get(score)),
+            "chance": format_number(report.chance.get(score)),
             "definition": METRICS[score].definition,
         }
         for score, value in report.scores.items()
@@ -171,7 +163,6 @@ def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
         "report": report,
         "names": label_set.names,
         "dimensional": label_set.task == "dimensional",
-        "cells": {score: value.format() for score, value in report.scores.items()},
         "scores": rows,
         "class_columns": columns,
         "classes": [[cell(row[c]) for c in columns] for row in report.classes],
@@ -221,8 +212,8 @@ def _feature_looks(
 ) -> tuple[list[dict[str, str]], dict[str, Any]]:
     """The projection as a figure, and distances of classes; nothing where they are undefined."""
     if len(features) > _MOST_POINTS:
-        drawn = np.sort(np.random.default_rng(0).choice(len(features), _MOST_POINTS, replace=False))
-        features, target = features[drawn], target[drawn]
+        sample = np.sort(np.random.default_rng(0).choice(len(features), _MOST_POINTS, replace=False))
+        features, target = features[sample], target[sample]
     try:
         projected = project(features)
         distances = class_distances(features, target, len(label_set))
@@ -231,8 +222,8 @@ def _feature_looks(
         return [], {}
     caption = f"Features of {len(features)} items in the plane of their largest variance."
     drawn = [{"svg": figures.projection(projected, target, label_set.names), "caption": caption}]
-    rows = [[name, *(_number(d) for d in row)] for name, row in zip(label_set.names, distances, strict=True)]
-    return drawn, {"distances": rows, "silhouette": _number(apart)}
+    rows = [[name, *(format_number(d) for d in row)] for name, row in zip(label_set.names, distances, strict=True)]
+    return drawn, {"distances": rows, "silhouette": format_number(apart)}
 
 
 def _worst(
@@ -323,20 +314,18 @@ def _answers(evaluation: Evaluation) -> str:
 
 
 def _markdown(shown: dict[str, Any]) -> str:
-    columns: list[str] = shown["columns"]
     runs: list[dict[str, Any]] = shown["runs"]
     lines = [
         f"# {shown['title']}", "",
         f'{shown["about"]} {shown["meaning"]}', "",
     ]  # fmt: skip
     lines += [text for warning in shown["warnings"] for text in (f"**{warning}**", "")]
-    heads = ["model", "overlap", "items", "speakers", *(f"{c} {shown['arrows'][c]}" for c in columns)]
-    lines += [*markdown_table(heads, [[row["name"], *row["cells"]] for row in shown["rows"]]), ""]
+    lines += [*shown["table"].markdown(), ""]
     for run in runs:
         report: Report = run["report"]
         lines += [f"## {run['name']}", "", f"{report.name}; answer: {report.decision}.", ""]
         keys = ("name", "value", "interval", "majority", "chance", "definition")
-        heads = ["score", "value", "95 % interval", _MAJORITY, "chance", "what it is"]
+        heads = ["score", "value", "95 % interval", MAJORITY, "chance", "what it is"]
         lines += [*markdown_table(heads, [[row[k] for k in keys] for row in run["scores"]]), ""]
         if run["classes"]:
             lines += [*markdown_table(run["class_columns"], run["classes"]), ""]
@@ -344,10 +333,6 @@ def _markdown(shown: dict[str, Any]) -> str:
         lines += [f"- {key}: {value}" for key, value in run["passport"]]
         lines.append("")
     return "\n".join(lines)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
 
 
 __all__ = ["ComparisonPage", "compare"]

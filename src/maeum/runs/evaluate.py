@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -179,6 +179,35 @@ def evaluate(
         chosen_on=0 if known is None else known.chosen_on(members),
         calibrated_on=0 if known is None else known.calibrated_on(members),
     ).noted()
+
+
+def evaluate_models(
+    models: Sequence[str | Path | None], store: Path | str, part: str = "dev", **options: Any
+) -> Iterator[Evaluation]:
+    """One evaluation for each model, as `evaluate` makes it.
+
+    Raises:
+        ConfigError: when the models have different labels; before anything is scored.
+    """
+    loaded = [load_pretrained(model) for model in models]
+    check_same_labels([(one.name, one.label_set) for one in loaded], str(Store(store).manifest["name"]))
+    for one in loaded:
+        yield evaluate(one, store, part, **options)
+
+
+def check_same_labels(models: Sequence[tuple[str, LabelSet]], corpus: str) -> None:
+    """Raise ConfigError when models have different labels or tasks, whose scores no table can compare.
+
+    Args:
+        models: names and label sets.
+        corpus: that they are scored on.
+    """
+    (first, labels), *others = models
+    for name, other in others:
+        if other != labels:
+            questions = " / ".join(", ".join(one.names) for one in (other, labels))
+            raise ConfigError(f"{name} and {first} answer other questions ({questions})", item=corpus,
+                              remedy="Compare models of one label set and target.")  # fmt: skip
 
 
 def pooled(folds: Sequence[Evaluation], metrics: Sequence[str] | None = None) -> Evaluation:

@@ -15,10 +15,11 @@ from rich.console import Console
 from maeum.config import Config
 from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.base import metrics_of
+from maeum.evaluation.intervals import format_speakers
 from maeum.evaluation.report import Score
 from maeum.files import write_whole
 from maeum.models.pretrained import Pretrained, load_pretrained
-from maeum.reports.tables import markdown_table
+from maeum.reports.tables import ModelTable, metric_title
 from maeum.runs.evaluate import Evaluation, evaluate
 from maeum.runs.recipe import Recipe
 from maeum.runs.run_folder import reserve_run_folder
@@ -246,7 +247,7 @@ def _row(
 
 
 def comparison_table(compared: Sequence[Outcome]) -> str:
-    """All contests in one table, Markdown.
+    """All comparisons in one table, Markdown.
 
     Raises:
         ConfigError: when they show different metrics.
@@ -258,22 +259,19 @@ def comparison_table(compared: Sequence[Outcome]) -> str:
             item=other.comparison.name,
             remedy="Make a table of its own for it.",
         )
-    names = [m.replace("_", " ") for m in metrics]
-    header = ["data", "network", *names, f"{names[0]}, minus the first", "parameters", "epochs (best)", "core minutes"]
-    rows: list[list[str]] = []
+    after = (f"{metric_title(metrics[0])}, minus the first", "parameters", "epochs (best)", "core minutes")
+    table = ModelTable(metrics, before=("data", "network"), after=after)
     for one in compared:
-        speakers = f" of {one.speakers} speakers" if one.speakers else ""
+        speakers = f" of {format_speakers(one.speakers)}" if one.speakers else ""
         data = f"{one.comparison.title}, {one.items:,} items{speakers}"
         for row in one.rows:
-            cells = [data, row.title, *(row.scores[m].format() if m in row.scores else "undefined" for m in metrics)]
-            cells += ["" if row.difference is None else row.difference.format("+.3f")]
-            cells += [f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}"]
-            rows.append(cells)
+            difference = "" if row.difference is None else row.difference.format("+.3f")
+            cost = (f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}")
+            table.add((data, row.title), row.scores, (difference, *cost))
             data = ""
         if one.majority:
-            cells = [f"{one.majority[m]:.3f}" if m in one.majority else "" for m in metrics]
-            rows.append(["", "majority baseline", *cells, "", "", "", ""])
-    return "\n".join(markdown_table(header, rows)) + "\n"
+            table.add_majority(one.majority, column=1)
+    return "\n".join(table.markdown()) + "\n"
 
 
 def markdown_page(compared: Sequence[Outcome]) -> str:

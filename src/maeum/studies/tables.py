@@ -14,7 +14,7 @@ from maeum.errors import ConfigError, EvaluationError
 from maeum.evaluation.intervals import few_groups_warning
 from maeum.evaluation.report import Report
 from maeum.reports import figures
-from maeum.reports.tables import markdown_table
+from maeum.reports.tables import ModelTable, markdown_table, metric_title
 from maeum.runs.evaluate import Evaluation
 from maeum.studies.flops import Cost, flops_of
 from maeum.studies.seeds import SeededScore, difference_over_seeds, over_seeds
@@ -57,7 +57,8 @@ def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Con
     if study.transcripts is None:
         raise ConfigError("names no recognised transcripts", item=study.name,
                           remedy="Give it `transcripts: FILE`, made by `maeum transcribe`.")  # fmt: skip
-    rows, numbers, notes, done = [], [], [], []
+    numbers, notes, done = [], [], []
+    table: ModelTable | None = None
     for runs in train_all(study, variants(study, list(study.entries)), out, device, console):
         given, recognised = score_all(study, runs), score_all(study, runs, transcripts=study.transcripts)
         done.append(given)
@@ -66,18 +67,21 @@ def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Con
         same = given[0].predictions.ids == recognised[0].predictions.ids
         gap = difference_over_seeds(first, recognised, given) if same else None
         minus = "" if gap is None else gap.format("+.3f")
-        rows.append([runs.variant.title, "given", *(pair[0].format() for pair in scores.values()), ""])
-        rows.append(["", "recognised", *(pair[1].format() for pair in scores.values()), minus])
+        if table is None:
+            after = (f"{metric_title(first)}, recognised minus given",)
+            table = ModelTable(tuple(scores), before=("network", "words"), after=after)
+        table.add((runs.variant.title, "given"), {m: pair[0] for m, pair in scores.items()}, ("",))
+        table.add(("", "recognised"), {m: pair[1] for m, pair in scores.items()}, (minus,))
         numbers.append({
             "title": runs.variant.title, "gap": None if gap is None else _as_record(gap),
             "given": {m: _as_record(pair[0]) for m, pair in scores.items()},
             "recognised": {m: _as_record(pair[1]) for m, pair in scores.items()},
         })  # fmt: skip
         notes += [note for note in recognised[0].report.notes if note.startswith("words were recognised")]
-    titles = [m.replace("_", " ") for m in (first, *others)]
+    assert table is not None
     page = [
         *head(study, "The words that the corpus came with, and recognised ones", done[0]),
-        *markdown_table(["network", "words", *titles, f"{titles[0]}, recognised minus given"], rows), "",
+        *table.markdown(), "",
         *_published(study, "transcripts"), *(f"- {note}" for note in dict.fromkeys(notes)), "",
     ]  # fmt: skip
     return Page("\n".join(page), {"study": study.name, "rows": numbers}, {})
@@ -154,21 +158,18 @@ def _warnings(study: Study, report: Report) -> Iterator[str]:
 
 
 def _scores(study: Study, rows: Sequence[_Row]) -> list[str]:
+    """The table of all networks, in lines of Markdown."""
     metrics = [m for m in study.metrics if all(m in row.scores for row in rows)]
     first = metrics[0]
-    heads = ["network", *(m.replace("_", " ") for m in metrics), f"{first.replace('_', ' ')}, minus the first",
-             "of each seed", "parameters"]  # fmt: skip
-    lines = []
+    table = ModelTable(metrics, after=(f"{metric_title(first)}, minus the first", "of each seed", "parameters"))
     for number, row in enumerate(rows):
         minus = ""
         if number and row.evaluations[0].predictions.ids == rows[0].evaluations[0].predictions.ids:
             minus = difference_over_seeds(first, row.evaluations, rows[0].evaluations).format("+.3f")
         each = " ".join(f"{value:.3f}" for value in row.scores[first].seeds)
-        lines.append([row.title, *(row.scores[m].format() for m in metrics), minus, each, f"{row.parameters:,}"])
-    majority = rows[0].evaluations[0].report.majority
-    same = [f"{majority[m]:.3f}" if m in majority else "" for m in metrics]
-    lines.append(["majority baseline", *same, "", "", ""])
-    return markdown_table(heads, lines)
+        table.add((row.title,), row.scores, (minus, each, f"{row.parameters:,}"))
+    table.add_majority(rows[0].evaluations[0].report.majority)
+    return table.markdown()
 
 
 def _classes(rows: Sequence[_Row]) -> Iterator[str]:
@@ -259,18 +260,6 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     fixed = [row for row in fixed if first in row.scores]
     lines = {row.title: row.scores[first].value for row in fixed}
     svg = figures.sweep(curves, lines, first.replace("_", " "))
-    blocks = list(points[0].kept)
-    scored = [m.replace("_", " ") for m in metrics]
-    kept = [f"kept, {block}" for block in blocks]
-    heads = ["network", "p", *scored, "GFLOPs", "of dense", "ms", "of all kept", *kept]
-    rows = []
-    for q in points:
-        rows.append([
-            q.network, f"{q.top_p:g}", *(q.scores[m].format() for m in metrics),
-            f"{2 * q.cost.done / q.cost.items / 1e9:.3f}", f"{q.cost.done / q.cost.dense:.2f}",
-            f"{q.cost.milliseconds:.1f}", f"{q.cost.milliseconds / (q.cost.all_milliseconds or 1):.2f}",
-            *(f"{q.kept[block]:.3f}" for block in blocks),
-        ])  # fmt: skip
     page = [
         f"# {study.title}: how much has to be kept", "",
         f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
@@ -280,8 +269,8 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
         "milliseconds beside their share of the same network's that keeps every position.", "",
         *_warnings(study, evaluations[0].report),
         "![top-p](top-p.svg)", "",
-        *markdown_table(heads, rows), "",
-        *(f"- {row.title}, not swept: {scored[0]} {row.scores[first].format()}" for row in fixed),
+        *_sweep_table(points, metrics), "",
+        *(f"- {row.title}, not swept: {metric_title(first)} {row.scores[first].format()}" for row in fixed),
         *dict.fromkeys(f"- {note}" for one in evaluations for note in one.report.notes),
         *_published(study, "top-p"), "",
     ]  # fmt: skip
@@ -293,6 +282,20 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     ]  # fmt: skip
     return Page("\n".join(page), {"study": study.name, "points": numbers, "fixed": [r.record() for r in fixed]},
                 {"top-p.svg": svg})  # fmt: skip
+
+
+def _sweep_table(points: Sequence[SweepPoint], metrics: Sequence[str]) -> list[str]:
+    """A row for each network and mass, in lines of Markdown."""
+    blocks = list(points[0].kept)
+    after = ("GFLOPs", "of dense", "ms", "of all kept", *(f"kept, {block}" for block in blocks))
+    table = ModelTable(metrics, before=("network", "p"), after=after)
+    for point in points:
+        cost = point.cost
+        compute = (f"{2 * cost.done / cost.items / 1e9:.3f}", f"{cost.done / cost.dense:.2f}")
+        time = (f"{cost.milliseconds:.1f}", f"{cost.milliseconds / (cost.all_milliseconds or 1):.2f}")
+        kept = (f"{point.kept[block]:.3f}" for block in blocks)
+        table.add((point.network, f"{point.top_p:g}"), point.scores, (*compute, *time, *kept))
+    return table.markdown()
 
 
 def _bounds(score: SeededScore) -> tuple[float, float] | None:

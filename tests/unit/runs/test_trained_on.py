@@ -201,7 +201,7 @@ def test_protocols_are_trained_and_scored_side_by_side(store: Path, tmp_path: Pa
     leaking, honest = compare_splits(config, tmp_path)
     assert leaking.report.overlap.startswith("overlap allowed: 6 speakers")
     assert honest.report.overlap == ""
-    made = compare([leaking, honest], same_items=False)
+    made = compare([leaking, honest])
     rows = [line.strip("| ").split(" | ") for line in made.markdown.splitlines() if line.startswith("| ")]
     assert [row[0] for row in rows[1:5]] == ["leaking", "majority baseline", "honest", "majority baseline"]
     assert rows[1][rows[0].index("uar ↑")] == leaking.report.scores["uar"].format()

@@ -141,7 +141,7 @@ def test_a_run_of_other_settings_is_not_taken_for_this_one(store: Path, tmp_path
 def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_path: Path) -> None:
     done = compare(comparison(store), tmp_path)
     rows = [line.strip("| ").split(" | ") for line in comparison_table([done]).splitlines()]
-    assert rows[0][:3] == ["data", "network", "macro f1"]
+    assert rows[0][:3] == ["data", "network", "macro f1 ↑"]
     assert [row[0] for row in rows[2:3]] == ["Some words, 24 items of 24 speakers"]
     assert len(rows) == 5
     value = done.rows[0].scores["macro_f1"].value
