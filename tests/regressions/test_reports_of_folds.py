@@ -44,7 +44,7 @@ def test_folds_of_different_items_stand_side_by_side(tmp_path: Path, monkeypatch
     first, second = done = list(evaluate_models(models, store, "test"))
     assert set(first.predictions.ids).isdisjoint(second.predictions.ids)
     made = compare(done)
-    assert made.markdown.count("| majority baseline |") == 2, "each of its own items"
+    assert made.markdown.count("\n| majority baseline |") == 2, "each of its own items"
     assert "The models were scored on different items" in made.markdown
     assert made.markdown.count("**no intervals: 1 speaker only, where at least 3 are needed**") == 1
     assert "no interval for" not in made.markdown

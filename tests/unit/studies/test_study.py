@@ -261,9 +261,7 @@ def test_scores_over_seeds_are_those_of_the_same_items(store: Path, runs: Path) 
     done = [evaluate(runs / "made" / n / "seed-0" / "model", store, "dev", intervals=False) for n in ("fe2e", "mesm")]
     other = evaluate(runs / "made" / "mesm" / "seed-0" / "model", store, "train", intervals=False, allow_overlap=True)
     apart = difference_over_seeds("accuracy", done[:1], done[1:])
-    assert apart.value == pytest.approx(
-        over_seeds("accuracy", done[:1]).value - over_seeds("accuracy", done[1:]).value
-    )
+    assert apart.value == pytest.approx(over_seeds("accuracy", done[:1]).value - over_seeds("accuracy", done[1:]).value)
     same = difference_over_seeds("accuracy", done[:1], done[:1])
     assert same.interval is not None
     assert (same.value, same.interval.low, same.interval.high) == (0, 0, 0)
