@@ -40,34 +40,36 @@ network (after another) started from what that one had learned: its epochs and m
 
 
 class Entry(Config):
-    """One network of a comparison: what it has for itself, beside what all share.
-
-    title: in the table. model: a registered network. network, training: settings of a `Recipe` that are its own.
-    init_from: an entry before it. This one starts from what that one has learned (``start_from`` of the recipe), and
-    is taught by it where ``training`` says how (``teacher``).
-    """
+    """One network of a comparison: its own settings, beside those that all share."""
 
     title: str
+    """Its name in tables."""
     model: str
+    """A registered network, such as ``fe2e``."""
     init_from: str | None = None
+    """An entry before it, from whose weights it starts (``start_from`` of its recipe). That one is its ``teacher``,
+    too, where ``training`` has weights for distillation."""
     network: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the network that are its own."""
     training: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the training that are its own."""
 
 
 class Comparison(Config):
-    """Networks that are trained and scored on the same items.
-
-    name: folder of its runs. title: of the data, in the table. shared: settings of a `Recipe` that hold for all.
-    entries: name -> network; the first is what the others are compared with. metrics: which are shown; the first
-    one decides which epoch is kept. part: what is scored, of the store that the dev items are of.
-    """
+    """Networks that are trained and scored on the same items."""
 
     name: str
+    """Folder of its runs, within the one given on the command line."""
     title: str
+    """Of the data, in the table."""
     shared: dict[str, Any]
+    """Settings of a recipe that hold for all entries."""
     entries: dict[str, Entry] = Field(min_length=1)
+    """Name -> network. The others are compared with the first."""
     metrics: tuple[str, ...] = Field(default=("macro_f1", "uar", "accuracy"), min_length=1)
+    """Scores that are shown. The first one decides which epoch of a training is the best."""
     part: str = "dev"
+    """What is scored, of the store that the dev items are of."""
 
     @model_validator(mode="after")
     def _followed_come_first(self) -> Comparison:
@@ -95,37 +97,39 @@ class Comparison(Config):
 
 @dataclass(frozen=True)
 class Row:
-    """One network's line.
-
-    scores: of the comparison's metrics. difference: of the first metric, this network minus the first one, on the same
-    items; None for the first one itself, and where it answered other items. epochs, cpu_minutes: its own, of all
-    processes that trained it, except those that were killed; the entry that it starts from has its own line.
-    """
+    """The line of one network; the entry that it starts from has its own."""
 
     title: str
     scores: dict[str, Score]
+    """Of the comparison's metrics."""
     difference: SeededScore | None
+    """Of the first metric, this network minus the first one, on the same items; None for the first one itself, and
+    where it answered other items."""
     parameters: int
     epochs: int
     best_epoch: int
+    """Counted from 1."""
     cpu_minutes: float
+    """Of all processes that trained it, except those that were killed."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outcome of a comparison.
-
-    rows: in the order of the entries. evaluations: likewise, each by its title. majority: metric -> what the same
-    answer for every item gets.
-    """
+    """The scores of a comparison."""
 
     comparison: Comparison
     items: int
+    """How many were scored."""
     speakers: int | None
+    """How many they are of, where that is known."""
     rows: tuple[Row, ...]
+    """In the order of the entries."""
     evaluations: tuple[Evaluation, ...] = field(compare=False)
+    """Likewise; each is called by its title."""
     majority: dict[str, float]
+    """Metric -> score of the majority baseline."""
     notes: tuple[str, ...]
+    """What the reader has to know."""
 
 
 def compare(

@@ -23,19 +23,20 @@ class Protocol(Config):
     """A split to train and score under."""
 
     split: SplitConfig
+    """How items get into parts."""
     allow_overlap: bool = False
+    """Train although its parts share speakers, dialogues, recordings or contents; every score says so."""
 
 
 class CompareConfig(Config):
-    """What is compared.
-
-    recipe: trained once for each protocol; its own split and allow_overlap do not count. protocols: by name. part:
-    what is scored, of each store that the recipe takes dev items from.
-    """
+    """A recipe and the splits that it is trained and scored under."""
 
     recipe: Recipe
+    """Trained once for each protocol; its own ``split`` and ``allow_overlap`` are not used."""
     protocols: dict[str, Protocol] = Field(min_length=2)
+    """Name -> split."""
     part: str = "test"
+    """What is scored, of each store that the recipe takes dev items from."""
 
 
 def compare_splits(

@@ -28,27 +28,26 @@ _LETTERS: Mapping[str, Modality] = {"T": "text", "A": "speech", "V": "faces"}
 
 
 class Study(Comparison):
-    """A comparison whose networks are trained from several seeds.
-
-    seeds: how many; the training's own seed, and so many minus one after it. sweep: networks whose kept mass is varied;
-    the first one is looked into for pictures. top_p: the masses. ablation: networks that are trained on each subset of
-    the modalities, or that lack a part of the first one. transcripts: a file of `maeum transcribe`, with whose words
-    networks are scored too. published: what the paper printed: page -> row -> column -> text.
-
-    folds: the sessions (or speakers) of a ``leave-one-out`` split that are left out in turn; a network is trained for
-    each, and the answers about all of them are scored together. Without them the split's own ``test`` alone. protocol:
-    ``published`` trains on all other folds and chooses the epoch on the very items that are scored, as the published
-    MMER does; every score says so.
-    """
+    """A comparison whose networks are trained from several seeds."""
 
     seeds: int = Field(default=3, ge=1)
+    """How many trainings of each network: the training's own seed, and so many minus one after it."""
     sweep: tuple[str, ...] = ()
+    """Networks that are scored at each mass of ``top_p``; pictures are of the first one."""
     top_p: tuple[Annotated[float, Field(gt=0, le=1)], ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+    """Attention masses that the sweep selects."""
     ablation: tuple[str, ...] = ()
+    """Networks that are trained on each subset of the modalities, or that lack a part of the first one."""
     transcripts: Path | None = None
+    """A file of `maeum transcribe`, with whose words networks are scored, too."""
     published: dict[str, dict[str, dict[str, str]]] = Field(default_factory=dict)
+    """What the paper printed: page -> row -> column -> text."""
     folds: tuple[str, ...] = ()
+    """Sessions (or speakers) of a ``leave-one-out`` split that are left out in turn. A network is trained for each, and
+    the answers about all of them are scored together. Without folds the split's own ``test`` alone is scored."""
     protocol: Literal["honest", "published"] = "honest"
+    """``published`` trains on all other folds and chooses the epoch on the very items that are scored, as the published
+    MMER does; every score says so."""
 
     @model_validator(mode="after")
     def _folds_fit(self) -> Self:
@@ -61,7 +60,7 @@ class Study(Comparison):
         return self
 
     def network(self, name: str) -> str:
-        """The title of a network; raises ConfigError on one that is not there."""
+        """The title of a network; raises ConfigError on an unknown one."""
         if name not in self.entries:
             raise ConfigError(f"has no network {name!r}, only {', '.join(self.entries)}", item=self.name)
         return self.title_of(name)
@@ -119,7 +118,7 @@ def _folds_of(study: Study, recipe: Recipe) -> list[tuple[str, Recipe]]:
                           remedy="Use protocol: honest, or a split by session.")  # fmt: skip
     splits = [recipe.split.model_copy(update={"test": fold}) for fold in study.folds]
     people = {data.store: Store(data.store).members() for data in (*recipe.train, *recipe.dev)}
-    parted = {  # a fold that is not there is found before anything is trained
+    parted = {  # an unknown fold is found before anything is trained
         (store, split.test): split.split(members) for store, members in people.items() for split in splits
     }
     if study.protocol == "honest":
