@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from maeum.inputs.speech import missing_speech_reason
-from maeum.media.audio import SAMPLE_RATE_HZ
+from maeum.media.shapes import SAMPLE_RATE_HZ
 
 Wave = NDArray[np.float32]
 _SEEDS = 20

@@ -10,7 +10,8 @@ import torch
 
 from maeum.media.audio import read_audio
 from maeum.media.faces import centre_crop
-from maeum.media.mel import HOP, LOG_OFFSET, MEL_CHUNK_S, N_FFT, to_mel_chunks
+from maeum.media.mel import LOG_OFFSET, to_mel_chunks
+from maeum.media.shapes import HOP, MEL_CHUNK_S, N_FFT
 from maeum.media.text import read_transcript
 from maeum.media.video import sample_frames
 

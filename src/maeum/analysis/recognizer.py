@@ -27,7 +27,7 @@ from maeum.inputs.arguments import check_audio, check_faces, check_text
 from maeum.inputs.clip import CheckedClip, make_clip
 from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
-from maeum.media.mel import MEL_CHUNK_S
+from maeum.media.shapes import MEL_CHUNK_S
 from maeum.media.text import TranscriptLine, read_transcript
 from maeum.models.card import ModelCard
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained

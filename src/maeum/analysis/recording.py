@@ -16,11 +16,12 @@ from maeum.analysis.segments import FacePresence
 from maeum.errors import MediaError
 from maeum.inputs.faces import detect_faces, stack_faces
 from maeum.inputs.speech import find_voice
-from maeum.media.audio import SAMPLE_RATE_HZ, read_audio
+from maeum.media.audio import read_audio
 from maeum.media.boxes import FaceBox
 from maeum.media.faces import FaceDetector, crop_face
 from maeum.media.info import MediaInfo
 from maeum.media.parallel import read_ahead
+from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.media.tracks import track_faces
 from maeum.media.video import sample_frames
 from maeum.types import FaceTrack

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maeum.config import Config
-from maeum.media.mel import HOP, LOG_OFFSET, MEL_CHUNK_FRAMES, SAMPLE_RATE_HZ, TOP_HZ
+from maeum.media.mel import LOG_OFFSET, TOP_HZ
+from maeum.media.shapes import HOP, MEL_CHUNK_FRAMES, SAMPLE_RATE_HZ
 
 #: Seconds from one frame to the next.
 FRAME_S = HOP / SAMPLE_RATE_HZ

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from maeum.config import Config
-from maeum.media.audio import SAMPLE_RATE_HZ
+from maeum.media.shapes import SAMPLE_RATE_HZ
 
 #: Samples of a window (32 ms), and how far it may move.
 _WINDOW, _SEARCH = 512, 160

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from maeum.errors import ConfigError
+from maeum.media.shapes import MEL_CHUNK_SAMPLES
 from maeum.types import Batch, Clip
 
 Tokenize = Callable[[list[str]], list[list[int]]]
-#: Samples of 400 ms at 16 kHz.
-MEL_CHUNK_SAMPLES = 6400
 
 
 class Collator:

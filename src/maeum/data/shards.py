@@ -24,10 +24,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.errors import StoreError
+from maeum.media.shapes import FACE_PX, MEL_CHUNK_SHAPE
 from maeum.types import Utterance
 
 #: The arrays of an item, and the shape of one element of each.
-ARRAYS: dict[str, tuple[int, ...]] = {"faces": (3, 48, 48), "mel_chunks": (1, 128, 32), "wave": ()}
+ARRAYS: dict[str, tuple[int, ...]] = {
+    "faces": (3, FACE_PX, FACE_PX),
+    "mel_chunks": (1, *MEL_CHUNK_SHAPE),
+    "wave": (),
+}
 
 _BLOCK = tarfile.BLOCKSIZE
 #: Readers take a member's name up to the first dot as the item's key; names of tar members hold 100 bytes.

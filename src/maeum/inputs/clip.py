@@ -15,8 +15,8 @@ from maeum.inputs.faces import without_blank
 from maeum.inputs.settings import ClipSettings
 from maeum.inputs.speech import in_16_bits, missing_speech_reason, trim_silence
 from maeum.inputs.words import missing_words_reason
-from maeum.media.audio import SAMPLE_RATE_HZ
 from maeum.media.mel import to_mel_chunks
+from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.types import MODALITIES, Clip, Modality, Sound
 
 _MEL_CHUNKS: tuple[Sound, ...] = ("mel_chunks",)

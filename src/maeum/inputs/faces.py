@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maeum.media.boxes import FaceBox
-from maeum.media.faces import FACE_PX, FaceDetector
+from maeum.media.faces import FaceDetector
+from maeum.media.shapes import FACE_PX
 
 Frame = TypeVar("Frame")
 Rgb = NDArray[np.uint8]  # (height, width, 3)

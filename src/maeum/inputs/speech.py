@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from maeum.media.activity import speech_regions, voiced_part
-from maeum.media.audio import SAMPLE_RATE_HZ
+from maeum.media.shapes import SAMPLE_RATE_HZ
 
 #: Shorter sound says nothing about a voice.
 SHORTEST_S = 0.2

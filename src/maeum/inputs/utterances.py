@@ -17,12 +17,14 @@ from maeum.errors import InputError, MediaError
 from maeum.inputs.clip import CheckedClip, make_clip
 from maeum.inputs.faces import confident_faces, detect_faces, largest_face, stack_faces
 from maeum.inputs.settings import ClipSettings
-from maeum.media.audio import SAMPLE_RATE_HZ, read_audio
+from maeum.media.audio import read_audio
+from maeum.media.boxes import FaceBox
 from maeum.media.container import checked_range
-from maeum.media.faces import FaceBox, FaceDetector, centre_crop, crop_face, resize_face
+from maeum.media.faces import FaceDetector, centre_crop, crop_face, resize_face
 from maeum.media.images import read_image
 from maeum.media.info import probe
 from maeum.media.sample_times import GridTimes
+from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.media.video import Frame, sample_frames
 from maeum.types import Modality, Recording, Sound, Utterance
 

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maeum.media.mel import SAMPLE_RATE_HZ, check_wave, mel_filters
+from maeum.media.mel import check_wave, mel_filters
+from maeum.media.shapes import SAMPLE_RATE_HZ
 
 _WINDOW, _HOP = 512, 160
 _FRAME_S = _HOP / SAMPLE_RATE_HZ
@@ -18,7 +19,7 @@ _VOICE = slice(2, 20)
 _NOTHING = 1e-6
 #: Below this, relative to the largest sample, there is nothing but rounding.
 _SILENCE_DB = -85.0
-#: The noise floor and the loudest level are percentiles of what is heard within this distance.
+#: The noise floor and the loudest level are percentiles of the levels within this distance.
 _AROUND_S = 5.0
 _FLOOR_PERCENTILE, _LOUD_PERCENTILE = 10, 95
 #: A stretch whose level moves less than this is steady: noise or a hum.
@@ -93,11 +94,11 @@ def _stands_out(level_db: NDArray[np.float64]) -> NDArray[np.bool_]:
     around, step = round(_AROUND_S / _FRAME_S), round(1.0 / _FRAME_S)
     for start in range(0, len(level_db), step):
         nearby = level_db[max(0, start - around) : start + step + around]
-        heard = nearby[nearby > _SILENCE_DB]  # digital silence says nothing about the noise of the room
-        if not len(heard):
+        audible = nearby[nearby > _SILENCE_DB]  # digital silence says nothing about the noise of the room
+        if not len(audible):
             continue
-        floor, loud = np.percentile(heard, (_FLOOR_PERCENTILE, _LOUD_PERCENTILE))
-        if len(heard) < 0.9 * len(nearby):
+        floor, loud = np.percentile(audible, (_FLOOR_PERCENTILE, _LOUD_PERCENTILE))
+        if len(audible) < 0.9 * len(nearby):
             floor = min(floor, _SILENCE_DB)
         if loud - floor < _LEAST_RANGE_DB:
             continue

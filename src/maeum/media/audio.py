@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from maeum.errors import InputError, MediaError
 from maeum.media.container import checked_range, choose_audio, duration_s, name_of, open_media, origin_s
-
-#: The rate at which maeum hears.
-SAMPLE_RATE_HZ = 16_000
+from maeum.media.shapes import SAMPLE_RATE_HZ
 
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 1_000, 768_000
 _MOST_CHANNELS = 64
@@ -28,7 +26,7 @@ _JITTER_S = 0.04
 _LONGEST_GAP_S = 600.0
 _GAP_TO_REPORT_S = 0.1
 _MISSING_TAIL_S = 0.5
-#: Decoding starts this much before the asked stretch, so that decoders with memory have settled.
+#: Decoding starts this much before the stretch, so that decoders with memory have settled.
 _PREROLL_S = 1.0
 _SEEK_FROM_S = 10.0
 _MOST_BAD_PACKETS = 200
@@ -139,7 +137,7 @@ def read_audio(path: Path | str, start_s: float = 0.0, end_s: float | None = Non
         channel: this one alone, counted from 0; None is the mean of all.
 
     Returns:
-        `Audio`; empty, with a note, when the stream has no sound in the asked stretch.
+        `Audio`; empty, with a note, when the stream has no sound in the stretch.
 
     Raises:
         MediaError: when the file cannot be opened, has no sound stream or no such channel, the range is empty, or
@@ -156,9 +154,9 @@ def read_audio(path: Path | str, start_s: float = 0.0, end_s: float | None = Non
             )
         if channel is not None and not 0 <= channel < stream.channels:
             raise MediaError(
-                f"{name_of(stream)} has {stream.channels} channels, counted from 0; channel {channel} is asked for",
+                f"{name_of(stream)} has {stream.channels} channels, counted from 0; there is no channel {channel}",
                 item=path,
-                remedy="Give another channel, or none to hear the mean of all.",
+                remedy="Give another channel, or none for the mean of all.",
             )
         reader = _Reader(container, stream, start, end, notes, channel)
         chunks = list(reader.chunks())

@@ -1,4 +1,4 @@
-"""Speech as log-mel chunks, and where in a recording somebody speaks."""
+"""Speech as log-mel chunks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from maeum.errors import InputError
+from maeum.media.shapes import HOP, MEL_CHUNK_FRAMES, N_FFT, N_MELS, SAMPLE_RATE_HZ
 
-#: Settings of the papers: 25 ms windows every 12.5 ms, 128 HTK mel bands up to 8 kHz, mel chunks of 32 frames (400 ms).
-SAMPLE_RATE_HZ = 16_000
-N_FFT, HOP = 400, 200
-N_MELS, TOP_HZ = 128, 8_000.0
-MEL_CHUNK_FRAMES = 32
-MEL_CHUNK_S = MEL_CHUNK_FRAMES * HOP / SAMPLE_RATE_HZ
+#: Upper edge of the highest of the HTK mel bands.
+TOP_HZ = 8_000.0
 #: Added to the power before the logarithm.
 LOG_OFFSET = 1e-6
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ConfigError, ModelError
+from maeum.media.shapes import FACE_PX, MEL_CHUNK_SHAPE
 from maeum.models import fusion
 from maeum.models.counting import StageCost, count
 from maeum.models.encoders.text import TextConfig, build_text_encoder
@@ -28,8 +29,6 @@ FACE_MEAN = (159.0, 111.0, 102.0)
 FACE_STD = (37.0, 33.0, 32.0)
 #: Weights of red, green and blue in luminance (ITU-R BT.601).
 LUMA = (0.299, 0.587, 0.114)
-FACE_SHAPE = (48, 48)
-MEL_CHUNK_SHAPE = (128, 32)
 #: A decibel of power in natural logarithm.
 NATURAL_PER_DB = 0.2302585
 #: Frames whose loudest bin is within this of the utterance's count as loud (30 dB).
@@ -202,7 +201,7 @@ def band_means(maps: Tensor, loud: Tensor, owner: Tensor, owners: int) -> Tensor
 def map_form(modality: Modality, branch: BranchConfig) -> tuple[int, tuple[int, int]]:
     """Channels and (height, width) of a branch's maps as `normalise_faces` and `normalise_mel_chunks` give them."""
     if modality == "faces":
-        return 1 if branch.grey else 3, FACE_SHAPE
+        return 1 if branch.grey else 3, (FACE_PX, FACE_PX)
     shape = (MEL_CHUNK_SHAPE[0] // branch.shrink[0], MEL_CHUNK_SHAPE[1] // branch.shrink[1])
     return 2 if branch.norm == "both" else 1, shape
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from maeum.config import Config
 from maeum.errors import ModelError
+from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.hub import fetch
 
 #: Of all sound that networks read.
-SAMPLE_RATE_HZ = 16_000
 
 
 class Voice(Protocol):

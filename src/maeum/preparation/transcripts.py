@@ -17,6 +17,7 @@ from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, ModelError, StoreError
+from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.character_vocabulary import units
 from maeum.models.encoders.hub import fetch
 from maeum.models.network import transcriber
@@ -192,7 +193,7 @@ def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
         for number in numbers:
             wave = corpus.wave(number)
             assert wave is not None
-            yield {"raw": wave, "sampling_rate": 16_000}
+            yield {"raw": wave, "sampling_rate": SAMPLE_RATE_HZ}
 
     def recognise(numbers: Sequence[int]) -> list[str]:
         texts = []

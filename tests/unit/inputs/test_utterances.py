@@ -181,7 +181,7 @@ def test_a_channel_and_a_file_that_holds_only_a_stretch(
     assert np.abs(right - heard(Recording("r", audio=whole))).max() > 1
     gone = speech(Utterance("u", Recording("r", audio=whole, channel=2)))
     assert isinstance(gone, LeftOut)
-    assert "has 2 channels, counted from 0; channel 2 is asked for" in gone.reason
+    assert "has 2 channels, counted from 0; there is no channel 2" in gone.reason
 
 
 def test_broken_pictures_do_not_cost_the_sound(

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maeum.models.fe2e import MEL_CHUNK_SHAPE, NATURAL_PER_DB, frame_levels
+from maeum.media.shapes import MEL_CHUNK_SHAPE
+from maeum.models.fe2e import NATURAL_PER_DB, frame_levels
 
 CELL_PX = 8
 ORIENTATIONS = 9

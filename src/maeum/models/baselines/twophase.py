@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
+from maeum.media.shapes import FACE_PX
 from maeum.models.baselines.descriptors import HOG_WIDTH, hog, mel_statistics
-from maeum.models.fe2e import FACE_SHAPE, LUMA
+from maeum.models.fe2e import LUMA
 from maeum.models.layers import scatter_valid
 from maeum.models.network import InputNeeds
 from maeum.types import MODALITIES, Batch, Modality
@@ -120,9 +121,9 @@ class FeatureReader(nn.Module):
 
 def describe_faces(faces: Tensor) -> Tensor:
     """Faces ``(n, 3, 48, 48)``, 0..255, to ``(n, 900)``; ModelError on faces of another size."""
-    if tuple(faces.shape[-2:]) != FACE_SHAPE:
+    if tuple(faces.shape[-2:]) != (FACE_PX, FACE_PX):
         raise ModelError(
-            f"faces are {faces.shape[-2]}x{faces.shape[-1]} px, features are of {FACE_SHAPE[0]}x{FACE_SHAPE[1]} px",
+            f"faces are {faces.shape[-2]}x{faces.shape[-1]} px, features are of {FACE_PX}x{FACE_PX} px",
             remedy="Leave face_sizes out of the training settings.",
         )
     maps = faces.float()

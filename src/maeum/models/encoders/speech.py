@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
+from maeum.media.shapes import MEL_CHUNK_SHAPE
 from maeum.models.encoders.hub import architecture, check_source, fetch, whole
-from maeum.models.fe2e import MEL_CHUNK_SHAPE, NATURAL_PER_DB
+from maeum.models.fe2e import NATURAL_PER_DB
 from maeum.models.layers import PositionalEncoding
 from maeum.types import Batch
 
