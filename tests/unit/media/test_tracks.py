@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maeum.errors import InputError
-from maeum.media.faces import FaceBox
+from maeum.media.boxes import FaceBox
 from maeum.media.tracks import track_faces
 
 
