@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from maeum.errors import ConfigError, MaeumError, OutputError
+from maeum.errors import ConfigError, MaeumError, OutputError, RenamedSettingWarning
 from maeum.files import write_whole
 from maeum.setting_names import dotted, suggest_settings
 from maeum.settings_text import read_settings, with_changes
@@ -61,10 +61,6 @@ REMOVED: dict[str, Removed] = {
         (2,),
     ),
 }
-
-
-class RenamedSettingWarning(FutureWarning):
-    """A setting was given by a name that it no longer has, or is no longer needed."""
 
 
 class Config(BaseModel):

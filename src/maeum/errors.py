@@ -1,4 +1,4 @@
-"""Errors that a user can act on: each names the item, says what is wrong and what to do about it."""
+"""Errors that a user can act on, and one warning: each names the item, says what is wrong and what to do about it."""
 
 from __future__ import annotations
 
@@ -56,3 +56,7 @@ class OutputError(MaeumError):
 
 class EvaluationError(MaeumError):
     """A score is undefined on the items it was asked for."""
+
+
+class RenamedSettingWarning(FutureWarning):
+    """A setting was given by a name that it no longer has, or is no longer needed."""

@@ -156,7 +156,7 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
     assert first.code == 0, first.err
     assert "36 of 36 items used" in first.out
     again = maeum("prepare", "folder", "--source", source, "--store", store, "--config", settings)
-    assert "were there already" in again.out
+    assert "of them made before" in again.out
     recipe = {
         "name": "mine",
         "network": {"dim": 8, "faces": None, "speech": None,

@@ -52,7 +52,7 @@ def test_mesm_10_utterances_without_frames_do_not_vanish(
     assert len(batch) == 2
     assert batch.faces is None
     # And a prediction that is missing is an error, not a smaller n.
-    with pytest.raises(EvaluationError, match="1 utterances have no prediction"):
+    with pytest.raises(EvaluationError, match="no prediction for 1 utterance"):
         PredictionSet(("sound.wav",), torch.zeros(1, 7), torch.zeros(1, dtype=torch.int64), expected=clips.ids)
 
 

@@ -7,8 +7,8 @@ import pytest
 from pydantic import Field, model_validator
 
 from maeum import config
-from maeum.config import Config, Removed, RenamedSettingWarning
-from maeum.errors import ConfigError
+from maeum.config import Config, Removed
+from maeum.errors import ConfigError, RenamedSettingWarning
 from maeum.inputs.settings import InputSettings
 from maeum.models.fe2e import FE2EConfig
 from maeum.runs.recipe import Recipe

@@ -14,7 +14,7 @@ from maeum import __version__
 from maeum.cli import analyse, evaluate, models, prepare, settings, splits, studies, train
 from maeum.cli.console import BAD_INPUT, NO_READER, STOPPED, Stopped, complain, note
 from maeum.cli.options import HelpFromTables
-from maeum.errors import MaeumError
+from maeum.errors import MaeumError, RenamedSettingWarning
 
 app = typer.Typer(
     name="maeum",
@@ -111,13 +111,14 @@ def _show_renamed_settings_plainly() -> None:
     shown: set[str] = set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **options: Any) -> None:
-        if category.__name__ != "RenamedSettingWarning":  # its module is not imported before a command needs it
+        if not issubclass(category, RenamedSettingWarning):
             usual(message, category, *place, **options)
         elif str(message) not in shown:
             shown.add(str(message))
             note(str(message))
 
     warnings.showwarning = show
+    warnings.simplefilter("always", RenamedSettingWarning)
 
 
 __all__ = ["BAD_INPUT", "app", "main"]

@@ -70,7 +70,7 @@ def augment(
         f"{made.left_out} left out, see {out / 'left_out.csv'}",
         soft_wrap=True,
     )
-    console.print(f"{counted(made.shards, 'shard')}, {made.reused} of them from before", soft_wrap=True)
+    console.print(f"{counted(made.shards, 'shard')}, {made.reused} of them made before", soft_wrap=True)
     console.print(f"store: {out}", soft_wrap=True)
 
 

@@ -22,6 +22,7 @@ from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
 from maeum.types import MODALITIES, Clip, Modality, Sound
+from maeum.wording import counted
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Lengths:
 def left_out_notes(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
     """What is left out and why, in words: a line for each reason."""
     reasons = Counter(item.reason for item in left_out)
-    return tuple(f"{count} items are left out: {reason}" for reason, count in reasons.most_common())
+    return tuple(f"{counted(count, 'item')} left out: {reason}" for reason, count in reasons.most_common())
 
 
 class ClipDataset(Dataset[Clip], ABC):

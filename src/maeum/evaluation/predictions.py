@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from maeum.errors import EvaluationError
+from maeum.wording import counted
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PredictionSet:
             raise EvaluationError("an utterance was predicted twice", item=repeated)
         if self.expected is not None:
             if missing := sorted(set(self.expected) - set(self.ids)):
-                raise EvaluationError(f"{len(missing)} utterances have no prediction", item=missing[0],
+                raise EvaluationError(f"no prediction for {counted(len(missing), 'utterance')}", item=missing[0],
                                       remedy="Predict every utterance, also one without faces.")  # fmt: skip
             if strange := sorted(set(self.ids) - set(self.expected)):
                 raise EvaluationError("was predicted but is not among the expected utterances", item=strange[0])

@@ -21,6 +21,7 @@ from maeum.evaluation.thresholds import Thresholds
 from maeum.evaluation.trivial import chance_score, majority_score
 from maeum.files import write_whole
 from maeum.labels import LabelSet
+from maeum.wording import counted
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Report:
         """The groups by which intervals are computed."""
         if self.groups is None:
             return "items"
-        return f"speakers and {self.ungrouped} items without one" if self.ungrouped else "speakers"
+        return f"speakers and {counted(self.ungrouped, 'item')} without one" if self.ungrouped else "speakers"
 
     @property
     def speakers_warning(self) -> str:

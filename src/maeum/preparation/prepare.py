@@ -35,6 +35,7 @@ from maeum.preparation.prepare_report import PrepareReport, report_of
 from maeum.preparation.selection import Selection, select
 from maeum.progress import progress_bar
 from maeum.types import Modality, Recording, Utterance
+from maeum.wording import counted
 
 _ITEMS_PER_SHARD = {"text": 4096, "crops": 2048, "media": 64}
 
@@ -272,7 +273,8 @@ def _notes(corpus: Corpus, selected: Selection) -> list[str]:
     if not any(u.label or u.scales or u.other_labels for u in selected.utterances):
         notes.append("no item has a label or a value: nothing can be trained or scored on this store")
     notes += [
-        f"{'the source' if part == 'all' else part} has {counts[part]} items; the corpus is distributed with {official}"
+        f"{'the source' if part == 'all' else part} has {counted(counts[part], 'item')}; "
+        f"the corpus is distributed with {official}"
         for part, official in corpus.counts.items()
         if counts[part] != official
     ]

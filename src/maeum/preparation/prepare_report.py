@@ -11,6 +11,7 @@ from maeum.corpora.base import LeftOut
 from maeum.corpora.targets import Target
 from maeum.data.store import LEFT_OUT, NOTES, Store
 from maeum.types import Modality
+from maeum.wording import counted
 
 #: How many items of a kind the lines name.
 _EXAMPLES = 3
@@ -52,11 +53,14 @@ class PrepareReport:
     def lines(self) -> list[str]:
         """The report as lines of text."""
         account = self.account
-        out = [f"{self.corpus}: {account['used']} of {account['items']} items used, {account['left_out']} left out"]
+        out = [
+            f"{self.corpus}: {account['used']} of {counted(account['items'], 'item')} used, "
+            f"{account['left_out']} left out"
+        ]
         if self.limit is not None:
             beyond = ", ".join(f"{part} {count}" for part, count in self.unread.items())
             not_read = f"{sum(self.unread.values())} more were not read ({beyond})" if beyond else "no part has more"
-            out.append(f"  limit: {self.limit} items of each part; {not_read}")
+            out.append(f"  limit: {counted(self.limit, 'item')} of each part; {not_read}")
         for part, labels in account["labels"].items():
             counts = ", ".join(f"{label} {count}" for label, count in labels.items())
             out.append(f"  {part}: {account['parts'][part]} ({counts})")
@@ -70,15 +74,15 @@ class PrepareReport:
             out.append(f"  left out: for {len(self.reasons) - len(frequent)} other reasons")
         if self.left_out:
             out.append(f"  every item that is left out, and why: {self.store / LEFT_OUT}")
-        for what, items in (("carry a note", self.noted), ("have words only", self.text_only)):
+        for what, items in (("with a note", self.noted), ("with words only", self.text_only)):
             if items:
                 examples = format_examples([f"{id} ({notes})" for id, notes in items.items()])
-                out.append(f"  {len(items)} items {what}: {examples}")
+                out.append(f"  {counted(len(items), 'item')} {what}: {examples}")
         if self.noted:
             out.append(f"  every note: {self.store / NOTES}")
         out += [f"  note: {note}" for note in self.notes]
         if self.shards:
-            out.append(f"  {self.shards} shards, {self.reused} of them made before")
+            out.append(f"  {counted(self.shards, 'shard')}, {self.reused} of them made before")
         out.append(f"  store: {self.store}")
         return out
 

@@ -1,4 +1,4 @@
-"""What is on this machine: models, versions, devices, codecs, and what is missing."""
+"""What is installed on this machine: models, packages, devices, codecs and plug-ins, and what is missing."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from maeum.models.card import ModelCard, Score
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import EMBEDDED, load_pretrained
 from maeum.registry import Registry
+from maeum.wording import counted
 
 State = Literal["good", "optional", "broken", "broken plug-in"]
 
@@ -52,11 +53,11 @@ _DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac"
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the check-up."""
+    """One line of `maeum doctor`: what was looked at, whether it works, and what was found."""
 
     name: str
     state: State
-    says: str
+    text: str
 
     def line(self) -> Text:
         """The line as it is printed; the state is a word too, not a colour alone."""
@@ -66,11 +67,11 @@ class Finding:
             "broken": ("BROKEN   ", "bold red"),
             "broken plug-in": ("BROKEN   ", "bold red"),  # stops only the commands that need it
         }
-        return Text.assemble(mark[self.state], (f"{self.name}: ", "bold"), self.says)
+        return Text.assemble(mark[self.state], (f"{self.name}: ", "bold"), self.text)
 
 
 def checkup() -> list[Finding]:
-    """Look at everything that the main job needs, and at what would widen it."""
+    """Look at everything that analysing recordings needs, and at what is optional."""
     findings = [
         Finding("maeum", "good", f"{__version__}, Python {platform.python_version()} at {sys.executable}"),
         _machine(),
@@ -82,23 +83,25 @@ def checkup() -> list[Finding]:
             "the face detector's arithmetic",
             "cascade",
             "kernels",
-            "faces are found as well without them, at about half the speed",
+            "without them faces are detected just as well, at about half the speed",
         ),
         _sparse(),
-        _compiled("training's dropout, in fp32,", "dropout", "dropout", "training's is PyTorch's, which takes longer"),
+        _compiled(
+            "training's dropout, in fp32,", "dropout", "dropout", "without it PyTorch's is used, which takes longer"
+        ),
         _try("embedded model", _embedded),
         *_extras(),
         *_plugins(),
     ]
     unwanted = [name for name in ("torchvision", "torchaudio") if find_spec(name)]
     if unwanted:
-        says = f"{', '.join(unwanted)} not needed; beside a CPU build of torch it can break imports"
-        findings.append(Finding("packages", "optional", says))
+        text = f"{', '.join(unwanted)} not needed; beside a CPU build of torch it can break imports"
+        findings.append(Finding("packages", "optional", text))
     return findings
 
 
 def models_table(cards: Sequence[ModelCard]) -> Table:
-    """Models side by side, in 80 columns: what they are made of and how good they are, in short."""
+    """Models side by side, in 80 columns: size, modalities, data, licence and main scores."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("model", style="bold", overflow="fold")
     table.add_column("size", no_wrap=True)
@@ -120,7 +123,7 @@ def models_table(cards: Sequence[ModelCard]) -> Table:
 
 
 def _main_score(score: Score, name: str) -> str:
-    """``0.58 dev``, and what belongs beside it."""
+    """``0.58 dev``, and the overlap of the split where there is one."""
     return f"{score.value:.2f} {name} {score.data}" + (f" ({score.overlap})" if score.overlap else "")
 
 
@@ -130,18 +133,19 @@ def _short(data: str) -> str:
 
 
 def _main_scores(card: ModelCard) -> list[Score]:
-    """One score for each data set: with all modalities that were given there, by UAR where that was measured."""
+    """One score for each data set: with most modalities, and the UAR where it was measured."""
     main: dict[str, Score] = {}
     for score in card.scores:
-        data, _, given = score.data.partition(", ")
-        old = main.get(data)
-        if old is None or _rank(score, given) > _rank(old, old.data.partition(", ")[2]):
+        data = score.data.partition(", ")[0]
+        if data not in main or _rank(score) > _rank(main[data]):
             main[data] = score
     return list(main.values())
 
 
-def _rank(score: Score, given: str) -> tuple[int, bool]:
-    return given.count("+"), score.name.lower() == "uar"
+def _rank(score: Score) -> tuple[int, bool]:
+    """Of two scores of a data set the one of higher rank is shown."""
+    modalities = score.data.partition(", ")[2]
+    return modalities.count("+"), score.name.lower() == "uar"
 
 
 def card_table(card: ModelCard) -> Table:
@@ -156,7 +160,7 @@ def card_table(card: ModelCard) -> Table:
     table.add_row("licence", licence)
     table.add_row("size", f"{card.bytes / 1e6:.1f} MB, {card.parameters:,} parameters")
     table.add_row("reads", ", ".join(card.modalities) or "-")
-    table.add_row("says", ", ".join(card.labels))
+    table.add_row("labels", ", ".join(card.labels))
     table.add_row("data", "\n".join(card.data) or "-")
     for data in dict.fromkeys(score.data for score in card.scores):
         table.add_row("scores", _scores_on(data, [score for score in card.scores if score.data == data]))
@@ -173,8 +177,8 @@ def _scores_on(data: str, scores: Sequence[Score]) -> str:
     for score in scores:
         interval = f" ({score.low:.3f} to {score.high:.3f})" if score.low is not None and score.high is not None else ""
         shown.append(f"{score.name} {score.value:.3f}{interval}")
-    counts = ((scores[0].items, "items"), (scores[0].speakers, "speakers"))
-    about = ", ".join(f"{number:,} {what}" for number, what in counts if number)
+    counts = ((scores[0].items, "item"), (scores[0].speakers, "speaker"))
+    about = ", ".join(counted(number, what, separate=True) for number, what in counts if number)
     return "; ".join(filter(None, (f"{data}: {', '.join(shown)}", about, scores[0].overlap)))
 
 
@@ -184,13 +188,13 @@ def _machine() -> Finding:
 
 
 def _versions() -> list[Finding]:
-    there, missing = [], []
+    installed, missing = [], []
     for name in _PACKAGES:
         try:
-            there.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             missing.append(name)
-    findings = [Finding("packages", "good", ", ".join(there))]
+    findings = [Finding("packages", "good", ", ".join(installed))]
     if missing:
         findings.append(Finding("packages", "broken", f"missing: {', '.join(missing)}; install maeum again with pip"))
     return findings
@@ -228,10 +232,10 @@ def _detector() -> str:
 def _compiled(what: str, library: str, name: str, without: str) -> Finding:
     from maeum.native import missing
 
-    why = missing(library)
-    if why is None:
+    reason = missing(library)
+    if reason is None:
         return Finding(name, "good", f"{what} in C++, compiled for this processor")
-    return Finding(name, "optional", f"{why}; {without}")
+    return Finding(name, "optional", f"{reason}; {without}")
 
 
 def _sparse() -> Finding:
@@ -239,22 +243,22 @@ def _sparse() -> Finding:
     from maeum.sparse import operators
     from maeum.sparse.kernels import kernels
 
-    what = "sparse operators"
+    title = "sparse operators"
     try:
-        with warnings.catch_warnings(action="ignore"):  # said here instead
+        with warnings.catch_warnings(action="ignore"):  # the finding names the same
             name = operators().name
     except MaeumError as error:
-        return Finding(what, "broken", str(error))
+        return Finding(title, "broken", str(error))
     if name == "native":
         found = kernels()
         precisions = "fp32 and bf16" if found is not None and found.has_bf16 else "fp32"
-        return Finding(what, "good", f"MESM's in C++ ({precisions}), compiled for this processor")
+        return Finding(title, "good", f"MESM's in C++ ({precisions}), compiled for this processor")
     if name == "triton":
-        says = "MESM's in Triton on a GPU, NOT VERIFIED ON A GPU (in Triton's interpreter alone); elsewhere in PyTorch"
-        return Finding(what, "optional", says)
-    why = missing("sparse") or f"MAEUM_SPARSE={os.environ.get('MAEUM_SPARSE')}"
+        text = "MESM's in Triton on a GPU, NOT VERIFIED ON A GPU (in Triton's interpreter alone); elsewhere in PyTorch"
+        return Finding(title, "optional", text)
+    reason = missing("sparse") or f"MAEUM_SPARSE={os.environ.get('MAEUM_SPARSE')}"
     return Finding(
-        what, "optional", f"{why}; MESM's in PyTorch ({name}) give the same answers, at less than half the speed"
+        title, "optional", f"{reason}; MESM's in PyTorch ({name}) give the same results at less than half the speed"
     )
 
 
@@ -265,9 +269,9 @@ def _embedded() -> str:
     return f"{card.name} loads, {card.parameters:,} parameters, {card.bytes / 1e6:.1f} MB, licence {card.licence}{mark}"
 
 
-def _try(name: str, look: Callable[[], str]) -> Finding:
+def _try(name: str, check: Callable[[], str]) -> Finding:
     try:
-        return Finding(name, "good", look())
+        return Finding(name, "good", check())
     except MaeumError as error:
         return Finding(name, "broken", str(error))
 

@@ -27,6 +27,7 @@ from maeum.reports.passport import passports
 from maeum.reports.tables import MAJORITY, ModelTable, format_number, markdown_table, metric_title
 from maeum.reports.terminal import cell
 from maeum.runs.evaluate import Evaluation, check_same_labels
+from maeum.wording import counted
 
 _MEANING = "Scores say how often a model agrees with the labels of this corpus, not what people feel."
 _ABOUT = (
@@ -220,7 +221,7 @@ def _feature_looks(
         apart = silhouette(features, target, len(label_set))
     except EvaluationError:
         return [], {}
-    caption = f"Features of {len(features)} items in the plane of their largest variance."
+    caption = f"Features of {counted(len(features), 'item')} in the plane of their largest variance."
     drawn = [{"svg": figures.projection(projected, target, label_set.names), "caption": caption}]
     rows = [[name, *(format_number(d) for d in row)] for name, row in zip(label_set.names, distances, strict=True)]
     return drawn, {"distances": rows, "silhouette": format_number(apart)}

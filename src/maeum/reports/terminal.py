@@ -8,13 +8,14 @@ from rich.text import Text
 
 from maeum.evaluation.base import METRICS
 from maeum.evaluation.report import Report
+from maeum.wording import counted
 
 
 def show_report(report: Report, console: Console) -> None:
     """Print scores with their intervals, the row of each class, the confusion matrix, and what was fitted on dev."""
     names = report.label_set["names"]
     assert isinstance(names, list)
-    about = f"{report.items} items" + (f" of {report.groups} speakers" if report.groups else "")
+    about = counted(report.items, "item") + (f" of {counted(report.groups, 'speaker')}" if report.groups else "")
     console.print(Text.assemble((report.name, "bold"), f"  {about}"))
     for warning in filter(None, (report.overlap, report.speakers_warning)):
         console.print(Text(warning, "bold yellow"))

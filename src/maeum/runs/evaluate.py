@@ -27,6 +27,7 @@ from maeum.runs.predict import predict_pretrained
 from maeum.runs.provenance import provenance
 from maeum.runs.trained_on import TrainedOn, allowed, notes_of
 from maeum.types import MODALITIES, Modality
+from maeum.wording import counted
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,7 @@ def _format_recognised(recognised: Transcripts, rows: Sequence[Mapping[str, Any]
     how = (
         "the corpus does not know the spoken words"
         if rate is None
-        else f"word error rate {rate[0]:.3f} of {rate[1]} items"
+        else f"word error rate {rate[0]:.3f} of {counted(rate[1], 'item')}"
     )
     return f"words were recognised by {recognised.model}: {how}"
 

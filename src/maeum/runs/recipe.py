@@ -17,78 +17,95 @@ from maeum.types import Modality
 
 
 class DataConfig(Config):
-    """Items of a prepared corpus.
-
-    store: its folder. views: store of the augmented views of `maeum augment`, for training. transcripts: a file of
-    `maeum transcribe`, whose words are read instead of the store's. modalities: which to use; all when
-    None. sessions: use these, whatever part they are in: the folds of a leave-one-session-out cross-validation.
-    """
+    """Items of a prepared corpus."""
 
     store: Path
+    """Folder of the prepared corpus (`maeum prepare`)."""
     views: Path | None = None
+    """Folder of the augmented views (`maeum augment`) of the same corpus. They are read in training only; none when
+    null."""
     transcripts: Path | None = None
+    """File of recognised words (`maeum transcribe`) that are read instead of the store's own; the store's own when
+    null."""
     modalities: tuple[Modality, ...] | None = None
+    """Which modalities are read; all that the store has when null."""
     sessions: tuple[str, ...] | None = None
+    """Use the items of these sessions, such as Session1, whatever part they are in; all sessions when null."""
 
 
 class SmallTokenizerConfig(Config):
     """A sentencepiece vocabulary learned from the training texts."""
 
     kind: Literal["small"] = "small"
-    vocabulary: int = 8000
+    vocabulary: int = Field(default=8000, ge=2)
+    """Number of different tokens at most. The text branch of the network needs at least as many (``vocabulary``)."""
 
 
 class HubTokenizerConfig(Config):
-    """The tokenizer of a Hugging Face model: a name on the hub or a folder."""
+    """The tokenizer of a Hugging Face model."""
 
     kind: Literal["hub"] = "hub"
     pretrained: str
+    """Name of the model on the hub, or its folder."""
 
 
 TokenizerConfig = Annotated[SmallTokenizerConfig | HubTokenizerConfig, Field(discriminator="kind")]
 
 
 class Recipe(Config):
-    """All settings of a run.
-
-    name: of the trained model. model: a registered network; network: its settings (the number of labels is filled in).
-    train, dev: prepared corpora, of which the parts of these names are used. split: which utterance is in which part
-    (`maeum.corpora.splits`); the corpora's own parts by default. allow_overlap: train although parts share speakers,
-    dialogues, recordings or contents; every score then says so. target: what is learned of them, by the
-    name that a corpus gives it (IEMOCAP: six-class, four-class, dimensions) or spelled out; their labels as they are
-    when None. start_from: modality -> model folder whose branch (settings, weights, tokenizer) is taken over; settings
-    of the branch in ``network`` come first. teacher: folder of a trained model whose answers are learned beside the
-    labels, as ``training.distill`` and ``training.distill_encoded`` weigh them; its tokenizer is taken over.
-    cache_text: what a frozen text encoder makes of the corpora's words is computed once, and kept in the stores'
-    folder ``cache``. cache_speech: so is what the frozen convolutions of a hub speech encoder hear, 100 KB a second
-    of sound with those of wav2vec2. What varies every time, such as augmented views that ``augment.view`` makes, is
-    still read.
-    balance: see `BucketSampler`. score: the metric on dev that decides. tensorboard: draw the training curves in the
-    run's folder ``tensorboard`` too (extra ``track``).
-    """
+    """All settings of a run."""
 
     name: str
+    """Name of the trained model, on its card and in reports."""
     model: str = "fe2e"
+    """The network, by the name under which it is registered; `maeum settings` lists them."""
     network: dict[str, Any] = Field(default_factory=dict)
+    """Settings of the network; `maeum settings NETWORK` lists them. The number of labels is filled in from the data."""
     train: tuple[DataConfig, ...]
+    """Prepared corpora whose part train is trained on."""
     dev: tuple[DataConfig, ...]
+    """Prepared corpora whose part dev decides which epoch is kept, and fits the calibration."""
     split: SplitConfig = OfficialSplit()
+    """Which utterance is in which part; by default the parts that the corpus itself gives."""
     allow_overlap: bool = False
+    """Train although parts share speakers, dialogues, recordings or contents; every score then names what they share.
+    Otherwise such a split is refused."""
     target: str | Target | None = None
+    """What is predicted: a target that the corpus names (IEMOCAP: six-class, four-class, dimensions) or one described
+    here; the corpus' labels as they are when null."""
     start_from: dict[Modality, Path] = Field(default_factory=dict)
+    """Modality -> folder of a trained model whose branch (settings, weights, tokenizer) training starts from. Settings
+    of that branch in ``network`` have precedence."""
     teacher: Path | None = None
+    """Folder of a trained model whose outputs are learned beside the labels (knowledge distillation), weighted by
+    ``training.distill`` and ``training.distill_encoded``. Its tokenizer is used."""
     tokenizer: TokenizerConfig | None = None
+    """Tokenizer of the text branch; a network without one needs none, and one that is taken over brings its own."""
     training: TrainConfig = TrainConfig()
+    """How the network is trained."""
     augment: AugmentConfig = AugmentConfig()
+    """How training items are varied; not at all by default."""
     inputs: InputSettings = InputSettings()
+    """How recordings become the network's input. Kept with the model, which reads every recording in the same way."""
     cache_text: bool = False
+    """Compute the output of a frozen text encoder once for each text and keep it in the store's folder ``cache``.
+    Texts that vary every time (``augment.view``) are computed every time."""
     cache_speech: bool = False
-    balance: float = 0.0
+    """Compute the output of the frozen convolutions of a hub speech encoder once for each sound and keep it in the
+    store's folder ``cache``: about 100 KB a second of sound with wav2vec2. Sounds that vary every time are computed
+    every time."""
+    balance: float = Field(default=0.0, ge=0, le=1)
+    """How far training batches even out the classes: with 0 each item is drawn once an epoch, with 1 all classes are
+    drawn equally often; between them a class is drawn in proportion to count ** (1 - balance)."""
     score: str = "uar"
+    """Metric on dev by which the best epoch is chosen."""
     tensorboard: bool = False
+    """Also write training curves to the run's folder ``tensorboard`` (needs the extra ``track``)."""
     intended_use: str = ""
+    """What the model is meant for; goes on its card."""
     limits: str = ""
+    """What the model must not be used for, or cannot do; goes on its card."""
 
     def learns_from(self) -> tuple[Path, ...]:
-        """Folders of the models that it starts from or is taught by."""
+        """Folders of the models that training starts from or is taught by."""
         return tuple(dict.fromkeys((*self.start_from.values(), *(() if self.teacher is None else (self.teacher,)))))

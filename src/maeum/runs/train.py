@@ -57,6 +57,7 @@ from maeum.training.loop import Trainer
 from maeum.training.losses.emotion import class_weights
 from maeum.training.processes import launched
 from maeum.types import Sound
+from maeum.wording import counted
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     console.print(
         f"{recipe.name}: {len(train_set)} training and {len(dev_set)} dev items, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters, "
-        f"{recipe.training.epochs} epochs of {len(feed)} batches"
+        f"{counted(recipe.training.epochs, 'epoch')} of {counted(len(feed), 'batch')}"
     )
     draw = tensorboard(out / "tensorboard") if recipe.tensorboard and processes.rank == 0 else None
 

@@ -197,7 +197,7 @@ def _regions(looks: dict[str, list[Looks]], masses: Sequence[float], own: float)
     lines = [
         f"Shares of the kept positions in the regions of {first.faces:,} faces, relative to the region's share of all "
         f"positions: 1 is what a blind selection has, more is favoured. Means over {len(next(iter(looks.values())))} "
-        "seed(s), in brackets the lowest and the highest. Regions are discs around MTCNN's landmarks of the eyes and "
+        "seeds, in brackets the lowest and the highest. Regions are discs around MTCNN's landmarks of the eyes and "
         f"the nose and a band around the mouth; {first.unclear:,} faces without clear landmarks are left out.", "",
     ]  # fmt: skip
     heads = ["network", "p", "block", *REGIONS]

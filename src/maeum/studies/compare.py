@@ -26,6 +26,7 @@ from maeum.runs.run_folder import reserve_run_folder
 from maeum.runs.train import read_log, train
 from maeum.studies.seeds import SeededScore, difference_over_seeds
 from maeum.types import MODALITIES
+from maeum.wording import counted
 
 _COST = "cost.json"
 _ABOUT = """# Networks compared
@@ -267,7 +268,7 @@ def comparison_table(compared: Sequence[Outcome]) -> str:
     table = ModelTable(metrics, before=("data", "network"), after=after)
     for one in compared:
         speakers = f" of {format_speakers(one.speakers)}" if one.speakers else ""
-        data = f"{one.comparison.title}, {one.items:,} items{speakers}"
+        data = f"{one.comparison.title}, {counted(one.items, 'item', separate=True)}{speakers}"
         for row in one.rows:
             difference = "" if row.difference is None else row.difference.format("+.3f")
             cost = (f"{row.parameters:,}", f"{row.epochs} ({row.best_epoch})", f"{row.cpu_minutes:.1f}")

@@ -21,6 +21,7 @@ from maeum.models.network import CountsOperations, Network, SelectsPositions
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.runs.predict import collator
 from maeum.types import Batch
+from maeum.wording import counted
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Cost:
             share = f"{stage.done / stage.dense:.1%}" if stage.dense else ""
             table.add_row(stage.branch, stage.stage, self._each(stage.dense), self._each(stage.done), share, kept)
         table.add_row("all", "", self._each(self.dense), self._each(self.done), f"{self.done / self.dense:.1%}", "")
-        console.print(f"{self.model}: millions of multiply-adds of an answer, mean of {self.items} items")
+        console.print(f"{self.model}: millions of multiply-adds of an answer, mean of {counted(self.items, 'item')}")
         console.print(table)
         console.print(f"an answer takes {self.milliseconds:.1f} ms")
         if self.all_milliseconds is not None:

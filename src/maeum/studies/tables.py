@@ -19,6 +19,7 @@ from maeum.runs.evaluate import Evaluation
 from maeum.studies.flops import Cost, flops_of
 from maeum.studies.seeds import SeededScore, difference_over_seeds, over_seeds
 from maeum.studies.study import Page, Runs, Study, items_of, score_all, subsets_of, swept, train_all, variants
+from maeum.wording import counted
 
 
 def table(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
@@ -134,13 +135,14 @@ def _as_record(score: SeededScore) -> dict[str, Any]:
 def head(study: Study, what: str, done: Sequence[Evaluation]) -> list[str]:
     """Title of a page and what its numbers are, in lines of Markdown; done: answers of one of its networks."""
     report = done[0].report
-    speakers = f" of {report.groups} speakers" if report.groups else ""
+    speakers = f" of {counted(report.groups, 'speaker')}" if report.groups else ""
     folds = (
         f", each of {len(study.folds)} folds answered by a network that was not trained on it" if study.folds else ""
     )
     lines = [
         f"# {study.title}", "",
-        f"{what}; {report.items:,} items{speakers}, {study.seeds} seed(s) each{folds}. Values are means over seeds; in "
+        f"{what}; {counted(report.items, 'item', separate=True)}{speakers}, {counted(study.seeds, 'seed')} "
+        f"each{folds}. Values are means over seeds; in "
         "brackets 95 % confidence intervals over speakers (items where speakers are not known) and seeds. A network "
         "(after another) started from what that one had learned, and was trained on top of it.", "",
     ]  # fmt: skip
@@ -263,7 +265,7 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     page = [
         f"# {study.title}: how much has to be kept", "",
         f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
-        f"{study.seeds} seed(s) each. Values are means over seeds, in brackets 95 % confidence intervals over "
+        f"{counted(study.seeds, 'seed')} each. Values are means over seeds, in brackets 95 % confidence intervals over "
         "speakers and seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an "
         "answer of the first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and "
         "milliseconds beside their share of the same network's that keeps every position.", "",

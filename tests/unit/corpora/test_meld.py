@@ -165,7 +165,7 @@ def test_the_account_names_what_is_broken_and_keeps_its_words(prepared: tuple[Pa
     notes = {row["id"]: " ".join(row["notes"]) for row in store.rows}
     assert "dia125_utt3.mp4" in notes["meld-train-dia125-utt3"]
     assert "is the same as that of meld-dev-dia52-utt2" in notes["meld-train-dia53-utt0"]
-    words = next(line for line in lines if "3 items have words only" in line)
+    words = next(line for line in lines if "3 items with words only" in line)
     assert all(id in words for id in ("meld-train-dia125-utt3", "meld-train-dia53-utt0", "meld-dev-dia110-utt7"))
     assert any("its own parts overlap: 1 speaker shared by" in line for line in lines)
     assert (

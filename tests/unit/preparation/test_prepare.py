@@ -243,7 +243,7 @@ def test_notes_of_some_items_are_shown(recordings: Path, tmp_path: Path):
     report = prepare("folder", recordings, store)
     assert list(report.noted) == list(report.text_only) == ["broken.wav"]
     assert f"  every note: {store / 'notes.csv'}" in report.lines()
-    assert any(line.startswith("  1 items carry a note: broken.wav (") for line in report.lines())
+    assert any(line.startswith("  1 item with a note: broken.wav (") for line in report.lines())
 
 
 def test_a_corpus_without_labels_says_that_nothing_can_be_learned(recordings: Path, tmp_path: Path):

@@ -103,7 +103,7 @@ def test_folds_are_scored_together() -> None:
     assert both.predictions.ids == ("x", "y", "z")
     assert both.report["accuracy"] == pytest.approx(2 / 3)
     assert both.part == "a, b"
-    assert "2 items are left out: has no label" in both.report.notes
+    assert "2 items left out: has no label" in both.report.notes
     assert "on 3 of these items the model's best epoch was chosen" in both.report.notes
     with pytest.raises(EvaluationError, match="predicted twice"):
         pooled([first, first])

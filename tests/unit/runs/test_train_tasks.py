@@ -229,7 +229,7 @@ def test_items_without_a_label_are_counted(scales: Path, tmp_path: Path) -> None
         train(recipe(scales, "squared-error", "mean_ccc"), tmp_path / "run").model, scales, "train", allow_overlap=True
     )
     assert done.report.items == 24
-    assert "1 items are left out: has no label" in done.report.notes
+    assert "1 item left out: has no label" in done.report.notes
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,6 @@ def test_it_is_used_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
     operators.cache_clear()
     try:
         assert isinstance(operators(), TritonOps)
-        assert "NOT VERIFIED ON A GPU" in _sparse().says
+        assert "NOT VERIFIED ON A GPU" in _sparse().text
     finally:
         operators.cache_clear()

@@ -254,7 +254,7 @@ def test_the_table_has_means_over_seeds_and_what_was_published(store: Path, runs
     assert low <= fmean(values) <= high
     assert "| MESM | 88.2/62.8 |" in page.markdown
     assert f"{fmean(values):.3f} (" in page.markdown
-    assert "16 items of 4 speakers, 2 seed(s) each" in page.markdown
+    assert "16 items of 4 speakers, 2 seeds each" in page.markdown
 
 
 def test_scores_over_seeds_are_those_of_the_same_items(store: Path, runs: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.models.encoders.hub import architecture, check_source, fetch, whole
+from maeum.wording import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -192,7 +193,8 @@ class HubTextEncoder(nn.Module):
         """A vector of each token in its context, ``(batch, length, width)``, zero where padded; raises ModelError."""
         if self.longest is not None and tokens.shape[1] > self.longest:
             raise ModelError(
-                f"a text of {tokens.shape[1]} tokens is longer than the {self.longest} that this text encoder reads",
+                f"a text of {counted(tokens.shape[1], 'token')} is longer than the {self.longest} that this text "
+                "encoder reads",
                 remedy=f"Train with inputs: {{max_tokens: {self.longest}}}, which cuts what is longer.",
             )
         readable = mask.clone()

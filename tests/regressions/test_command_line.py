@@ -1,0 +1,129 @@
+"""Defects of the command line that users met, one test each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import maeum as package
+from maeum.cli import main
+from maeum.errors import ModelError, OutputError
+from maeum.files import check_output_file, check_output_folder
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs ``maeum ARGUMENTS`` in this process; exit code, standard output and standard error."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def go(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["maeum", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code or 0, *capsys.readouterr())  # type: ignore[return-value]
+
+    return go
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading a model fails the test: what is checked has to be checked before it."""
+
+    def load(*_: Any) -> None:
+        raise AssertionError("the model was loaded first")
+
+    monkeypatch.setattr("maeum.analysis.recognizer.load", load)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_a_file_in_place_of_the_folder_of_results_is_refused_before_the_analysis(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, err = run("analyse", "clip.mp4", "--out", tmp_path / "notes.txt")
+    assert (code, err) == (2, f"maeum: {tmp_path}/notes.txt: is a file, not a folder. Choose another folder.\n")
+    code, _, err = run("analyse", "clip.mp4", "--out", tmp_path / "notes.txt" / "deep" / "out")
+    assert code == 2
+    assert f"cannot be made: {tmp_path}/notes.txt is a file" in err
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_output_folder(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OutputError, match=r"new: cannot be written: Permission denied\. You may not write here"):
+        check_output_folder(tmp_path / "new")
+    with pytest.raises(OutputError, match="Permission denied"):
+        check_output_file(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "flops"])
+def test_a_folder_in_place_of_a_file_of_results_is_refused_before_the_work(
+    run: Run, tmp_path: Path, command: str
+) -> None:
+    code, _, err = run(command, tmp_path / "no-store", "--out", tmp_path)
+    assert (code, err) == (2, f"maeum: {tmp_path}: is a folder, not a file. Name a file in it.\n")
+    code, _, err = run(command, tmp_path / "no-store", "--out", tmp_path / "no" / "a.json")
+    assert (code, "there is no such folder. Make the folder first" in err) == (2, True)
+
+
+@pytest.mark.usefixtures("no_model")
+def test_quiet_alone_would_show_and_write_nothing(run: Run) -> None:
+    code, out, err = run("analyse", "clip.mp4", "-q")
+    assert (code, out) == (2, "")
+    assert "nothing would be shown or written; give --out too" in err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("analyse", "clip.mp4"),
+        ("train", "recipe.yaml", "--out", "run"),
+        ("transcribe", "store", "--model", "m", "--out", "a.jsonl"),
+        ("augment", "store", "--out", "views"),
+        ("compare", "a.yaml", "--out", "runs"),
+        ("compare-splits", "a.yaml", "--out", "runs"),
+        ("reproduce", "mesm/table", "a.yaml", "--out", "runs"),
+    ],
+)
+def test_an_unknown_device_is_refused_in_one_line_before_anything_is_read(run: Run, command: tuple[str, ...]) -> None:
+    code, _, err = run(*command, "--device", "tpu")
+    assert (code, err) == (2, "maeum: unknown device 'tpu': cpu, or cuda. `maeum doctor` lists what is there.\n")
+
+
+def test_an_unknown_device_is_refused_in_python_too(small_model: Path) -> None:
+    with pytest.raises(ModelError, match="unknown device 'tpu': cpu, or cuda"):
+        package.load(device="tpu")
+    with pytest.raises(ModelError, match="unknown device 'tpu': cpu, or cuda"):
+        package.load(small_model, device="tpu")
+
+
+def test_a_setting_under_its_old_name_is_noted_once_in_one_line(run: Run, tmp_path: Path) -> None:
+    augment = {"pieces": {}, "view": {"pieces": {}}}
+    recipe = {"name": "a", "train": [{"store": "s"}], "dev": [{"store": "s"}], "augment": augment, "sped": 1}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    code, _, err = run("train", tmp_path / "recipe.yaml", "--out", tmp_path / "run")
+    assert code == 2
+    assert err.splitlines()[0] == "maeum: the setting 'pieces' is now called 'mel_chunks'"
+    assert len(err.splitlines()) == 2
+
+
+def test_settings_are_set_on_the_command_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("name: a\ntrain: [{store: no-store}]\ndev: [{store: no-store}]\n")
+    arguments = ("train", tmp_path / "recipe.yaml", "--out", tmp_path / "run", "--set")
+    code, _, err = run(*arguments, "training.learning_rate=1e-3")
+    assert code == 2
+    assert "unknown setting 'training.learning_rate' (did you mean training.lr?)" in err
+    code, _, err = run(*arguments, "training.lr=-1")
+    assert code == 2
+    assert "training.lr = -1: Input should be greater than 0" in err
+    code, _, err = run(*arguments, "training.lr=1e-3", "--set", "train.0.store=other-store")
+    assert code == 2
+    assert "other-store" in err

@@ -1,0 +1,105 @@
+"""Every setting of every settings class says what it means."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import maeum
+from maeum.config import Config
+
+#: Modules whose import needs an optional package.
+OPTIONAL = {"maeum.sparse.triton_ops", "maeum.__main__"}
+#: Classes whose settings are not all described yet. It only gets shorter.
+NOT_YET: set[str] = {
+    "maeum.corpora.crema_d.CremaDOptions",
+    "maeum.corpora.emodb.EmodbOptions",
+    "maeum.corpora.folder.FolderOptions",
+    "maeum.corpora.goemotions.GoEmotionsOptions",
+    "maeum.corpora.iemocap.IemocapOptions",
+    "maeum.corpora.mosei.MoseiOptions",
+    "maeum.corpora.ravdess.RavdessOptions",
+    "maeum.corpora.splits.LeaveOneOutSplit",
+    "maeum.corpora.splits.ListsSplit",
+    "maeum.corpora.splits.RandomSplit",
+    "maeum.corpora.splits._Given",
+    "maeum.corpora.splits._Named",
+    "maeum.corpora.targets.Target",
+    "maeum.data.augment.FaceAugment",
+    "maeum.data.augment_mel.MelAugment",
+    "maeum.data.augment_text.TextAugment",
+    "maeum.data.augment_wave.WaveAugment",
+    "maeum.data.collage.CollageConfig",
+    "maeum.data.feed.AugmentConfig",
+    "maeum.data.feed.ViewConfig",
+    "maeum.inputs.decode.DecodeConfig",
+    "maeum.models.baselines.late_fusion.LateFusionLSTMConfig",
+    "maeum.models.baselines.late_fusion.LateFusionTransformerConfig",
+    "maeum.models.baselines.mult.KernelConfig",
+    "maeum.models.baselines.mult.MulTConfig",
+    "maeum.models.baselines.twophase.FaceFeatures",
+    "maeum.models.baselines.twophase.SpeechFeatures",
+    "maeum.models.baselines.twophase.TextFeatures",
+    "maeum.models.baselines.twophase.TwoPhaseConfig",
+    "maeum.models.card.ModelCard",
+    "maeum.models.card.Score",
+    "maeum.models.encoders.speech.HubSpeechConfig",
+    "maeum.models.encoders.speech.SmallSpeechConfig",
+    "maeum.models.encoders.text.HubTextConfig",
+    "maeum.models.encoders.text.SmallTextConfig",
+    "maeum.models.fe2e.BranchConfig",
+    "maeum.models.fe2e.FE2EConfig",
+    "maeum.models.fe2e.TransformerConfig",
+    "maeum.models.mesm.MESMConfig",
+    "maeum.models.mmer.MMERConfig",
+    "maeum.models.paraphrase.BackTranslation",
+    "maeum.models.paraphrase.Leg",
+    "maeum.models.pretrained.Calibration",
+    "maeum.models.pretrained.InputSettings",
+    "maeum.models.pretrained._Stored",
+    "maeum.models.tts.SpeechT5Config",
+    "maeum.preparation.collage.CollageOptions",
+    "maeum.preparation.prepare.PrepareConfig",
+    "maeum.preparation.views.ViewsConfig",
+    "maeum.preparation.views.WaveformConfig",
+    "maeum.runs.trained_on.KnownSplit",
+    "maeum.studies.compare.Comparison",
+    "maeum.studies.compare.Entry",
+    "maeum.studies.compare_splits.CompareConfig",
+    "maeum.studies.compare_splits.Protocol",
+    "maeum.studies.study.Study",
+    "maeum.training.config.TrainConfig",
+}
+
+
+def settings_classes() -> list[type[Config]]:
+    """All of them, of all modules of maeum."""
+    for module in pkgutil.walk_packages(maeum.__path__, "maeum."):
+        if module.name not in OPTIONAL:
+            importlib.import_module(module.name)
+
+    def below(owner: type[Config]) -> Iterator[type[Config]]:
+        for child in owner.__subclasses__():
+            yield child
+            yield from below(child)
+
+    found = {child for child in below(Config) if child.__module__.startswith("maeum.")}
+    return sorted(found, key=lambda child: f"{child.__module__}.{child.__qualname__}")
+
+
+def undescribed(owner: type[Config]) -> list[str]:
+    """Settings without a description; of a setting that chooses a member of a union its single value says it all."""
+    properties = owner.model_json_schema().get("properties", {})
+    return [name for name, schema in properties.items() if not schema.get("description") and "const" not in schema]
+
+
+def test_every_setting_has_a_description() -> None:
+    classes = settings_classes()
+    missing = {f"{c.__module__}.{c.__qualname__}": names for c in classes if (names := undescribed(c))}
+    assert {name: names for name, names in missing.items() if name not in NOT_YET} == {}
+
+
+def test_all_settings_classes_are_looked_at() -> None:
+    names = {owner.__name__ for owner in settings_classes()}
+    assert {"Recipe", "TrainConfig", "FE2EConfig", "MMERConfig", "PrepareConfig", "IemocapOptions", "Study"} <= names
