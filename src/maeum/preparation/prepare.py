@@ -19,14 +19,14 @@ from pydantic import Field, model_validator
 from rich.console import Console
 
 from maeum import __version__
-from maeum.config import Config, RenamedSettingWarning
+from maeum.config import Config
 from maeum.corpora import make_corpus
 from maeum.corpora.base import Corpus, LeftOut
 from maeum.corpora.overlaps import Member, in_words
 from maeum.corpora.splits import OfficialSplit
 from maeum.data.shards import digest
 from maeum.data.store_writer import Origin, StoreWriter, write_shard
-from maeum.errors import CorpusError, StoreError
+from maeum.errors import CorpusError, RenamedSettingWarning, StoreError
 from maeum.inputs.settings import ClipSettings
 from maeum.inputs.utterances import UtteranceReader
 from maeum.preparation.collage import CollageOptions, prepare_collage

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import maeum
-from maeum.config import RenamedSettingWarning
-from maeum.errors import ConfigError
+from maeum.errors import ConfigError, RenamedSettingWarning
 from maeum.inputs.settings import ClipSettings, InputSettings
 from maeum.preparation.prepare import PrepareConfig
 
