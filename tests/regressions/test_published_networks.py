@@ -155,8 +155,11 @@ def test_mesm_12_every_loss_trains(tmp_path: Path, margin: Margin, task: Task, l
     }[task]
     batch = replace(Collator(letters)(clips_of_all_lengths()), target=target)
     model = build("fe2e")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
     config = TrainConfig(
-        epochs=8, batch_size=4, lr=0.01, loss=loss, precision="fp32", modality_weight=0.5, patience=None
+        epochs=20, batch_size=4, lr=0.01, loss=loss, precision="fp32", modality_weight=0.5, patience=None
     )
     weight = torch.tensor([2.0, 1.0, 0.5]) if weighted and task != "dimensional" else None
     trainer = Trainer(
@@ -169,8 +172,8 @@ def test_mesm_12_every_loss_trains(tmp_path: Path, margin: Margin, task: Task, l
         class_weight=weight,
         ranges=torch.tensor([[-3.0, 3.0]] * 3),
     )
-    losses = [trainer.train_step(batch) for _ in range(8)]
-    margin("least loss : first loss", min(losses[4:]) / losses[0], below=1.0)
+    losses = [trainer.train_step(batch) for _ in range(20)]
+    margin("last loss : first loss", losses[-1] / losses[0], below=0.8)
 
 
 @pytest.fixture(scope="module")

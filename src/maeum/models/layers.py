@@ -70,7 +70,9 @@ class SequenceEncoder(nn.Module):
 
     Args:
         dim: width of the sequence.
-        layers, heads, feedforward: the transformer's sizes.
+        layers: number of transformer layers.
+        heads: attention heads of a layer.
+        feedforward: width of a layer's feed-forward part.
         dropout: inside the transformer.
         positions: add sinusoidal positions (the published networks have none).
     """

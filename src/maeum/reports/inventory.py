@@ -36,7 +36,6 @@ _PACKAGES = (
     "numpy",
     "av",
     "soxr",
-    "soundfile",
     "pillow",
     "transformers",
     "safetensors",

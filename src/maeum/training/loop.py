@@ -53,7 +53,7 @@ class Trainer:
         model: takes a Batch, gives a ModelOutput.
         config: how to train.
         batches: ``batches(epoch, start)`` gives the batches of an epoch from number ``start`` on; must depend on
-        nothing else.
+            nothing else.
         batches_per_epoch: how many they are.
         evaluate: scores of a model on dev; ``score`` (higher is better) decides which epoch is kept.
         folder: holds ``last.pt``, ``best.pt`` and ``log.jsonl``.

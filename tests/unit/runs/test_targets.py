@@ -53,7 +53,7 @@ RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 def recipe(store: Path, loss: str, score: str, **changes: Any) -> Recipe:
-    training = {"epochs": 5, "batch_size": 16, "lr": 0.02, "loss": loss, "precision": "fp32"}
+    training = {"epochs": 8, "batch_size": 16, "lr": 0.02, "loss": loss, "precision": "fp32"}
     data = [{"store": str(store), "modalities": ["text"]}]
     settings = {"name": "try", "network": {"dim": 8, "faces": None, "speech": None, "text": NETWORK},
                 "tokenizer": {"kind": "small", "vocabulary": 80}, "train": data, "dev": data,

@@ -28,16 +28,22 @@ WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry"
 NETWORK = {"kind": "small", "vocabulary": 60, "width": 16, "channels": 16, "dim": 16}
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
+def make_store(folder: Path, shift: int = 0) -> Path:
+    """48 sentences; with a shift, sentences have the label of those so many further."""
+    folder.mkdir(exist_ok=True)
+    labels = list(WORDS)
     rows = ["path,text,label,speaker,part"]
     for i in range(48):
-        label = list(WORDS)[i % 3]
-        rows.append(f",{WORDS[label]} number {i},{label},s{i},{'dev' if i >= 36 else 'train'}")
+        part = "dev" if i >= 36 else "train"
+        rows.append(f",{WORDS[labels[i % 3]]} number {i},{labels[(i + shift) % 3]},s{i},{part}")
     (folder / "table.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    prepare("folder", folder, folder / "store", PrepareConfig(options={"labels": list(WORDS)}))
+    prepare("folder", folder, folder / "store", PrepareConfig(options={"labels": labels}))
     return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("corpus"))
 
 
 def recipe(store: Path, **changes: Any) -> Recipe:
@@ -59,6 +65,7 @@ def log(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.trains
 def test_a_run_killed_in_the_middle_goes_on_exactly(store: Path, tmp_path: Path) -> None:
     settings = recipe(store, training={"epochs": 40})
     settings.save(tmp_path / "recipe.json")
@@ -136,21 +143,18 @@ def test_settings_of_a_branch_that_is_taken_over_may_be_changed(store: Path, tmp
 
 @pytest.mark.trains
 def test_a_teacher_is_learned_from(store: Path, tmp_path: Path, margin: Margin) -> None:
-    """Pupils agree with it more than networks of other seeds do that learned from the labels alone."""
-    teacher = train(recipe(store), tmp_path / "teacher").model
-    theirs = evaluate(teacher, store, "dev", intervals=False).predictions.logits.softmax(1)
-
-    def apart(name: str, **settings: Any) -> float:
-        model = train(recipe(store, **settings), tmp_path / name).model
-        assert load_pretrained(model).tokenizer is not None
-        said = evaluate(model, store, "dev", intervals=False).predictions.logits.softmax(1)
-        return float((theirs - said).abs().mean())
-
-    taught = {"teacher": str(teacher), "tokenizer": None}
-    seeds = (1, 2, 3)
-    pupils = [apart(f"pupil-{i}", **taught, training={"distill": 50.0, "epochs": 8, "seed": i}) for i in seeds]
-    others = [apart(f"alone-{i}", training={"epochs": 8, "seed": i}) for i in seeds]
-    margin("pupils are from the teacher : others are", sum(pupils) / sum(others), below=1.0)
+    """The teacher calls each sentence by another label than the pupil's data do, and the pupil follows it."""
+    rotated = make_store(tmp_path / "rotated", shift=1)
+    dev = [{"store": str(rotated), "modalities": ["text"]}]
+    settings = {"loss": "cross-entropy", "epochs": 8}  # brier: the epoch that is surest is kept
+    teacher = train(recipe(rotated, score="brier", training=settings), tmp_path / "teacher").model
+    settings = {**settings, "distill": 50.0, "epochs": 20}
+    pupil = recipe(store, score="brier", dev=dev, teacher=str(teacher), tokenizer=None, training=settings)
+    model = train(pupil, tmp_path / "pupil").model
+    assert load_pretrained(model).tokenizer is not None
+    labels = [evaluate(m, rotated, "dev").predictions.logits.argmax(1) for m in (teacher, model)]
+    margin("share of dev on which pupil and teacher agree", float((labels[0] == labels[1]).float().mean()), above=0.6)
+    margin("accuracy of the pupil by its own labels", evaluate(model, store, "dev").report["accuracy"], below=0.4)
 
 
 @pytest.mark.parametrize("changes", [{"teacher": "runs/none"}, {"training": {"distill": 1.0}}])

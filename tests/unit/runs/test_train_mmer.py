@@ -183,6 +183,7 @@ def test_folds_that_do_not_fit_are_refused(store: Path, encoders: tuple[Path, Pa
         variants(folds(store, encoders, shared=drawn), ["mmer"])
 
 
+@pytest.mark.trains
 def test_a_killed_run_goes_on_exactly(store: Path, encoders: tuple[Path, Path], tmp_path: Path) -> None:
     settings = recipe(store, encoders, training={"epochs": 12})
     settings.save(tmp_path / "recipe.json")

@@ -70,6 +70,7 @@ def make_trainer(
     )
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(("die_at", "parallel"), [(1, 1), (4, 1), (6, 1), (9, 1), (4, 2), (6, 3)])
 def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int, parallel: int) -> None:
     config = CONFIG.model_copy(update={"parallel": parallel})
@@ -87,6 +88,7 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int, parallel: i
     assert [json.loads(line) for line in a] == [json.loads(line) for line in b]
 
 
+@pytest.mark.trains
 def test_parts_side_by_side_end_where_parts_one_after_the_other_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +138,7 @@ def test_replicas_multiply_by_numpy_where_that_is_quicker(tmp_path: Path, monkey
     assert not multiplied  # numpy may have threads again
 
 
+@pytest.mark.trains
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     for name in ("a", "b"):
         make_trainer(tmp_path / name).fit()

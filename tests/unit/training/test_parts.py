@@ -259,6 +259,7 @@ SCRIPT = textwrap.dedent("""
 """)
 
 
+@pytest.mark.trains
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     """Started by torchrun, with gloo; dropout, both contrasts, the memory and the decay of weights included."""
     ends = []

@@ -1,0 +1,1 @@
+"""What a package adds to maeum: one file each, named in pyproject.toml."""
