@@ -8,18 +8,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo
+from pydantic_core import core_schema
 
 from maeum.config import Config
 from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import Kind, Member, Overlap, keys_of, overlaps
 from maeum.corpora.tables import read_text
 from maeum.errors import ConfigError, CorpusError
+from maeum.registry import Registry
 from maeum.settings_text import parse_yaml
-from maeum.types import Utterance
 
 #: What a grouped split can keep whole. Whatever keeps one of them whole keeps those after it whole, too.
 _WHOLE: tuple[Kind, ...] = ("speaker", "dialogue", "recording", "content", "utterance")
@@ -75,25 +76,47 @@ class Split:
         return written
 
 
-class _SplitConfig(Config):
-    """A way to make a split."""
+class Splitter(Config):
+    """A way to divide a corpus: its fields are the settings of the split.
+
+    A package adds one with a class and an entry point of the group ``maeum.splits``, named like its ``kind``::
+
+        class EveryThird(Splitter):
+            '''Every third utterance is test, the one before it dev.'''
+
+            kind: Literal["every-third"] = "every-third"
+
+            def split(self, members: Sequence[Member]) -> Split:
+                parts = ("train", "dev", "test")
+                return Split("every third", {m.id: parts[i % 3] for i, m in enumerate(members)})
+
+    Recipes then take ``split: {kind: every-third}``. That parts share no speaker is checked wherever a split is used.
+    """
+
+    kind: str
 
     @abstractmethod
     def split(self, members: Sequence[Member]) -> Split:
-        """The split of these members; raises CorpusError where it cannot be made of them."""
+        """Divide these members; raises CorpusError where that cannot be done."""
 
 
-class OfficialSplit(_SplitConfig):
+#: Kinds of split by name; packages add theirs through the entry-point group ``maeum.splits``.
+SPLITS: Registry[type[Splitter]] = Registry("kind of split", "maeum.splits")
+
+
+@SPLITS.register("official")
+class OfficialSplit(Splitter):
     """The parts that the corpus itself gives."""
 
     kind: Literal["official"] = "official"
 
     def split(self, members: Sequence[Member]) -> Split:
-        """See `_SplitConfig`."""
+        """See `Splitter`."""
         return Split("official", {m.id: m.part for m in members if m.part is not None})
 
 
-class ListsSplit(_SplitConfig):
+@SPLITS.register("lists")
+class ListsSplit(Splitter):
     """Published lists: a folder with ``train.txt``, ``dev.txt`` (or ``valid.txt``), ``test.txt``, an id a line.
 
     An id is that of an utterance, else of a dialogue, else of a recording, all of whose utterances are meant.
@@ -101,9 +124,10 @@ class ListsSplit(_SplitConfig):
 
     kind: Literal["lists"] = "lists"
     folder: Path
+    """Folder of the lists."""
 
     def split(self, members: Sequence[Member]) -> Split:
-        """See `_SplitConfig`.
+        """See `Splitter`.
 
         Raises:
             CorpusError: when there is no list, an utterance is in two of them, or no id matches.
@@ -152,19 +176,21 @@ class ListsSplit(_SplitConfig):
         return {part: lists[part] for part in PARTS if part in lists}
 
 
-class LeaveOneOutSplit(_SplitConfig):
-    """One fold of a cross-validation: a session (or speaker) is test, another is dev, all others are train.
-
-    dev: which one; the one that follows ``test`` in the order of their names (the first follows the last) when None.
-    """
+@SPLITS.register("leave-one-out")
+class LeaveOneOutSplit(Splitter):
+    """One fold of a cross-validation: a session (or speaker) is test, another is dev, all others are train."""
 
     kind: Literal["leave-one-out"] = "leave-one-out"
     by: Literal["session", "speaker"] = "session"
+    """What is left out."""
     test: str
+    """Name of the session (speaker) that is test."""
     dev: str | None = None
+    """Name of the one that is dev; when null, the one that follows ``test`` in the order of their names (the first
+    follows the last)."""
 
     def split(self, members: Sequence[Member]) -> Split:
-        """See `_SplitConfig`.
+        """See `Splitter`.
 
         Raises:
             CorpusError: when an utterance has no session (speaker), there are fewer than three, or one is unknown.
@@ -192,23 +218,24 @@ class LeaveOneOutSplit(_SplitConfig):
         return Split(name, {id: part_of[group] for id, group in group_of.items()})
 
 
-class RandomSplit(_SplitConfig):
-    """Groups are shuffled by seed and given, whole, to the part that lacks most of its share of utterances.
-
-    by: what stays in one part. ``speaker`` keeps dialogues, recordings and equal contents whole, too, so that groups
-    that share one count as one group; ``dialogue`` all but speakers; ``recording`` it and equal contents;
-    ``utterance`` nothing, which only shows what such a split does to scores. dev_share, test_share: of the utterances;
-    train gets the rest.
-    """
+@SPLITS.register("random")
+class RandomSplit(Splitter):
+    """Groups are shuffled by seed and given, whole, to the part that lacks most of its share of utterances."""
 
     kind: Literal["random"] = "random"
     by: Literal["speaker", "dialogue", "recording", "utterance"] = "speaker"
+    """What stays in one part. ``speaker`` keeps dialogues, recordings and equal contents whole, too, so that groups
+    that share one count as one group; ``dialogue`` all but speakers; ``recording`` it and equal contents;
+    ``utterance`` nothing, which only shows what such a split does to scores."""
     dev_share: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the utterances that dev gets."""
     test_share: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the utterances that test gets; train gets the rest."""
     seed: int = 0
+    """Seed of the shuffle."""
 
     def split(self, members: Sequence[Member]) -> Split:
-        """See `_SplitConfig`.
+        """See `Splitter`.
 
         Raises:
             CorpusError: when an utterance has no such group, the shares leave nothing for train, or there are fewer
@@ -266,18 +293,47 @@ class RandomSplit(_SplitConfig):
         return {id: find(key)[1] for id, key in first.items()}
 
 
-def _spelled(value: object) -> object:
-    """``official`` and a folder of lists may be given as they are on the command line."""
-    if not isinstance(value, str):
+class _OneOfTable:
+    """Makes pydantic read a setting as one of `SPLITS`, chosen by its ``kind`` when it is read."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        serialized = core_schema.plain_serializer_function_ser_schema(_plain, info_arg=True)
+        return core_schema.no_info_plain_validator_function(_chosen, serialization=serialized)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        kinds = [handler(SPLITS[name].__pydantic_core_schema__) for name in SPLITS]
+        return {"oneOf": kinds, "discriminator": {"propertyName": "kind"}}
+
+
+def _chosen(value: object) -> Splitter:
+    """A split from its settings; ``official`` and a folder of lists may be given as they are on the command line."""
+    if isinstance(value, Splitter):
         return value
-    return {"kind": "official"} if value == "official" else {"kind": "lists", "folder": value}
+    if isinstance(value, str):
+        value = {"kind": "official"} if value == "official" else {"kind": "lists", "folder": value}
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        raise ValueError(f"a split needs its kind, one of {', '.join(SPLITS)}, such as {{kind: random, by: speaker}}")
+    try:
+        return SPLITS[value["kind"]].parse(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
 
 
-SplitConfig = Annotated[
-    OfficialSplit | ListsSplit | LeaveOneOutSplit | RandomSplit,
-    Field(discriminator="kind"),
-    BeforeValidator(_spelled),
-]
+def _plain(split: Splitter, info: SerializationInfo) -> dict[str, Any]:
+    return split.model_dump(
+        mode=info.mode,
+        exclude_unset=info.exclude_unset,
+        exclude_defaults=info.exclude_defaults,
+        exclude_none=info.exclude_none,
+    )
+
+
+#: Type of a setting that holds a split.
+SplitConfig = Annotated[Splitter, _OneOfTable]
 
 
 class _Named(Config):
@@ -334,41 +390,3 @@ def read_ids(path: Path) -> list[str]:
 def counted(items: Sequence[str], verb: str, what: str) -> str:
     """``3 utterances are in no list, such as a, b, c``; empty for none."""
     return f"{len(items)} {what} {verb}, such as {', '.join(items[:3])}" if items else ""
-
-
-def repeats(utterances: Sequence[Utterance], content: Mapping[str, str]) -> dict[str, str]:
-    """Utterances that have to go so that parts share no item and train holds each once.
-
-    What is in several parts stays in the last of train, dev, test. Inside dev and test its copies all stay,
-    so that official parts keep their size and scores stay comparable; inside train (and among utterances without a
-    part) the first stays, unless its copies carry different labels: then none can be trusted.
-
-    Args:
-        utterances: in the corpus' order.
-        content: utterance id -> hash of its content.
-
-    Returns:
-        Utterance id -> reason it is left out.
-    """
-    groups: dict[str, list[Utterance]] = defaultdict(list)
-    for utterance in utterances:
-        if utterance.id in content:
-            groups[content[utterance.id]].append(utterance)
-    reasons: dict[str, str] = {}
-    rank = {part: number for number, part in enumerate(PARTS)}
-    for group in groups.values():
-        if len(group) < 2:
-            continue
-        last = max((rank[u.part] for u in group if u.part is not None), default=0)
-        keep = [u for u in group if rank.get(u.part or "train", 0) == last]
-        for utterance in group:
-            if utterance not in keep:
-                reasons[utterance.id] = f"the same as {keep[0].id} in {keep[0].part}"
-        if last:
-            continue
-        if len({str(u.label) for u in keep}) > 1:
-            labels = ", ".join(sorted({str(u.label) for u in keep}))
-            reasons.update({u.id: f"copies of the same item carry different labels: {labels}" for u in keep})
-        else:
-            reasons.update({u.id: f"the same as {keep[0].id}" for u in keep[1:]})
-    return reasons

@@ -18,6 +18,7 @@ from maeum.corpora.base import LeftOut
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import Split
 from maeum.corpora.targets import Target
+from maeum.data.row_targets import RowTargets, check_sessions
 from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
@@ -81,7 +82,7 @@ class ClipDataset(Dataset[Clip], ABC):
 
     @abstractmethod
     def spoken_texts(self) -> tuple[str | None, ...]:
-        """What the items' sound says; None where that is unknown, or there is no sound to read."""
+        """The words of the items' sound; None where that is unknown, or there is no sound to read."""
 
     @abstractmethod
     def members(self) -> tuple[Member, ...]:
@@ -94,9 +95,9 @@ class ClipDataset(Dataset[Clip], ABC):
     def present(self) -> tuple[Modality, ...]:
         """The modalities that at least one item has."""
         lengths = self.lengths
-        there = {"faces": any(n.frames for n in lengths), "speech": any(n.mel_chunks for n in lengths),
-                 "text": any(n.text_chars for n in lengths)}  # fmt: skip
-        return tuple(m for m in MODALITIES if there[m])
+        present = {"faces": any(n.frames for n in lengths), "speech": any(n.mel_chunks for n in lengths),
+                   "text": any(n.text_chars for n in lengths)}  # fmt: skip
+        return tuple(m for m in MODALITIES if present[m])
 
     def speakers(self) -> set[str]:
         """Everybody who speaks."""
@@ -156,14 +157,8 @@ class StoreDataset(ClipDataset):
     ) -> None:
         self.store = store if isinstance(store, Store) else Store(store)
         self.part = part
-        self.target = None if target is None else self.store.target(target)
-        own = self.store.label_set
-        if self.target is not None:
-            own = self.target.label_set(own, self.store.scales, self.store.other_labels)
-            if label_set is not None:
-                _check_target(own, label_set, self.store)
-        self.label_set = label_set or own
-        _check_scales(own, self.label_set, self.store)
+        row_targets = RowTargets(self.store, target, label_set)
+        self.target, self.label_set = row_targets.target, row_targets.label_set
         check_sessions(self.store, sessions or ())
         self.modalities: tuple[Modality, ...] = MODALITIES if modalities is None else tuple(modalities)
         self.sound, self.transcripts = sound, transcripts
@@ -177,15 +172,15 @@ class StoreDataset(ClipDataset):
             if not any(self._has(row, m) for m in self.modalities):
                 left_out.append(LeftOut(row["id"], f"has none of {', '.join(self.modalities)}"))
                 continue
-            wanted, reason = self._target(row)
-            if labelled and wanted is None and reason is None:
+            encoded, reason = row_targets(row)
+            if labelled and encoded is None and reason is None:
                 kind = None if self.target is None else self.target.of
                 reason = "has no label" if kind is None else f"has no label of the kind {kind}"
             if reason is not None:
                 left_out.append(LeftOut(row["id"], reason))
                 continue
             rows.append(number)
-            targets.append(wanted)
+            targets.append(encoded)
         read = [self.store.rows[number] for number in rows if sound == "wave" and "speech" in self.modalities]
         if without := next((row["id"] for row in read if row["mel_chunks_count"] and not row["wave_count"]), None):
             raise StoreError(
@@ -202,9 +197,9 @@ class StoreDataset(ClipDataset):
             )
         if not rows:
             in_parts = (row["part"] for row in self.store.rows) if split is None else split.parts.values()
-            there = sorted({str(name) for name in in_parts if name is not None})
+            present = sorted({str(name) for name in in_parts if name is not None})
             raise StoreError(f"has nothing in part {part!r}", item=self.store.folder,
-                             remedy=f"Its parts: {', '.join(there) or 'none; choose a split'}.")  # fmt: skip
+                             remedy=f"Its parts: {', '.join(present) or 'none; choose a split'}.")  # fmt: skip
         self._rows, self._targets, self.left_out = rows, tuple(targets), tuple(left_out)
         self.views = None if views is None else views if isinstance(views, Store) else Store(views)
         self._view_of = {} if self.views is None else {row["id"]: i for i, row in enumerate(self.views.rows)}
@@ -217,47 +212,6 @@ class StoreDataset(ClipDataset):
         if self.views is not None and not any(id in self._view_of for id in self.ids):
             raise StoreError("has the augmented view of none of these items", item=self.views.folder,
                              remedy=f"Make them with: maeum augment {self.store.folder} --out ...")  # fmt: skip
-
-    def _target(self, row: dict[str, Any]) -> tuple[Tensor | None, str | None]:
-        label = row["label"]
-        if self.target is not None and self.target.of is not None:
-            label = (row["other_labels"] or {}).get(self.target.of)
-        if self.target is not None and self.target.scales:
-            return self._scales(row["scales"] if row["scales"] is not None else label)
-        if label is None:
-            return None, None
-        if self.label_set.task == "dimensional" and isinstance(label, dict):
-            return self._scales(label)
-        if self.target is not None:
-            names = {word: self.target.name(word) for word in ([label] if isinstance(label, str) else label)}
-            if isinstance(label, str) and names[label] is None:
-                return None, f"{label} is not part of the target"
-            known = list(dict.fromkeys(name for name in names.values() if name is not None))
-            label = known[0] if isinstance(label, str) else known
-        if self.label_set.task == "single-label" and isinstance(label, list):
-            if len(label) != 1:
-                return None, f"{len(label)} labels where one is asked for"
-            label = label[0]
-        try:
-            return self.label_set.encode(label), None
-        except ConfigError as error:
-            remedy = None
-            if self.target is None and (offers := ", ".join(self.store.manifest.get("targets", {}))):
-                remedy = f"Name a target (target in a recipe, --target where models are scored): {offers}."
-            raise ConfigError(
-                f"the label of {row['id']} does not fit: {error}", item=self.store.folder, remedy=remedy
-            ) from error
-
-    def _scales(self, values: Mapping[str, float] | None) -> tuple[Tensor | None, str | None]:
-        if values is None:
-            return None, None
-        asked = {name: values[name] for name in self.label_set.names if name in values}
-        if not asked:
-            return None, f"has no value for {', '.join(self.label_set.names)}"
-        try:
-            return self.label_set.encode(asked), None
-        except ConfigError as error:
-            return None, error.problem
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -286,8 +240,8 @@ class StoreDataset(ClipDataset):
         """Mel chunks or wave of a row, under the name that a clip has for them."""
         if "speech" not in self.modalities:
             return {}
-        kept = store.wave(number) if self.sound == "wave" else store.array(number, "mel_chunks")
-        return {} if kept is None else {self.sound: torch.from_numpy(kept.astype(np.float32))}
+        stored = store.wave(number) if self.sound == "wave" else store.array(number, "mel_chunks")
+        return {} if stored is None else {self.sound: torch.from_numpy(stored.astype(np.float32))}
 
     def _view_clip(self, clip: Clip, number: int) -> Clip:
         assert self.views is not None
@@ -425,34 +379,3 @@ class JointDataset(ClipDataset):
     def members(self) -> tuple[Member, ...]:
         """See `ClipDataset`."""
         return tuple(m for d in self.datasets for m in d.members())
-
-
-def _check_target(own: LabelSet, asked: LabelSet, store: Store) -> None:
-    """Raise ConfigError when a target makes something else than a model answers with."""
-    scales = own.task == "dimensional", asked.task == "dimensional"
-    if set(own.names) - set(asked.names) or scales[0] != scales[1] or (all(scales) and len(own) != len(asked)):
-        raise ConfigError(
-            f"the target makes {', '.join(own.names)} ({own.task}) of it, not {', '.join(asked.names)} ({asked.task})",
-            item=store.folder,
-            remedy="Choose a target whose classes or scales are the model's.",
-        )
-
-
-def _check_scales(own: LabelSet, asked: LabelSet, store: Store) -> None:
-    """Raise ConfigError when a scale has another range in the store than in what is asked for."""
-    for name, (low, high) in own.scales.items():
-        if name in asked.scales and asked.scales[name] != (low, high):
-            here = "{:g} to {:g}".format(*asked.scales[name])
-            raise ConfigError(
-                f"{name} goes from {low:g} to {high:g} there, from {here} here",
-                item=store.folder,
-                remedy="Prepare the corpus with values on the model's scales.",
-            )
-
-
-def check_sessions(store: Store, sessions: Sequence[str]) -> None:
-    """Raise ConfigError when the store has none of a session's items."""
-    there = {row["session"] for row in store.rows} - {None}
-    if unknown := [name for name in sessions if name not in there]:
-        raise ConfigError(f"has no session {unknown[0]!r}", item=store.folder,
-                          remedy=f"Its sessions: {', '.join(sorted(there)) or 'none'}.")  # fmt: skip

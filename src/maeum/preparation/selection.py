@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 from maeum.corpora.base import PARTS, Corpus, LeftOut
-from maeum.corpora.splits import repeats
 from maeum.data.shards import digest
 from maeum.errors import CorpusError
 from maeum.preparation.items import content_hash
@@ -99,6 +98,44 @@ def _hashes(utterances: Sequence[Utterance], advance: Callable[[], None]) -> tup
 
 def _plain_words(utterance: Utterance) -> str:
     return " ".join((utterance.text or "").lower().split())
+
+
+def repeats(utterances: Sequence[Utterance], content: Mapping[str, str]) -> dict[str, str]:
+    """Utterances that have to go so that parts share no item and train holds each once.
+
+    What is in several parts stays in the last of train, dev, test. Inside dev and test its copies all stay,
+    so that official parts keep their size and scores stay comparable; inside train (and among utterances without a
+    part) the first stays, unless its copies carry different labels: then none can be trusted.
+
+    Args:
+        utterances: in the corpus' order.
+        content: utterance id -> hash of its content.
+
+    Returns:
+        Utterance id -> reason it is left out.
+    """
+    groups: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        if utterance.id in content:
+            groups[content[utterance.id]].append(utterance)
+    reasons: dict[str, str] = {}
+    rank = {part: number for number, part in enumerate(PARTS)}
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        last = max((rank[u.part] for u in group if u.part is not None), default=0)
+        keep = [u for u in group if rank.get(u.part or "train", 0) == last]
+        for utterance in group:
+            if utterance not in keep:
+                reasons[utterance.id] = f"the same as {keep[0].id} in {keep[0].part}"
+        if last:
+            continue
+        if len({str(u.label) for u in keep}) > 1:
+            labels = ", ".join(sorted({str(u.label) for u in keep}))
+            reasons.update({u.id: f"copies of the same item carry different labels: {labels}" for u in keep})
+        else:
+            reasons.update({u.id: f"the same as {keep[0].id}" for u in keep[1:]})
+    return reasons
 
 
 def spread(utterances: Sequence[Utterance], limit: int) -> list[Utterance]:

@@ -6,6 +6,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import (
+    SPLITS,
     LeaveOneOutSplit,
     ListsSplit,
     OfficialSplit,
     RandomSplit,
     Split,
+    Splitter,
     read_split,
-    repeats,
 )
 from maeum.errors import ConfigError, CorpusError
 from maeum.runs.recipe import Recipe
@@ -264,22 +266,41 @@ def test_a_split_is_read_as_it_is_typed(tmp_path: Path) -> None:
         read_split("{kind: ")
 
 
-def test_repeats_stay_in_the_later_part():
-    items = [utterance("t1", "train"), utterance("t2", "train"), utterance("d1", "dev"), utterance("d2", "dev")]
-    gone = repeats(items, {"t1": "h", "t2": "x", "d1": "h", "d2": "h"})
-    assert gone == {"t1": "the same as d1 in dev"}
+def test_a_kind_of_split_that_a_package_adds(monkeypatch: pytest.MonkeyPatch) -> None:
+    class EveryThird(Splitter):
+        """Every third utterance is test, the one before it dev."""
+
+        kind: Literal["every-third"] = "every-third"
+        first: int = 0
+
+        def split(self, members: Sequence[Member]) -> Split:
+            """See `Splitter`."""
+            parts = ("train", "dev", "test")
+            return Split("every third", {m.id: parts[(i + self.first) % 3] for i, m in enumerate(members)})
+
+    monkeypatch.setitem(SPLITS._table, "every-third", EveryThird)
+    data = {"name": "x", "train": [], "dev": [], "split": {"kind": "every-third", "first": 1}}
+    recipe = Recipe.parse(data)
+    assert recipe.split == EveryThird(first=1)
+    assert Recipe.parse(recipe.model_dump(mode="json")) == recipe
+    assert read_split("{kind: every-third}") == EveryThird()
+    assert recipe.split.split([Member("a"), Member("b")]).parts == {"a": "dev", "b": "test"}
+    assert "every-third" in json.dumps(Recipe.model_json_schema())
 
 
-def test_repeats_in_train_keep_the_first():
-    items = [utterance("a", "train"), utterance("b", "train"), utterance("c", "train")]
-    assert repeats(items, {"a": "h", "b": "h", "c": "i"}) == {"b": "the same as a"}
-
-
-def test_repeats_in_train_with_different_labels_all_go():
-    items = [utterance("a", "train", label="fear"), utterance("b", "train", label="anger")]
-    gone = repeats(items, {"a": "h", "b": "h"})
-    assert set(gone) == {"a", "b"}
-    assert gone["a"].endswith("different labels: anger, fear")
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"kind": "randon"}, r"split: unknown kind of split 'randon'\. Did you mean 'random'\?"),
+        ({"kind": "random", "sede": 1}, r"split: unknown setting 'sede' \(did you mean seed\?\)"),
+        ({"kind": "random", "dev_share": 2}, r"split: dev_share = 2: Input should be less than 1"),
+        ({"by": "speaker"}, r"split: a split needs its kind, one of leave-one-out, lists, official, random"),
+        (3, r"split: a split needs its kind"),
+    ],
+)
+def test_a_split_that_cannot_be_is_named_with_the_right_one(split: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Recipe.parse({"name": "x", "train": [], "dev": [], "split": split})
 
 
 def test_a_recipe_says_a_split_as_the_command_line_does(tmp_path: Path):

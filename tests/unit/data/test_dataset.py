@@ -106,7 +106,7 @@ def test_multi_label_store_in_a_single_label_set(tmp_path: Path):
     assert multi.class_counts()["fear"] == 2
     single = StoreDataset(store, "train", EKMAN)
     assert single.ids == ("u0",)
-    assert [i.reason for i in single.left_out] == ["2 labels where one is asked for", "0 labels where one is asked for"]
+    assert [i.reason for i in single.left_out] == ["2 labels where one is wanted", "0 labels where one is wanted"]
 
 
 def test_unknown_label_and_part_are_errors(store: Path):
