@@ -17,12 +17,9 @@ def test_architecture_names_files_that_exist() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     named = set(re.findall(r"`([\w/.]+(?:\.py|/))`", text))
     assert len(named) > 50
-    missing = [n for n in named if not (ROOT / n).exists() and not (ROOT / "src" / "maeum" / n).exists()
-               and not (ROOT / "src" / "maeum" / "sparse" / n).exists()
-               and not (ROOT / "src" / "maeum" / "analysis" / n).exists()
-               and not (ROOT / "src" / "maeum" / "training" / n).exists()
-               and not (ROOT / "src" / "maeum" / "media" / n).exists()
-               and not (ROOT / "src" / "maeum" / "models" / n).exists()]  # fmt: skip
+    source = ROOT / "src" / "maeum"
+    roots = (ROOT, source, *(folder for folder in source.iterdir() if folder.is_dir()))
+    missing = [name for name in named if not any((root / name).exists() for root in roots)]
     assert not missing
 
 

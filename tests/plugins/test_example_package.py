@@ -80,6 +80,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, installed: Callable[[Path], N
     finish = {"name": "done", "title": "Done", "model": str(folder / "run" / "model"), "dev": data,
               "trained_on": [str(folder / "store")], "intended_use": "tests", "limits": "three sentences"}  # fmt: skip
     shared = {k: recipe[k] for k in ("train", "dev", "tokenizer", "network")}
+    shared["split"] = {"kind": "by-initial", "dev_from": "g", "test_from": "i"}
     comparison = {"name": "both", "title": "Both", "metrics": ["worst_recall", "uar"],
                   "shared": {**shared, "training": {**recipe["training"], "epochs": 1}},
                   "entries": {"a": {"title": "narrow", "model": "word-mean", "network": {"width": 4}},
@@ -122,7 +123,13 @@ def test_a_package_of_one_file_an_idea_is_used_in_every_command(work: Path, marg
 
 def test_doctor_lists_what_the_package_adds(work: Path) -> None:
     shown = " ".join(maeum("doctor").output.split())
-    for name, kind in (("diary", "corpus"), ("word-mean", "network"), ("worst_recall", "metric"), ("vtt", "format")):
+    for name, kind in (
+        ("diary", "corpus"),
+        ("word-mean", "network"),
+        ("worst_recall", "metric"),
+        ("vtt", "format"),
+        ("by-initial", "kind of split"),
+    ):
         assert f"plug-in {name}" in shown, kind
         assert f"{kind} of maeum-example 1.0" in shown
     asked = CliRunner().invoke(app, ["analyse", str(DEMO), "--format", "xyz"])

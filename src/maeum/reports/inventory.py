@@ -21,6 +21,7 @@ from rich.text import Text
 from maeum import __version__
 from maeum.analysis.writers import WRITERS
 from maeum.corpora import CORPORA
+from maeum.corpora.splits import SPLITS
 from maeum.errors import MaeumError
 from maeum.evaluation import METRICS
 from maeum.models.card import ModelCard, Score
@@ -46,7 +47,7 @@ _PACKAGES = (
 #: Extra -> (module, what it is for).
 _EXTRAS = {"track": ("tensorboard", "training curves in TensorBoard")}
 #: The tables that other packages can add to.
-TABLES: tuple[Registry[Any], ...] = (CORPORA, MODELS, METRICS, WRITERS)
+TABLES: tuple[Registry[Any], ...] = (CORPORA, SPLITS, MODELS, METRICS, WRITERS)
 _DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac", "pcm_s16le")
 
 
