@@ -64,7 +64,8 @@ def test_mesm_02_the_attention_learns_where_to_look(margin: Margin) -> None:
             optimizer.step()
         keep = attention.eval()(draw()[0], mask, query, 0)[0].float()
         ratios.append(float(keep[:, 4:8, 4:8].mean() / keep.mean()))
-    margin("share kept of the place : of the map", statistics.median(ratios), above=4)  # 1 by chance, 16 at most
+    # Medians of three seeds 10.9 to 15.4; single seeds 8.6 to 16.0 over 20; 1 by chance, 16 at most.
+    margin("share kept of the place : of the map", statistics.median(ratios), above=4)
 
 
 def test_mesm_02_the_loss_of_a_network_reaches_every_attention() -> None:

