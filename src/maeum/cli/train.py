@@ -30,6 +30,8 @@ def train(
     check_output_folder(out)
     with stoppable_training(out):
         report = run(settings, out, device=device, console=output_console())
+    if not report.first_process:
+        return
     console = output_console()
     console.print(
         f"{counted(report.epochs, 'epoch')}, the best was {report.best_epoch + 1}; model: {report.model}",

@@ -156,11 +156,20 @@ def save_pretrained(
         if tokenizer is not None:
             tokenizer.save(folder / _TOKENIZER)
         stored.save(folder / _CONFIG, ModelError)
-        card = card.model_copy(update={"bytes": (folder / _WEIGHTS).stat().st_size})
-        card.save(folder / _CARD, ModelError)
-        write_whole(folder / _README, markdown(card), ModelError)
+        write_card(folder, card)
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(f"cannot be written ({error})", item=folder, remedy="Choose another folder.") from error
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write the card of a model folder, for programs and for people, with the size of its weights.
+
+    Raises:
+        ModelError: when the folder cannot be written.
+    """
+    card = card.model_copy(update={"bytes": (folder / _WEIGHTS).stat().st_size})
+    card.save(folder / _CARD, ModelError)
+    write_whole(folder / _README, markdown(card), ModelError)
 
 
 def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.device = "cpu") -> Pretrained:

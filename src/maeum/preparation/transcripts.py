@@ -14,7 +14,6 @@ from rich.console import Console
 from torchmetrics.functional.text import word_error_rate
 
 from maeum.data.collate import Collator
-from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.media.shapes import SAMPLE_RATE_HZ
@@ -22,6 +21,7 @@ from maeum.models.encoders.character_vocabulary import units
 from maeum.models.encoders.hub import fetch
 from maeum.models.network import transcriber
 from maeum.models.pretrained import EMBEDDED, Pretrained, load_pretrained, weights_digest
+from maeum.preparation.model_items import items_for
 from maeum.progress import progress_bar
 
 #: Utterances that are recognised at once.
@@ -157,7 +157,7 @@ def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
         raise ConfigError("never learned to spell", item=ours.name,
                           remedy="Give an MMER that was trained with training.ctc above 0, or a speech recogniser of "
                           "the hub.")  # fmt: skip
-    everything = StoreDataset(corpus, modalities=("speech",), sound=ours.settings.sound)
+    everything = items_for(ours, corpus, modalities=("speech",))
     places = {id: i for i, id in enumerate(everything.ids)}
     collate = Collator(max_mel_chunks=ours.settings.max_mel_chunks)
 

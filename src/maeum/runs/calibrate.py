@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-import torch
 from pydantic import Field
 
 from maeum.config import Config
@@ -15,27 +14,22 @@ from maeum.corpora.overlaps import Member
 from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
-from maeum.errors import ModelError
-from maeum.evaluation.calibration import fit_margins, fit_temperature
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
-from maeum.evaluation.thresholds import choose_thresholds
-from maeum.files import write_whole
-from maeum.labels import LabelSet
-from maeum.models.card import ModelCard, Score
+from maeum.models.card import ModelCard
 from maeum.models.pretrained import (
     Calibration,
     Pretrained,
     load_pretrained,
-    save_pretrained,
     subset_name,
 )
+from maeum.preparation.model_items import items_for
 from maeum.runs.checks import check_inputs
 from maeum.runs.evaluate import evaluate
+from maeum.runs.finish import finish_model
 from maeum.runs.licences import licences_of
 from maeum.runs.predict import collator, predict_items
-from maeum.runs.provenance import RECIPE_FILE, recipe_of
-from maeum.runs.scores import card_notes, card_scores
+from maeum.runs.provenance import recipe_of
 from maeum.runs.trained_on import TrainedOn
 from maeum.types import MODALITIES, Modality
 
@@ -101,41 +95,17 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
                 predictions[subset_name(subset)] = predict_items(
                     source.model, items, collator(source.tokenizer, source.settings)
                 )
-    calibration = fit(predictions, source.label_set)
-    known, recipe = TrainedOn.read(source.folder), recipe_of(source.folder)
-    _write(config, source, calibration, (), (), out)
-    if known is not None:
-        known.after_calibration(fitted_on).write(out)
-    if recipe is not None:
-        write_whole(out / RECIPE_FILE, json.dumps(recipe, indent=2) + "\n", ModelError)
-    finished = load_pretrained(out)
-    scores: list[Score] = []
-    notes: list[str] = []
-    for dev in config.dev:
-        for title, report in _reports(finished, dev):
-            scores += card_scores(report, title)
-            notes += card_notes(report, title)
-    _write(config, source, calibration, scores, notes, out)
+    known = TrainedOn.read(source.folder)
+    finish_model(
+        out,
+        replace(source, card=_card(config, source), calibration=Calibration()),
+        predictions,
+        lambda finished: [scored for dev in config.dev for scored in _reports(finished, dev)],
+        known=None if known is None else known.after_calibration(fitted_on),
+        recipe=recipe_of(source.folder),
+        half=config.half,
+    )
     return load_pretrained(out)
-
-
-def fit(predictions: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibration:
-    """Temperatures, thresholds or margins from dev predictions of a model that was not calibrated before.
-
-    Args:
-        predictions: by the modalities that were present, such as ``faces+speech``.
-        label_set: for single-label ones each gets a temperature, for scales each gets margins; multi-label ones get
-            their thresholds from all together, as there is one per label.
-    """
-    if label_set.task == "single-label":
-        return Calibration(temperatures={name: fit_temperature(s.logits, s.target) for name, s in predictions.items()})
-    if label_set.task == "multi-label":
-        probs = label_set.activate(torch.cat([s.logits for s in predictions.values()]).double())
-        return Calibration(
-            thresholds=choose_thresholds(probs, torch.cat([s.target for s in predictions.values()])).values
-        )
-    values = {name: label_set.activate(s.logits.double()) for name, s in predictions.items()}
-    return Calibration(margins={name: fit_margins(values[name], s.target) for name, s in predictions.items()})
 
 
 def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
@@ -148,16 +118,15 @@ def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
 def _items(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> StoreDataset:
     """Dev items for one set of modalities, as the model reads them."""
     store, known = Store(dev.store), TrainedOn.read(source.folder)
-    dataset = StoreDataset(
+    dataset = items_for(
+        source,
         store,
-        dev.part if dev.sessions is None else None,
-        source.label_set,
+        dev.part,
         subset,
         labelled=True,
         target=dev.target,
         split=None if known is None else known.split(store),
         sessions=dev.sessions,
-        sound=source.settings.sound,
     )
     if known is not None:
         known.shared(dataset.members(), dev.part)
@@ -175,18 +144,11 @@ def _reports(finished: Pretrained, dev: DevConfig) -> Iterator[tuple[str, Report
         yield f"{done.corpus} {done.part}, {subset_name(subset)}", done.report
 
 
-def _write(
-    config: CalibrateConfig,
-    source: Pretrained,
-    calibration: Calibration,
-    scores: Sequence[Score],
-    notes: Sequence[str],
-    out: Path,
-) -> None:
+def _card(config: CalibrateConfig, source: Pretrained) -> ModelCard:
     licences = licences_of(config.trained_on)
     non_commercial = licences.non_commercial or source.card.non_commercial
     use = "non-commercial and research use only" if non_commercial else "as its data"
-    card = ModelCard(
+    return ModelCard(
         name=config.name,
         title=config.title,
         licence=f"{use} (data: {licences.licence})",
@@ -195,19 +157,6 @@ def _write(
         data=tuple(dict.fromkeys((*licences.data, *source.card.data))),
         modalities=source.card.modalities,
         labels=source.label_set.names,
-        scores=tuple(scores),
-        notes=tuple(dict.fromkeys(notes)),
         intended_use=config.intended_use,
         limits=config.limits,
-    )
-    save_pretrained(
-        out,
-        kind=source.kind,
-        model=source.model,
-        label_set=source.label_set,
-        card=card,
-        tokenizer=source.tokenizer,
-        settings=source.settings,
-        calibration=calibration,
-        half=config.half,
     )

@@ -13,7 +13,7 @@ import torch
 from maeum.corpora.base import LeftOut
 from maeum.corpora.splits import OfficialSplit, SplitConfig
 from maeum.corpora.targets import Target
-from maeum.data.dataset import StoreDataset, left_out_notes
+from maeum.data.dataset import left_out_notes
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError
 from maeum.evaluation.predictions import PredictionSet
@@ -21,6 +21,7 @@ from maeum.evaluation.report import Report
 from maeum.evaluation.report import evaluate as score
 from maeum.labels import LabelSet
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
+from maeum.preparation.model_items import items_for, read_of
 from maeum.preparation.transcripts import Transcripts
 from maeum.runs.checks import check_inputs
 from maeum.runs.predict import predict_pretrained
@@ -113,12 +114,7 @@ def evaluate(
         EvaluationError: when no score is defined on these items.
     """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
-    reads = pretrained.card.modalities or MODALITIES
-    given = tuple(m for m in MODALITIES if m in reads and (modalities is None or m in modalities))
-    if not given:
-        raise ConfigError(
-            f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=pretrained.name
-        )
+    given = read_of(pretrained, modalities)
     corpus = Store(store)
     recognised = None if transcripts is None else Transcripts.read(transcripts)
     decoding = check_inputs(corpus, pretrained.settings, given)
@@ -129,16 +125,15 @@ def evaluate(
         target = known.target
     if sessions is not None:
         part = ", ".join(sessions)
-    dataset = StoreDataset(
+    dataset = items_for(
+        pretrained,
         corpus,
-        part if sessions is None else None,
-        pretrained.label_set,
+        part,
         given,
         labelled=True,
         target=target,
         split=chosen,
         sessions=sessions,
-        sound=pretrained.settings.sound,
         transcripts=None if recognised is None else recognised.texts,
     )
     members = dataset.members()
@@ -290,7 +285,7 @@ def evaluate_subsets(
 ) -> list[Evaluation]:
     """One evaluation for every subset of the modalities that the model reads and the store has; see `evaluate`."""
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
-    shared = [m for m in MODALITIES if m in Store(store).manifest["modalities"] and m in pretrained.card.modalities]
+    shared = [m for m in MODALITIES if m in Store(store).manifest["modalities"] and m in pretrained.model.modalities]
     if not shared:
         raise EvaluationError("the model reads none of its modalities", item=store)
     subsets = [s for size in range(1, len(shared) + 1) for s in combinations(shared, size)]

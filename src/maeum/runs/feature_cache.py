@@ -103,7 +103,9 @@ def check_frozen(recipe: Recipe, model: Network) -> None:
         _frozen_sound(recipe, model)
 
 
-def keep_frozen(recipe: Recipe, model: Network, data: Sequence[ClipDataset], collate: Collator, bar: Progress) -> None:
+def cache_frozen_features(
+    recipe: Recipe, model: Network, data: Sequence[ClipDataset], collate: Collator, bar: Progress
+) -> None:
     """Have batches made with what the frozen parts make of the corpora, where the recipe keeps it.
 
     Not of augmented views that vary every time.

@@ -23,7 +23,8 @@ from maeum.reports.tables import ModelTable, metric_title
 from maeum.runs.evaluate import Evaluation, evaluate
 from maeum.runs.recipe import Recipe
 from maeum.runs.run_folder import reserve_run_folder
-from maeum.runs.train import read_log, train
+from maeum.runs.steps.fit import read_log
+from maeum.runs.train import train
 from maeum.studies.seeds import SeededScore, difference_over_seeds
 from maeum.types import MODALITIES
 from maeum.wording import counted

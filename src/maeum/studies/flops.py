@@ -19,6 +19,7 @@ from maeum.errors import ModelError
 from maeum.models.counting import StageCost, add_up
 from maeum.models.network import CountsOperations, Network, SelectsPositions
 from maeum.models.pretrained import Pretrained, load_pretrained
+from maeum.preparation.model_items import items_for
 from maeum.runs.predict import collator
 from maeum.types import Batch
 from maeum.wording import counted
@@ -100,8 +101,9 @@ def flops(
         StoreError: when the store cannot be read.
     """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
-    dataset = StoreDataset(store, part, modalities=pretrained.card.modalities or None, sound=pretrained.settings.sound)
-    return flops_of(pretrained, dataset, items=items, batch_size=batch_size, top_p=top_p, rounds=rounds)
+    return flops_of(
+        pretrained, items_for(pretrained, store, part), items=items, batch_size=batch_size, top_p=top_p, rounds=rounds
+    )
 
 
 def flops_of(

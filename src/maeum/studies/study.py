@@ -18,6 +18,7 @@ from maeum.errors import ConfigError
 from maeum.models.network import SelectsPositions
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.models.registry import MODELS
+from maeum.preparation.model_items import items_for
 from maeum.runs.evaluate import Evaluation, evaluate, pooled
 from maeum.runs.recipe import Recipe
 from maeum.studies.compare import Comparison, following, train_once
@@ -298,17 +299,15 @@ def items_of(study: Study, runs: Runs) -> StoreDataset:
     data = recipe.dev[0]
     store = Store(data.store)
     by_session = data.sessions is not None
-    reads = [m for m in pretrained.card.modalities if data.modalities is None or m in data.modalities]
-    return StoreDataset(
+    return items_for(
+        pretrained,
         store,
-        None if by_session else study.part,
-        pretrained.label_set,
-        reads or None,
+        study.part,
+        data.modalities,
         labelled=True,
         target=recipe.target,
         split=None if by_session else recipe.split.split(store.members()),
         sessions=data.sessions,
-        sound=pretrained.settings.sound,
     )
 
 

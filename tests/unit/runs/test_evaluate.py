@@ -21,7 +21,9 @@ from maeum.labels import EKMAN, EMOTIONS, LabelSet
 from maeum.models.pretrained import load_pretrained
 from maeum.runs.evaluate import Evaluation, evaluate, pooled
 from maeum.runs.recipe import Recipe
-from maeum.runs.train import build, finish, load_parts, train
+from maeum.runs.steps.data import load_parts
+from maeum.runs.steps.network import build
+from maeum.runs.train import finish, train
 from maeum.runs.trained_on import TrainedOn
 from maeum.types import Utterance
 

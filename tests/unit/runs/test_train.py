@@ -21,7 +21,8 @@ from maeum.runs.evaluate import evaluate, evaluate_subsets
 from maeum.runs.licences import is_commercial
 from maeum.runs.recipe import Recipe
 from maeum.runs.run_folder import reserve_run_folder
-from maeum.runs.train import build, train
+from maeum.runs.steps.network import build
+from maeum.runs.train import train
 from margins import Margin
 
 WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}

@@ -27,7 +27,8 @@ from maeum.runs.evaluate import evaluate
 from maeum.runs.licences import licences_of
 from maeum.runs.predict import collator, predict_items
 from maeum.runs.recipe import Recipe
-from maeum.runs.train import dev_scores, train
+from maeum.runs.steps.fit import dev_scores
+from maeum.runs.train import train
 from margins import Margin
 
 WORDS = ("lovely happy day", "so sad i cry", "leave me alone")

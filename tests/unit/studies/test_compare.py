@@ -16,7 +16,7 @@ from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.runs.evaluate import evaluate
 from maeum.runs.predict import predict_pretrained
 from maeum.runs.recipe import Recipe
-from maeum.runs.train import load_parts
+from maeum.runs.steps.data import load_parts
 from maeum.studies import compare as module
 from maeum.studies.compare import Comparison, compare, comparison_table, markdown_page
 from margins import Margin

@@ -25,7 +25,8 @@ from maeum.models.pretrained import load_pretrained
 from maeum.runs.evaluate import evaluate
 from maeum.runs.predict import collator
 from maeum.runs.recipe import Recipe
-from maeum.runs.train import build, train
+from maeum.runs.steps.network import build
+from maeum.runs.train import train
 from maeum.studies import attention
 from maeum.studies.attention import clip_picture, landmarks_of, look
 from maeum.studies.compare import following

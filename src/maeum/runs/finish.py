@@ -1,0 +1,92 @@
+"""The end of a training and of `maeum calibrate`: calibrate, score, write the card, save."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maeum.errors import ModelError
+from maeum.evaluation.calibration import fit_margins, fit_temperature
+from maeum.evaluation.predictions import PredictionSet
+from maeum.evaluation.report import Report
+from maeum.evaluation.thresholds import choose_thresholds
+from maeum.files import write_whole
+from maeum.labels import LabelSet
+from maeum.models.pretrained import Calibration, Pretrained, load_pretrained, save_pretrained, write_card
+from maeum.runs.provenance import RECIPE_FILE
+from maeum.runs.scores import card_notes, card_scores
+from maeum.runs.trained_on import TrainedOn
+
+#: What a finished model is scored by: reports, each with the name of its data on the card.
+Score = Callable[[Pretrained], Sequence[tuple[str, Report]]]
+
+
+def finish_model(
+    folder: Path,
+    model: Pretrained,
+    predictions: Mapping[str, PredictionSet],
+    score: Score,
+    *,
+    known: TrainedOn | None,
+    recipe: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> list[Report]:
+    """Calibrate a model on dev predictions, write its folder, score it, and put the scores on its card.
+
+    Args:
+        folder: of the model; files in it are replaced.
+        model: the trained model with its card, not calibrated.
+        predictions: of dev items, not calibrated, by the modalities that were present, such as ``faces+speech``.
+        score: reports about the calibrated model, as it is in the folder.
+        known: what it was trained on, which is kept with it.
+        recipe: by which it was trained, to be kept in the model's folder; None where its run's folder has it.
+        half: store weights as float16.
+
+    Raises:
+        ModelError: when the folder cannot be written.
+    """
+    device = next(model.model.parameters()).device
+    model = replace(model, calibration=fit_calibration(predictions, model.label_set))
+    if known is not None:
+        known.write(folder)
+    save_pretrained(
+        folder,
+        kind=model.kind,
+        model=model.model,
+        label_set=model.label_set,
+        card=model.card,
+        tokenizer=model.tokenizer,
+        settings=model.settings,
+        calibration=model.calibration,
+        half=half,
+    )
+    if recipe is not None:
+        write_whole(folder / RECIPE_FILE, json.dumps(recipe, indent=2) + "\n", ModelError)
+    reports = score(load_pretrained(folder, device) if half else replace(model, folder=folder))
+    scores = [one for data, report in reports for one in card_scores(report, data)]
+    notes = dict.fromkeys(note for data, report in reports for note in card_notes(report, data))
+    write_card(folder, model.card.model_copy(update={"scores": tuple(scores), "notes": tuple(notes)}))
+    return [report for _, report in reports]
+
+
+def fit_calibration(predictions: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibration:
+    """The calibration that fits dev predictions of a model that was not calibrated before.
+
+    Args:
+        predictions: by the modalities that were present, such as ``faces+speech``.
+        label_set: for single-label ones each gets a temperature, for scales each gets margins; multi-label ones get
+            their thresholds from all together, as there is one per label.
+    """
+    sets = predictions.items()
+    if label_set.task == "single-label":
+        return Calibration(temperatures={name: fit_temperature(s.logits, s.target) for name, s in sets})
+    if label_set.task == "multi-label":
+        probs = label_set.activate(torch.cat([s.logits for _, s in sets]).double())
+        return Calibration(thresholds=choose_thresholds(probs, torch.cat([s.target for _, s in sets])).values)
+    values = {name: label_set.activate(s.logits.double()) for name, s in sets}
+    return Calibration(margins={name: fit_margins(values[name], s.target) for name, s in sets})
