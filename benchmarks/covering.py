@@ -22,7 +22,7 @@ from torch import Tensor
 
 from maeum.data.dataset import StoreDataset
 from maeum.errors import StoreError
-from maeum.models.fe2e import FE2E, normalise_faces
+from maeum.models.fe2e import FE2E
 from maeum.models.mesm import MESM, MESMConfig
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.runs.predict import collator
@@ -47,7 +47,7 @@ def faces_of(store: Path, part: str, dense: Pretrained) -> Tensor:
     for start in range(0, len(items), BATCH):
         batch = collate([items[i] for i in range(start, min(start + BATCH, len(items)))])
         if batch.faces is not None and batch.faces_mask is not None:
-            found.append(normalise_faces(batch.faces[batch.faces_mask], dense.model.config.faces))  # type: ignore[union-attr, arg-type]
+            found.append(dense.model.face_maps(batch.faces[batch.faces_mask]))  # type: ignore[operator]
     if not found:
         raise StoreError(f"has no faces in its part {part}", item=store)
     return torch.cat(found)
@@ -57,7 +57,7 @@ def unlike(model: MESM, dense: FE2E, faces: Tensor) -> tuple[Tensor, list[Tensor
     """`encoding_loss` of these faces, and what each block kept."""
     with torch.no_grad():
         theirs = dense.encoders["faces"](faces)
-    mine, kept = model.encoders["faces"](faces, model.stand_in.expand(len(faces), -1))
+    mine, kept = model.encoders["faces"](faces, model.absent_text.expand(len(faces), -1))
     there: dict[Modality, Tensor] = {"faces": torch.ones(1, dtype=torch.bool)}
     said = [ModelOutput(faces.new_zeros(1, 1), present=there, auxiliary={"faces.encoded": e}) for e in (mine, theirs)]
     return encoding_loss(*said), kept

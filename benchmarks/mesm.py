@@ -26,7 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from maeum.models.fe2e import BranchConfig, MapEncoder, map_form
+from maeum.models.branches import BranchConfig, map_form
+from maeum.models.fe2e import MapEncoder
 from maeum.models.layers import VGGBlock
 from maeum.models.mesm import CrossModalAttention, MESMConfig, SparseMapEncoder
 from maeum.sparse import operators

@@ -10,6 +10,14 @@ from torch import Tensor, nn
 from maeum.sparse import ConvNorm
 
 
+def check_width(dim: int, heads: int, *, positions: bool = False) -> None:
+    """Raise ValueError when attention heads do not divide a width, or sinusoidal positions need an even one."""
+    if dim % heads:
+        raise ValueError(f"dim {dim} does not divide among {heads} heads")
+    if positions and dim % 2:
+        raise ValueError(f"dim {dim} is odd, and sinusoidal positions need an even one")
+
+
 class VGGBlock(nn.Module):
     """Two 3x3 convolutions, each with batch norm and ReLU. ``(n, in, h, w) -> (n, out, h, w)``."""
 

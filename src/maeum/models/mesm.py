@@ -1,4 +1,4 @@
-"""MESM: FE2E whose upper CNN blocks look only where the words tell them to.
+"""MESM: a network of branches whose upper CNN blocks compute only at positions that attention to the words selects.
 
 Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Recognition", NAACL 2021, section 3.3.
 """
@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from maeum.errors import ConfigError, ModelError
-from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, map_form, projection
+from maeum.models.branches import BranchConfig, BranchesConfig, BranchNetwork, flat_shape, map_form, projection
 from maeum.models.layers import Stem
 from maeum.models.network import SelectsPositions
 from maeum.models.registry import MODELS, ModelKind
@@ -27,47 +27,44 @@ from maeum.types import Batch, Modality, ModelOutput
 Selection = Literal["learned", "published", "random", "all"]
 
 
-class MESMConfig(FE2EConfig):
-    """Sizes of MESM.
-
-    top_p: attention mass that is kept at each sparse block, 0 < top_p <= 1.
-    selection: ``learned`` multiplies what is kept by how much more probable it is than under even attention (see
-    `CrossModalAttention`), so the loss reaches the attention and it learns where to look; ``published`` takes what is
-    kept as it is, so the attention never gets a gradient (for published checkpoints and for comparison). Controls:
-    ``random`` keeps a share of ``top_p`` of the positions, drawn anew each time; ``all`` keeps every position.
-    budget: share of a map's positions, 0 < budget <= 1: so many active ones, the first in order (at random for
-    ``random``) are kept in each map, whatever their mass; None keeps by ``top_p``.
-    levels: how many masses a training has, evenly from ``top_p`` (or ``budget``) to 1; one is drawn for each batch and
-    branch, the least for half of them. The attention also sees what it does not keep yet, and one network serves every
-    p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another p the
-    nearest ones are used. With 1 it is ``top_p`` alone.
-    sharpness: what the attention's scores are multiplied by before the softmax: above 1 it becomes sharp sooner.
-    sharpen_steps: from which to which training step it grows from 1 to ``sharpness``; None is sharp from the start. An
-    attention that is sharp before the rest of the network can tell what matters may settle on some place and stay.
-    spread: how evenly what is kept covers a map, 0 to 16 (not for ``random`` and ``all``). With 0 the most probable
-    positions are kept, wherever they lie. Above it, positions are taken in the order of their probability times a
-    preference for a regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a
-    halftone picture.
-    query_shuffle: share of the clips, 0..1, that while training ask with what another clip of the batch says (for
-    ``learned``). Words of a training clip are soon as good as its label; if they always asked for their own clip, what
-    is kept would tell the label, and branches would learn to read it there instead of in faces and voices.
-    scoring: ``modulated``, the query multiplies what the score sees in a map; ``additive``, it is added (as published).
-    query_modality: who asks for the faces: the words, or (our extension) the voice. A clip without the one that asks
-    asks with a learned stand-in.
-    query_dim: width of the query when there is no text branch.
-    """
+class MESMConfig(BranchesConfig):
+    """Settings of MESM. A branch that is None does not exist."""
 
     top_p: float = Field(default=0.7, gt=0, le=1)
+    """Attention mass that is kept at each sparse block, above 0 to 1."""
     selection: Selection = "learned"
+    """``learned`` multiplies what is kept by how much more probable it is than under even attention (see
+    `CrossModalAttention`), so the loss reaches the attention and it learns where to look. ``published`` takes what is
+    kept as it is, so the attention never gets a gradient (for published checkpoints and for comparison). Controls:
+    ``random`` keeps a share of ``top_p`` of the positions, drawn anew each time; ``all`` keeps every position."""
     budget: float | None = Field(default=None, gt=0, le=1)
+    """Share of a map's positions: so many active ones, the first in order (at random for ``random``), are kept in each
+    map, whatever their mass; None keeps by ``top_p``."""
     levels: int = Field(default=4, ge=1)
+    """How many masses a training has, evenly from ``top_p`` (or ``budget``) to 1. One is drawn for each batch and
+    branch, the least for half of them: the attention also sees what it does not keep yet, and one network serves every
+    p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another p the
+    nearest ones are used. With 1 it is ``top_p`` alone."""
     sharpness: float = Field(default=1.0, gt=0)
+    """What the attention's scores are multiplied by before the softmax: above 1 it becomes sharp sooner."""
     sharpen_steps: tuple[int, int] | None = None
+    """From which to which training step ``sharpness`` grows from 1; None is sharp from the start. An attention that is
+    sharp before the rest of the network can tell what matters may settle on some place and stay."""
     spread: float = Field(default=0.0, ge=0, le=16)
+    """How evenly what is kept covers a map (not for ``random`` and ``all``). With 0 the most probable positions are
+    kept, wherever they lie. Above it, positions are taken in the order of their probability times a preference for a
+    regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a halftone picture."""
     query_shuffle: float = Field(default=0.0, ge=0, le=1)
+    """Share of the clips whose query is that of another clip of the batch while training (for ``learned``). Words of a
+    training clip are soon as good as its label; if they were always the query of their own clip, what is kept would
+    tell the label, and branches would learn to read it there instead of in faces and voices."""
     scoring: Literal["modulated", "additive"] = "modulated"
+    """``modulated``: the query multiplies what the score sees in a map. ``additive``: it is added (as published)."""
     query_modality: Literal["text", "speech"] = "text"
-    query_dim: int = 64
+    """What the query for faces is made from: the words, or (our extension) the voice. A clip that lacks it has a
+    learned query instead."""
+    query_dim: int = Field(default=64, ge=1)
+    """Width of the query when there is no text branch."""
 
     @model_validator(mode="after")
     def _fits(self) -> MESMConfig:
@@ -79,7 +76,7 @@ class MESMConfig(FE2EConfig):
 
 
 class CrossModalAttention(nn.Module):
-    """Which positions of a map the query asks for: attention, softmax, nucleus.
+    """Selects positions of a map by attention between query and map: scores, softmax, nucleus.
 
     With r the probability of a kept position times the number of active ones, which is 1 for even attention, a learned
     selection multiplies it by 2 r / (1 + r): 0 to 2, and 1 for even attention. However sharp the attention becomes,
@@ -107,7 +104,7 @@ class CrossModalAttention(nn.Module):
         self.share = torch.tensor([0.5, *(0.5 / others for _ in range(others))] if others else [1.0])
 
     def level(self) -> int:
-        """Which of the masses is next: one that is drawn while training, else the one nearest to what is kept."""
+        """The number of the next mass: drawn while training, else the nearest one to what is kept."""
         if self.selection == "all":
             return 0
         if self.training:
@@ -116,7 +113,7 @@ class CrossModalAttention(nn.Module):
         return min(range(len(self.masses)), key=lambda i: abs(self.masses[i] - kept))
 
     def forward(self, maps: Tensor, mask: Tensor, query: Tensor, level: int) -> tuple[Tensor, Tensor | None]:
-        """What is kept of a map's active positions.
+        """Select among a map's active positions.
 
         Args:
             maps: ``(n, channels, h, w)``.
@@ -223,7 +220,7 @@ class SparseMapEncoder(nn.Module):
         # With everything kept there is one level.
         levels = 1 if mesm.selection == "all" else mesm.levels
         self.blocks = nn.ModuleList(SparseBlock(i, o, levels) for i, o in zip(ins, rest, strict=True))
-        self.map_shape = (shape[0] // 16, shape[1] // 16)
+        self.map_shape = flat_shape(shape)
         self.map_dropout = nn.Dropout2d(config.map_dropout)
         self.project = projection(config, self.map_shape, mesm.dim)
 
@@ -244,15 +241,23 @@ class SparseMapEncoder(nn.Module):
         return projected, kept
 
 
-class MESM(FE2E, SelectsPositions):
-    """FE2E with cross-modal sparse blocks in the face and speech branches.
+class MESM(BranchNetwork, SelectsPositions):
+    """MESM (Dai et al., NAACL 2021, section 3.3): branches whose CNNs compute where the words direct them.
 
-    The query is the clip's text vector, see ``query_modality``; a clip without words asks with a learned stand-in.
-    ``auxiliary`` also holds, per branch and block, the kept positions (``faces.kept0`` ... in the order of the valid
-    frames or mel chunks).
+    Each modality has a branch of its own, whose logits are weighted and added (`BranchNetwork`):
+
+    - text: an encoder, whose summary is the query of the other two branches;
+    - speech and faces: every valid mel chunk or face goes through a dense stem and three sparse blocks. Before each
+      block, attention between query and map selects positions, and the block convolves these alone
+      (`SparseMapEncoder`). A transformer summarises the encodings of a clip.
+
+    A clip without words, and every clip of a network without a text branch, has a learned query instead.
+
+    Inputs and outputs are those of `BranchNetwork`; ``auxiliary["faces.kept0"]`` to ``["faces.kept2"]``, and those of
+    ``speech``, are the positions that each block kept, ``(n, h, w)`` bool in the order of valid frames or mel chunks.
 
     Raises:
-        ModelError: when the voice is to ask for the faces and there is no speech branch.
+        ModelError: when the voice is the query for faces and there is no speech branch.
     """
 
     config: MESMConfig
@@ -261,13 +266,13 @@ class MESM(FE2E, SelectsPositions):
         if config.query_modality == "speech" and None in (config.speech, config.faces):
             raise ModelError("query_modality: speech needs a branch for faces and one for speech")
         super().__init__(config)
-        self.stand_in = nn.Parameter(torch.randn(self.query_dim) * self.query_dim**-0.5)
+        self.absent_text = nn.Parameter(torch.randn(self.query_dim) * self.query_dim**-0.5)
         if config.query_modality == "speech":
-            self.voice_stand_in = nn.Parameter(torch.randn(config.dim) * config.dim**-0.5)
+            self.absent_speech = nn.Parameter(torch.randn(config.dim) * config.dim**-0.5)
 
     @property
     def top_p(self) -> float:
-        """Attention mass that is kept at each sparse block, 0..1. May be set, without training anew."""
+        """See `SelectsPositions`."""
         return self.config.top_p
 
     @top_p.setter
@@ -279,7 +284,7 @@ class MESM(FE2E, SelectsPositions):
 
     @property
     def query_dim(self) -> int:
-        """Width of the words as a query."""
+        """Width of a query that is made from words."""
         if "text" in self.encoders:
             dim = self.encoders["text"].dim
             assert isinstance(dim, int)
@@ -288,32 +293,34 @@ class MESM(FE2E, SelectsPositions):
 
     def build_map_encoder(self, modality: Modality, branch: BranchConfig) -> nn.Module:
         """The sparse CNN of one branch."""
-        dim = self.config.dim if self._asks(modality) == "speech" else self.query_dim
+        dim = self.config.dim if self._query_modality(modality) == "speech" else self.query_dim
         return SparseMapEncoder(branch, *map_form(modality, branch), dim, self.config)
 
-    def _asks(self, modality: Modality) -> Modality:
-        return self.config.query_modality if modality == "faces" else "text"
-
-    def ask(
-        self, modality: Modality, features: dict[str, Tensor], present: dict[Modality, Tensor], mask: Tensor
-    ) -> Tensor:
-        """The query of each valid frame or mel chunk, ``(n, query)``: its clip's words or voice, or the stand-in."""
-        asks = self._asks(modality)
-        asked = (self.stand_in if asks == "text" else self.voice_stand_in).expand(len(mask), -1)
-        if asks in features:
-            said, there = features[asks].to(asked.dtype), present[asks]
-            if self.training and self.config.query_shuffle and self.config.selection == "learned":
-                own = torch.arange(len(said), device=said.device)
-                another = own[torch.randperm(len(said), device=said.device)]
-                own = torch.where(torch.rand(len(said), device=said.device) < self.config.query_shuffle, another, own)
-                said, there = said[own], there[own]
-            asked = torch.where(there.unsqueeze(1), said, asked)
-        return asked[mask.nonzero(as_tuple=True)[0]]
-
-    def read_maps(self, modality: Modality, maps: Tensor, asked: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Maps ``(n, channels, h, w)`` through their sparse CNN, ``(n, dim)``, and the positions that it kept."""
-        encoded, kept = self.encoders[modality](maps, asked)
+    def encode_maps(self, modality: Modality, maps: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `BranchNetwork`; also gives the positions that each block kept."""
+        encoded, kept = self.encoders[modality](maps, query)
         return encoded, {f"{modality}.kept{i}": positions for i, positions in enumerate(kept)}
+
+    def attention_query(
+        self, modality: Modality, features: Mapping[str, Tensor], present: Mapping[Modality, Tensor], mask: Tensor
+    ) -> Tensor:
+        """The query of each valid frame or mel chunk, ``(n, width)``: its clip's words or voice, or a learned one."""
+        source = self._query_modality(modality)
+        query = (self.absent_text if source == "text" else self.absent_speech).expand(len(mask), -1)
+        if source in features:
+            summary, has_source = features[source].to(query.dtype), present[source]
+            if self.training and self.config.query_shuffle and self.config.selection == "learned":
+                clip = torch.arange(len(summary), device=summary.device)
+                another = clip[torch.randperm(len(summary), device=summary.device)]
+                shuffled = torch.rand(len(summary), device=summary.device) < self.config.query_shuffle
+                clip = torch.where(shuffled, another, clip)
+                summary, has_source = summary[clip], has_source[clip]
+            query = torch.where(has_source.unsqueeze(1), summary, query)
+        return query[mask.nonzero(as_tuple=True)[0]]
+
+    def _query_modality(self, modality: Modality) -> Modality:
+        """What the query of a branch is made from."""
+        return self.config.query_modality if modality == "faces" else "text"
 
     def selected(self, output: ModelOutput, modality: Modality) -> Sequence[Tensor]:
         """See `SelectsPositions`."""
@@ -321,9 +328,9 @@ class MESM(FE2E, SelectsPositions):
 
     def mel_maps(self, batch: Batch) -> Tensor | None:
         """See `SelectsPositions`."""
-        if self.config.speech is None or batch.mel_chunks is None or batch.mel_chunks_mask is None:
+        if "speech" not in self.modalities or batch.mel_chunks is None or batch.mel_chunks_mask is None:
             return None
-        return self.prepare_mel_chunks(batch.mel_chunks, batch.mel_chunks_mask, self.config.speech)[1]
+        return self.audible_maps(batch.mel_chunks, batch.mel_chunks_mask)[1]
 
     @classmethod
     def fixed_selection_reason(cls, settings: Mapping[str, Any]) -> str | None:

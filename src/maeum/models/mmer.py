@@ -1,4 +1,4 @@
-"""MMER: words and sound that attend to each other, an acoustic gate, and what its four training tasks need.
+"""MMER: speech and words that attend to each other, an acoustic gate, and heads for its further training tasks.
 
 Ghosh, Tyagi, Ramaneswaran, Srivastava, Manocha, "MMER: Multimodal Multi-task Learning for Speech Emotion Recognition",
 Interspeech 2023, section 3.
@@ -20,6 +20,7 @@ from maeum.errors import ConfigError, ModelError
 from maeum.models.encoders.character_vocabulary import CharacterVocabulary
 from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder, SpeechConfig, build_speech_encoder
 from maeum.models.encoders.text import HubTextEncoder, TextConfig, TokenEmbedder, build_text_reader
+from maeum.models.layers import check_width
 from maeum.models.network import (
     CTC_LOGITS,
     CTC_MASK,
@@ -34,43 +35,48 @@ from maeum.models.network import (
 from maeum.models.registry import MODELS, ModelKind
 from maeum.types import Batch, Modality, ModelOutput
 
-#: What may be left out, to see what it does.
+#: Parts that an ablation may leave out.
 Part = Literal["speech-over-text", "text-over-text", "text-over-speech", "gate"]
 
 
 class MMERConfig(Config):
-    """Sizes of MMER.
+    """Settings of MMER. A modality that is None does not exist."""
 
-    speech, text: the encoders; None is a modality that does not exist. freeze_text: the text encoder does not learn, as
-    in the paper. dim, heads, feedforward, dropout: of the cross-modal encoders. characters: what the CTC head spells,
-    from number 0 (the blank) on; see `CharacterVocabulary`; nothing: there is no such head. project: width of the
-    vectors that are contrasted; 0: there are none. without: parts that are left out, for ablations: a cross-modal
-    encoder that is left out hands its queries on as they are.
-    """
-
-    labels: int
-    dim: int = 768
-    heads: int = 12
-    feedforward: int = 3072
+    labels: int = Field(ge=1)
+    """How many labels or scales it answers with; filled in from the corpus."""
+    dim: int = Field(default=768, ge=1)
+    """Width of the cross-modal encoders."""
+    heads: int = Field(default=12, ge=1)
+    """Attention heads of the cross-modal encoders; they divide ``dim``."""
+    feedforward: int = Field(default=3072, ge=1)
+    """Width of the feed-forward layers of the cross-modal encoders."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout in the cross-modal encoders and before the classifier while training."""
     speech: SpeechConfig | None
+    """The speech encoder: a small one of mel chunks, or one of the hub that reads the wave."""
     text: TextConfig | None
+    """The text encoder: small, or one of the hub."""
     freeze_text: bool = True
+    """The text encoder does not learn, as in the paper."""
     characters: tuple[str, ...] = ()
+    """The symbols of the CTC head, the blank first (see `CharacterVocabulary`); empty builds no such head. A training
+    with ``training.ctc`` above 0 takes them from its transcripts."""
     project: int = Field(default=768, ge=0)
+    """Width of the vectors that the contrastive losses compare; 0 builds no such layers."""
     without: tuple[Part, ...] = ()
+    """Parts that are left out, for ablations. A cross-modal encoder that is left out hands its queries on as they
+    are."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.dim % self.heads:
-            raise ValueError(f"dim {self.dim} does not divide among {self.heads} heads")
+        check_width(self.dim, self.heads)
         if self.characters and self.speech is None:
             raise ValueError("characters are spelled from speech, which is None")
         return self
 
 
 class CrossModalEncoder(nn.Module):
-    """Attention of one sequence over another, then a feed-forward part, each with a residual and a norm behind it.
+    """Attention of one sequence to another and a feed-forward part, each with a residual and a layer norm behind it.
 
     One layer of the transformer encoder (post-norm, GELU) whose keys and values are another sequence; over itself it
     is BERT's layer (Ghosh et al. 2023, section 3.2).
@@ -84,41 +90,54 @@ class CrossModalEncoder(nn.Module):
         self.widen, self.narrow = nn.Linear(dim, feedforward), nn.Linear(feedforward, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, asking: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
-        """What ``asking (batch, n, dim)`` finds in ``asked (batch, m, dim)``, of which ``mask (batch, m)`` is valid.
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """Attend.
 
-        Every row needs a valid step.
+        Args:
+            queries: ``(batch, n, dim)``.
+            keys: the sequence that is attended to, ``(batch, m, dim)``; also the values.
+            mask: its valid steps, ``(batch, m)`` bool; every row has one.
+
+        Returns:
+            ``(batch, n, dim)``.
         """
 
         def split(values: Tensor) -> Tensor:  # of shape (batch, heads, length, dim / heads)
             return values.view(*values.shape[:2], self.heads, -1).transpose(1, 2)
 
         found = F.scaled_dot_product_attention(
-            split(self.query(asking)),
-            split(self.key(asked)),
-            split(self.value(asked)),
+            split(self.query(queries)),
+            split(self.key(keys)),
+            split(self.value(keys)),
             attn_mask=mask[:, None, None, :],
             dropout_p=self.dropout.p if self.training else 0.0,
         )
-        hidden = self.norm1(asking + self.dropout(self.out(found.transpose(1, 2).flatten(2))))
+        hidden = self.norm1(queries + self.dropout(self.out(found.transpose(1, 2).flatten(2))))
         read: Tensor = self.norm2(hidden + self.dropout(self.narrow(F.gelu(self.widen(hidden)))))
         return read
 
 
 class MMER(Network, TranscribesSpeech, HasBranches, HasFrozenEncoders):
-    """Speech asks the words (B), the words ask what it found (C) and the speech itself (D), whose answer is gated (E).
+    """MMER (Ghosh et al., Interspeech 2023, section 3).
 
-    The largest values over the valid steps of each are what the answer is made of, beside those of the speech itself.
-    As in the published code the steps are pooled before they are fused. A clip without words, or without speech, has
-    one learned step instead; a clip without either gets zeros.
+    Speech and text are encoded, then attend to each other:
 
-    ``features``: ``fused``, what the logits are made of, ``(batch, speech.dim + dim)``. ``auxiliary``: ``projection``
-    and ``view_projection``, what is contrasted, ``(batch, project)``: of an utterance, and of an utterance that stands
-    as another one's augmented view; ``ctc.logits (batch, steps, characters)`` and ``ctc.mask (batch, steps)``, where
-    there is speech.
+    - B, ``speech-over-text``: speech queries text
+    - C, ``text-over-text``: text queries B's output, which gives speech-aware words R
+    - D, ``text-over-speech``: text queries speech, which gives word-aware speech Q, scaled by the acoustic gate E
+
+    Max-pooled R and Q are fused linearly, concatenated with max-pooled speech, and classified; as in the published
+    code, steps are pooled before they are fused. A missing modality is replaced by one learned step.
+
+    Inputs: a `Batch` with ``wave (batch, samples)`` or ``mel_chunks``, as the speech encoder reads, and/or
+    ``tokens (batch, length)``.
+    Outputs: logits ``(batch, labels)``; ``features["fused"]``, which the logits are made from,
+    ``(batch, speech_dim + dim)``; ``auxiliary["projection"]`` and ``["view_projection"]``, which the contrastive losses
+    compare, ``(batch, project)``, of an utterance and of one that is another's augmented view;
+    ``auxiliary["ctc.logits"] (batch, frames, characters)`` and ``["ctc.mask"] (batch, frames)``, where there is speech.
 
     Raises:
-        ModelError: when a batch has neither speech nor words.
+        ModelError: when there is neither an encoder of speech nor of text, or a batch has neither.
     """
 
     def __init__(self, config: MMERConfig) -> None:
@@ -178,25 +197,25 @@ class MMER(Network, TranscribesSpeech, HasBranches, HasFrozenEncoders):
         )
 
     def forward(self, batch: Batch) -> ModelOutput:
-        """Logits of a batch; see `ModelOutput` for shapes."""
-        given = {"speech": (batch.wave, batch.mel_chunks), "text": (batch.tokens,)}
-        if all(tensor is None for m in self.modalities for tensor in given[m]):
+        """See `Network.forward`."""
+        inputs = {"speech": (batch.wave, batch.mel_chunks), "text": (batch.tokens,)}
+        if all(tensor is None for m in self.modalities for tensor in inputs[m]):
             raise ModelError(
                 f"the batch has none of the modalities that the network reads ({', '.join(self.modalities)})"
             )
-        read = {"speech": self._speech(batch), "text": self._text(batch)}
-        present: dict[Modality, Tensor] = {m: found[1].any(1) for m in self.modalities if (found := read[m])}
-        speech, speech_mask = self._whole(read["speech"], "speech", len(batch))
-        text, text_mask = self._whole(read["text"], "text", len(batch))
-        fused = self._fuse(speech, speech_mask, self.text_in(text), text_mask)
-        there = torch.stack([fused.new_zeros(len(batch), dtype=torch.bool), *present.values()]).any(0).unsqueeze(1)
+        encoded = {"speech": self._encode_speech(batch), "text": self._encode_text(batch)}
+        present: dict[Modality, Tensor] = {m: one[1].any(1) for m in self.modalities if (one := encoded[m])}
+        speech, speech_mask = self._with_absent(encoded["speech"], "speech", len(batch))
+        text, text_mask = self._with_absent(encoded["text"], "text", len(batch))
+        fused = self._attend_and_fuse(speech, speech_mask, self.text_in(text), text_mask)
+        has_any = torch.stack([fused.new_zeros(len(batch), dtype=torch.bool), *present.values()]).any(0).unsqueeze(1)
         auxiliary: dict[str, Tensor] = {}
         for name, project in ((PROJECTION, self.projection), (VIEW_PROJECTION, self.view_projection)):
             if project is not None:
                 auxiliary[name] = project(fused)
-        if self.ctc_head is not None and read["speech"] is not None:
-            auxiliary[CTC_LOGITS], auxiliary[CTC_MASK] = self.ctc_head(read["speech"][0]), read["speech"][1]
-        return ModelOutput(self.head(self.dropout(fused)) * there, {}, present, {"fused": fused}, auxiliary)
+        if self.ctc_head is not None and encoded["speech"] is not None:
+            auxiliary[CTC_LOGITS], auxiliary[CTC_MASK] = self.ctc_head(encoded["speech"][0]), encoded["speech"][1]
+        return ModelOutput(self.head(self.dropout(fused)) * has_any, {}, present, {"fused": fused}, auxiliary)
 
     def stored_settings(self) -> MMERConfig:
         """See `Network`; a hub's encoders are in them as their architectures."""
@@ -242,20 +261,22 @@ class MMER(Network, TranscribesSpeech, HasBranches, HasFrozenEncoders):
 
     @torch.no_grad()
     def transcribe(self, batch: Batch) -> list[str]:
-        """What each clip's sound says, as far as the CTC head can tell; empty without speech, or without that head."""
-        read = self._speech(batch) if self.ctc_head is not None else None
-        if read is None or self.ctc_head is None:
+        """See `TranscribesSpeech`: the most probable character of each frame, repeats and blanks removed."""
+        encoded = self._encode_speech(batch) if self.ctc_head is not None else None
+        if encoded is None or self.ctc_head is None:
             return [""] * len(batch)
-        sequence, mask = read
+        sequence, mask = encoded
         best = self.ctc_head(sequence).argmax(2)
         characters = CharacterVocabulary(self.config.characters)
         return [characters.decode(row[valid].tolist()) for row, valid in zip(best, mask, strict=True)]
 
-    def _speech(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        read: tuple[Tensor, Tensor] | None = self.encoders["speech"](batch) if "speech" in self.encoders else None
-        return read
+    def _encode_speech(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """``(batch, frames, speech_dim)`` and its mask; None where no clip has speech."""
+        encoded: tuple[Tensor, Tensor] | None = self.encoders["speech"](batch) if "speech" in self.encoders else None
+        return encoded
 
-    def _text(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+    def _encode_text(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """``(batch, length, text width)`` and its mask; None where no clip has text."""
         if "text" not in self.encoders or batch.tokens is None or batch.tokens_mask is None:
             return None
         if batch.vectors is not None and self.config.freeze_text:
@@ -264,38 +285,39 @@ class MMER(Network, TranscribesSpeech, HasBranches, HasFrozenEncoders):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_text):
             return encoder.sequence(batch.tokens, batch.tokens_mask), batch.tokens_mask  # type: ignore[operator]
 
-    def _whole(self, read: tuple[Tensor, Tensor] | None, modality: str, clips: int) -> tuple[Tensor, Tensor]:
-        """A sequence in which every row has a valid step: the learned one where there was none."""
-        stand_in: Tensor = self.absent[modality]
-        if read is None:
-            return stand_in.expand(clips, 1, -1), torch.ones(clips, 1, dtype=torch.bool, device=stand_in.device)
-        sequence, mask = read
-        gone = ~mask.any(1, keepdim=True)
+    def _with_absent(self, encoded: tuple[Tensor, Tensor] | None, modality: str, clips: int) -> tuple[Tensor, Tensor]:
+        """A sequence and its mask in which every clip has a valid step: the learned one where it lacks the modality."""
+        absent: Tensor = self.absent[modality]
+        if encoded is None:
+            return absent.expand(clips, 1, -1), torch.ones(clips, 1, dtype=torch.bool, device=absent.device)
+        sequence, mask = encoded
+        lacking = ~mask.any(1, keepdim=True)
         first = torch.arange(mask.shape[1], device=mask.device) == 0
-        put = gone & first
-        return torch.where(put.unsqueeze(2), stand_in.to(sequence.dtype), sequence), mask | put
+        put = lacking & first
+        return torch.where(put.unsqueeze(2), absent.to(sequence.dtype), sequence), mask | put
 
-    def _fuse(self, speech: Tensor, speech_mask: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
-        """What the answer is made of, ``(batch, speech.dim + dim)``, of two sequences."""
+    def _attend_and_fuse(self, speech: Tensor, speech_mask: Tensor, text: Tensor, text_mask: Tensor) -> Tensor:
+        """B, C, D, E of section 3.2 and the pooling, ``(batch, speech_dim + dim)``; every clip has a valid step."""
 
-        def ask(name: str, asking: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
+        def attend(name: str, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
             if name not in self.cross:
-                return asking
-            found: Tensor = self.cross[name](asking, asked, mask)
-            return found
+                return queries
+            attended: Tensor = self.cross[name](queries, keys, mask)
+            return attended
 
         words = self.text_over_itself(text, text, text_mask)
-        found = ask("speech-over-text", self.speech_as_query(speech), words, text_mask)
-        spoken_words = ask("text-over-text", words, found, speech_mask)
-        worded_speech = ask("text-over-speech", words, self.speech_as_value(speech), speech_mask)
+        text_aware_speech = attend("speech-over-text", self.speech_as_query(speech), words, text_mask)
+        speech_aware_words = attend("text-over-text", words, text_aware_speech, speech_mask)
+        word_aware_speech = attend("text-over-speech", words, self.speech_as_value(speech), speech_mask)
         if self.gate is not None:
-            worded_speech = self.gate(torch.cat((spoken_words, worded_speech), 2)).sigmoid() * worded_speech
-        both = torch.cat((_largest(spoken_words, text_mask), _largest(worded_speech, text_mask)), 1)
-        return torch.cat((_largest(speech, speech_mask), self.fuse(both)), 1)
+            gate = self.gate(torch.cat((speech_aware_words, word_aware_speech), 2)).sigmoid()
+            word_aware_speech = gate * word_aware_speech
+        both = torch.cat((_max_pool(speech_aware_words, text_mask), _max_pool(word_aware_speech, text_mask)), 1)
+        return torch.cat((_max_pool(speech, speech_mask), self.fuse(both)), 1)
 
 
-def _largest(sequence: Tensor, mask: Tensor) -> Tensor:
-    """The largest value over valid steps, ``(batch, dim)``; every row has one."""
+def _max_pool(sequence: Tensor, mask: Tensor) -> Tensor:
+    """The largest value over valid steps, ``(batch, dim)``; every clip has one."""
     return sequence.masked_fill(~mask.unsqueeze(2), -torch.inf).amax(1)
 
 

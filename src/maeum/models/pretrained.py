@@ -26,6 +26,7 @@ from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
 from maeum.models.network import Network
 from maeum.models.networks import MODELS
+from maeum.models.weights import with_present_names
 from maeum.types import MODALITIES, Modality, ModelOutput
 
 #: Name of the model that ships inside the package.
@@ -207,7 +208,7 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
         )
     model = MODELS[stored.model].build(stored.network)
     try:
-        weights = load_file(folder / _WEIGHTS)
+        weights = with_present_names(load_file(folder / _WEIGHTS), model.state_dict())
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
         raise ModelError(

@@ -23,8 +23,8 @@ from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
 from maeum.media.mel import to_mel_chunks
 from maeum.models.encoders.character_vocabulary import without_annotations
-from maeum.models.paraphrase import BackTranslation, Paraphraser
-from maeum.models.tts import SpeechT5Config, SpeechT5Voice, Voice
+from maeum.models.synthesis.paraphrase import BackTranslation, Paraphraser
+from maeum.models.synthesis.tts import SpeechT5Config, SpeechT5Voice, Voice
 from maeum.progress import progress_bar
 from maeum.types import Utterance
 

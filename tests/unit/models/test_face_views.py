@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from maeum.errors import ConfigError
-from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig, zoomed
+from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
+from maeum.models.maps import zoomed
 from maeum.types import Batch
 
 

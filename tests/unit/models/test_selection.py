@@ -177,11 +177,11 @@ def test_while_training_clips_may_ask_with_the_words_of_others():
     there = {"text": torch.tensor([True] * 5 + [False])}
     mask = torch.ones(6, 1, dtype=torch.bool)
     torch.manual_seed(0)
-    asked = model.ask("faces", {"text": said}, there, mask)
-    own = model.eval().ask("faces", {"text": said}, there, mask)
+    asked = model.attention_query("faces", {"text": said}, there, mask)
+    own = model.eval().attention_query("faces", {"text": said}, there, mask)
     assert torch.equal(own[:5], said[:5])
-    assert torch.equal(own[5], model.stand_in)
-    everybody = torch.cat((said[:5], model.stand_in.unsqueeze(0)))
+    assert torch.equal(own[5], model.absent_text)
+    everybody = torch.cat((said[:5], model.absent_text.unsqueeze(0)))
     assert not torch.equal(asked, own)
     for one in asked:
         assert any(torch.equal(one, other) for other in everybody)

@@ -8,15 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from maeum.models.fe2e import (
-    FE2E,
-    NATURAL_PER_DB,
-    BranchConfig,
-    FE2EConfig,
-    TransformerConfig,
-    audible_mel_chunks,
-    normalise_mel_chunks,
-)
+from maeum.models import maps
+from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
+from maeum.models.maps import NATURAL_PER_DB, audible_mel_chunks
 from maeum.models.networks import MODELS
 from maeum.types import Batch
 
@@ -25,6 +19,12 @@ SMALL = TransformerConfig(layers=1, heads=2, feedforward=16)
 
 def branch(**settings: Any) -> BranchConfig:
     return BranchConfig(widths=(2, 3, 4, 5), stem_blocks=0, hidden=8, transformer=SMALL, **settings)
+
+
+def normalise_mel_chunks(mel_chunks: Tensor, owner: Tensor, owners: int, config: BranchConfig) -> Tensor:
+    return maps.normalise_mel_chunks(
+        mel_chunks, owner, owners, config.norm, range_db=config.range_db, shrink=config.shrink
+    )
 
 
 def utterance(seed: int, count: int) -> Tensor:

@@ -32,7 +32,7 @@ from transformers import (
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.models.paraphrase import BackTranslation, Leg, choose
+from maeum.models.synthesis.paraphrase import BackTranslation, Leg, choose
 from maeum.preparation.prepare import prepare
 from maeum.preparation.views import ViewsConfig, make_views
 from maeum.runs.recipe import Recipe

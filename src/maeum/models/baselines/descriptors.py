@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maeum.media.shapes import MEL_CHUNK_SHAPE
-from maeum.models.fe2e import NATURAL_PER_DB, frame_levels
+from maeum.models.maps import NATURAL_PER_DB, frame_levels
 
 CELL_PX = 8
 ORIENTATIONS = 9

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from maeum.models import fusion
 from maeum.models.baselines.twophase import FeatureReader, TwoPhaseConfig
-from maeum.models.fe2e import TransformerConfig
+from maeum.models.branches import TransformerConfig
 from maeum.models.layers import SequenceEncoder
 from maeum.models.network import Network
 from maeum.models.registry import MODELS, ModelKind

@@ -22,8 +22,8 @@ from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.media.shapes import FACE_PX
 from maeum.models.baselines.descriptors import HOG_WIDTH, hog, mel_statistics
-from maeum.models.fe2e import LUMA
 from maeum.models.layers import scatter_valid
+from maeum.models.maps import LUMA
 from maeum.models.network import InputNeeds
 from maeum.types import MODALITIES, Batch, Modality
 

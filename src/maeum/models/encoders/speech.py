@@ -14,8 +14,8 @@ from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.media.shapes import MEL_CHUNK_SHAPE
 from maeum.models.encoders.hub import architecture, check_source, fetch, whole
-from maeum.models.fe2e import NATURAL_PER_DB
 from maeum.models.layers import PositionalEncoding
+from maeum.models.maps import NATURAL_PER_DB
 from maeum.types import Batch
 
 if TYPE_CHECKING:

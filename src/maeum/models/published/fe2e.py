@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from maeum.errors import ModelError
+from maeum.models.branches import BranchConfig, TransformerConfig
 from maeum.models.encoders.text import TextConfig
-from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
+from maeum.models.fe2e import FE2E, FE2EConfig
 from maeum.models.mesm import MESM, MESMConfig
 
 #: Published prefix and our name of each branch, in the published order of the fusion weights.
@@ -29,7 +30,7 @@ _UNUSED_TEXT = ("pooler.", "embeddings.position_ids")
 
 def load_published(
     checkpoint: Path | Mapping[str, Tensor], text: TextConfig | None, *, top_p: float = 0.7, heads: int = 4
-) -> FE2E:
+) -> FE2E | MESM:
     """A network with a published checkpoint's weights, in eval mode.
 
     Sizes are read off the shapes; the published networks have no positional encoding.
@@ -56,7 +57,7 @@ def load_published(
         converted["fusion.weight"] = converted["fusion.weight"][:, :2]
     outcome = model.load_state_dict(converted, strict=False)
     has_text = any(name.startswith(_OURS_TEXT) for name in converted)
-    allowed = ("stand_in",) if has_text else ("encoders.text.", "stand_in")
+    allowed = ("absent_text",) if has_text else ("encoders.text.", "absent_text")
     missing = [k for k in outcome.missing_keys if not k.startswith(allowed) and not k.endswith("num_batches_tracked")]
     if missing or outcome.unexpected_keys:
         raise ModelError(
@@ -118,7 +119,9 @@ def _convert_cnn(name: str, rest: str, tensor: Tensor) -> list[tuple[str, Tensor
     raise ModelError(f"unknown name {name!r}", item="published checkpoint")
 
 
-def _infer_config(state: Mapping[str, Tensor], text: TextConfig | None, top_p: float, heads: int) -> FE2EConfig:
+def _infer_config(
+    state: Mapping[str, Tensor], text: TextConfig | None, top_p: float, heads: int
+) -> FE2EConfig | MESMConfig:
     try:
         sparse = any("attn_layers" in name for name in state)
         layers = 1 + max(int(m[1]) for n in state if (m := re.match(r"v_transformer\.encoder\.layers\.(\d+)\.", n)))

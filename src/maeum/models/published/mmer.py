@@ -50,7 +50,7 @@ def load_published_mmer(
     """MMER with a published checkpoint's weights, in eval mode.
 
     Sizes are read off the shapes. The text encoder is in no checkpoint (the published code reads its outputs from
-    files); an utterance without words or speech has a stand-in that was never trained.
+    files); the step that replaces a missing modality was never trained.
 
     Args:
         checkpoint: a file written by ``torch.save`` (read without running code from it) or its state dict.

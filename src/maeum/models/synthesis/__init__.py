@@ -1,0 +1,1 @@
+"""Models that say an utterance in other words or with another voice, for augmented views."""
