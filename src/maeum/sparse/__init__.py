@@ -1,5 +1,7 @@
 """Sparse operators: `reference` defines what is correct; `operators` gives the quickest form that is at hand."""
 
-from maeum.sparse.dispatch import AttentionWeights, ConvNorm, PortableOps, ReferenceOps, operators
+from maeum.sparse.base import AttentionWeights, ConvNorm, ReferenceOps
+from maeum.sparse.dispatch import operators
+from maeum.sparse.portable_ops import PortableOps
 
 __all__ = ["AttentionWeights", "ConvNorm", "PortableOps", "ReferenceOps", "operators"]

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from maeum.sparse.dispatch import AttentionWeights, ConvNorm, PortableOps, learns, normalise, running, scale_and_bias
+from maeum.sparse.base import AttentionWeights, ConvNorm, learns, normalise, running, scale_and_bias
 from maeum.sparse.kernels import LANES, Kernels, Packed, Plan, padded
+from maeum.sparse.portable_ops import PortableOps
 
 
 class _Kept(NamedTuple):

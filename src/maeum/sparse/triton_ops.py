@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from maeum.sparse.dispatch import AttentionWeights, PortableOps, learns
+from maeum.sparse.base import AttentionWeights, learns
+from maeum.sparse.portable_ops import PortableOps
 
 #: What a program computes at a time: sites, channels (or sites) that are summed over, channels that come out. Powers of
 #: 2, at least 16; with these, nothing spills from the registers of compute capability 8.0.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from maeum.sparse import AttentionWeights, PortableOps, operators
-from maeum.sparse.dispatch import neighbours
+from maeum.sparse.portable_ops import neighbours
 from sparse_cases import (
     REFERENCE,
     assert_learns_alike,
