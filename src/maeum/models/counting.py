@@ -126,8 +126,8 @@ def _encoder(branch: str, encoder: nn.Module, maps: Tensor, kept: list[Tensor] |
         else:
             attention: Any = encoder.attention[number - 1]  # type: ignore[index]
             mask, channels = kept[number - 1], attention.map.weight.shape[0]
-            asks = int(active.sum()) * (attention.map.weight.numel() + channels)
-            yield StageCost(branch, f"attention {number}", 0, asks + n * attention.query.weight.numel())
+            scores = int(active.sum()) * (attention.map.weight.numel() + channels)
+            yield StageCost(branch, f"attention {number}", 0, scores + n * attention.query.weight.numel())
             done = weights // 9 * neighbour_pairs(mask)
             yield StageCost(branch, f"block {number}", dense, done, int(mask.sum()), mask.numel())
             active = reference.sparse_max_pool2d(mask.unsqueeze(1).float(), mask)[1]

@@ -71,7 +71,7 @@ class MMERConfig(Config):
     def _fits(self) -> Self:
         check_width(self.dim, self.heads)
         if self.characters and self.speech is None:
-            raise ValueError("characters are spelled from speech, which is None")
+            raise ValueError("characters are for a CTC head on speech, which is None")
         return self
 
 

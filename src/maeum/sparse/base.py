@@ -55,7 +55,7 @@ class ReferenceOps:
         return maps
 
     def attend(self, maps: Tensor, mask: Tensor, weights: AttentionWeights) -> Tensor:
-        """How much each active position is asked for: probabilities ``(n, h, w)``."""
+        """The attention to each active position: probabilities ``(n, h, w)``."""
         return reference.masked_softmax(reference.attention_scores(maps, *weights), mask)
 
     def top_p(self, probs: Tensor, mask: Tensor, p: float, preference: Tensor | None = None) -> Tensor:
@@ -88,7 +88,7 @@ class ReferenceOps:
 
 
 def learns(tensors: Sequence[Tensor], layers: Sequence[ConvNorm]) -> bool:
-    """Whether statistics are taken, or gradients will be asked for."""
+    """Whether batch statistics are taken or gradients computed."""
     if any(norm.training for _, norm in layers):
         return True
     parameters = (p for layer in layers for module in layer for p in module.parameters())

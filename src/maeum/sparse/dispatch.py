@@ -18,11 +18,11 @@ from maeum.sparse.portable_ops import PortableOps
 def operators() -> ReferenceOps:
     """The operators that are used: ``MAEUM_SPARSE`` (reference, portable, native, triton), else native or portable.
 
-    ``triton`` is used only where it is asked for, as long as no GPU has verified it. Warns once when kernels could not
-    be made although there is a compiler.
+    ``triton`` is opt-in: only that setting chooses it, as long as no GPU has verified it. Warns once when kernels could
+    not be made although there is a compiler.
 
     Raises:
-        ConfigError: for another name, or when ``native`` or ``triton`` is asked for and cannot be had.
+        ConfigError: for another name, or when ``native`` or ``triton`` is set and cannot be had.
     """
     wanted = os.environ.get("MAEUM_SPARSE") or None
     if wanted == "reference":

@@ -96,10 +96,10 @@ class Kernels:
                          lib.maeum_pool_back, lib.maeum_first):  # fmt: skip
             function.restype = None
 
-    def kept(self, slot: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A buffer of this thread's, whose content lasts until the slot is asked for again.
+    def buffer(self, slot: str, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """A buffer of this thread's, whose content lasts until the slot is used again.
 
-        Fresh memory of this size would be asked of the system, and cleared by it, at every call.
+        The system would have to give and clear fresh memory of this size at every call.
         """
         count = torch.Size(shape).numel()
         if count * dtype.itemsize > _KEPT_BYTES:
@@ -142,8 +142,8 @@ class Kernels:
         if plan is None:
             near, tiled = torch.empty(9 * size, dtype=dtype), torch.empty(16 * size, dtype=dtype)
         else:
-            near = self.kept("near", (9 * size if len(plan.sites) else 0,), dtype)
-            tiled = self.kept("tiled", (16 * size if len(plan.tiles) else 0,), dtype)
+            near = self.buffer("near", (9 * size if len(plan.sites) else 0,), dtype)
+            tiled = self.buffer("tiled", (16 * size if len(plan.tiles) else 0,), dtype)
         task = _Pack(
             weight.data_ptr(), _at(scale), _at(near), _at(tiled), in_, out, *channels,
             turned, torch.get_num_threads(),
@@ -190,7 +190,7 @@ class Kernels:
         rows, out = rows.float().contiguous(), out.float().contiguous()
         channels = rows.shape[1], out.shape[1]
         made = torch.empty(channels[1], channels[0], 3, 3)
-        sums = self.kept("gradient", (25, *channels), torch.float32)
+        sums = self.buffer("gradient", (25, *channels), torch.float32)
         task = _Gradient(
             plan.numbers.data_ptr(), *plan.shape, rows.data_ptr(), out.data_ptr(), plan.tiles.data_ptr(),
             plan.sites.data_ptr(), made.data_ptr(), sums[:9].data_ptr(), sums[9:].data_ptr(), len(plan.tiles),
@@ -199,19 +199,19 @@ class Kernels:
         self._lib.maeum_gradient(ctypes.byref(task))
         return made
 
-    def attend(self, rows: Tensor, mask: Tensor, packed: Tensor, asked: Tensor, w: Tensor) -> Tensor:
+    def attend(self, rows: Tensor, mask: Tensor, packed: Tensor, modulation: Tensor, w: Tensor) -> Tensor:
         """Attention's probabilities ``(n, h, w)``.
 
         Args:
             rows: ``(n, h, w, channels)``.
             mask: ``(n, h, w)`` bool.
             packed: weights ``(hidden, channels)`` in panels.
-            asked: what products of rows and weights are multiplied by, and what is added then, ``(2, n, hidden)``.
+            modulation: scale and shift of the products of rows and weights, ``(2, n, hidden)``.
             w: ``(hidden,)``.
         """
         mask, probs = mask.contiguous(), torch.empty(mask.shape)
         task = _Attention(
-            rows.data_ptr(), mask.data_ptr(), packed.data_ptr(), _at(asked[0]), _at(asked[1]), w.data_ptr(),
+            rows.data_ptr(), mask.data_ptr(), packed.data_ptr(), _at(modulation[0]), _at(modulation[1]), w.data_ptr(),
             probs.data_ptr(),
             len(mask), mask.shape[1:].numel(), rows.shape[-1], len(w), torch.get_num_threads(),
         )  # fmt: skip

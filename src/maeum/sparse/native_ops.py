@@ -73,8 +73,8 @@ class NativeOps(PortableOps):
         more, wider, dtype = padded(channels) - channels, padded(hidden) - hidden, _dtype(bf16)
         scale, shift = weights.scale.float(), weights.shift.float()
         added = scale * weights.bias.float() + shift
-        asked = torch.stack((scale.expand(len(maps), -1), added.expand(len(maps), -1)))
-        asked = F.pad(asked, (0, wider)).contiguous()
+        modulation = torch.stack((scale.expand(len(maps), -1), added.expand(len(maps), -1)))
+        modulation = F.pad(modulation, (0, wider)).contiguous()
         w_map = F.pad(weights.w_map.to(dtype), (0, more, 0, wider))
         rows = _channels_last(maps).to(dtype)
         rows = F.pad(rows, (0, more)) if more else rows
@@ -83,7 +83,7 @@ class NativeOps(PortableOps):
             part.view(len(part), -1, per).transpose(0, 1).flatten() for part in torch.split(w_map, self._kernels.panel)
         ])  # fmt: skip
         w = F.pad(weights.w.float(), (0, wider)).contiguous()
-        return self._kernels.attend(rows, mask, packed, asked, w)
+        return self._kernels.attend(rows, mask, packed, modulation, w)
 
     def top_p(self, probs: Tensor, mask: Tensor, p: float, preference: Tensor | None = None) -> Tensor:
         """See `ReferenceOps.top_p`."""
@@ -140,14 +140,14 @@ class NativeOps(PortableOps):
         values = _channels_last(maps).flatten(0, 2)
         rows = values
         if gate is not None or len(plan.positions) < len(values) or values.dtype != dtype or values.shape[1] % LANES:
-            rows = self._kernels.kept("given", (len(plan.positions), padded(values.shape[1])), dtype)
+            rows = self._kernels.buffer("given", (len(plan.positions), padded(values.shape[1])), dtype)
             self._kernels.gather(values, plan.positions, _flat(gate), rows)
         for number, (conv, norm) in enumerate(layers):
             last, channels = number == len(layers) - 1, padded(conv.out_channels)
             if last:
                 out = torch.empty(len(plan.numbers), channels, dtype=dtype)
             else:
-                out = self._kernels.kept(f"made{number % 2}", (len(rows), channels), dtype)
+                out = self._kernels.buffer(f"made{number % 2}", (len(rows), channels), dtype)
             packed, bias = self._packed(conv, norm, bf16)
             assert isinstance(packed, Packed)
             rows = self._kernels.convolve(plan, rows, packed, bias, out, relu=True, dense=last)
@@ -158,7 +158,7 @@ class NativeOps(PortableOps):
         n, _, height, width = maps.shape
         packed, bias = self._packed(conv, norm, bf16, first=True)
         assert isinstance(packed, Tensor)
-        out = self._kernels.kept("first", (n, height // 2, width // 2, len(bias)), _dtype(bf16))
+        out = self._kernels.buffer("first", (n, height // 2, width // 2, len(bias)), _dtype(bf16))
         self._kernels.first(maps.float().contiguous(), packed, bias, conv.kernel_size[0], out)
         return out.permute(0, 3, 1, 2)
 

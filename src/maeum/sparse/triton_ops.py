@@ -99,7 +99,7 @@ def _usable(*tensors: Tensor) -> bool:
 
 
 def _convolved(rows: Tensor, around: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Rows convolved with ``weight (out, in, 3, 3)``; where there is a bias, ReLU follows."""
+    """Rows convolved with ``weight (out, in, 3, 3)``; where valid is a bias, ReLU follows."""
     out, in_ = weight.shape[:2]
     rows, weight = rows.contiguous(), weight.permute(2, 3, 1, 0).contiguous()
     made = rows.new_empty(len(rows), out)
@@ -139,15 +139,15 @@ def _convolve(
         near = tl.load(around + site * 9 + offset, mask=site < count, other=count)  # count stands for none
         for start in range(0, channels_in, IN):
             channel = start + tl.arange(0, IN)
-            there = (near < count)[:, None] & (channel < channels_in)[None, :]
-            given = tl.load(rows + near[:, None] * channels_in + channel[None, :], mask=there, other=0.0)
-            there = (channel < channels_in)[:, None] & (to < channels_out)[None, :]
+            valid = (near < count)[:, None] & (channel < channels_in)[None, :]
+            given = tl.load(rows + near[:, None] * channels_in + channel[None, :], mask=valid, other=0.0)
+            valid = (channel < channels_in)[:, None] & (to < channels_out)[None, :]
             by = weight + (offset * channels_in + channel)[:, None] * channels_out + to[None, :]
-            total = tl.dot(given, tl.load(by, mask=there, other=0.0), total, input_precision="ieee")
+            total = tl.dot(given, tl.load(by, mask=valid, other=0.0), total, input_precision="ieee")
     if FOLDED:
         total = tl.maximum(total + tl.load(bias + to, mask=to < channels_out, other=0.0)[None, :], 0.0)
-    there = (site < count)[:, None] & (to < channels_out)[None, :]
-    tl.store(made + site[:, None] * channels_out + to[None, :], total, mask=there)
+    valid = (site < count)[:, None] & (to < channels_out)[None, :]
+    tl.store(made + site[:, None] * channels_out + to[None, :], total, mask=valid)
 
 
 @triton.jit
@@ -165,10 +165,10 @@ def _of_weight(
     for start in range(0, part, SITES):
         site = first + start + tl.arange(0, SITES)
         near = tl.load(around + site * 9 + offset, mask=site < last, other=count)
-        there = (of < channels_in)[:, None] & (near < count)[None, :]
-        given = tl.load(rows + near[None, :] * channels_in + of[:, None], mask=there, other=0.0)
-        there = (site < last)[:, None] & (to < channels_out)[None, :]
-        wanted = tl.load(gradient + site[:, None] * channels_out + to[None, :], mask=there, other=0.0)
+        valid = (of < channels_in)[:, None] & (near < count)[None, :]
+        given = tl.load(rows + near[None, :] * channels_in + of[:, None], mask=valid, other=0.0)
+        valid = (site < last)[:, None] & (to < channels_out)[None, :]
+        wanted = tl.load(gradient + site[:, None] * channels_out + to[None, :], mask=valid, other=0.0)
         total = tl.dot(given, wanted, total, input_precision="ieee")
     place = ((tl.program_id(1) * 9 + offset) * channels_in + of)[:, None] * channels_out + to[None, :]
     tl.store(sums + place, total, mask=(of < channels_in)[:, None] & (to < channels_out)[None, :])
@@ -189,18 +189,18 @@ def _score(
         for start in range(0, channels, IN):
             channel = start + tl.arange(0, IN)
             at = maps + frame * stride_n + position[:, None] * stride_p + channel[None, :] * stride_c
-            there = (position < positions)[:, None] & (channel < channels)[None, :]
-            given = tl.load(at, mask=there, other=0.0)
-            there = (channel < channels)[:, None] & (to < hidden)[None, :]
-            by = tl.load(w_map + to[None, :] * channels + channel[:, None], mask=there, other=0.0)
+            valid = (position < positions)[:, None] & (channel < channels)[None, :]
+            given = tl.load(at, mask=valid, other=0.0)
+            valid = (channel < channels)[:, None] & (to < hidden)[None, :]
+            by = tl.load(w_map + to[None, :] * channels + channel[:, None], mask=valid, other=0.0)
             total = tl.dot(given, by, total, input_precision="ieee")
-        there = to < hidden
-        total += tl.load(bias + to, mask=there, other=0.0)[None, :]
-        total *= tl.load(scale + frame * hidden + to, mask=there, other=0.0)[None, :]
-        total += tl.load(shift + frame * hidden + to, mask=there, other=0.0)[None, :]
+        valid = to < hidden
+        total += tl.load(bias + to, mask=valid, other=0.0)[None, :]
+        total *= tl.load(scale + frame * hidden + to, mask=valid, other=0.0)[None, :]
+        total += tl.load(shift + frame * hidden + to, mask=valid, other=0.0)[None, :]
         less = tl.exp(-2 * tl.abs(total))  # so no exponential overflows
         size = (1 - less) / (1 + less)
-        score += tl.sum(tl.where(total < 0, -size, size) * tl.load(w + to, mask=there, other=0.0)[None, :], 1)
+        score += tl.sum(tl.where(total < 0, -size, size) * tl.load(w + to, mask=valid, other=0.0)[None, :], 1)
     tl.store(scores + frame * positions + position, score, mask=position < positions)
 
 

@@ -49,8 +49,8 @@ def test_a_face_alone_is_the_mean_of_all_views_and_several_are_mirrored():
 def test_training_reads_faces_as_they_are(monkeypatch):
     net = model(mirror=True, zooms=(0.9,))
     reads = []
-    plain = net.read_maps
-    monkeypatch.setattr(net, "read_maps", lambda *given: reads.append(len(given[1])) or plain(*given))
+    plain = net.encode_maps
+    monkeypatch.setattr(net, "encode_maps", lambda *given: reads.append(len(given[1])) or plain(*given))
     maps = torch.randint(0, 256, (2, 1, 3, 48, 48), dtype=torch.uint8)
     net.train()
     net(faces(maps, torch.ones(2, 1, dtype=torch.bool)))

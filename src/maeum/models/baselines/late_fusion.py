@@ -6,38 +6,46 @@ The late-fusion baselines of Dai et al. 2021. They read what `maeum.models.basel
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from maeum.models import fusion
 from maeum.models.baselines.twophase import FeatureReader, TwoPhaseConfig
 from maeum.models.branches import TransformerConfig
-from maeum.models.layers import SequenceEncoder
+from maeum.models.layers import SequenceEncoder, check_width
 from maeum.models.network import Network
 from maeum.models.registry import MODELS, ModelKind
 from maeum.types import Batch, Modality, ModelOutput
 
 
 class LateFusionLSTMConfig(TwoPhaseConfig):
-    """Sizes of LF-LSTM; the paper gives none, these put it near FE2E's d of 64.
+    """Settings of LF-LSTM; the paper gives none, these put it near FE2E's d of 64."""
 
-    dim: that features are projected to. hidden: of each direction. dropout: of the
-    projected steps, between layers and before the heads.
-    """
-
-    dim: int = 64
-    hidden: int = 64
+    dim: int = Field(default=64, ge=1)
+    """Width that features are projected to."""
+    hidden: int = Field(default=64, ge=1)
+    """Hidden size of each direction of the LSTM."""
     layers: int = Field(default=1, ge=1)
+    """Layers of the LSTM."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of the projected steps, between layers and before the heads while training."""
 
 
 class LateFusionTransformerConfig(TwoPhaseConfig):
-    """Sizes of LF-Transformer: those of FE2E's transformers (d 64, 4 layers, 4 heads, feed-forward 2048)."""
+    """Settings of LF-Transformer; sizes are those of FE2E's transformers."""
 
-    dim: int = 64
+    dim: int = Field(default=64, ge=1)
+    """Width that features are projected to."""
     transformer: TransformerConfig = TransformerConfig()
+    """The transformer over the steps of each modality."""
+
+    @model_validator(mode="after")
+    def _width_fits(self) -> Self:
+        check_width(self.dim, self.transformer.heads, positions=self.transformer.positions)
+        return self
 
 
 class MaskedLSTM(nn.Module):

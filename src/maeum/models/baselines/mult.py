@@ -7,45 +7,56 @@ ACL 2019, section 3. It reads what `maeum.models.baselines.twophase` describes.
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.models import fusion
 from maeum.models.baselines.twophase import FeatureReader, TwoPhaseConfig
-from maeum.models.layers import PositionalEncoding
+from maeum.models.layers import PositionalEncoding, check_width
 from maeum.models.network import Network
 from maeum.models.registry import MODELS, ModelKind
 from maeum.types import Batch, Modality, ModelOutput
 
 
 class KernelConfig(Config):
-    """Steps that the temporal convolution of each modality sees."""
+    """Steps that the temporal convolution of each modality spans."""
 
     faces: int = Field(default=3, ge=1)
+    """Faces."""
     speech: int = Field(default=5, ge=1)
+    """Steps of speech features."""
     text: int = Field(default=3, ge=1)
+    """Tokens."""
 
 
 class MulTConfig(TwoPhaseConfig):
-    """Sizes of MulT; defaults are those for IEMOCAP (Tsai et al. 2019, table 5).
+    """Settings of MulT; defaults are those for IEMOCAP (Tsai et al. 2019, table 5)."""
 
-    dim: d of every stream. blocks: of each crossmodal transformer, and of each that attends to itself. dropout: inside
-    the blocks. output_dropout: before the answer.
-    """
-
-    dim: int = 40
+    dim: int = Field(default=40, ge=1)
+    """Width of every stream."""
     blocks: int = Field(default=4, ge=1)
-    heads: int = 10
+    """Blocks of each crossmodal transformer, and of each that attends to itself."""
+    heads: int = Field(default=10, ge=1)
+    """Attention heads; they divide ``dim``."""
     kernels: KernelConfig = KernelConfig()
+    """The temporal convolutions that project features."""
     dropout: float = Field(default=0.25, ge=0, lt=1)
+    """Dropout inside the blocks while training."""
     output_dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout before the answer while training."""
+
+    @model_validator(mode="after")
+    def _width_fits(self) -> Self:
+        check_width(self.dim, self.heads, positions=True)
+        return self
 
 
 class AttentionBlock(nn.Module):
-    """A sequence attends to another, or to itself; then a feed-forward layer. Norms come first, inputs are added."""
+    """Attention to another sequence, or to itself, then a feed-forward layer; pre-norm, with residuals."""
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -58,25 +69,31 @@ class AttentionBlock(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, target: Tensor, source: Tensor | None, source_mask: Tensor | None) -> Tensor:
-        """Target ``(batch, n, dim)`` that has looked at a source ``(batch, m, dim)``, mask ``(batch, m)``.
+        """The target after attention to the source; without a source only the feed-forward layer acts.
 
-        Where there is no source there is nothing to look at, and only the feed-forward layer acts.
+        Args:
+            target: ``(batch, n, dim)``.
+            source: ``(batch, m, dim)``.
+            source_mask: its valid steps, ``(batch, m)`` bool.
+
+        Returns:
+            ``(batch, n, dim)``.
         """
         if source is not None and source_mask is not None:
-            there = source_mask.any(1)
+            present = source_mask.any(1)
             readable = source_mask.clone()
-            readable[:, 0] |= ~there  # attention over nothing is undefined
+            readable[:, 0] |= ~present  # attention over nothing is undefined
             keys = self.norm_source(source)
-            seen, _ = self.attention(
+            attended, _ = self.attention(
                 self.norm_target(target), keys, keys, key_padding_mask=~readable, need_weights=False
             )
-            target = target + self.dropout(seen) * there.view(-1, 1, 1)
+            target = target + self.dropout(attended) * present.view(-1, 1, 1)
         changed: Tensor = target + self.dropout(self.feedforward(target))
         return changed
 
 
 class CrossmodalTransformer(nn.Module):
-    """Blocks that look at the low-level features of one source again and again (section 3.2, equation 4)."""
+    """Blocks of attention to the low-level features of one source (section 3.2, equation 4)."""
 
     def __init__(self, dim: int, heads: int, blocks: int, dropout: float) -> None:
         super().__init__()
@@ -92,7 +109,7 @@ class CrossmodalTransformer(nn.Module):
 
 
 class SelfAttentionTransformer(nn.Module):
-    """Blocks that look at their own sequence; the last valid step's output is the summary."""
+    """Blocks of self-attention; the last valid step's output is the summary."""
 
     def __init__(self, dim: int, heads: int, blocks: int, dropout: float) -> None:
         super().__init__()
@@ -104,23 +121,28 @@ class SelfAttentionTransformer(nn.Module):
 
     def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
         """``(batch, length, dim)``, mask ``(batch, length)`` -> ``(batch, dim)``, zero without a valid step."""
-        there = mask.any(1)
+        present = mask.any(1)
         readable = mask.clone()
-        readable[:, 0] |= ~there
+        readable[:, 0] |= ~present
         for block in self.blocks:
             sequence = block(sequence, src_key_padding_mask=~readable)
         last = (torch.arange(mask.shape[1], device=mask.device) * mask).amax(1)
         summary: Tensor = self.norm(sequence[torch.arange(len(mask), device=mask.device), last])
-        return summary * there.unsqueeze(1)
+        return summary * present.unsqueeze(1)
 
 
 class MulT(Network):
-    """Of each modality a stream: it looks at every other modality, then at what came of that; all streams answer.
+    """MulT (Tsai et al., ACL 2019, section 3).
 
-    Any modality may be missing from a clip: there is nothing to look at, and its stream adds zeros. A clip without any
-    gets zeros. With one modality alone, only its self-attention is left.
+    Each modality has a stream: crossmodal transformers attend from it to every other modality, their outputs are
+    concatenated, and a self-attention transformer summarises them. The logits are made from all summaries.
 
-    ``modality_logits`` are what the network answers to that modality alone, as if the others were missing.
+    A modality that a clip lacks is not attended to, and its stream adds zeros. With one modality alone, only its
+    self-attention is left. ``modality_logits`` are the answers to each modality alone, as if the others were missing;
+    shares are measured by them.
+
+    Inputs: a `Batch` with any of ``faces``, ``mel_chunks`` and ``tokens``.
+    Outputs: logits ``(batch, labels)``; ``features[modality]``, the summary of its stream, ``(batch, width)``.
 
     Raises:
         ModelError: when a batch has none of the modalities that the network reads.
@@ -155,7 +177,7 @@ class MulT(Network):
         self.head = nn.Linear(whole, config.labels)
 
     def sources(self, target: Modality) -> tuple[Modality, ...]:
-        """What a modality looks at."""
+        """The modalities that one attends to."""
         return tuple(m for m in self.modalities if m != target)
 
     def forward(self, batch: Batch) -> ModelOutput:
@@ -180,22 +202,22 @@ class MulT(Network):
         return placed
 
     def stream(self, target: Modality, read: dict[Modality, tuple[Tensor, Tensor]]) -> Tensor:
-        """Summary of a modality that has looked at the others that were read, ``(batch, width)``."""
+        """Summary of a modality that has attended to the others that were read, ``(batch, width)``."""
         sequence, mask = read[target]
-        looked = [
+        attended = [
             self.crossmodal[f"{target}_from_{source}"](sequence, *read.get(source, (None, None)))
             for source in self.sources(target)
         ]
-        summary: Tensor = self.memories[target](torch.cat(looked, 2) if looked else sequence, mask)
+        summary: Tensor = self.memories[target](torch.cat(attended, 2) if attended else sequence, mask)
         return summary
 
     def answer(self, summaries: dict[Modality, Tensor], present: dict[Modality, Tensor]) -> Tensor:
         """Logits from the streams at hand, ``(batch, labels)``; a stream that is missing counts as zeros."""
         some = next(iter(summaries.values()))
         whole = torch.cat([summaries[m] if m in summaries else torch.zeros_like(some) for m in self.modalities], 1)
-        there = torch.stack([present[m] for m in summaries]).any(0)
-        answered: Tensor = self.head(whole + self.mix(whole)) * there.unsqueeze(1)
-        return answered
+        has_any = torch.stack([present[m] for m in summaries]).any(0)
+        logits: Tensor = self.head(whole + self.mix(whole)) * has_any.unsqueeze(1)
+        return logits
 
 
 MODELS.register("mult")(

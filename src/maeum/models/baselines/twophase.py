@@ -1,8 +1,8 @@
-"""What the baselines read: sequences of fixed features of faces and speech, and vectors of words.
+"""Inputs of the baselines: sequences of fixed features of faces and speech, and vectors of words.
 
 "Two-phase" (Dai et al. 2021): features are computed first, by rules that do not learn, and a network is
 trained on their sequences. Published systems take them from programs and word vectors that are not free or not at hand
-(Facet, COVAREP, GloVe in Tsai et al. 2019); these stand in for them:
+(Facet, COVAREP, GloVe in Tsai et al. 2019); these take their place:
 
 - a face: its histograms of oriented gradients, `hog`, because they need nothing but the crop, do not mind the light,
   and were what expressions were read from before networks; 900 values;
@@ -32,41 +32,49 @@ _HOG_SCALE = 6.0
 
 
 class FaceFeatures(Config):
-    """Histograms of oriented gradients of each face. dropout: of values while training."""
+    """Histograms of oriented gradients of each face."""
 
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of the values while training."""
 
 
 class SpeechFeatures(Config):
-    """Statistics of log-mel over time, see `mel_statistics`.
-
-    bands: that the 128 mel bands are averaged to. frames: of 12.5 ms, in one step. range_db: further below the
-    utterance's loudest bin is floor. silence_db: steps that stay so far below the loudest are left out; None keeps all.
-    dropout: of values while training.
-    """
+    """Statistics of log-mel over time, see `mel_statistics`."""
 
     bands: Literal[8, 16, 32, 64, 128] = 32
+    """So many bands the 128 mel bands are averaged to."""
     frames: Literal[1, 2, 4, 8, 16, 32] = 8
+    """Frames of 12.5 ms in one step."""
     range_db: float = Field(default=80.0, gt=0)
-    silence_db: float | None = None
+    """Log-mel further than this below an utterance's loudest bin is floor, in dB."""
+    silence_db: float | None = Field(default=None, ge=0)
+    """Steps that stay so many dB below the loudest one are left out; None keeps all."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of the values while training."""
 
 
 class TextFeatures(Config):
-    """A learned vector of each token. vocabulary: of the tokenizer. dropout: of values while training."""
+    """A learned vector of each token."""
 
-    vocabulary: int = 8000
-    width: int = 100
+    vocabulary: int = Field(default=8000, ge=1)
+    """How many tokens it knows; not fewer than the tokenizer has."""
+    width: int = Field(default=100, ge=1)
+    """Width of a token's vector."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Dropout of the values while training."""
 
 
 class TwoPhaseConfig(Config):
     """What a two-phase network reads. A modality that is None is not read."""
 
-    labels: int
+    labels: int = Field(ge=1)
+    """How many labels or scales it answers with; filled in from the corpus."""
     faces: FaceFeatures | None = FaceFeatures()
+    """The features of faces."""
     speech: SpeechFeatures | None = SpeechFeatures()
+    """The features of speech."""
     text: TextFeatures | None = None
+    """The features of text."""
 
 
 class FeatureReader(nn.Module):
@@ -140,9 +148,9 @@ def describe_speech(mel_chunks: Tensor, mask: Tensor, config: SpeechFeatures) ->
     features, level = mel_statistics(
         mel_chunks[mask], owner, len(mask), bands=config.bands, frames=config.frames, range_db=config.range_db
     )
-    heard = torch.ones_like(level, dtype=torch.bool) if config.silence_db is None else level >= -config.silence_db
-    owner = owner.unsqueeze(1).expand_as(heard)[heard]
+    audible = torch.ones_like(level, dtype=torch.bool) if config.silence_db is None else level >= -config.silence_db
+    owner = owner.unsqueeze(1).expand_as(audible)[audible]
     counts = torch.bincount(owner, minlength=len(mask))
     longest = max(1, int(counts.max()))
     steps = torch.arange(longest, device=mask.device) < counts.unsqueeze(1)
-    return scatter_valid(features[heard], steps), steps
+    return scatter_valid(features[audible], steps), steps

@@ -18,19 +18,19 @@ SELDOM = 5
 
 
 class CharacterVocabulary:
-    """What a CTC head spells.
+    """The symbols of a CTC head.
 
     Args:
         symbols: number 0 is the blank; ``" "`` parts words; an annotation such as ``[LAUGHTER]`` is one symbol; an
-            empty one is never spelled (the special symbols of a hub's processor).
+            empty one is never recognised (the special symbols of a hub's processor).
 
     Raises:
-        ConfigError: when there is nothing to spell, or a symbol is there twice.
+        ConfigError: when there is no symbol, or one is given twice.
     """
 
     def __init__(self, symbols: Sequence[str]) -> None:
-        spelled = [s for s in symbols[1:] if s]
-        if not spelled or symbols[0] or len(set(spelled)) < len(spelled):
+        named = [s for s in symbols[1:] if s]
+        if not named or symbols[0] or len(set(named)) < len(named):
             raise ConfigError(
                 f"characters need a blank (an empty string) first and then distinct symbols, not {list(symbols)[:5]}"
             )
@@ -55,12 +55,12 @@ class CharacterVocabulary:
         return len(self.symbols)
 
     def encode(self, text: str) -> list[int]:
-        """Numbers of what is spelled; what is none of the symbols is left out."""
-        kept: list[str] = []
+        """The ids of a text's symbols; what is none of the symbols is left out."""
+        known: list[str] = []
         for unit in units(text):
-            if unit in self._number and (unit != " " or (kept and kept[-1] != " ")):
-                kept.append(unit)
-        return [self._number[unit] for unit in (kept[:-1] if kept[-1:] == [" "] else kept)]
+            if unit in self._number and (unit != " " or (known and known[-1] != " ")):
+                known.append(unit)
+        return [self._number[unit] for unit in (known[:-1] if known[-1:] == [" "] else known)]
 
     def decode(self, numbers: Iterable[int]) -> str:
         """The text of the most probable symbols step by step: repeats are one, then blanks are left out."""

@@ -126,7 +126,7 @@ def architecture(data: dict[str, Any], what: str) -> PreTrainedConfig:
 
 
 def hub_answers() -> bool:
-    """Whether the hub can be asked, within a few seconds and without a retry; False under HF_HUB_OFFLINE."""
+    """Whether the hub answers, within a few seconds and without a retry; False under HF_HUB_OFFLINE."""
     if constants.is_offline_mode():
         return False
     try:

@@ -26,59 +26,61 @@ _SILENCE = 1e-7
 
 
 class SmallSpeechConfig(Config):
-    """Sizes of the small speech encoder, trained from nothing on the corpus at hand. It reads log-mel chunks.
-
-    shrink: so many mel bands and frames of 12.5 ms are averaged into one first. widths: channels of its convolutions,
-    each of which halves the bands. dim: of a vector. layers, heads, feedforward: of the transformer over them.
-    dropout: of its vectors, not of the attention's weights.
-    range_db: log-mel further than this below an utterance's loudest bin is floor. mask_time, mask_bands: longest
-    stretch of averaged frames and bands that is hidden while training (SpecAugment: Park et al. 2019), two of each in
-    every utterance.
-    """
+    """The small speech encoder, trained from nothing on the corpus at hand. It reads log-mel chunks."""
 
     kind: Literal["small"] = "small"
+    """Which encoder: this one."""
     shrink: tuple[Literal[1, 2, 4], Literal[1, 2, 4]] = (2, 2)
-    widths: tuple[int, ...] = (24, 48, 64, 96)
-    dim: int = 96
-    layers: int = 2
-    heads: int = 4
-    feedforward: int = 192
+    """So many mel bands and frames of 12.5 ms are averaged into one first."""
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(24, 48, 64, 96), min_length=1, max_length=5)
+    """Channels of its convolutions, each of which halves the bands."""
+    dim: int = Field(default=96, ge=1)
+    """Width of a frame's vector."""
+    layers: int = Field(default=2, ge=1)
+    """Layers of the transformer over the vectors."""
+    heads: int = Field(default=4, ge=1)
+    """Attention heads of the transformer; ``dim`` is even in each of them."""
+    feedforward: int = Field(default=192, ge=1)
+    """Width of the transformer's feed-forward layers."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout of the vectors while training, not of the attention's weights."""
     range_db: float = Field(default=50.0, gt=0)
+    """Log-mel further than this below an utterance's loudest bin is floor, in dB."""
     mask_time: int = Field(default=6, ge=0)
+    """The longest stretch of averaged frames that is hidden while training (SpecAugment: Park et al. 2019); there are
+    two in every utterance."""
     mask_bands: int = Field(default=8, ge=0)
+    """The longest stretch of averaged mel bands that is hidden while training; there are two in every utterance."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not 1 <= len(self.widths) <= 5:
-            raise ValueError("widths are 1 to 5 numbers")
         if self.dim % (2 * self.heads):
             raise ValueError(f"dim {self.dim} is not even in each of {self.heads} heads")
         return self
 
 
 class HubSpeechConfig(Config):
-    """A speech encoder of transformers that reads the sound itself: wav2vec2, HuBERT, WavLM and their kin.
-
-    pretrained: name on the hub, or folder, that architecture and weights come from. architecture: its configuration
-    as plain data, with ``model_type``; alone, it makes an encoder without weights, which is how a trained model is
-    built again without network. freeze_features: the convolutions that read the sound do not learn, as in MMER.
-    standardise: mean 0 and variance 1 of each utterance's own samples; None does as the checkpoint's own preprocessor
-    says. mask_time: share of the time steps that are hidden while training, in stretches of 10 (Baevski et al. 2020,
-    section 3.1). attention_dropout: of the attention's weights while training; None does as the checkpoint says; with
-    0 training is faster on processors, whose fused attention has none. sees_padding: the utterances'
-    padding is not masked, as in the published MMER, whose answers so depend on what else is in the batch: to compare
-    numbers only.
-    """
+    """A speech encoder of transformers that reads the wave: wav2vec2, HuBERT, WavLM and their kin."""
 
     kind: Literal["hub"] = "hub"
+    """Which encoder: one of the hub."""
     pretrained: str | None = None
+    """Name on the hub, or folder, that architecture and weights come from."""
     architecture: dict[str, Any] | None = None
+    """Its configuration as plain data, with ``model_type``. Alone, it makes an encoder without weights, which is how a
+    trained model is built again without network."""
     freeze_features: bool = True
+    """The convolutions that read the wave do not learn, as in MMER."""
     standardise: bool | None = None
+    """Bring each utterance's samples to mean 0 and variance 1; None does as the checkpoint's own preprocessor says."""
     mask_time: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the time steps that are hidden while training, in stretches of 10 (Baevski et al. 2020, section 3.1)."""
     attention_dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Dropout of the attention's weights while training; None does as the checkpoint says. With 0 training is faster
+    on processors, whose fused attention has none."""
     sees_padding: bool = False
+    """Padding is not masked, as in the published MMER, whose answers so depend on what else is in the batch: to compare
+    numbers only."""
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
@@ -139,10 +141,10 @@ class SmallSpeechEncoder(nn.Module):
         for conv, norm in zip(self.convs, self.norms, strict=True):
             maps = F.gelu(norm(conv(maps), mask)) * mask[:, None, None, :]
         steps = self.dropout(self.project(maps.permute(0, 3, 1, 2).flatten(2)))
-        there = mask.any(1)
-        read = self.transformer(self.positions(steps[there]), src_key_padding_mask=~mask[there])
+        present = mask.any(1)
+        read = self.transformer(self.positions(steps[present]), src_key_padding_mask=~mask[present])
         sequence = read.new_zeros(*mask.shape, self.dim)
-        sequence[there] = read
+        sequence[present] = read
         return sequence * mask.unsqueeze(2), mask
 
     def _hide(self, maps: Tensor, mask: Tensor) -> Tensor:
@@ -329,7 +331,7 @@ class HubSpeechEncoder(nn.Module):
         return found
 
     def frames(self, samples: Tensor, layers: int | None = None) -> Tensor:
-        """How many vectors so many samples give, behind all convolutions or the first ``layers``; none below 0."""
+        """How many frames so many samples give, behind all convolutions or the first ``layers``; at least 0."""
         for kernel, stride in list(zip(self.kernels, self.strides, strict=True))[:layers]:
             samples = (samples - kernel).div(stride, rounding_mode="floor") + 1
         return samples.clamp(min=0)
@@ -340,23 +342,23 @@ class HubSpeechEncoder(nn.Module):
             return None
         lengths = batch.wave_mask.sum(1)
         counts = self.frames(lengths)
-        there = counts > 0
-        if not bool(there.any()):
+        present = counts > 0
+        if not bool(present.any()):
             return None
         longest = int(self.frames(torch.tensor(batch.wave.shape[1])))
         mask = torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
         if batch.conv_features is not None and self.config.freeze_features:
-            features = batch.conv_features[there].transpose(1, 2)
+            features = batch.conv_features[present].transpose(1, 2)
         else:
-            features = self._convolve(batch.wave[there], batch.wave_mask[there], lengths[there])
-        read = self._read(features, batch.wave_mask[there], mask[there])
+            features = self._convolve(batch.wave[present], batch.wave_mask[present], lengths[present])
+        read = self._read(features, batch.wave_mask[present], mask[present])
         sequence = read.new_zeros(len(mask), longest, self.dim)
-        sequence[there] = read
+        sequence[present] = read
         return sequence * mask.unsqueeze(2), mask
 
     @torch.inference_mode()
     def conv_features(self, wave: Tensor) -> Tensor:
-        """What the convolutions make of one utterance, to be kept: ``(samples,) -> (steps, channels)`` on the CPU."""
+        """The convolutions' output for one utterance, for a cache: ``(samples,) -> (frames, channels)`` on the CPU."""
         lengths = torch.tensor([len(wave)])
         if not int(self.frames(lengths)):
             return torch.zeros(0, 1)

@@ -20,39 +20,42 @@ if TYPE_CHECKING:
 
 
 class SmallTextConfig(Config):
-    """Sizes of the small text encoder, trained from nothing on the corpus at hand.
-
-    vocabulary: pieces of its tokenizer. width: of a piece's vector. recurrent: hidden size of each direction of a GRU
-    over the vectors, 0 for none. windows: how many pieces each family of convolutions sees; each family has
-    ``channels`` of them. pools: learned averages over the pieces. dim: of the summary.
-    token_dropout: whole pieces left out while training; embedding_dropout, summary_dropout: dropout of vectors and
-    summary.
-    """
+    """The small text encoder, trained from nothing on the corpus at hand."""
 
     kind: Literal["small"] = "small"
-    vocabulary: int = 8000
-    width: int = 100
-    recurrent: int = 0
-    windows: tuple[int, ...] = (1, 2, 3)
-    channels: int = 100
-    pools: int = 4
-    dim: int = 128
-    token_dropout: float = 0.15
-    embedding_dropout: float = 0.2
-    summary_dropout: float = 0.5
+    """Which encoder: this one."""
+    vocabulary: int = Field(default=8000, ge=1)
+    """How many subwords it knows; not fewer than its tokenizer has."""
+    width: int = Field(default=100, ge=1)
+    """Width of a subword's vector."""
+    recurrent: int = Field(default=0, ge=0)
+    """Hidden size of each direction of a GRU over the vectors; 0 has none."""
+    windows: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3)
+    """How many subwords each family of convolutions spans."""
+    channels: int = Field(default=100, ge=1)
+    """Channels of each family of convolutions."""
+    pools: int = Field(default=4, ge=0)
+    """Learned averages over the subwords."""
+    dim: int = Field(default=128, ge=1)
+    """Width of the summary."""
+    token_dropout: float = Field(default=0.15, ge=0, lt=1)
+    """Share of whole subwords left out while training."""
+    embedding_dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Dropout of the vectors while training."""
+    summary_dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Dropout before and after the summary's layer while training."""
 
 
 class HubTextConfig(Config):
-    """A Hugging Face encoder; its first token's last hidden state is the summary.
-
-    pretrained: name on the hub, or folder, that architecture and weights come from. architecture: its configuration
-    as plain data, with ``model_type``; alone, it makes an encoder without weights, which is how a trained model is
-    built again without network.
-    """
+    """A text encoder of transformers; the last hidden state of its first token is the summary."""
 
     kind: Literal["hub"] = "hub"
+    """Which encoder: one of the hub."""
     pretrained: str | None = None
+    """Name on the hub, or folder, that architecture and weights come from."""
     architecture: dict[str, Any] | None = None
+    """Its configuration as plain data, with ``model_type``. Alone, it makes an encoder without weights, which is how a
+    trained model is built again without network."""
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
@@ -81,7 +84,7 @@ def build_text_reader(config: SmallTextConfig | HubTextConfig) -> TokenEmbedder 
 
 
 class TokenEmbedder(nn.Module):
-    """Vectors of pieces, and a GRU over them where asked for: each piece in its context."""
+    """Vectors of subwords, and a GRU over them where the settings have one."""
 
     def __init__(self, config: SmallTextConfig) -> None:
         super().__init__()
@@ -97,17 +100,17 @@ class TokenEmbedder(nn.Module):
             self.width = 2 * config.recurrent
 
     def sequence(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """A vector of each piece in its context, ``(batch, length, width)``, zero where padded."""
+        """A vector of each subword in its context, ``(batch, length, width)``, zero where padded."""
         vectors = self._drop(self.embedding(tokens)) * mask.unsqueeze(2)
         return vectors if self.recurrent is None else self._read_both_ways(self.recurrent, vectors, mask)
 
     def _drop(self, vectors: Tensor) -> Tensor:
-        """While training, lose whole pieces, whole channels of a text and single values."""
+        """While training, drop whole subwords, whole channels of a text and single values."""
         if not self.training:
             return vectors
-        kept = torch.rand(*vectors.shape[:2], 1, device=vectors.device) >= self.config.token_dropout
+        keep = torch.rand(*vectors.shape[:2], 1, device=vectors.device) >= self.config.token_dropout
         channels = F.dropout(vectors.new_ones(len(vectors), 1, vectors.shape[2]), self.config.embedding_dropout)
-        return F.dropout(vectors, self.config.embedding_dropout) * channels * kept
+        return F.dropout(vectors, self.config.embedding_dropout) * channels * keep
 
     @staticmethod
     def _read_both_ways(recurrent: nn.GRU, vectors: Tensor, mask: Tensor) -> Tensor:
@@ -121,9 +124,9 @@ class TokenEmbedder(nn.Module):
 
 
 class SmallTextEncoder(TokenEmbedder):
-    """Piece vectors, a GRU where asked for, then what stands out and what is common.
+    """The text's summary: vectors of subwords, a GRU where the settings have one, then two kinds of pooling.
 
-    That is the maximum over the text of convolutions of several widths (Kim 2014), beside learned averages.
+    They are the maximum over the text of convolutions of several widths (Kim 2014), beside learned averages.
     """
 
     def __init__(self, config: SmallTextConfig) -> None:
@@ -141,7 +144,7 @@ class SmallTextEncoder(TokenEmbedder):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """``tokens (batch, length)``, ``mask (batch, length)`` -> ``(batch, dim)``."""
-        there = mask.any(1, keepdim=True)
+        present = mask.any(1, keepdim=True)
         vectors = self.sequence(tokens, mask)
         weights = self.attention(vectors).masked_fill(~mask.unsqueeze(2), -1e4).softmax(1)  # (batch, length, pools)
         pooled = [torch.einsum("blp,blw->bpw", weights, vectors).flatten(1)]
@@ -151,7 +154,7 @@ class SmallTextEncoder(TokenEmbedder):
             seen = window(around.flatten(2)).masked_fill(~mask.unsqueeze(2), -1e4)
             pooled.append(F.gelu(seen.amax(1)))
         summary: Tensor = self.summary(torch.cat(pooled, 1))
-        return summary * there
+        return summary * present
 
 
 class HubTextEncoder(nn.Module):

@@ -203,11 +203,11 @@ class HubTokenizer(Tokenizer):
     def __call__(self, texts: list[str]) -> list[list[int]]:
         """See `Tokenizer`."""
         rows: list[list[int]] = [[] for _ in texts]
-        there = [i for i, text in enumerate(texts) if text.strip()]
-        if there:
+        filled = [i for i, text in enumerate(texts) if text.strip()]
+        if filled:
             # verbose=False: the collator shortens, so a long text is nothing to warn about.
-            encoded = self._tokenizer([texts[i] for i in there], padding=False, truncation=False, verbose=False)
-            for i, ids in zip(there, encoded["input_ids"], strict=True):
+            encoded = self._tokenizer([texts[i] for i in filled], padding=False, truncation=False, verbose=False)
+            for i, ids in zip(filled, encoded["input_ids"], strict=True):
                 rows[i] = list(ids)
         return rows
 

@@ -104,7 +104,7 @@ def _infer_config(state: Mapping[str, Tensor], text: TextConfig, heads: int, see
     layers = 1 + max(int(m[1]) for n in state if (m := re.match(r"wav2vec2\.encoder\.layers\.(\d+)\.", n)))
     positions = state[f"{_WAV2VEC2}encoder.pos_conv_embed.conv.parametrizations.weight.original1"]
     hidden = len(positions)
-    spelled = len(state["ctc_linear.bias"])
+    characters = len(state["ctc_linear.bias"])
     speech = Wav2Vec2Config(
         hidden_size=hidden,
         num_hidden_layers=layers,
@@ -123,6 +123,6 @@ def _infer_config(state: Mapping[str, Tensor], text: TextConfig, heads: int, see
         feedforward=len(state["txt2img_attention.layer.0.intermediate.dense.bias"]),
         speech=HubSpeechConfig(architecture=speech.to_dict(), sees_padding=sees_padding),
         text=text,
-        characters=CHARACTERS if spelled == len(CHARACTERS) else ("",) * spelled,
+        characters=CHARACTERS if characters == len(CHARACTERS) else ("",) * characters,
         project=len(state["orgin_linear_change.0.bias"]),
     )

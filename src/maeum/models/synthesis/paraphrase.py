@@ -14,35 +14,36 @@ from maeum.models.encoders.hub import fetch
 
 
 class Leg(Config):
-    """One way of a translation.
-
-    model: of transformers, a name on the hub or a folder (Marian, NLLB, M2M100 and their kin). source, target: codes of
-    the languages, for models that know many (NLLB: ``eng_Latn``, ``fra_Latn``).
-    """
+    """One translation model of a back-translation."""
 
     model: str
+    """Name on the hub, or folder."""
     source: str | None = None
+    """The language it reads, for models that know many (NLLB: ``eng_Latn``)."""
     target: str | None = None
+    """The language it writes, for models that know many (NLLB: ``fra_Latn``)."""
 
 
 class BackTranslation(Config):
-    """How texts are paraphrased (the published MMER: NLLB-600M, English to French and back, 5 samples).
-
-    there, back: the two ways. samples: paraphrases that are drawn, of which one is taken. temperature: of the draw; 0
-    takes the most probable ones (beams). least_alike, most_alike: how alike a paraphrase and its text may be, 0..1 (the
-    share of equal stretches of characters: Ratcliff and Obershelp 1988); one that is equal says nothing new, one that
-    has nothing in common is something else. length: least and greatest number of its words, relative to the text's.
-    max_tokens: of a translation at most.
-    """
+    """How texts are paraphrased (the published MMER: NLLB-600M, English to French and back, 5 samples)."""
 
     there: Leg
+    """The translation into another language."""
     back: Leg
+    """The translation back."""
     samples: int = Field(default=5, ge=1)
+    """Paraphrases that are drawn, of which one is taken."""
     temperature: float = Field(default=1.0, ge=0)
+    """Temperature of the draw; 0 takes the most probable paraphrases (beams)."""
     least_alike: float = Field(default=0.3, ge=0, le=1)
+    """How alike a paraphrase and its text have to be, as the share of equal stretches of characters (Ratcliff and
+    Obershelp 1988); one that has nothing in common means something else."""
     most_alike: float = Field(default=0.95, ge=0, le=1)
+    """How alike they may be; an equal one adds nothing."""
     length: tuple[float, float] = (0.5, 2.0)
+    """Least and greatest number of its words, relative to the text's."""
     max_tokens: int = Field(default=128, ge=1)
+    """Tokens of a translation at most."""
 
 
 class Paraphraser:

@@ -1,4 +1,4 @@
-"""Texts spoken in the voice of somebody who is heard elsewhere: zero-shot, speaker-conditioned text-to-speech."""
+"""Text-to-speech in the voice of another recording: zero-shot, speaker-conditioned."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Voice(Protocol):
         """Say a text.
 
         Args:
-            text: what is said.
+            text: the words.
             like: how that person sounds, ``(samples,)`` float32 at 16 kHz.
             seed: of what is drawn.
 
@@ -33,16 +33,17 @@ class Voice(Protocol):
 
 
 class SpeechT5Config(Config):
-    """SpeechT5 (Ao et al., ACL 2022) with a vocoder, and a network that tells voices apart.
-
-    model, vocoder, speaker: names on the hub or folders: a text-to-speech model, its HiFi-GAN, and a speaker
-    verification model with x-vectors (WavLM, wav2vec2) whose vectors are as wide as the model wants them.
-    """
+    """SpeechT5 (Ao et al., ACL 2022) with a vocoder, and a network that tells speakers apart."""
 
     kind: Literal["speecht5"] = "speecht5"
+    """Which text-to-speech: this one."""
     model: str = "microsoft/speecht5_tts"
+    """The text-to-speech model: a name on the hub, or a folder."""
     vocoder: str = "microsoft/speecht5_hifigan"
+    """Its HiFi-GAN: a name on the hub, or a folder."""
     speaker: str = "microsoft/wavlm-base-plus-sv"
+    """A speaker verification model with x-vectors (WavLM, wav2vec2) as wide as ``model`` reads them: a name on the hub,
+    or a folder."""
 
 
 class SpeechT5Voice:

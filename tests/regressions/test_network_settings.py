@@ -1,0 +1,37 @@
+"""Settings of networks that cannot be built are refused by name, not by a traceback from inside the network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from maeum.errors import ConfigError
+from maeum.models.networks import MODELS
+
+TEXT = {"kind": "small", "vocabulary": 50, "width": 8, "channels": 4, "dim": 12}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("lf-transformer", {"dim": 64, "transformer": {"heads": 5}}, "dim 64 does not divide among 5 heads"),
+        ("fe2e", {"dim": 10}, "dim 10 does not divide among 4 heads"),
+        ("mesm", {"dim": 64, "speech": {"transformer": {"heads": 3}}}, "dim 64 does not divide among 3 heads"),
+        ("mult", {"dim": 40, "heads": 7}, "dim 40 does not divide among 7 heads"),
+        ("mmer", {"dim": 16, "heads": 3, "speech": None, "text": TEXT}, "dim 16 does not divide among 3 heads"),
+        ("fe2e", {"dim": 15, "faces": {"transformer": {"heads": 5}}}, "dim 15 is odd, and sinusoidal positions"),
+        ("fe2e", {"dim": 0}, "dim = 0: Input should be greater than or equal to 1"),
+        ("fe2e", {"faces": {"widths": [0, 1, 1, 1]}}, r"faces\.widths\.0 = 0"),
+        ("fe2e", {"faces": {"norm": "bands"}}, "faces.norm is published or each, not bands"),
+        ("fe2e", {"speech": {"shrink": [16, 1]}}, r"speech\.shrink \[16, 1\] leaves nothing of a mel chunk"),
+        ("fe2e", {"speech": {"dropout": 1.5}}, r"speech\.dropout = 1\.5"),
+        ("lf-lstm", {"hidden": -1}, "hidden = -1"),
+        ("mmer", {"dim": -8, "speech": None, "text": TEXT}, "dim = -8"),
+        ("mmer", {"speech": {"kind": "small", "widths": []}, "text": None}, "widths"),
+        ("mesm", {"top_p": 0}, "top_p = 0"),
+    ],
+)
+def test_impossible_sizes_are_named(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MODELS[name].build({"labels": 3, **settings})
