@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
+from maeum.errors import ConfigError
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
+from maeum.models.network import (
+    CTC_LOGITS,
+    ComparesEncodings,
+    CountsOperations,
+    HasBranches,
+    HasFrozenEncoders,
+    Network,
+    SelectsPositions,
+    TranscribesSpeech,
+    encodings_name,
+    transcriber,
+)
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained, save_pretrained
 from maeum.training.losses.emotion import emotion_loss
-from maeum.types import Batch
+from maeum.types import MODALITIES, Batch
 
 BRANCH = {"widths": (4, 6, 8, 10), "stem_blocks": 1, "hidden": 12, "transformer": {"layers": 1, "feedforward": 16}}
 END_TO_END = {
@@ -51,14 +64,10 @@ SMALL: dict[str, dict[str, object]] = {
         "project": 0,
     },
 }
-#: Modalities that a network reads, where these are not all.
-READS: dict[str, tuple[str, ...]] = {"mmer": ("speech", "text")}
-#: Networks that read modalities together only, so that none has an opinion of its own.
-TOGETHER = ("mmer",)
 pytestmark = pytest.mark.parametrize("name", list(MODELS))
 
 
-def build(name: str, **settings: object) -> nn.Module:
+def build(name: str, **settings: object) -> Network:
     torch.manual_seed(0)
     return MODELS[name].build({**SMALL[name], **settings})
 
@@ -130,7 +139,7 @@ def test_shares_of_the_modalities_that_a_clip_has_sum_to_one(name: str, tmp_path
     pretrained = load_pretrained(tmp_path / "model")
     fused, own, shares = pretrained.probabilities(pretrained.model(make_batch()))
     torch.testing.assert_close(fused.sum(1), torch.ones(3))
-    if name in TOGETHER:
+    if not pretrained.model(make_batch()).shares:  # it reads its modalities together only
         assert own == shares == {}
         return
     assert set(own) == set(shares) == {"faces", "speech", "text"}
@@ -140,14 +149,15 @@ def test_shares_of_the_modalities_that_a_clip_has_sum_to_one(name: str, tmp_path
 
 @pytest.mark.parametrize("left", ["faces", "speech", "text"])
 def test_one_modality_is_enough(name: str, left: str) -> None:
-    reads = READS.get(name, ("faces", "speech", "text"))
+    reads = build(name).modalities
     if left not in reads:
         pytest.skip(f"{name} reads no {left}")
     settings = {m: None for m in reads if m != left}
     model = build(name, **settings).eval()
     output = model(make_batch())
     assert output.logits.shape == (3, 5)
-    assert list(output.modality_logits) == ([] if name in TOGETHER else [left])
+    assert set(output.modality_logits) == set(output.shares) <= {left}
+    assert model.modalities == (left,)
     assert output.logits.isfinite().all()
 
 
@@ -160,9 +170,9 @@ def test_a_clip_with_nothing_gets_zeros(name: str) -> None:
 
 
 def test_order_of_frames_matters(name: str) -> None:
-    if "faces" not in READS.get(name, ("faces",)):
-        pytest.skip(f"{name} reads no faces")
     model, batch = build(name).eval(), make_batch()
+    if "faces" not in model.modalities:
+        pytest.skip(f"{name} reads no faces")
     assert batch.faces is not None
     if name in ("fe2e", "mesm"):
         with torch.no_grad():  # as drawn, frames are encoded almost alike
@@ -173,3 +183,120 @@ def test_order_of_frames_matters(name: str) -> None:
     swapped[0, [0, 1]] = swapped[0, [1, 0]]
     after = model(Batch(**{**vars(batch), "faces": swapped})).logits[0]
     assert not torch.allclose(before, after, atol=1e-6)
+
+
+def test_what_it_declares_holds(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    assert model.modalities == tuple(m for m in MODALITIES if m in model.modalities) != ()
+    assert model.input_needs.sound in ("mel_chunks", "wave")
+    assert model.input_needs.vocabulary == 50
+    output = model(batch)
+    assert model.auxiliary_names <= set(output.auxiliary)
+    assert set(output.present) == set(model.modalities)
+    settings = MODELS[name].config.parse(model.stored_settings().model_dump(mode="json"))
+    assert settings == model.stored_settings() == MODELS[name].build(settings.model_dump()).stored_settings()
+
+
+@pytest.mark.parametrize("scales", [False, True])
+def test_shares_are_of_the_modalities_that_a_clip_has(name: str, scales: bool) -> None:
+    model = build(name).eval()
+    model.answers_scales = scales
+    output = model(make_batch())
+    if not output.shares:
+        pytest.skip(f"{name} reads its modalities together only")
+    assert set(output.shares) == set(model.modalities)
+    torch.testing.assert_close(torch.stack(list(output.shares.values())).sum(0), torch.ones(3))
+    for modality, share in output.shares.items():
+        assert share.shape == (3,)
+        assert ((share > 0) == output.present[modality]).all()
+
+
+def test_a_branch_that_is_taken_over_answers_as_in_its_source(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    if not isinstance(model, HasBranches):
+        pytest.skip(f"{name} has no branches")
+    torch.manual_seed(7)
+    source = MODELS[name].build(SMALL[name]).eval()
+    assert isinstance(source, HasBranches)
+    for modality in model.modalities:
+        assert source.branch_settings(modality)
+        model.take_over_branch(source, modality, 2.0)
+        ours, theirs = (net.state_dict() for net in (model, source))
+        copied = [n for n in ours if n.startswith(f"encoders.{modality}.") and ours[n].is_floating_point()]
+        assert copied
+        assert all(torch.equal(ours[n], theirs[n]) for n in copied)
+    if not model(batch).modality_logits:
+        return
+    for modality, logits in source(batch).contributions.items():
+        torch.testing.assert_close(model(batch).contributions[modality], logits / 2.0)
+
+
+def test_its_operations_are_counted(name: str) -> None:
+    model = build(name)
+    if not isinstance(model, CountsOperations):
+        pytest.skip(f"{name} does not count")
+    stages = model.count_operations(make_batch())
+    assert {stage.branch for stage in stages} == set(model.modalities)
+    assert all(stage.done > 0 for stage in stages)
+
+
+def test_the_positions_that_it_selects_follow_top_p(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    if not isinstance(model, SelectsPositions):
+        pytest.skip(f"{name} selects no positions")
+    for modality, count in (("faces", 2), ("speech", 3)):
+        shares = []
+        for top_p in (0.3, 1.0):
+            model.top_p = top_p
+            selected = model.selected(model(batch), modality)
+            assert [len(positions) for positions in selected] == [count] * 3
+            shares.append(selected[0].float().mean().item())
+        assert shares[0] < shares[1] == 1.0
+    maps = model.mel_maps(batch)
+    assert maps is not None
+    assert len(maps) == 3
+    assert model.fixed_selection_reason({}) is None
+    assert model.fixed_selection_reason({"selection": "all"})
+
+
+def test_its_encodings_are_comparable_with_its_own(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    if not isinstance(model, ComparesEncodings):
+        pytest.skip(f"{name} shows no encodings")
+    model.check_teacher(build(name))
+    for modality, count in (("faces", 2), ("speech", 3)):
+        assert model(batch).auxiliary[encodings_name(modality)].shape == (count, 8)
+    with pytest.raises(ConfigError):
+        model.check_teacher(build("mmer"))
+
+
+def test_it_transcribes_with_the_characters_of_its_texts(name: str) -> None:
+    network = MODELS[name].network
+    if not issubclass(network, TranscribesSpeech):
+        pytest.skip(f"{name} has no CTC head")
+    assert transcriber(build(name)) is None
+    model = MODELS[name].build(network.settings_for_texts(SMALL[name], ["a cab", "a bad cab"] * 5)).eval()
+    recogniser = transcriber(model)
+    assert recogniser is not None
+    assert recogniser.characters == ("", " ", "A", "B", "C", "D")
+    assert CTC_LOGITS in model.auxiliary_names
+    texts = recogniser.transcribe(make_batch())
+    assert len(texts) == 3
+    assert texts[2] == "", "a clip without speech"
+
+
+def test_outputs_of_a_frozen_encoder_can_be_put_in_its_place(name: str) -> None:
+    model, batch = build(name), make_batch()
+    if not isinstance(model, HasFrozenEncoders):
+        pytest.skip(f"{name} has no encoders to freeze")
+    assert model.frozen_text_encoder() is None
+    model = build(name, freeze_text=True).eval()
+    assert isinstance(model, HasFrozenEncoders)
+    encoder = model.frozen_text_encoder()
+    assert encoder is not None
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    assert batch.tokens is not None
+    assert batch.tokens_mask is not None
+    vectors = encoder.eval().sequence(batch.tokens, batch.tokens_mask).detach()
+    cached = replace(batch, tokens=torch.zeros_like(batch.tokens), vectors=vectors)
+    torch.testing.assert_close(model(cached).logits, model(batch).logits)
