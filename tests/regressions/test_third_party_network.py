@@ -142,13 +142,13 @@ def test_what_it_cannot_do_is_refused_politely(store: Path, tmp_path: Path) -> N
     model = train(recipe(store), tmp_path / "run").model
     with pytest.raises(ModelError, match="its network bag does not count its multiply-adds"):
         flops(model, store)
-    with pytest.raises(ConfigError, match="never learned to spell"):
+    with pytest.raises(ConfigError, match="has no CTC head that recognises words"):
         transcribe(store, model, tmp_path / "transcripts.jsonl")
     refused: dict[str, dict[str, Any]] = {
         "has no branches to start from": {"start_from": {"text": str(model)}, "model": "fe2e"},
         "shows no encodings": {"teacher": str(model), "training": {"distill_encoded": 1.0}},
-        "spells nothing": {"training": {"ctc": 0.1}},
-        "makes nothing to contrast": {"training": {"supervised_contrastive": 0.1, "loss": "cross-entropy"}},
+        "this network has no CTC head": {"training": {"ctc": 0.1}},
+        "no projection to contrast": {"training": {"supervised_contrastive": 0.1, "loss": "cross-entropy"}},
         "cache_text keeps": {"cache_text": True},
         "cache_speech keeps": {"cache_speech": True},
     }

@@ -1,4 +1,4 @@
-"""Recognised transcripts of a corpus: made by a model, kept in a file, used in the place of those that it came with."""
+"""Recognised transcripts of a corpus: made by a model, written to a file, read in the place of the corpus' own."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Transcripts:
-    """What was recognised.
-
-    model: by what. corpus: its name. weights: digest of a model of one's own. texts: id -> words, empty where none were
-    recognised.
-    """
+    """Recognised words of a corpus' utterances."""
 
     model: str
+    """The recogniser."""
     corpus: str
+    """Name of the corpus."""
     weights: str | None
+    """Digest of the weights, of a model of one's own."""
     texts: Mapping[str, str]
+    """Utterance id -> words, empty where none were recognised."""
 
     @classmethod
     def read(cls, path: Path | str) -> Transcripts:
@@ -50,10 +50,10 @@ class Transcripts:
         """
         path = Path(path)
         try:
-            # Not splitlines: some characters of a text count as ends of lines there.
+            # Not splitlines, for which some characters of a text are ends of lines.
             first, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-            head, said = json.loads(first), [json.loads(line) for line in lines]
-            texts = {str(line["id"]): str(line["text"]) for line in said}
+            head, rows = json.loads(first), [json.loads(line) for line in lines]
+            texts = {str(line["id"]): str(line["text"]) for line in rows}
             return cls(str(head["model"]), str(head["corpus"]), head["weights"], texts)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
@@ -65,17 +65,17 @@ class Transcripts:
             ) from error
 
     def error_rate(self, rows: Sequence[Mapping[str, Any]]) -> tuple[float, int] | None:
-        """Word error rate against the words that a corpus knows to be said, and of how many utterances; or None.
+        """Word error rate against the corpus' own transcripts, and of how many utterances.
 
-        Capitals and punctuation do not count (see `units`). None: the corpus knows the words of none.
+        Capitals and punctuation do not count (see `units`). None where the corpus has no transcript of any.
         """
         pairs = [
             (self.texts[row["id"]], known) for row in rows if row["id"] in self.texts and (known := spoken_text_of(row))
         ]
         if not pairs:
             return None
-        heard, true = (["".join(units(text)).strip() for text in side] for side in zip(*pairs, strict=True))
-        return float(word_error_rate(heard, true)), len(pairs)
+        hypotheses, true = (["".join(units(text)).strip() for text in side] for side in zip(*pairs, strict=True))
+        return float(word_error_rate(hypotheses, true)), len(pairs)
 
 
 def transcribe(
@@ -86,11 +86,11 @@ def transcribe(
     device: str = "cpu",
     console: Console | None = None,
 ) -> Transcripts:
-    """Recognise what every utterance of a store says, or go on where an interrupted run stood.
+    """Recognise the words of every utterance of a store, or go on where an interrupted run stood.
 
     Args:
         store: a prepared corpus; one that keeps the sound itself, where the model reads that.
-        model: the folder of a model of `maeum train` that learned to spell, or a speech recogniser of transformers
+        model: the folder of a model of `maeum train` with a CTC head, or a speech recogniser of transformers
             (wav2vec2 with CTC, Whisper and their kin), by its name on the hub or its folder.
         out: the file of the transcripts, JSON lines.
         device: where the model runs.
@@ -99,7 +99,7 @@ def transcribe(
     Raises:
         StoreError: when the store cannot be read or the file not be written.
         ModelError: when there is no such model.
-        ConfigError: when the model spells nothing, or the file was made by another one.
+        ConfigError: when the model recognises no words, or the file was made by another one.
     """
     corpus, out = Store(store), Path(out)
     recognise, weights = _recogniser(model, corpus, device)
@@ -154,7 +154,7 @@ def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognis
 def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
     network = transcriber(ours.model)
     if network is None:
-        raise ConfigError("never learned to spell", item=ours.name,
+        raise ConfigError("has no CTC head that recognises words", item=ours.name,
                           remedy="Give an MMER that was trained with training.ctc above 0, or a speech recogniser of "
                           "the hub.")  # fmt: skip
     everything = items_for(ours, corpus, modalities=("speech",))
@@ -186,7 +186,7 @@ def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
     if not any(kind.endswith(("ForCTC", "ForConditionalGeneration", "ForSpeechSeq2Seq")) for kind in kinds):
         raise ModelError(f"was trained as {', '.join(kinds) or 'something unknown'}, which recognises no speech",
                          item=name, remedy="Name a model with CTC, or Whisper and its kin.")  # fmt: skip
-    # Whisper reads 30 s at once, and more only with the times of what it heard.
+    # Whisper reads 30 s at once, and more only if it gives times.
     more = {"return_timestamps": True} if recogniser.type == "seq2seq_whisper" else {}
 
     def waves(numbers: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -34,7 +34,7 @@ def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
 
 
 def check_modalities(recipe: Recipe, model: Network, present: Sequence[Modality]) -> None:
-    """Raise ConfigError when data are asked for that the network does not read, or it reads what no item has.
+    """Raise ConfigError when the recipe gives data that the network does not read, or it reads what no item has.
 
     Args:
         recipe: the training's.
@@ -42,11 +42,11 @@ def check_modalities(recipe: Recipe, model: Network, present: Sequence[Modality]
         present: modalities that at least one training item has.
     """
     reads = model.modalities
-    asked = {m for data in (*recipe.train, *recipe.dev) for m in data.modalities or ()}
+    given = {m for data in (*recipe.train, *recipe.dev) for m in data.modalities or ()}
     if recipe.tokenizer is not None:
-        asked.add("text")
+        given.add("text")
     for modality in MODALITIES:
-        if modality in asked and modality not in reads:
+        if modality in given and modality not in reads:
             why = "a tokenizer" if modality == "text" and recipe.tokenizer is not None else "its data"
             raise ConfigError(
                 f"{why} gives {modality}, but the network {recipe.model} has no branch that reads it",
@@ -67,10 +67,10 @@ def check_tasks(recipe: Recipe, model: Network, label_set: LabelSet) -> None:
     shows = model.auxiliary_names
     contrasts = [name for name in ("supervised_contrastive", "augmented_contrastive") if getattr(training, name)]
     if training.ctc and CTC_LOGITS not in shows:
-        raise ConfigError("training.ctc has a weight, but this network spells nothing", item=recipe.name,
+        raise ConfigError("training.ctc has a weight, but this network has no CTC head", item=recipe.name,
                           remedy="Use model: mmer, or set training.ctc to 0.")  # fmt: skip
     if contrasts and PROJECTION not in shows:
-        raise ConfigError(f"training.{contrasts[0]} has a weight, but this network makes nothing to contrast",
+        raise ConfigError(f"training.{contrasts[0]} has a weight, but this network has no projection to contrast",
                           item=recipe.name, remedy="Use model: mmer with project above 0, or set it to 0.")  # fmt: skip
     if training.augmented_contrastive and augment.view is None and not any(d.views for d in recipe.train):
         raise ConfigError(
@@ -82,7 +82,7 @@ def check_tasks(recipe: Recipe, model: Network, label_set: LabelSet) -> None:
         raise ConfigError(f"training.supervised_contrastive brings items of one class together; targets are "
                           f"{label_set.task}", item=recipe.name, remedy="Set it to 0.")  # fmt: skip
     if CTC_LOGITS in shows and not training.ctc:
-        raise ConfigError("network.characters are spelled by a head that training.ctc = 0 never trains",
+        raise ConfigError("network.characters build a CTC head that training.ctc = 0 never trains",
                           item=recipe.name, remedy="Leave them out, or give training.ctc a weight.")  # fmt: skip
     if training.memory and training.supervised_contrastive and training.contrast == "published":
         raise ConfigError("training.memory is not part of the published contrast", item=recipe.name,
@@ -99,7 +99,7 @@ def check_tasks(recipe: Recipe, model: Network, label_set: LabelSet) -> None:
         raise ConfigError(f"training.{contrasts[0]} tells classes apart, which augment.mixup blends", item=recipe.name,
                           remedy="Set one of them to 0.")  # fmt: skip
     if training.ctc and augment.mel_chunks is not None and augment.mel_chunks.window:
-        raise ConfigError("training.ctc spells whole utterances, of which augment.mel chunks.window keeps a stretch",
+        raise ConfigError("training.ctc needs whole utterances, of which augment.mel_chunks.window keeps a stretch",
                           item=recipe.name, remedy="Set one of them to 0.")  # fmt: skip
     if any(data.views for data in recipe.dev):
         raise ConfigError("gives augmented views to dev items, which are scored as they are", item=recipe.name,

@@ -1,4 +1,4 @@
-"""What the frozen parts of a network make of words and sounds, computed once and kept beside the corpus."""
+"""Disk cache of frozen encoders' outputs, keyed by a hash of their input."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _FILE_BYTES = 256 << 20
 
 
 class FeatureCache:
-    """Tensors by what they were made of, ``(made of) -> tensor`` or None; read from files when they are asked for.
+    """Maps an input (token ids or samples) to the frozen encoder's output.
 
-    They are found by the content itself: tokens, so that vectors and mask are always of the same tokenisation, or
-    samples.
+    Keys are hashes of the input itself: outputs and masks are always of the same tokenisation. Files lie in
+    ``store/cache/<part>-<digest of the encoder's weights>/`` and are read on demand.
 
     Args:
-        folder: of one frozen part, named after the digest of its weights; made when something is written.
+        folder: of one frozen encoder; made when something is written.
 
     Raises:
         StoreError: when a file is damaged.
@@ -64,7 +64,7 @@ class FeatureCache:
             raise _damaged(path, str(error)) from error
 
     def __call__(self, content: Tensor) -> Tensor | None:
-        """See the class; raises StoreError when what was kept is damaged."""
+        """The output for an input, or None where it is not cached; raises StoreError when it is damaged."""
         key = _key(content)
         if key not in self._files:
             return None
@@ -77,13 +77,13 @@ class FeatureCache:
     def __contains__(self, content: Tensor) -> bool:
         return _key(content) in self._files
 
-    def write(self, made: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Keep what was made: pairs of what it was made of, and the tensor.
+    def write(self, computed: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Add pairs of an input and its output.
 
         Raises:
             StoreError: when that cannot be written.
         """
-        tensors = {_key(content): tensor.contiguous() for content, tensor in made}
+        tensors = {_key(content): tensor.contiguous() for content, tensor in computed}
         name = hashlib.blake2b("".join(sorted(tensors)).encode(), digest_size=8).hexdigest()
         path = self.folder / f"{name}.safetensors"
         try:
@@ -96,25 +96,25 @@ class FeatureCache:
 
 
 def check_frozen(recipe: Recipe, model: Network) -> None:
-    """Raise ConfigError when a recipe keeps what a frozen part makes, and its network has none."""
+    """Raise ConfigError when a recipe caches outputs of a frozen encoder, and its network has none."""
     if recipe.cache_text:
-        _frozen_words(recipe, model)
+        _frozen_text_encoder(recipe, model)
     if recipe.cache_speech:
-        _frozen_sound(recipe, model)
+        _frozen_speech_encoder(recipe, model)
 
 
 def cache_frozen_features(
     recipe: Recipe, model: Network, data: Sequence[ClipDataset], collate: Collator, bar: Progress
 ) -> None:
-    """Have batches made with what the frozen parts make of the corpora, where the recipe keeps it.
+    """Compute the outputs of frozen encoders once, where the recipe says so, and have batches made with them.
 
-    Not of augmented views that vary every time.
+    Inputs that vary every time, such as augmented views, are not cached.
 
     Args:
         recipe: the training's.
         model: its network.
         data: all that is read.
-        collate: gets what finds what was kept.
+        collate: is given the caches.
         bar: draws progress.
 
     Raises:
@@ -128,21 +128,25 @@ def cache_frozen_features(
     def counted(name: str) -> Iterator[Done]:
         task = bar.add_task(name, total=None)
         yield lambda count: bar.advance(task, count)
-        made = bar.tasks[bar.task_ids.index(task)].completed
-        bar.console.print(f"{name}: {made:.0f} computed, the others were kept; in the folder cache of each store")
+        computed = bar.tasks[bar.task_ids.index(task)].completed
+        bar.console.print(f"{name}: {computed:.0f} computed, the others were in the cache of their store")
 
     view = recipe.augment.view
     if recipe.cache_text:
         views = view is None or view.text is None
         with counted("words") as done:
-            collate.vectors = keep_texts(stores, _frozen_words(recipe, model).eval(), collate, done, views=views)
+            collate.vectors = cache_texts(
+                stores, _frozen_text_encoder(recipe, model).eval(), collate, done, views=views
+            )
     if recipe.cache_speech:
         views = view is None or view.wave is None
         with counted("sounds") as done:
-            collate.conv_features = keep_sounds(stores, _frozen_sound(recipe, model), collate, done, views=views)
+            collate.conv_features = cache_sounds(
+                stores, _frozen_speech_encoder(recipe, model), collate, done, views=views
+            )
 
 
-def keep_texts(
+def cache_texts(
     sets: Sequence[StoreDataset],
     encoder: TokenEmbedder | HubTextEncoder,
     collate: Collator,
@@ -150,17 +154,17 @@ def keep_texts(
     *,
     views: bool = True,
 ) -> Find:
-    """Keep what the encoder makes of the words of some corpora, each in its own cache.
+    """Cache a text encoder's outputs for the texts of some corpora, each in its own store.
 
     Args:
         sets: the corpora.
         encoder: frozen, in eval mode.
         collate: cuts texts into tokens as training does.
         done: called with the number of texts of each batch that was computed.
-        views: of the words of their augmented views, too.
+        views: for the texts of their augmented views, too.
 
     Returns:
-        tokens ``(length,)`` -> ``(length, width)``, or None where they are not kept.
+        tokens ``(length,)`` -> ``(length, width)``, or None where they are not cached.
 
     Raises:
         StoreError: when a cache is damaged or cannot be written.
@@ -176,7 +180,7 @@ def keep_texts(
     return _first_of(caches.values())
 
 
-def keep_sounds(
+def cache_sounds(
     sets: Sequence[StoreDataset],
     encoder: HubSpeechEncoder,
     collate: Collator,
@@ -184,17 +188,17 @@ def keep_sounds(
     *,
     views: bool = True,
 ) -> Find:
-    """Keep what the encoder's convolutions hear in the sounds of some corpora, each in its own cache.
+    """Cache the outputs of a speech encoder's convolutions for the sounds of some corpora, each in its own store.
 
     Args:
         sets: the corpora, with the sound itself.
         encoder: its convolutions frozen.
         collate: shortens sounds as training does.
         done: called with 1 for each sound that was computed.
-        views: in the sounds of their augmented views, too.
+        views: for the sounds of their augmented views, too.
 
     Returns:
-        samples ``(samples,)`` -> ``(steps, channels)``, or None where they are not kept.
+        samples ``(samples,)`` -> ``(steps, channels)``, or None where they are not cached.
 
     Raises:
         StoreError: when a cache is damaged or cannot be written.
@@ -216,40 +220,40 @@ def _caches(sets: Iterable[StoreDataset], name: str) -> dict[Path, FeatureCache]
 
 
 def _named(part: nn.Module, settings: Mapping[str, Any]) -> str:
-    """What a frozen part computes: by its weights and its settings."""
+    """A name for the outputs of a frozen part: a digest of its weights and its settings."""
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
     return f"{weights_digest(part)}-{digest}"
 
 
-def _frozen_words(recipe: Recipe, model: Network) -> TokenEmbedder | HubTextEncoder:
+def _frozen_text_encoder(recipe: Recipe, model: Network) -> TokenEmbedder | HubTextEncoder:
     encoder = model.frozen_text_encoder() if isinstance(model, HasFrozenEncoders) else None
     if encoder is None:
         raise ConfigError(
-            "cache_text keeps what a frozen text encoder makes of words, and this network has none",
+            "cache_text keeps the outputs of a frozen text encoder, and this network has none",
             item=recipe.name,
             remedy="Leave it out, or use model: mmer with freeze_text: true.",
         )
     if recipe.augment.text is not None:
         raise ConfigError(
-            "cache_text keeps what is made of words as they are, and augment.text varies them every time",
+            "cache_text keeps outputs for texts as they are, and augment.text varies them every time",
             item=recipe.name,
             remedy="Leave one of them out.",
         )
     return encoder
 
 
-def _frozen_sound(recipe: Recipe, model: Network) -> HubSpeechEncoder:
+def _frozen_speech_encoder(recipe: Recipe, model: Network) -> HubSpeechEncoder:
     encoder = model.frozen_speech_encoder() if isinstance(model, HasFrozenEncoders) else None
     if encoder is None:
         raise ConfigError(
-            "cache_speech keeps what the frozen convolutions of a hub speech encoder hear, and this network has none",
+            "cache_speech keeps the outputs of a hub speech encoder's frozen convolutions, and this network has none",
             item=recipe.name,
             remedy="Leave it out, or use model: mmer with a speech encoder of kind hub, freeze_features: true and "
             "sees_padding: false.",
         )
     if recipe.augment.wave is not None:
         raise ConfigError(
-            "cache_speech keeps what is heard in sounds as they are, and augment.wave varies them every time",
+            "cache_speech keeps outputs for sounds as they are, and augment.wave varies them every time",
             item=recipe.name,
             remedy="Leave one of them out.",
         )
@@ -266,9 +270,9 @@ def _new(contents: Iterable[Tensor], cache: FeatureCache) -> Iterator[Tensor]:
             yield content
 
 
-def _fill(cache: FeatureCache, made: Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]], done: Done) -> None:
+def _fill(cache: FeatureCache, computed: Iterable[tuple[Sequence[Tensor], Sequence[Tensor]]], done: Done) -> None:
     waiting: list[tuple[Tensor, Tensor]] = []
-    for contents, tensors in made:
+    for contents, tensors in computed:
         waiting += zip(contents, tensors, strict=True)
         if sum(tensor.nbytes for _, tensor in waiting) > _FILE_BYTES:
             cache.write(waiting)
@@ -288,8 +292,8 @@ def _read_texts(encoder: TokenEmbedder | HubTextEncoder, rows: Sequence[Tensor])
     return [vectors[: len(row)].clone() for vectors, row in zip(read, rows, strict=True)]
 
 
-def _first_of(kept: Iterable[FeatureCache]) -> Find:
-    caches = tuple(kept)
+def _first_of(found: Iterable[FeatureCache]) -> Find:
+    caches = tuple(found)
 
     def find(content: Tensor) -> Tensor | None:
         return next((found for cache in caches if (found := cache(content)) is not None), None)
@@ -297,8 +301,8 @@ def _first_of(kept: Iterable[FeatureCache]) -> Find:
     return find
 
 
-def _damaged(path: Path, why: str) -> StoreError:
-    return StoreError(f"is damaged ({why})", item=path, remedy="Delete it; it is made again.")
+def _damaged(path: Path, reason: str) -> StoreError:
+    return StoreError(f"is damaged ({reason})", item=path, remedy="Delete it; it is made again.")
 
 
 def _sum(tensor: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""What a model says about every item of a dataset."""
+"""Predictions of a model about every item of a dataset."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def predict_items(
         collate: makes the batches.
         batch_size: items at once.
         device: where the model is.
-        logits: what of an output is kept, ``(batch, labels)``.
+        logits: takes the wanted logits out of an output, ``(batch, labels)``.
         features: keep the model's named features too, side by side in the order of their names; zeros where an item
             lacks one.
         on_batch: called with the number of items of each batch that is done.
@@ -51,14 +51,14 @@ def predict_items(
         unlabelled = next(i for i, t in enumerate(targets) if t is None)
         raise EvaluationError("an item has no label", item=dataset.ids[unlabelled])
     cost = [n.cost for n in dataset.lengths]
-    said: dict[int, Tensor] = {}
+    item_logits: dict[int, Tensor] = {}
     made: dict[str, dict[int, Tensor]] = {}
     was_training = model.training
     model.eval()
     with torch.inference_mode():
         for indices in BucketSampler(cost, batch_size, shuffle=False).batches(0):
             output = model(collate([dataset[i] for i in indices]).to(device))
-            said.update(zip(indices, logits(output).float().cpu(), strict=True))
+            item_logits.update(zip(indices, logits(output).float().cpu(), strict=True))
             if features:
                 for name, values in output.features.items():
                     made.setdefault(name, {}).update(zip(indices, values.flatten(1).float().cpu(), strict=True))
@@ -67,7 +67,7 @@ def predict_items(
     model.train(was_training)
     return PredictionSet(
         ids=dataset.ids,
-        logits=torch.stack([said[i] for i in range(len(dataset))]),
+        logits=torch.stack([item_logits[i] for i in range(len(dataset))]),
         target=torch.stack([t for t in targets if t is not None]),
         groups=dataset.item_speakers(),
         features=_side_by_side(made, len(dataset)),
@@ -117,7 +117,7 @@ def collator(
     settings: InputSettings,
     spell: Callable[[str], list[int]] | None = None,
 ) -> Collator:
-    """The collator that a model's settings ask for, in training and evaluation; spell: see `Collator`."""
+    """The collator for a model's tokenizer and input settings; spell: see `Collator`."""
     return Collator(
         tokenizer,
         0 if tokenizer is None else tokenizer.pad_id,

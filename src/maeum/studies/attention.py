@@ -1,4 +1,4 @@
-"""Where MESM looks: pictures of clips, and shares of what it keeps in the regions of a face."""
+"""Attention of MESM: pictures of the positions that it keeps, and their shares in the regions of a face."""
 
 from __future__ import annotations
 

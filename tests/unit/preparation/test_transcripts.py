@@ -75,7 +75,7 @@ def test_an_interrupted_run_goes_on_where_it_stood(store: Path, model: Path, tmp
         Transcripts.read(tmp_path / "bad.jsonl")
     with pytest.raises(ConfigError, match=r"none\.jsonl: no such file"):
         Transcripts.read(tmp_path / "none.jsonl")
-    with pytest.raises(ConfigError, match="embedded: never learned to spell"):
+    with pytest.raises(ConfigError, match="embedded: has no CTC head"):
         transcribe(store, "embedded", tmp_path / "x.jsonl")
 
 

@@ -19,7 +19,7 @@ from maeum.models.encoders.text import HubTextConfig, HubTextEncoder
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.preparation.views import ViewsConfig, make_views
 from maeum.runs import feature_cache
-from maeum.runs.feature_cache import FeatureCache, keep_sounds, keep_texts
+from maeum.runs.feature_cache import FeatureCache, cache_sounds, cache_texts
 
 ROBERTA: dict[str, Any] = {
     "model_type": "roberta", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -94,9 +94,9 @@ def sound() -> CountedSound:
 
 def test_every_text_is_read_once_and_found_again(store: Path, data: StoreDataset) -> None:
     encoder, collate = words(), Collator(tokenize)
-    find = keep_texts([StoreDataset(store, sessions=["Session1"])], encoder, collate)
+    find = cache_texts([StoreDataset(store, sessions=["Session1"])], encoder, collate)
     assert encoder.read == 4
-    again = keep_texts([data], encoder, collate)
+    again = cache_texts([data], encoder, collate)
     assert encoder.read == 4
     row = collate.tokens([data[0]])[0]
     assert row is not None
@@ -110,9 +110,9 @@ def test_every_text_is_read_once_and_found_again(store: Path, data: StoreDataset
 def test_every_sound_is_heard_once_and_found_again(store: Path, data: StoreDataset) -> None:
     encoder = sound()
     one = StoreDataset(store, modalities=("speech",), sound="wave", sessions=["Session1"])
-    keep_sounds([one], encoder, Collator())
+    cache_sounds([one], encoder, Collator())
     assert encoder.heard == different(one)
-    find = keep_sounds([data], encoder, Collator())
+    find = cache_sounds([data], encoder, Collator())
     assert encoder.heard == different(data) > different(one)
     wave = data[-1].wave
     assert wave is not None
@@ -123,7 +123,7 @@ def test_every_sound_is_heard_once_and_found_again(store: Path, data: StoreDatas
 
 
 def test_sounds_are_heard_as_long_as_they_are_in_a_batch(data: StoreDataset) -> None:
-    find = keep_sounds([data], sound(), Collator(max_mel_chunks=2))
+    find = cache_sounds([data], sound(), Collator(max_mel_chunks=2))
     assert Collator(max_mel_chunks=2, conv_features=find)([data[0], data[1]]).conv_features is not None
     assert Collator(conv_features=find)([data[0], data[1]]).conv_features is None
 
@@ -133,20 +133,20 @@ def test_a_kill_loses_no_file_that_was_written(data: StoreDataset, monkeypatch: 
     encoder, collate = sound(), Collator(tokenize)
     encoder.dies_at = 1
     with pytest.raises(KeyboardInterrupt):
-        keep_sounds([data], encoder, collate)
+        cache_sounds([data], encoder, collate)
     encoder.dies_at = -1
-    keep_sounds([data], encoder, collate)
+    cache_sounds([data], encoder, collate)
     assert encoder.heard == different(data) > 1
 
 
 def test_what_twins_say_and_sound_like_is_kept_where_it_does_not_vary(views: StoreDataset) -> None:
     encoder = sound()
-    find = keep_sounds([views], encoder, Collator(), views=False)
+    find = cache_sounds([views], encoder, Collator(), views=False)
     batch = Collator(conv_features=find)([views[0], views[1]])
     assert batch.conv_features is not None
     assert batch.view is not None
     assert batch.view.conv_features is None
-    find = keep_sounds([views], encoder, Collator())
+    find = cache_sounds([views], encoder, Collator())
     batch = Collator(conv_features=find)([views[0], views[1]])
     assert batch.view is not None
     assert batch.view.conv_features is not None
@@ -159,7 +159,7 @@ def test_what_twins_say_and_sound_like_is_kept_where_it_does_not_vary(views: Sto
 
 def test_a_batch_has_all_or_nothing(data: StoreDataset) -> None:
     encoder, collate = words(), Collator(tokenize)
-    vectors, heard = keep_texts([data], encoder, collate), keep_sounds([data], sound(), collate)
+    vectors, heard = cache_texts([data], encoder, collate), cache_sounds([data], sound(), collate)
     kept = Collator(tokenize, vectors=vectors, conv_features=heard)
     clips = [data[0], replace(data[1], text=None), replace(data[2], wave=None)]
     batch = kept(clips)
@@ -169,7 +169,7 @@ def test_a_batch_has_all_or_nothing(data: StoreDataset) -> None:
     assert not batch.conv_features[2].any(), "which has no sound"
     assert kept([*clips, replace(data[3], text="never read")]).vectors is None
     one_more = encoder.read
-    keep_texts(
+    cache_texts(
         [StoreDataset(data.store, transcripts={data[0].id: "one more", data[1].id: data[1].text or ""})],
         encoder,
         collate,
@@ -196,19 +196,19 @@ def test_sounds_too_short_for_a_step_are_known_too(data: StoreDataset, tmp_path:
 
 def test_another_encoder_finds_nothing(data: StoreDataset) -> None:
     texts, sounds, collate = words(), sound(), Collator(tokenize)
-    keep_texts([data], texts, collate)
-    keep_sounds([data], sounds, collate)
+    cache_texts([data], texts, collate)
+    cache_sounds([data], sounds, collate)
     with torch.no_grad():
         next(texts.parameters())[0, 0] += 1
         next(sounds.model.feature_extractor.parameters())[0, 0] += 1
     read, heard = texts.read, sounds.heard
-    keep_texts([data], texts, collate)
-    keep_sounds([data], sounds, collate)
+    cache_texts([data], texts, collate)
+    cache_sounds([data], sounds, collate)
     assert (texts.read, sounds.heard) == (2 * read, 2 * heard)
     architecture = {**(sounds.config.architecture or {}), "feat_extract_activation": "relu"}
     for times, changes in ((3, {"standardise": False}), (4, {"architecture": architecture})):
         sounds.config = sounds.config.model_copy(update=changes)
-        keep_sounds([data], sounds, collate)
+        cache_sounds([data], sounds, collate)
         assert sounds.heard == times * heard
 
 
@@ -256,7 +256,7 @@ def test_mmer_09_mask_and_kept_vectors_are_of_the_same_tokens(data: StoreDataset
     encoder = model.encoders["text"]
     assert isinstance(encoder, HubTextEncoder)
     plain = Collator(tokenize, pad_id=1, max_tokens=5)
-    find = keep_texts([data], encoder, plain)
+    find = cache_texts([data], encoder, plain)
     batch = Collator(tokenize, pad_id=1, max_tokens=5, vectors=find)([data[i] for i in range(6)])
     assert batch.vectors is not None
     assert batch.tokens_mask is not None
@@ -272,7 +272,7 @@ def test_kept_sounds_change_no_answer(data: StoreDataset) -> None:
     encoder = model.encoders["speech"]
     assert isinstance(encoder, HubSpeechEncoder)
     plain = Collator(tokenize, pad_id=1)
-    find = keep_sounds([data], encoder, plain)
+    find = cache_sounds([data], encoder, plain)
     clips = [data[i] for i in range(0, len(data), 3)]
     batch = Collator(tokenize, pad_id=1, conv_features=find)(clips)
     assert batch.conv_features is not None

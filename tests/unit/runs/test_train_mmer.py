@@ -242,7 +242,7 @@ def test_what_the_sound_says_and_the_sound_are_in_the_store(store: Path) -> None
     [
         ({"augment": {}}, "no augmented views"),
         ({"augment": {"view": {}, "mixup": 0.2}}, "mixup"),
-        ({"network": {"project": 0}}, "nothing to contrast"),
+        ({"network": {"project": 0}}, "no projection to contrast"),
         ({"augment": {"view": {}, "mel_chunks": {"window": 0.5}}}, "window"),
         (
             {"target": {"scales": ["valence"]}, "score": "mean_ccc", "training": {"loss": "ccc"}},
