@@ -45,6 +45,10 @@ def fit_margins(values: ArrayLike, target: ArrayLike) -> tuple[float | None, ...
 
     Raises:
         EvaluationError: when shapes differ, or a value is not finite.
+
+    Example:
+        >>> fit_margins([[3.0]] * 9, [[3.5]] * 9)
+        (0.5,)
     """
     preds, true = as_floats(values, "values", 2), as_floats(target, "targets", 2, missing=True)
     same_length(preds, true)
@@ -76,6 +80,10 @@ def reliability(probs: ArrayLike, target: ArrayLike, bins: int = BINS) -> list[R
 
     Raises:
         EvaluationError: when rows are not probabilities, or lengths differ.
+
+    Example:
+        >>> [bin.count for bin in reliability([[0.9, 0.1], [0.6, 0.4]], [0, 1], bins=2)]
+        [0, 2]
     """
     p, true = as_probabilities(probs, target)
     confidence, right = p.max(1), p.argmax(1) == true
@@ -97,6 +105,10 @@ def expected_calibration_error(probs: ArrayLike, target: ArrayLike, bins: int = 
 
     Raises:
         EvaluationError: see `reliability`.
+
+    Example:
+        >>> round(expected_calibration_error([[0.8, 0.2], [0.8, 0.2]], [0, 1]), 3)
+        0.3
     """
     table = reliability(probs, target, bins)
     total = sum(b.count for b in table)
@@ -112,13 +124,22 @@ def brier(probs: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: see `reliability`.
+
+    Example:
+        >>> round(brier([[0.8, 0.2]], [0]), 3)
+        0.08
     """
     p, true = as_probabilities(probs, target)
     return float(np.maximum((p**2).sum(1) - 2 * p[np.arange(len(p)), true] + 1, 0).mean())
 
 
 def negative_log_likelihood(logits: ArrayLike, target: ArrayLike, temperature: float = 1.0) -> float:
-    """Mean of ``-log p(true class)`` in nats, with ``p = softmax(logits / temperature)``, computed in float64."""
+    """Mean of ``-log p(true class)`` in nats, with ``p = softmax(logits / temperature)``, computed in float64.
+
+    Example:
+        >>> round(negative_log_likelihood([[2.0, 0.0]], [0]), 3)
+        0.127
+    """
     z = as_floats(logits, "logits", 2) / temperature
     true = as_classes(target, "targets", z.shape[1])
     same_length(z, true)
@@ -137,6 +158,10 @@ def fit_temperature(dev_logits: ArrayLike, dev_target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: when lengths differ, or logits are not finite.
+
+    Example:
+        >>> round(fit_temperature([[4.0, 0.0], [4.0, 0.0], [4.0, 0.0]], [0, 0, 1]), 2)
+        5.77
     """
     low, high = math.log(_LOWEST_TEMPERATURE), math.log(_HIGHEST_TEMPERATURE)
 

@@ -32,6 +32,10 @@ def concordance(preds: ArrayLike, target: ArrayLike) -> float:
     Raises:
         EvaluationError: when all values of both are one and the same (0 / 0), lengths differ, or a value is not finite
             or beyond 1e100.
+
+    Example:
+        >>> concordance([1, 2, 3], [1, 2, 3]), round(concordance([2, 3, 4], [1, 2, 3]), 3)
+        (1.0, 0.571)
     """
     predicted, true = scale_pair(preds, target)
     away = np.stack((predicted - predicted[0], true - true[0], predicted - true))
@@ -57,6 +61,10 @@ def pearson(preds: ArrayLike, target: ArrayLike) -> float:
     Raises:
         EvaluationError: when either side is constant (so with one item, too), lengths differ, or a value is not finite
             or beyond 1e100.
+
+    Example:
+        >>> round(pearson([2, 3, 4], [1, 2, 3]), 3)
+        1.0
     """
     predicted, true = scale_pair(preds, target)
     for what, values in (("predictions", predicted), ("targets", true)):
@@ -78,6 +86,10 @@ def mean_absolute_error(preds: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: when lengths differ, or a value is not finite or beyond 1e100.
+
+    Example:
+        >>> mean_absolute_error([1.0, 2.0], [1.5, 2.5])
+        0.5
     """
     predicted, true = scale_pair(preds, target)
     return float(np.abs(predicted - true).mean())

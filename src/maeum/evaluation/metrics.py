@@ -41,6 +41,10 @@ def confusion_matrix(preds: ArrayLike, target: ArrayLike, num_classes: int) -> I
 
     Raises:
         EvaluationError: when there are no items, lengths differ, or an index is no class.
+
+    Example:
+        >>> confusion_matrix([0, 1, 1], [0, 0, 1], 2).tolist()
+        [[1, 1], [0, 1]]
     """
     predicted, true = as_classes(preds, "predictions", num_classes), as_classes(target, "targets", num_classes)
     same_length(predicted, true)
@@ -58,6 +62,10 @@ def accuracy(preds: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: when there are no items, lengths differ, or an index is no class.
+
+    Example:
+        >>> accuracy([0, 1, 1, 1], [0, 0, 1, 1])
+        0.75
     """
     predicted, true = as_classes(preds, "predictions"), as_classes(target, "targets")
     same_length(predicted, true)
@@ -77,6 +85,10 @@ def uar(preds: ArrayLike, target: ArrayLike, num_classes: int, absent: Absent = 
 
     Raises:
         EvaluationError: see `confusion_matrix`, and ``absent``.
+
+    Example:
+        >>> uar([0, 0, 0, 1], [0, 0, 0, 1], 2), uar([0, 0, 0, 0], [0, 0, 0, 1], 2)
+        (1.0, 0.5)
     """
     return _uar(confusion_matrix(preds, target, num_classes), absent)
 
@@ -93,6 +105,10 @@ def f1_per_class(preds: ArrayLike, target: ArrayLike, num_classes: int) -> list[
 
     Raises:
         EvaluationError: see `confusion_matrix`.
+
+    Example:
+        >>> f1_per_class([0, 1, 1, 1], [0, 0, 1, 1], 2)
+        [0.6666666666666666, 0.8]
     """
     return _f1(confusion_matrix(preds, target, num_classes))
 
@@ -118,6 +134,10 @@ def f1(
 
     Raises:
         EvaluationError: see `confusion_matrix`, and ``absent``.
+
+    Example:
+        >>> f1([0, 0, 1, 1], [0, 1, 1, 1], 2), f1([0, 0, 1, 1], [0, 1, 1, 1], 2, "micro")
+        (0.7333333333333334, 0.75)
     """
     matrix = confusion_matrix(preds, target, num_classes)
     if average == "micro":
@@ -138,6 +158,10 @@ def one_vs_rest_accuracy(preds: ArrayLike, target: ArrayLike, num_classes: int) 
 
     Raises:
         EvaluationError: see `confusion_matrix`.
+
+    Example:
+        >>> one_vs_rest_accuracy([0, 1, 1, 2], [0, 0, 1, 2], 3)
+        [0.75, 0.75, 1.0]
     """
     return _one_vs_rest(confusion_matrix(preds, target, num_classes))
 
@@ -161,6 +185,10 @@ def class_table(preds: ArrayLike, target: ArrayLike, names: Sequence[str]) -> li
 
     Raises:
         EvaluationError: see `confusion_matrix`.
+
+    Example:
+        >>> class_table([0, 1, 1, 1], [0, 0, 1, 1], ["calm", "rage"])[0].recall
+        0.5
     """
     matrix = confusion_matrix(preds, target, len(names))
     hits, support, predicted = matrix.diagonal().tolist(), matrix.sum(1).tolist(), matrix.sum(0).tolist()

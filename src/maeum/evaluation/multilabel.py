@@ -42,6 +42,10 @@ def weighted_accuracy(preds: ArrayLike, target: ArrayLike) -> list[float | None]
 
     Raises:
         EvaluationError: see `binary_counts`.
+
+    Example:
+        >>> weighted_accuracy([[1], [1], [0], [0]], [[1], [0], [0], [0]])
+        [0.8333333333333334]
     """
     tp, fp, fn, tn = binary_counts(preds, target)
     positive, negative = tp + fn, tn + fp
@@ -62,6 +66,10 @@ def label_f1(preds: ArrayLike, target: ArrayLike) -> list[float | None]:
 
     Raises:
         EvaluationError: see `binary_counts`.
+
+    Example:
+        >>> label_f1([[1, 0], [1, 1]], [[1, 0], [1, 1]])
+        [1.0, 1.0]
     """
     tp, fp, fn, _ = binary_counts(preds, target)
     both = 2 * tp + fp + fn
@@ -77,6 +85,10 @@ def label_accuracy(preds: ArrayLike, target: ArrayLike) -> list[float]:
 
     Raises:
         EvaluationError: see `binary_counts`.
+
+    Example:
+        >>> label_accuracy([[1, 0], [1, 1]], [[1, 0], [0, 1]])
+        [0.5, 1.0]
     """
     tp, fp, fn, tn = binary_counts(preds, target)
     return [float(x) for x in (tp + tn) / (tp + fp + fn + tn)]
@@ -93,6 +105,10 @@ def subset_accuracy(preds: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: see `binary_counts`.
+
+    Example:
+        >>> subset_accuracy([[1, 0], [1, 1]], [[1, 0], [0, 1]])
+        0.5
     """
     predicted, true = _pair(preds, target)
     return float((predicted == true).all(1).mean())

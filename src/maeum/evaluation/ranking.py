@@ -36,6 +36,10 @@ def roc_auc(scores: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: when all items are alike, lengths differ, or a score is not finite.
+
+    Example:
+        >>> roc_auc([0.9, 0.4, 0.6, 0.1], [1, 1, 0, 0])
+        0.75
     """
     score, positive = as_floats(scores, "scores", 1), as_binary(target, "targets", 1)
     same_length(score, positive)
@@ -55,6 +59,10 @@ def label_roc_auc(scores: ArrayLike, target: ArrayLike) -> list[float | None]:
 
     Raises:
         EvaluationError: when shapes differ, a score is not finite, or a target is not 0 or 1.
+
+    Example:
+        >>> label_roc_auc([[0.9, 0.2], [0.1, 0.4]], [[1, 0], [0, 0]])
+        [1.0, None]
     """
     score, positive = _columns(scores, target)
     return [_area(score[:, i], positive[:, i]) for i in range(score.shape[1])]
@@ -69,6 +77,10 @@ def one_vs_rest_roc_auc(scores: ArrayLike, target: ArrayLike) -> list[float | No
 
     Raises:
         EvaluationError: when lengths differ, a score is not finite, or a target is no class.
+
+    Example:
+        >>> one_vs_rest_roc_auc([[0.9, 0.1], [0.2, 0.8]], [0, 1])
+        [1.0, 1.0]
     """
     score = as_floats(scores, "scores", 2)
     true = as_classes(target, "targets", score.shape[1])
@@ -99,6 +111,10 @@ def average_precision(scores: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: when no item is positive, lengths differ, or a score is not finite.
+
+    Example:
+        >>> round(average_precision([0.9, 0.4, 0.6, 0.1], [1, 1, 0, 0]), 3)
+        0.833
     """
     score, positive = as_floats(scores, "scores", 1), as_binary(target, "targets", 1)
     same_length(score, positive)
@@ -118,6 +134,10 @@ def label_average_precision(scores: ArrayLike, target: ArrayLike) -> list[float 
 
     Raises:
         EvaluationError: when shapes differ, a score is not finite, or a target is not 0 or 1.
+
+    Example:
+        >>> label_average_precision([[0.9, 0.2], [0.1, 0.4]], [[1, 0], [0, 0]])
+        [1.0, None]
     """
     score, positive = _columns(scores, target)
     return [_precision(score[:, i], positive[:, i]) for i in range(score.shape[1])]

@@ -35,6 +35,10 @@ def risk_coverage(probs: ArrayLike, target: ArrayLike) -> list[RiskPoint]:
 
     Raises:
         EvaluationError: when rows are not probabilities, a target is no class, or lengths differ.
+
+    Example:
+        >>> [(point.coverage, point.risk) for point in risk_coverage([[0.9, 0.1], [0.6, 0.4]], [0, 1])]
+        [(0.5, 0.0), (1.0, 0.5)]
     """
     levels, counts, errors = _by_confidence(probs, target)
     answered, wrong = counts.cumsum(), errors.cumsum()
@@ -55,6 +59,10 @@ def area_under_risk_coverage(probs: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: see `risk_coverage`.
+
+    Example:
+        >>> area_under_risk_coverage([[0.9, 0.1], [0.6, 0.4]], [0, 1])
+        0.25
     """
     _, counts, errors = _by_confidence(probs, target)
     losses = np.repeat(errors / counts, counts)

@@ -28,12 +28,21 @@ def accuracy_7(preds: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: when lengths differ, a value is not finite, or a target is not in -3..3.
+
+    Example:
+        >>> round(accuracy_7([2.6, -0.4, 1.0], [3.0, 0.0, -1.0]), 3)
+        0.667
     """
     return _same_class(preds, target, 3.0)
 
 
 def accuracy_5(preds: ArrayLike, target: ArrayLike) -> float:
-    """Acc-5, 0..1, higher is better: values clipped to -2..2 and rounded are the same; see `accuracy_7`."""
+    """Acc-5, 0..1, higher is better: values clipped to -2..2 and rounded are the same; see `accuracy_7`.
+
+    Example:
+        >>> accuracy_5([2.6, -0.4], [1.8, 0.0])
+        1.0
+    """
     return _same_class(preds, target, 2.0)
 
 
@@ -48,6 +57,10 @@ def accuracy_2_nonnegative(preds: ArrayLike, target: ArrayLike) -> float:
 
     Raises:
         EvaluationError: when lengths differ, a value is not finite, or a target is not in -3..3.
+
+    Example:
+        >>> accuracy_2_nonnegative([-0.1, 0.2], [-1.0, 0.0])
+        1.0
     """
     predicted, true = _sentiment(preds, target)
     return float(((predicted < 0) == (true < 0)).mean())
@@ -67,6 +80,10 @@ def accuracy_2_nonzero(preds: ArrayLike, target: ArrayLike) -> tuple[float, int]
 
     Raises:
         EvaluationError: when every target is 0, lengths differ, a value is not finite, or a target is not in -3..3.
+
+    Example:
+        >>> accuracy_2_nonzero([-0.1, 0.2], [-1.0, 0.0])
+        (1.0, 1)
     """
     predicted, true = _sentiment(preds, target)
     scored = true != 0

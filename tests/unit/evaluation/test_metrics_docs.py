@@ -6,6 +6,7 @@ import doctest
 import inspect
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -43,6 +44,19 @@ def test_examples():
             names = example.globs
             run += result.attempted
     assert run > 50
+
+
+MODULES = (calibration, dimensional, metrics, multilabel, ranking, selective, sentiment)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.rsplit(".", 1)[1])
+def test_examples_of_docstrings(module: ModuleType):
+    result = doctest.testmod(module)
+    assert not result.failed
+    for name in public_scores():
+        function = getattr(module, name, None)
+        if inspect.isfunction(function) and function.__module__ == module.__name__:
+            assert ">>> " in (function.__doc__ or ""), f"{name} has no example"
 
 
 @pytest.mark.parametrize("name", public_scores())
