@@ -25,7 +25,7 @@ from maeum.reports import figures
 from maeum.reports.tables import markdown_table
 from maeum.runs.predict import collator
 from maeum.studies.face_regions import REGIONS, TEMPLATE, aligned, region_masks
-from maeum.studies.study import Page, Study, first_fold, items_of, swept, train_all
+from maeum.studies.study import Study, StudyPage, first_fold, items_of, swept, train_all
 from maeum.types import Batch
 
 #: Faces that shares are taken of; the first ones of the part.
@@ -156,7 +156,7 @@ def _shares(counts: Tensor) -> dict[str, float]:
     return dict(zip(REGIONS, (counts / counts.sum().clamp(min=1)).tolist(), strict=True))
 
 
-def attention(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+def attention(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
     """Pictures of one clip of each emotion, and the shares of eyes, nose, mouth and background."""
     study, chosen = first_fold(study, swept(study))
     trained = train_all(study, chosen, out, device, console)
@@ -188,7 +188,7 @@ def attention(study: Study, out: Path | str, device: str = "cpu", console: Conso
     }
     environment = Environment(loader=PackageLoader("maeum.reports"), autoescape=select_autoescape(["html.j2"]))
     files["attention.html"] = environment.get_template("attention.html.j2").render(shown)
-    return Page("\n".join(page), numbers, files)
+    return StudyPage("\n".join(page), numbers, files)
 
 
 def _regions(looks: dict[str, list[Looks]], masses: Sequence[float], own: float) -> list[str]:

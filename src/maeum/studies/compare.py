@@ -116,7 +116,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ComparisonResult:
     """The scores of a comparison."""
 
     comparison: Comparison
@@ -141,7 +141,7 @@ def compare(
     device: str = "cpu",
     intervals: bool = True,
     console: Console | None = None,
-) -> Outcome:
+) -> ComparisonResult:
     """Train every network of a comparison where that is not done yet, and score all on the same items.
 
     Args:
@@ -190,7 +190,9 @@ def compare(
         evaluations.append(replace(done, model=title))
     report = evaluations[0].report
     notes = tuple(dict.fromkeys((*filter(None, (report.overlap, report.speakers_warning)), *report.notes)))
-    return Outcome(comparison, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes)
+    return ComparisonResult(
+        comparison, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes
+    )
 
 
 def following(recipe: Recipe, leader: Path) -> Recipe:
@@ -252,7 +254,7 @@ def _row(
     )
 
 
-def comparison_table(compared: Sequence[Outcome]) -> str:
+def comparison_table(compared: Sequence[ComparisonResult]) -> str:
     """All comparisons in one table, Markdown.
 
     Raises:
@@ -280,7 +282,7 @@ def comparison_table(compared: Sequence[Outcome]) -> str:
     return "\n".join(table.markdown()) + "\n"
 
 
-def markdown_page(compared: Sequence[Outcome]) -> str:
+def markdown_page(compared: Sequence[ComparisonResult]) -> str:
     """The table, what it means, and what the reader has to know of each comparison."""
     lines = [_ABOUT, comparison_table(compared)]
     for one in compared:

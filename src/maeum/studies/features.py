@@ -22,7 +22,7 @@ from maeum.reports import figures
 from maeum.reports.tables import markdown_table
 from maeum.runs.evaluate import Evaluation
 from maeum.studies.seeds import SeededScore, mean_over_seeds
-from maeum.studies.study import Page, Study, first_fold, score_all, train_all, variants
+from maeum.studies.study import Study, StudyPage, first_fold, score_all, train_all, variants
 from maeum.studies.tables import head
 
 _NEUTRAL = "neutral"
@@ -32,7 +32,7 @@ _ABOUT_NEUTRAL = (
 )
 
 
-def features(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+def features(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
     """Distances between classes, silhouettes and what is taken for neutral, of each network, with intervals."""
     chosen = variants(study, list(study.entries))
     study, chosen = first_fold(study, chosen)
@@ -69,10 +69,10 @@ def features(study: Study, out: Path | str, device: str = "cpu", console: Consol
         *(_ABOUT_NEUTRAL if neutral else ()), "",
         *(f"{variant.title}, first seed: ![{variant.title}](features-{variant.key}.svg)" for variant in chosen), "",
     ]  # fmt: skip
-    return Page("\n".join(lines), {"study": study.name, "rows": numbers}, {**files})
+    return StudyPage("\n".join(lines), {"study": study.name, "rows": numbers}, {**files})
 
 
-def confusion(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+def confusion(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
     """Which class is taken for which, by each network, summed over its seeds."""
     chosen = variants(study, list(study.entries))
     done = [score_all(study, runs) for runs in train_all(study, chosen, out, device, console)]
@@ -86,7 +86,7 @@ def confusion(study: Study, out: Path | str, device: str = "cpu", console: Conso
         files[f"confusion-{variant.key}.svg"] = figures.confusion(counts.tolist(), names)
         lines += [f"{variant.title}: ![{variant.title}](confusion-{variant.key}.svg)", ""]
         numbers.append({"title": variant.title, "counts": counts.tolist()})
-    return Page("\n".join(lines), {"study": study.name, "labels": names, "rows": numbers}, {**files})
+    return StudyPage("\n".join(lines), {"study": study.name, "labels": names, "rows": numbers}, {**files})
 
 
 def _counts(run: Evaluation, classes: int) -> NDArray[np.int64]:

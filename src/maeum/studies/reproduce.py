@@ -8,10 +8,10 @@ from pathlib import Path
 from rich.console import Console
 
 from maeum.studies import attention, features, tables
-from maeum.studies.study import Page, Study
+from maeum.studies.study import Study, StudyPage
 
 #: Name -> what makes the page of a study: (study, folder of runs, device, console).
-REPRODUCTIONS: dict[str, Callable[[Study, Path | str, str, Console | None], Page]] = {
+REPRODUCTIONS: dict[str, Callable[[Study, Path | str, str, Console | None], StudyPage]] = {
     "mesm/table": tables.table,
     "mesm/top-p": tables.top_p,
     "mesm/ablation": tables.ablation,

@@ -69,16 +69,17 @@ class Study(Comparison):
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: a network, and its recipes. key: its folder. init_from: see `Entry`.
-
-    recipes: of each seed, and of each of its folds where there are such. places: their folders within its own.
-    """
+    """One row of a study: a network and its recipes."""
 
     key: str
+    """The folder of its runs."""
     title: str
     recipes: tuple[Recipe, ...]
+    """Of each seed, and of each fold where the study has folds."""
     places: tuple[str, ...]
+    """Their folders within its own."""
     init_from: Variant | None = None
+    """The variant that it starts from, see `Entry`."""
 
 
 def variants(study: Study, names: Sequence[str], subset: str | None = None) -> list[Variant]:
@@ -282,15 +283,15 @@ def first_fold(study: Study, chosen: Sequence[Variant]) -> tuple[Study, list[Var
 
 
 @dataclass(frozen=True)
-class Page:
-    """What a reproduction gives: a page of Markdown, its numbers, and figures and pages by their file names.
-
-    Figures lie beside the page.
-    """
+class StudyPage:
+    """A page that `maeum reproduce` writes."""
 
     markdown: str
+    """The page."""
     numbers: dict[str, Any]
+    """What it shows, for JSON."""
     files: dict[str, str | bytes]
+    """Figures and further pages that lie beside it, by their file names."""
 
 
 def items_of(study: Study, runs: Runs) -> StoreDataset:
@@ -312,9 +313,9 @@ def items_of(study: Study, runs: Runs) -> StoreDataset:
 
 
 __all__ = [
-    "Page",
     "Runs",
     "Study",
+    "StudyPage",
     "Variant",
     "first_fold",
     "items_of",

@@ -18,15 +18,15 @@ from maeum.reports.tables import ModelTable, markdown_table, metric_title
 from maeum.runs.evaluate import Evaluation
 from maeum.studies.flops import Cost, flops_of
 from maeum.studies.seeds import SeededScore, difference_over_seeds, over_seeds
-from maeum.studies.study import Page, Runs, Study, items_of, score_all, subsets_of, swept, train_all, variants
+from maeum.studies.study import Runs, Study, StudyPage, items_of, score_all, subsets_of, swept, train_all, variants
 from maeum.wording import counted
 
 
-def table(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+def table(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
     """All networks: scores, and each class, as the paper's main table has them."""
     done = train_all(study, variants(study, list(study.entries)), out, device, console)
     rows = [_Row(study, runs) for runs in done]
-    return Page(
+    return StudyPage(
         "\n".join([
             *head(study, "The networks", rows[0].evaluations),
             *_scores(study, rows), "", *_classes(rows), *_published(study, "table"), *_notes(rows), ""
@@ -36,14 +36,14 @@ def table(study: Study, out: Path | str, device: str = "cpu", console: Console |
     )  # fmt: skip
 
 
-def parts(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+def parts(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
     """The first network, and those of the ablation, each of which lacks a part of it."""
     if not study.ablation:
         raise ConfigError("names no networks for an ablation", item=study.name, remedy="Give it `ablation: [...]`.")
     first = next(iter(study.entries))
     names = [first, *(name for name in study.ablation if name != first)]
     rows = [_Row(study, runs) for runs in train_all(study, variants(study, names), out, device, console)]
-    return Page(
+    return StudyPage(
         "\n".join([
             *head(study, "The network, and what is left when a part is taken away", rows[0].evaluations),
             *_scores(study, rows), "", *_classes(rows), *_published(study, "ablation"), *_notes(rows), ""
@@ -53,7 +53,7 @@ def parts(study: Study, out: Path | str, device: str = "cpu", console: Console |
     )  # fmt: skip
 
 
-def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
     """Each network with the words that the corpus came with, and with recognised ones."""
     if study.transcripts is None:
         raise ConfigError("names no recognised transcripts", item=study.name,
@@ -85,16 +85,16 @@ def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Con
         *table.markdown(), "",
         *_published(study, "transcripts"), *(f"- {note}" for note in dict.fromkeys(notes)), "",
     ]  # fmt: skip
-    return Page("\n".join(page), {"study": study.name, "rows": numbers}, {})
+    return StudyPage("\n".join(page), {"study": study.name, "rows": numbers}, {})
 
 
-def ablation(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+def ablation(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
     """Each network trained on each subset of the modalities."""
     if not study.ablation:
         raise ConfigError("names no networks for an ablation", item=study.name, remedy="Give it `ablation: [...]`.")
     chosen = [v for subset in subsets_of(study) for v in variants(study, study.ablation, subset)]
     rows = [_Row(study, runs) for runs in train_all(study, chosen, out, device, console)]
-    return Page(
+    return StudyPage(
         "\n".join([
             *head(study, "Subsets of the modalities (T words, A voice, V faces)", rows[0].evaluations),
             *_scores(study, rows), *_published(study, "ablation"), *_notes(rows), ""
@@ -233,7 +233,7 @@ class SweepPoint:
     kept: dict[str, float]
 
 
-def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> Page:
+def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
     """Score, multiply-adds, time and kept positions by the kept mass, none of it trained anew."""
     chosen = swept(study)
     others = [name for name in study.entries if name not in study.sweep]
@@ -282,7 +282,7 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
          "scores": {m: _as_record(s) for m, s in q.scores.items()}}
         for q in points
     ]  # fmt: skip
-    return Page("\n".join(page), {"study": study.name, "points": numbers, "fixed": [r.record() for r in fixed]},
+    return StudyPage("\n".join(page), {"study": study.name, "points": numbers, "fixed": [r.record() for r in fixed]},
                 {"top-p.svg": svg})  # fmt: skip
 
 
