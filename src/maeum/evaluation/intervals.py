@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from maeum.errors import EvaluationError
 from maeum.evaluation.base import Floats, Ints, Metric
+from maeum.wording import counted
 
 #: Below so many groups there is no interval: two say next to nothing about how groups differ.
 FEWEST_GROUPS = 3
@@ -222,13 +223,8 @@ def few_groups_warning(groups: int | None, alone: int = 0) -> str:
     if groups is None or groups + alone >= FEW_GROUPS:
         return ""
     if groups + alone < FEWEST_GROUPS:
-        return f"no intervals: {format_speakers(groups)} only, where at least {FEWEST_GROUPS} are needed"
-    return f"{format_speakers(groups)} only: intervals are wide, and a few other people might change them much"
-
-
-def format_speakers(count: int) -> str:
-    """``1 speaker``, ``4 speakers``."""
-    return f"{count} speaker" if count == 1 else f"{count} speakers"
+        return f"no intervals: {counted(groups, 'speaker')} only, where at least {FEWEST_GROUPS} are needed"
+    return f"{counted(groups, 'speaker')} only: intervals are wide, and a few other people might change them much"
 
 
 __all__ = [

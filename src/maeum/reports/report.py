@@ -24,7 +24,7 @@ from maeum.evaluation.selective import risk_coverage
 from maeum.labels import LabelSet
 from maeum.reports import figures
 from maeum.reports.passport import passports
-from maeum.reports.tables import MAJORITY, ModelTable, format_number, markdown_table, metric_title
+from maeum.reports.tables import MAJORITY, ModelTable, format_number, markdown_table, metric_arrow
 from maeum.reports.terminal import cell
 from maeum.runs.evaluate import Evaluation, check_same_labels
 from maeum.wording import counted
@@ -149,7 +149,7 @@ def _run(name: str, evaluation: Evaluation) -> dict[str, Any]:
     label_set = LabelSet.from_dict(report.label_set)
     rows = [
         {
-            "name": metric_title(score),
+            "name": f"{score} {metric_arrow(score)}",
             "value": format_number(value.value),
             "interval": "" if value.interval is None else value.interval.format(),
             "majority": format_number(report.majority.get(score)),

@@ -30,9 +30,14 @@ def _line(cells: Sequence[object]) -> str:
     return f"| {' | '.join(' '.join(str(cell).split()).replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def metric_arrow(metric: str) -> str:
+    """The direction in which a metric is better: ``↑`` or ``↓``."""
+    return "↑" if METRICS[metric].higher_is_better else "↓"
+
+
 def metric_title(metric: str) -> str:
-    """A metric's name with the direction in which it is better: ``macro f1 ↑``."""
-    return f"{metric.replace('_', ' ')} {'↑' if METRICS[metric].higher_is_better else '↓'}"
+    """A metric's name as the head of a column: ``macro f1 ↑``."""
+    return f"{metric.replace('_', ' ')} {metric_arrow(metric)}"
 
 
 def format_number(value: float | None) -> str:

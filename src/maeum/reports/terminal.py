@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from maeum.evaluation.base import METRICS
 from maeum.evaluation.report import Report
+from maeum.reports.tables import metric_arrow
 from maeum.wording import counted
 
 
@@ -43,8 +43,7 @@ def _scores(report: Report) -> Table:
     for name, score in report.scores.items():
         interval = score.interval.format() if score.interval is not None else ""
         baselines = [f"{of[name]:.3f}" if name in of else "" for of in (report.majority, report.chance)]
-        arrow = "↑" if METRICS[name].higher_is_better else "↓"
-        table.add_row(f"{name} {arrow}", f"{score.value:.3f}", interval, *baselines)
+        table.add_row(f"{name} {metric_arrow(name)}", f"{score.value:.3f}", interval, *baselines)
     return table
 
 

@@ -15,7 +15,6 @@ from rich.console import Console
 from maeum.config import Config
 from maeum.errors import ConfigError, StoreError
 from maeum.evaluation.base import metrics_of
-from maeum.evaluation.intervals import format_speakers
 from maeum.evaluation.report import Score
 from maeum.files import write_whole
 from maeum.models.pretrained import Pretrained, load_pretrained
@@ -270,7 +269,7 @@ def comparison_table(compared: Sequence[ComparisonResult]) -> str:
     after = (f"{metric_title(metrics[0])}, minus the first", "parameters", "epochs (best)", "core minutes")
     table = ModelTable(metrics, before=("data", "network"), after=after)
     for one in compared:
-        speakers = f" of {format_speakers(one.speakers)}" if one.speakers else ""
+        speakers = f" of {counted(one.speakers, 'speaker')}" if one.speakers else ""
         data = f"{one.comparison.title}, {counted(one.items, 'item', separate=True)}{speakers}"
         for row in one.rows:
             difference = "" if row.difference is None else row.difference.format("+.3f")
