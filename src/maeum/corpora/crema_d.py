@@ -57,15 +57,14 @@ _LIST, _PEOPLE, _SUMMARY = "SentenceFilenames.csv", "VideoDemographics.csv", "pr
 
 
 class CremaDOptions(Config):
-    """How CREMA-D is read.
-
-    transcripts: give the sentence as text. All emotions say the same twelve, so words tell nothing about them.
-    dev_actors, test_actors: who is in which part; everybody else is in train.
-    """
+    """How CREMA-D is read."""
 
     transcripts: bool = True
+    """Give the sentence as text. All emotions share the same twelve sentences, so text says nothing about them."""
     dev_actors: tuple[int, ...] = tuple(range(1064, 1078))
+    """Actors of the part dev; everybody who is in neither list is in train."""
     test_actors: tuple[int, ...] = tuple(range(1078, 1092))
+    """Actors of the part test."""
 
 
 @dataclass(frozen=True)

@@ -30,15 +30,14 @@ _NAME = re.compile(r"(\d\d)([ab]\d\d)([A-Z])([a-z]?)")
 
 
 class EmodbOptions(Config):
-    """How EmoDB is read.
-
-    transcripts: give the sentence as text; off, since every emotion speaks the same ten (and in German).
-    dev_speakers, test_speakers: who is in which part (defaults: a man and a woman each); everybody else is in train.
-    """
+    """How EmoDB is read."""
 
     transcripts: bool = False
+    """Give the sentence as text. Off by default: every emotion has the same ten sentences, in German."""
     dev_speakers: tuple[int, ...] = (12, 13)
+    """Speakers of the part dev, by default a man and a woman; everybody who is in neither list is in train."""
     test_speakers: tuple[int, ...] = (15, 16)
+    """Speakers of the part test, by default a man and a woman."""
 
 
 @CORPORA.register("emodb")

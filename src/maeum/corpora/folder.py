@@ -37,28 +37,32 @@ _COLUMNS = {
 
 
 class FolderOptions(Config):
-    """How a user's folder is read.
-
-    table: the CSV or TSV in it; when None, the one that is there, or table.csv of several. labels, task: the label set;
-    several labels of a row are separated by ``|``; for dimensional targets each name is a column, empty where a row has
-    no value, and ranges gives each one's lowest and highest value. scales: columns of numbers beside the label, such as
-    ``{EmoVal: [1, 7]}`` with the lowest and the highest value; the target ``scales`` learns them. parts: ``given``
-    takes the column ``part``, ``by-speaker`` divides speakers at random (dev_share, test_share, seed). licence: of the
-    recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them.
-    """
+    """How a user's folder is read."""
 
     table: str | None = None
+    """Name of the CSV or TSV in the folder; when null the only one, or table.csv of several."""
     labels: tuple[str, ...] = EMOTIONS
+    """Names of the labels. Several labels of a row are separated by ``|``; of dimensional targets each name is a
+    column, empty where a row has no value."""
     task: Task = "single-label"
+    """Whether an item has one label, any number of them, or values on scales."""
     ranges: tuple[tuple[float, float], ...] | None = None
+    """Lowest and highest value of each dimensional target, in the order of ``labels``."""
     # Came later: kept only where it is given, so that earlier stores stay valid.
     scales: dict[str, tuple[float, float]] = Field(default_factory=dict, exclude_if=lambda scales: not scales)
+    """Columns of numbers beside the label with their lowest and highest value, such as ``{EmoVal: [1, 7]}``; the target
+    ``scales`` predicts them."""
     parts: Literal["given", "by-speaker"] = "given"
+    """``given`` takes the column ``part``; ``by-speaker`` divides the speakers at random."""
     dev_share: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the speakers in dev, with ``by-speaker``."""
     test_share: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the speakers in test, with ``by-speaker``."""
     seed: int = 0
+    """Of the random division of speakers."""
     #: Left out of what a store is keyed by: it may be stated or corrected later, and nothing is decoded again.
     licence: str = Field(default="yours to state", min_length=1, exclude=True)
+    """Licence of the recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them."""
 
 
 @CORPORA.register("folder")

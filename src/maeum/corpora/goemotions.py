@@ -28,9 +28,10 @@ _TO_EKMAN = {fine: coarse for coarse, members in _EKMAN_GROUPS.items() for fine 
 
 
 class GoEmotionsOptions(Config):
-    """How GoEmotions is read. labels: ``single`` leaves out comments with several labels, ``multi`` keeps them all."""
+    """How GoEmotions is read."""
 
     labels: Literal["single", "multi"] = "single"
+    """``single`` leaves out comments with several labels, ``multi`` keeps them all."""
 
 
 @CORPORA.register("goemotions")

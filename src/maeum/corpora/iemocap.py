@@ -44,16 +44,15 @@ _UNRATED = "not rated: only in a transcript, or only as a recording"
 
 
 class IemocapOptions(Config):
-    """How IEMOCAP is read.
-
-    sound: ``turns`` reads each turn's own file (sentences/wav), ``dialogues`` the speaker's channel of the dialogue's
-    (dialog/wav); where one is missing, the other stands in, and a note says so. dev_sessions, test_sessions: which
-    session is in which part; all others are in train.
-    """
+    """How IEMOCAP is read."""
 
     sound: Literal["turns", "dialogues"] = "turns"
+    """``turns`` reads each turn's own file (sentences/wav), ``dialogues`` the speaker's channel of the dialogue's
+    (dialog/wav). Where one is missing the other is used, and a note says so."""
     dev_sessions: tuple[int, ...] = (4,)
+    """Sessions of the part dev; those that are in neither list are in train."""
     test_sessions: tuple[int, ...] = (5,)
+    """Sessions of the part test."""
 
 
 @dataclass(frozen=True)

@@ -29,21 +29,22 @@ _LOOKED_FOR = "Labels/*.csv or CMU_MOSEI_Labels.csd, and Transcript/Segmented/Co
 
 
 class MoseiOptions(Config):
-    """How CMU-MOSEI is read.
-
-    labels: ``tables`` are the annotators' answers, ``csd`` their means (CMU_MOSEI_Labels.csd); the
-    tables where both are there, when None. rule, threshold: an emotion is present when the ``sum`` or the ``mean`` over
-    the annotators is above the threshold, or when a ``majority`` of them gave more than it. needs: what an utterance
-    must have to be used. lists: a folder with lists of the videos or utterances of train, dev and test; a folder in the
-    source that holds such lists, when None.
-    """
+    """How CMU-MOSEI is read."""
 
     labels: Literal["tables", "csd"] | None = None
+    """``tables`` are the annotators' answers, ``csd`` their means (CMU_MOSEI_Labels.csd); the tables where both exist
+    when null."""
     rule: Rule = "sum"
+    """An emotion is present when the ``sum`` or the ``mean`` of its values over the annotators is above the threshold,
+    or when a ``majority`` of them gave more than it."""
     threshold: float = 0.0
+    """See ``rule``; values are 0 to 3 for each annotator."""
     needs: tuple[Modality, ...] = ("faces", "speech", "text")
+    """Modalities that an utterance must have to be used."""
     #: Left out of what a store is keyed by: a list that moves changes nothing, one that changes changes the items.
     lists: Path | None = Field(default=None, exclude=True)
+    """Folder with lists of the videos or utterances of train, dev and test; when null a folder in the source that holds
+    such lists."""
 
 
 @dataclass(frozen=True)

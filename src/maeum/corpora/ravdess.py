@@ -30,23 +30,23 @@ _NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 
 
 class RavdessOptions(Config):
-    """How RAVDESS is read.
-
-    files: each performance is there three times, with sound (03-), with picture (02-) and with both (01-); which of the
-    three is the utterance. The others are left out, so that nothing counts twice. voice: what is spoken, sung, or both.
-    transcripts: give the two sentences as text. Off: every emotion speaks the same two sentences, so a text branch
-    trained on them learns nothing and is taught to ignore words. dev_actors, test_actors: who is in which part;
-    everybody else is in train.
-    """
+    """How RAVDESS is read."""
 
     # Settings that came later are kept only where they are not the default, so that earlier stores stay valid.
     files: Literal["audio-only", "audio-visual", "video-only"] = Field(
         default="audio-only", exclude_if=lambda files: files == "audio-only"
     )
+    """Which of the three recordings of each performance is the utterance: sound (03-), picture (02-) or both (01-). The
+    others are left out, so that no performance counts twice."""
     voice: Literal["speech", "song", "both"] = Field(default="speech", exclude_if=lambda voice: voice == "speech")
+    """Which performances are read: spoken, sung, or both."""
     transcripts: bool = False
+    """Give the two sentences as text. Off by default: every emotion has the same two sentences, so a text branch
+    trained on them learns nothing and is taught to ignore text."""
     dev_actors: tuple[int, ...] = (17, 18, 19, 20)
+    """Actors of the part dev; everybody who is in neither list is in train."""
     test_actors: tuple[int, ...] = (1, 21, 22, 23, 24)
+    """Actors of the part test."""
 
 
 @CORPORA.register("ravdess")

@@ -12,18 +12,17 @@ from maeum.labels import LabelSet, canonical
 
 
 class Target(Config):
-    """Classes or scales made from what a store keeps of each item.
-
-    labels: names of the classes, in their order. merge: label of the store -> the class it counts as, such as
-    ``{excitement: happiness}``. Labels that are neither are not part of the target. of: which of an item's labels are
-    meant: the one it goes by when None, or one of another kind, such as ``sentiment``. scales: instead of classes,
-    values such as valence.
-    """
+    """Classes or scales made from what a store keeps of each item."""
 
     labels: tuple[str, ...] = ()
+    """Names of the classes, in their order."""
     merge: dict[str, str] = Field(default_factory=dict)
+    """Label of the store -> the class it counts as, such as ``{excitement: happiness}``. Labels that are neither a
+    class nor merged into one are not part of the target."""
     of: str | None = Field(default=None, exclude_if=lambda of: of is None)
+    """Kind of label that is meant, such as ``sentiment``; the main label of each item when null."""
     scales: tuple[str, ...] = ()
+    """Names of scales, such as valence, whose values are predicted instead of classes."""
 
     def label_set(
         self, labels: LabelSet, scales: LabelSet | None, others: Mapping[str, LabelSet] | None = None

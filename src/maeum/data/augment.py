@@ -12,21 +12,26 @@ from maeum.config import Config
 
 
 class FaceAugment(Config):
-    """How faces vary. Fractions are of the face's side; probabilities per face.
-
-    scale: zoom factors, below 1 shrinks the face. erase: probability and largest side of a grey rectangle.
-    blur: probability of a loss of resolution by a factor of up to 2.
-    """
+    """How faces vary in training."""
 
     flip: float = 0.5
+    """Probability, for each face, of its mirror image."""
     rotate_deg: float = 12.0
+    """Largest rotation to either side, in degrees."""
     shift: float = 0.08
+    """Largest shift, as a fraction of the face's side."""
     scale: tuple[float, float] = (0.85, 1.15)
+    """Smallest and largest zoom factor; below 1 the face gets smaller."""
     gamma: float = 0.3
+    """Largest change of the logarithm of the gamma correction."""
     noise: float = 0.03
+    """Largest standard deviation of added noise; values are 0 to 1."""
     erase: float = 0.3
+    """Probability, for each face, of a grey rectangle on it."""
     erase_side: float = 0.4
+    """Largest side of that rectangle, as a fraction of the face's side."""
     blur: float = 0.1
+    """Probability, for each face, of a loss of resolution by a factor of up to 2."""
 
 
 def augment_faces(faces: Tensor, config: FaceAugment, generator: torch.Generator) -> Tensor:

@@ -19,40 +19,42 @@ NATURAL_PER_DB = math.log(10.0) / 10.0
 
 
 class MelAugment(Config):
-    """How an utterance's speech varies. Ranges are drawn from evenly; 0 or None switches a part off.
-
-    trim_db: silence at both ends, this far below the loudest frame, is cut off; None keeps it.
-    margin_s: of that silence up to so much stays at each end, so that mel chunks begin at a random phase.
-    keep_silence: probability that nothing is trimmed.
-    crop_s: up to so much is cut off the start of speech.
-    window, window_s: probability that only a stretch of so many seconds is kept (cheaper, and no sentence as a whole).
-    tempo: speech is stretched to up to 1 + tempo or squeezed to 1 / (1 + tempo) of its length.
-    warp: the mel axis is stretched by up to this fraction (length of the vocal tract, pitch).
-    eq_db: standard deviation of a smooth random gain over frequency (microphone, room).
-    gain_db: standard deviation of a gain for all.
-    noise: probability of added noise, of random colour, at a signal-to-noise ratio within snr_db.
-    lowpass: probability that everything above a random frequency from 3 to 6 kHz is lost.
-    time_masks, time_mask_s: how many stretches of time are blanked, up to how long; at most a fifth of it in one.
-    band_masks, band_mask: how many stretches of frequency are blanked, up to how many of the 128 bands.
-    """
+    """How an utterance's mel chunks vary in training. Ranges are drawn from evenly; 0 or None switches a part off."""
 
     trim_db: float | None = 35.0
+    """Silence at both ends is cut off that is so far below the loudest frame, in dB; null keeps it."""
     margin_s: float = 0.3
+    """Up to so many seconds of that silence stay at each end, so that mel chunks begin at a random phase."""
     keep_silence: float = 0.0
+    """Probability that nothing is trimmed."""
     crop_s: float = 0.1
+    """Up to so many seconds are cut off the start of speech."""
     window: float = 0.0
+    """Probability that only a stretch of the utterance is kept, which is cheaper and hides the sentence as a whole."""
     window_s: tuple[float, float] = (0.6, 1.2)
+    """Shortest and longest such stretch, in seconds."""
     tempo: float = 0.15
+    """Speech is stretched to up to 1 + tempo or squeezed to 1 / (1 + tempo) of its length."""
     warp: float = 0.12
+    """The mel axis is stretched by up to this fraction (length of the vocal tract, pitch)."""
     eq_db: float = 4.0
+    """Standard deviation of a smooth random gain over frequency (microphone, room), in dB."""
     gain_db: float = 6.0
+    """Standard deviation of one gain for all frequencies, in dB."""
     noise: float = 0.3
+    """Probability of added noise of a random spectrum."""
     snr_db: tuple[float, float] = (8.0, 35.0)
+    """Lowest and highest signal-to-noise ratio of that noise, in dB."""
     lowpass: float = 0.1
+    """Probability that everything above a random frequency from 3 to 6 kHz is lost."""
     time_masks: int = 2
+    """Number of stretches of time that are blanked."""
     time_mask_s: float = 0.2
+    """Longest such stretch, in seconds; at most a fifth of the utterance."""
     band_masks: int = 2
+    """Number of stretches of frequency that are blanked."""
     band_mask: int = 16
+    """Widest such stretch, of 128 mel bands."""
 
 
 def augment_mel(mel_chunks: Tensor, config: MelAugment, generator: torch.Generator) -> Tensor:

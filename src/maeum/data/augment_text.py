@@ -14,16 +14,14 @@ _SIGNS_AND_APOSTROPHES = re.compile(r"[^\w\s\[\]]")
 
 
 class TextAugment(Config):
-    """How texts vary.
-
-    plain: probability that a text loses its punctuation and emoji; in half of these cases its apostrophes too.
-    lower: probability that it is in lower case (of no effect with the small tokenizer, which has no other).
-    leave_out: probability with which each word of a text of several is missing; one always stays.
-    """
+    """How texts vary in training."""
 
     plain: float = 0.25
+    """Probability that a text loses its punctuation and emoji, and in half of these cases its apostrophes."""
     lower: float = 0.0
+    """Probability of lower case. No effect with the small tokenizer, which knows no other."""
     leave_out: float = Field(default=0.0, ge=0, lt=1)
+    """Probability of each word of a longer text to be left out; one word always stays."""
 
 
 def augment_text(text: str, config: TextAugment, generator: torch.Generator) -> str:

@@ -19,22 +19,22 @@ _SHORTEST = 2 * _WINDOW
 
 
 class WaveAugment(Config):
-    """How an utterance's sound varies. Ranges are drawn from evenly; 0 switches a part off.
-
-    speed: it is played up to 1 + speed times as fast, or as slow, pitch and all (Ko et al., Interspeech 2015).
-    pitch: its pitch moves by up to so many semitones, its length stays.
-    noise: probability of added noise, of random colour, at a signal-to-noise ratio within snr_db.
-    room: probability that it is heard in a room whose echo dies away (by 60 dB) within room_s.
-    gain_db: standard deviation of a gain for all; of no effect where utterances are standardised.
-    """
+    """How an utterance's waveform varies in training. Ranges are drawn from evenly; 0 switches a part off."""
 
     speed: float = Field(default=0.1, ge=0, lt=1)
+    """Played up to 1 + speed times as fast or as slow, which moves the pitch too (Ko et al., Interspeech 2015)."""
     pitch: float = Field(default=2.0, ge=0, le=12)
+    """The pitch moves by up to so many semitones; the length stays."""
     noise: float = Field(default=0.3, ge=0, le=1)
+    """Probability of added noise of a random spectrum."""
     snr_db: tuple[float, float] = (8.0, 30.0)
+    """Lowest and highest signal-to-noise ratio of that noise, in dB."""
     room: float = Field(default=0.3, ge=0, le=1)
+    """Probability of the reverberation of a room."""
     room_s: tuple[float, float] = (0.1, 0.5)
+    """Shortest and longest time, in seconds, in which the echo of that room falls by 60 dB."""
     gain_db: float = Field(default=0.0, ge=0)
+    """Standard deviation of one gain for the utterance, in dB. No effect where utterances are standardised."""
 
 
 def augment_wave(wave: Tensor, config: WaveAugment, generator: torch.Generator) -> Tensor:

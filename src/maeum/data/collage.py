@@ -32,18 +32,18 @@ _ITEMS_PER_SHARD = 64
 
 
 class CollageConfig(Config):
-    """How a collage is made.
-
-    per_label: items of each label, by part. frames: fewest and most face frames of an item. shift_px: each frame
-    moves the face by up to so many pixels. light: each frame is up to this fraction brighter or darker. seed: fixes
-    all choices.
-    """
+    """How a collage is made."""
 
     per_label: dict[str, int] = Field(default_factory=lambda: {"train": 200, "dev": 50})
+    """Number of items of each label, by part."""
     frames: tuple[int, int] = (3, 8)
+    """Fewest and most face frames of an item."""
     shift_px: int = Field(default=2, ge=0, le=8)
+    """Each frame moves the face by up to so many pixels."""
     light: float = Field(default=0.05, ge=0, lt=1)
+    """Each frame is brighter or darker by up to this fraction."""
     seed: int = 0
+    """Fixes all random choices."""
 
 
 @dataclass(frozen=True)

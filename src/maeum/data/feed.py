@@ -22,33 +22,37 @@ from maeum.types import Batch, Clip, Modality
 
 
 class ViewConfig(Config):
-    """How an utterance's augmented view is made, for the augmented contrast: its sound and words vary more than those
-    of clips.
+    """How an utterance's augmented view is made, for the augmented contrast: it varies more than training clips do.
 
-    It stands for the same said in other words by another voice; where a store of such augmented views is given, these
-    vary.
+    Where a store of augmented views (other words, another voice) is given, those vary.
     """
 
     mel_chunks: MelAugment | None = MelAugment(tempo=0.2, warp=0.2, eq_db=6.0, noise=0.5)
+    """How the mel chunks of the view vary; not at all when null."""
     wave: WaveAugment | None = WaveAugment(speed=0.15, pitch=4.0, noise=0.5, room=0.5)
+    """How the waveform of the view varies; not at all when null."""
     text: TextAugment | None = TextAugment(plain=0.5, leave_out=0.15)
+    """How the text of the view varies; not at all when null."""
 
 
 class AugmentConfig(Config):
-    """How training clips vary; None leaves a modality as it is.
-
-    view: makes augmented views; None makes none.
-    drop_modality: probability with which each modality of a clip is withheld; one always stays.
-    mixup: strength of the blend of two clips, see `mix`; 0 blends none.
-    """
+    """How training clips vary."""
 
     faces: FaceAugment | None = None
+    """How faces vary; not at all when null."""
     mel_chunks: MelAugment | None = None
+    """How mel chunks vary; not at all when null."""
     wave: WaveAugment | None = None
+    """How the waveform varies; not at all when null."""
     text: TextAugment | None = None
+    """How texts vary; not at all when null."""
     view: ViewConfig | None = None
+    """How augmented views are made for the augmented contrast; none are made when null."""
     drop_modality: float = 0.0
+    """Probability of each modality of a clip to be withheld; one always stays."""
     mixup: float = Field(default=0.0, ge=0)
+    """Strength of the blend of two clips (the parameter of the beta distribution that the share is drawn from); 0
+    blends none."""
 
 
 class Feed:

@@ -15,14 +15,16 @@ from maeum.types import MODALITIES, Modality
 
 
 class CollageOptions(CollageConfig):
-    """A `CollageConfig`, and the names of the stores to take each modality from.
-
-    None takes every single-label store in the folder that has the modality.
-    """
+    """How a collage is made, and from which stores."""
 
     faces: tuple[str, ...] | None = None
+    """Names of the stores that faces are taken from; when null every single-label store in the folder that has
+    faces."""
     speech: tuple[str, ...] | None = None
+    """Names of the stores that speech is taken from; when null every single-label store in the folder that has
+    speech."""
     text: tuple[str, ...] | None = None
+    """Names of the stores that text is taken from; when null every single-label store in the folder that has text."""
 
 
 def prepare_collage(

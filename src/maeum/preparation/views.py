@@ -35,24 +35,26 @@ _LEAST_VOICE = 8_000
 
 
 class WaveformConfig(Config):
-    """No other voice: the recording itself, played and heard otherwise, for want of a text-to-speech model."""
+    """No other voice: the recording itself, varied, where no text-to-speech model is wanted."""
 
     kind: Literal["waveform"] = "waveform"
     vary: WaveAugment = WaveAugment(speed=0.15, pitch=4.0, noise=0.5, room=0.5)
+    """How the recording varies."""
 
 
 class ViewsConfig(Config):
-    """How augmented views are made.
-
-    paraphrase: other words; None keeps the text. voice: who says them. others: of whom a voice is taken, somebody else
-    of the same ``session`` (or of the same part, where there are no sessions), so that no voice of a session that is
-    left out for testing is heard in training; ``corpus`` takes anybody's. seed: of everything that is drawn.
-    """
+    """How augmented views are made."""
 
     paraphrase: BackTranslation | None = None
+    """How the words are replaced by others; they stay when null."""
     voice: Annotated[SpeechT5Config | WaveformConfig, Field(discriminator="kind")] = WaveformConfig()
+    """Who speaks them: a text-to-speech model, or the recording itself, varied."""
     others: Literal["session", "corpus"] = "session"
+    """Whose voice the text-to-speech model imitates: somebody else of the same ``session`` (of the same part, where
+    there are no sessions), so that no voice of a session that is left out for testing is in training; or anybody of the
+    ``corpus``."""
     seed: int = 0
+    """Of all random choices."""
 
 
 @dataclass(frozen=True)

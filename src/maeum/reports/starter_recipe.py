@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.networks import MODELS
 from maeum.reports.settings import default_of, type_of
 from maeum.runs.recipe import DataConfig, Recipe, SmallTokenizerConfig
@@ -65,6 +66,8 @@ def _network_settings(network: str) -> dict[str, Any]:
             default = members[0]()
         if name not in _FILLED_IN:
             found[name] = default
+    if isinstance(found.get("text"), SmallTextConfig) and "freeze_text" in found:
+        found["freeze_text"] = False  # a small encoder begins untrained, so it has to learn
     return found
 
 

@@ -20,11 +20,14 @@ _FILE = "split.json"
 
 
 class KnownSplit(Config):
-    """A split of a corpus as a model keeps it. parts: part -> traces of its utterances."""
+    """A split of a corpus as a model keeps it."""
 
     name: str
+    """Name of the split."""
     seed: int | None = None
+    """Its seed, where it was drawn at random."""
     parts: dict[str, tuple[str, ...]]
+    """Part -> traces (hashes) of its utterances."""
 
 
 class TrainedOn(Config):

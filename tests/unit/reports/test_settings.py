@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +12,8 @@ from pydantic import Field
 from maeum.cli.topics import topics
 from maeum.config import Config
 from maeum.reports.settings import Topic, settings_of, settings_page, settings_text, topics_text
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Disc(Config):
@@ -80,6 +84,12 @@ def test_commands_networks_and_corpora_are_topics() -> None:
     assert all(name in topics_text(known) for name in known)
     paths = {s.path for s in settings_of(known["train"], known)}
     assert {"training.lr", "train.N.store", "inputs.max_frames", "split.by"} <= paths
+
+
+def test_the_page_in_the_docs_is_current() -> None:
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_page(topics())
+    check = subprocess.run([sys.executable, ROOT / "scripts" / "settings_page", "--check"], capture_output=True)
+    assert check.returncode == 0, check.stderr
 
 
 def test_lines_of_the_page_are_at_most_100_characters_unless_one_word_is_longer() -> None:
