@@ -21,7 +21,7 @@ _FULL_SCALE = 32768
 
 
 def missing_speech_reason(wave: Tensor, *, require_voice: bool = False) -> str | None:
-    """Why sound holds nothing to judge a voice by: too short, silent or, where asked, without voice activity.
+    """Why sound holds nothing to judge a voice by: it is too short, silent, or without voice activity.
 
     Args:
         wave: ``(n,)`` float32 at 16 kHz.

@@ -65,15 +65,15 @@ def suppress(
             how the published last stage removes a box inside a box.
 
     Returns:
-        Indices of the kept boxes, best first.
+        Indices of the remaining boxes, best first.
     """
     order = np.argsort(-scores, kind="stable")
     if not len(order):
         return order
-    kept: list[NDArray[np.intp]] = []
+    remaining: list[NDArray[np.intp]] = []
     for group in np.unique(groups):
-        kept.append(_suppress_one(boxes, order[groups[order] == group], threshold, by))
-    index = np.concatenate(kept)
+        remaining.append(_suppress_one(boxes, order[groups[order] == group], threshold, by))
+    index = np.concatenate(remaining)
     return index[np.argsort(-scores[index], kind="stable")]
 
 

@@ -1,4 +1,4 @@
-"""The times at which frames are asked for: one after the other, and whether one lies in a stretch."""
+"""The times at which frames are sampled: one after the other, and whether one lies in a stretch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Protocol
 _END_S = 1e-9
 
 
-class AskedTimes(Protocol):
+class SampleTimes(Protocol):
     """Times in seconds, ascending."""
 
     def __iter__(self) -> Iterator[float]: ...
@@ -37,7 +37,7 @@ class GridTimes:
         return itertools.takewhile(lambda time_s: time_s < self.end_s - _END_S, grid)
 
     def any_within(self, start_s: float, end_s: float) -> bool:
-        """See `AskedTimes`."""
+        """See `SampleTimes`."""
         first = max(0, math.ceil((start_s - self.start_s) / self.every_s))
         time_s = self.start_s + first * self.every_s
         return time_s <= end_s and time_s < self.end_s - _END_S
@@ -54,6 +54,6 @@ class ListedTimes:
         return iter(self.times_s)
 
     def any_within(self, start_s: float, end_s: float) -> bool:
-        """See `AskedTimes`."""
+        """See `SampleTimes`."""
         place = bisect.bisect_left(self.times_s, start_s)
         return place < len(self.times_s) and self.times_s[place] <= end_s

@@ -17,7 +17,7 @@ from maeum.media.container import check_file
 
 @dataclass(frozen=True)
 class TranscriptLine:
-    """What is said, when, and by whom, as far as the transcript says."""
+    """A line of a transcript: its words, their times and their speaker; None where the transcript does not say."""
 
     text: str
     start_s: float | None = None
@@ -156,8 +156,8 @@ def _seconds(clock: tuple[str | None, ...], path: Path, number: int) -> float:
 def _voices(text: str, start_s: float, end_s: float) -> Iterable[TranscriptLine]:
     """One line per ``<v Name>`` of a cue; a cue without one is one line."""
     parts = _VOICE.split(text)
-    for speaker, said in zip([None, *parts[1::2]], parts[::2], strict=True):
-        clean = _clean(said)
+    for speaker, words in zip([None, *parts[1::2]], parts[::2], strict=True):
+        clean = _clean(words)
         if clean:
             yield TranscriptLine(clean, start_s, end_s, html.unescape(speaker).strip() if speaker else None)
 
@@ -204,15 +204,15 @@ def _entries(entries: list[Any], kind: str, path: Path) -> list[TranscriptLine]:
             entry = {"text": entry}
         if not isinstance(entry, Mapping):
             raise TranscriptError(f"{where} is not an object with text and times", item=path, remedy=_SHAPES)
-        said = next((entry[k] for k in ("text", "word", "transcript", "punctuated_word") if k in entry), None)
-        if said is None and isinstance(entry.get("words"), list):
-            said = " ".join(str(w.get("word", w.get("text", ""))) for w in entry["words"] if isinstance(w, Mapping))
-        if not isinstance(said, str):
+        spoken = next((entry[k] for k in ("text", "word", "transcript", "punctuated_word") if k in entry), None)
+        if spoken is None and isinstance(entry.get("words"), list):
+            spoken = " ".join(str(w.get("word", w.get("text", ""))) for w in entry["words"] if isinstance(w, Mapping))
+        if not isinstance(spoken, str):
             raise TranscriptError(f"{where} has no text", item=path, remedy=_SHAPES)
         words = words and ("word" in entry or kind == "words")
         start_s, end_s = _times(entry, where, path)
         speaker = entry.get("speaker")
-        lines.append(TranscriptLine(_plain_text(said), start_s, end_s, str(speaker) if speaker is not None else None))
+        lines.append(TranscriptLine(_plain_text(spoken), start_s, end_s, str(speaker) if speaker is not None else None))
     return _sentences(lines) if words else lines
 
 

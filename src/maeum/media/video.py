@@ -1,4 +1,4 @@
-"""Frames of a recording at asked times, by timestamp, in one decoding pass."""
+"""Frames of a recording at sample times, by timestamp, in one decoding pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from maeum.errors import MediaError
 from maeum.media.container import checked_range, choose_video, duration_s, name_of, open_media, origin_s
 from maeum.media.geometry import frame_to_rgb
-from maeum.media.sample_times import AskedTimes, GridTimes, ListedTimes
+from maeum.media.sample_times import GridTimes, ListedTimes, SampleTimes
 
 #: A picture that starts a little after the sound (reordered first frames) is shown from the start.
 LATE_FIRST_FRAME_S = 0.25
@@ -24,7 +24,7 @@ LATE_FIRST_FRAME_S = 0.25
 _MISSING_TAIL_S = 0.5
 #: Some containers round timestamps to milliseconds: a frame does not outlast the stream by that.
 _CLOCK_ROUNDING_S = 0.002
-#: Decoding starts this far before the first asked time only when that is worth a seek.
+#: Decoding starts this far before the first sample time only when that is worth a seek.
 _SEEK_FROM_S = 4.0
 #: Packets that cannot be decoded, in a row, before the rest is given up.
 _MOST_BAD_PACKETS = 50
@@ -36,7 +36,7 @@ _REORDERED = 20
 class Frame:
     """One picture as shown at ``time_s``.
 
-    time_s: the asked time, counted from the recording's start (0 s is where its earliest stream starts).
+    time_s: the sample time, counted from the recording's start (0 s is where its earliest stream starts).
     rgb: ``(height, width, 3)`` uint8, upright, square pixels. pts_s: when this picture appeared; at most ``time_s``,
     except for a first picture that comes up to 0.25 s late.
     """
@@ -50,11 +50,11 @@ class FrameSampler(Iterator[Frame]):
     """Iterator over frames; what it had to put up with is in ``notes`` once it is exhausted."""
 
     def __init__(
-        self, path: Path, asked: AskedTimes, start_s: float, max_side_px: int | None, notes: Sequence[str]
+        self, path: Path, times: SampleTimes, start_s: float, max_side_px: int | None, notes: Sequence[str]
     ) -> None:
         self.path = path
         self._notes = list(notes)
-        self._frames = _walk(path, asked, start_s, max_side_px, self._notes)
+        self._frames = _walk(path, times, start_s, max_side_px, self._notes)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ def sample_frames(
 
     The frame shown at a time is the last one whose timestamp is not later; so a variable frame rate, a stream that
     starts late and any number of frames per second are one case. Each frame is decoded at most once; one that
-    is neither asked for nor needed for others is left out. Only asked ones become RGB; one is held at a time.
+    is neither sampled nor needed for others is left out. Only sampled ones become RGB; one is held at a time.
 
     Args:
         path: the recording.
@@ -97,21 +97,21 @@ def sample_frames(
             first ``next`` when no frame at all can be decoded.
     """
     path = Path(path)
-    asked: AskedTimes
+    times: SampleTimes
     if times_s is not None:
         listed = sorted(float(t) for t in times_s)
         if not np.isfinite(listed).all():
             raise MediaError(f"cannot be shown at times {list(times_s)}", item=path, remedy="Give times in seconds.")
         notes: tuple[str, ...] = ()
-        start, asked = (listed[0] if listed else 0.0), ListedTimes(listed)
+        start, times = (listed[0] if listed else 0.0), ListedTimes(listed)
     else:
         if not (every_s > 0 and np.isfinite(every_s)):
             raise MediaError(f"frames every {every_s} s are impossible", item=path, remedy="Give a distance above 0.")
         start, end, notes = checked_range(path, start_s, end_s)
-        asked = GridTimes(start, every_s, end)
+        times = GridTimes(start, every_s, end)
     with open_media(path) as container:
         _require_video(container, path)
-    return FrameSampler(path, asked, start, max_side_px, notes)
+    return FrameSampler(path, times, start, max_side_px, notes)
 
 
 def _require_video(container: InputContainer, path: Path) -> VideoStream:
@@ -126,51 +126,51 @@ def _require_video(container: InputContainer, path: Path) -> VideoStream:
 
 
 def _walk(
-    path: Path, all_asked: AskedTimes, start_s: float, max_side_px: int | None, notes: list[str]
+    path: Path, sample_times: SampleTimes, start_s: float, max_side_px: int | None, notes: list[str]
 ) -> Iterator[Frame]:
-    """Pair asked times with decoded frames; both run forward once."""
-    times = iter(all_asked)
-    asked = next(times, None)
-    if asked is None:
+    """Pair sample times with decoded frames; both run forward once."""
+    times = iter(sample_times)
+    wanted_s = next(times, None)
+    if wanted_s is None:
         return
     with open_media(path) as container:
         stream = _require_video(container, path)
-        decoder = _Decoder(container, stream, path, notes, all_asked)
+        decoder = _Decoder(container, stream, path, notes, sample_times)
         shown: av.VideoFrame | None = None
         shown_s = 0.0
         for frame, pts_s in decoder.frames(start_s):
-            if shown is None and asked < pts_s - LATE_FIRST_FRAME_S:
-                first_asked = asked
-                while asked is not None and asked < pts_s - LATE_FIRST_FRAME_S:
-                    asked = next(times, None)
-                notes.append(f"no picture from {first_asked:g} s to {pts_s:.2f} s, where {name_of(stream)} starts")
-            if asked is None:
+            if shown is None and wanted_s < pts_s - LATE_FIRST_FRAME_S:
+                first_s = wanted_s
+                while wanted_s is not None and wanted_s < pts_s - LATE_FIRST_FRAME_S:
+                    wanted_s = next(times, None)
+                notes.append(f"no picture from {first_s:g} s to {pts_s:.2f} s, where {name_of(stream)} starts")
+            if wanted_s is None:
                 return
             rgb: NDArray[np.uint8] | None = None
-            while shown is not None and asked < pts_s - 1e-6:
+            while shown is not None and wanted_s < pts_s - 1e-6:
                 rgb = decoder.rgb(shown, max_side_px) if rgb is None else rgb
-                yield Frame(asked, rgb, shown_s)
-                asked = next(times, None)
-                if asked is None:
+                yield Frame(wanted_s, rgb, shown_s)
+                wanted_s = next(times, None)
+                if wanted_s is None:
                     return
             shown, shown_s = frame, pts_s
         if shown is None:
             return
         rgb = None
         until = shown_s + decoder.last_duration_s(shown)
-        while asked is not None and asked < until - _CLOCK_ROUNDING_S:
+        while wanted_s is not None and wanted_s < until - _CLOCK_ROUNDING_S:
             rgb = decoder.rgb(shown, max_side_px) if rgb is None else rgb
-            yield Frame(asked, rgb, shown_s)
-            asked = next(times, None)
+            yield Frame(wanted_s, rgb, shown_s)
+            wanted_s = next(times, None)
 
 
 class _Decoder:
-    """Decoded frames of one stream with their times, at least those shown at asked times; damage becomes notes."""
+    """Decoded frames of one stream with their times, at least those shown at sample times; damage becomes notes."""
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, path: Path, notes: list[str], asked: AskedTimes
+        self, container: InputContainer, stream: VideoStream, path: Path, notes: list[str], times: SampleTimes
     ) -> None:
-        self.container, self.stream, self.path, self.notes, self.asked = container, stream, path, notes, asked
+        self.container, self.stream, self.path, self.notes, self.sample_times = container, stream, path, notes, times
         self.origin_s = origin_s(container)
         self.step_s = 1.0 / float(stream.average_rate or stream.guessed_rate or 25)
         stream.thread_type = "AUTO"
@@ -258,7 +258,7 @@ class _Decoder:
             yield packet
 
     def _needed_packets(self) -> Iterator[tuple[av.Packet[VideoStream], bool]]:
-        """Packets in the order of decoding, and whether the picture of each is asked for.
+        """Packets in the order of decoding, and whether a sample time shows its picture.
 
         A picture is shown until the next one is, which may come later in the file but not by more packets than a codec
         can hold back. Where a packet does not say its time, all count as needed.
@@ -273,16 +273,16 @@ class _Decoder:
             if not ahead:
                 return
             packet = ahead.popleft()
-            yield packet, self._is_asked(packet, near)
+            yield packet, self._is_shown(packet, near)
 
-    def _is_asked(self, packet: av.Packet[VideoStream], near: Iterable[int | None]) -> bool:
+    def _is_shown(self, packet: av.Packet[VideoStream], near: Iterable[int | None]) -> bool:
         if packet.pts is None or packet.time_base is None:
             return True
         later = [pts for pts in near if pts is not None and pts > packet.pts]
         if not later:
             return True
         start_s, end_s = (float(pts * packet.time_base) - self.origin_s for pts in (packet.pts, min(later)))
-        return self.asked.any_within(start_s - _CLOCK_ROUNDING_S, end_s + _CLOCK_ROUNDING_S)
+        return self.sample_times.any_within(start_s - _CLOCK_ROUNDING_S, end_s + _CLOCK_ROUNDING_S)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         bad = total_bad = 0
