@@ -70,7 +70,7 @@ def test_pictures_that_nobody_needs_are_not_decoded(tmp_path, make_media, monkey
         frame[20:40, i // 4 : i // 4 + 20] = 200
     path = make_media(tmp_path / "v.mp4", frames, fps=25, codec="libx264", pix_fmt="yuv420p")
     asked, notes, count = _decoded_frames(path, monkeypatch, **settings)
-    monkeypatch.setattr(video._Decoder, "_is_asked", lambda *_: True)
+    monkeypatch.setattr(video._Decoder, "_is_shown", lambda *_: True)
     everything, all_notes, whole = _decoded_frames(path, monkeypatch, **settings)
     assert notes == all_notes
     assert [(f.time_s, f.pts_s) for f in asked] == [(f.time_s, f.pts_s) for f in everything]
