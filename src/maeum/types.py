@@ -89,7 +89,7 @@ class Clip:
 
     faces: uint8 RGB, ``(frames, 3, 48, 48)``. mel_chunks: float32 log-mel, ``(mel_chunks, 1, 128, 32)``, 400 ms each.
     wave: the sound itself, 16 kHz mono float32, ``(samples,)``, for networks that read it. spoken_text: the words that
-    the sound says, None where these are unknown or others than ``text``, as in a collage. view: the same said in other
+    the sound says, None where these are unknown or others than ``text``, as in a collage. view: the same in other
     words and another voice.
     """
 

@@ -69,7 +69,7 @@ class CremaDOptions(Config):
 
 @dataclass(frozen=True)
 class _Votes:
-    """What raters said of a clip: the emotion on which most agree, by kind; the mean level given with it, 0 to 100."""
+    """The votes about a clip: the emotion on which most agree, by kind; the mean level given with it, 0 to 100."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     levels: Mapping[str, float] = field(default_factory=dict)
@@ -90,10 +90,10 @@ class _Copy:
 class CremaD(Corpus):
     """CREMA-D as distributed: ``AudioWAV``, ``VideoFlash``, ``processedResults/summaryTable.csv`` and more.
 
-    A clip's label is the emotion that the actor meant. What raters voted for who only heard it, only saw it, or both,
-    are its other labels ``voice``, ``face`` and ``multimodal``; where two emotions have as many votes (``A:D``), there
-    is no agreement, and no label. The levels that they gave are scales. There is no official split; actors are disjoint
-    between the default parts.
+    A clip's label is the emotion that the actor meant. The votes of raters who got its sound alone, its picture alone,
+    or both are its other labels ``voice``, ``face`` and ``multimodal``; where two emotions have as many votes
+    (``A:D``), there is no agreement, and no label. The levels that they gave are scales. There is no official split;
+    actors are disjoint between the default parts.
     """
 
     name = "crema-d"
@@ -177,8 +177,8 @@ class CremaD(Corpus):
             notes.append(f"actor {match[1]} is not in {_PEOPLE}")
         if copy.votes is not None and id not in copy.votes:
             notes.append(f"it is not in {_SUMMARY}, so that it has no votes")
-        said = (copy.votes or {}).get(id, _Votes())
-        levels = dict(said.levels)
+        votes = (copy.votes or {}).get(id, _Votes())
+        levels = dict(votes.levels)
         if match[4] in _LEVELS:
             levels["intended_level"] = _LEVELS[match[4]]
         return Utterance(
@@ -189,7 +189,7 @@ class CremaD(Corpus):
             label=canonical(_CODES[match[3]]),
             part=part,
             scales=levels or None,
-            other_labels=said.labels or None,
+            other_labels=votes.labels or None,
             notes=tuple(notes),
         )
 

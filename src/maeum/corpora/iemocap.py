@@ -29,7 +29,7 @@ _RATED = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s*(\S+)\s+(\S+)\s+\[{_NUMBER},{_N
 #: ``Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.``; the words may hold more colons.
 _SAID = re.compile(r"([^\s:]+)\s*(?:\[[^\]]*\])?\s*:(.*)")
 _DIALOGUE = re.compile(r"Ses(\d\d)([FM])_\w+")
-#: What transcribers heard beside words: ``[LAUGHTER]``, ``{LG}``, ``<BREATHING>``, ``++GARBAGE++``.
+#: What transcribers note beside words: ``[LAUGHTER]``, ``{LG}``, ``<BREATHING>``, ``++GARBAGE++``.
 _MARK = re.compile(r"\[[A-Z][A-Z\d /_-]*\]|\{[A-Za-z][A-Za-z\d /_-]*\}|</?[A-Za-z]+>|\+\+[A-Za-z ]+\+\+")
 
 #: Where the dialogues of a session are, by name.
@@ -147,9 +147,9 @@ class Iemocap(Corpus):
         words, other = _read_transcript(folder / "dialog/transcriptions" / f"{dialogue}.txt", dialogue)
         for turn in turns.values():
             yield self._utterance(folder, dialogue, turn, words.get(turn.id, []), part)
-        heard = [path.stem for path in _listed(folder / "sentences/wav" / dialogue, "*.wav")]
-        said = [id for id, lines in words.items() for _ in lines]
-        unrated = [id for id in (*said, *(id for id in heard if id not in words)) if id not in turns] + other
+        recorded = [path.stem for path in _listed(folder / "sentences/wav" / dialogue, "*.wav")]
+        transcribed = [id for id, lines in words.items() for _ in lines]
+        unrated = [id for id in (*transcribed, *(id for id in recorded if id not in words)) if id not in turns] + other
         if not turns and not unrated:
             unrated = [dialogue]
         yield from (LeftOut(id, _UNRATED, part) for id in unrated)

@@ -33,7 +33,7 @@ class Meld(Corpus):
     that it must show more than the line, keeps its words, and carries a note.
 
     Parts are official. The same six friends speak in all of them, so speakers are not disjoint. A short line such as
-    "What?" is said many times in different scenes, so equal text is not the same item; a few clips are in two parts.
+    "What?" occurs many times in different scenes, so equal text is not the same item; a few clips are in two parts.
     """
 
     name = "meld"
@@ -71,16 +71,16 @@ class Meld(Corpus):
         folders = {part: _find(Path(source), part, name) for part, name in _CLIPS.items()}
         for part, table in tables.items():
             folder = folders[part]
-            said: set[str] = set()
+            listed: set[str] = set()
             if table is not None:
                 # Of a copy that has clips of some parts only, the others are known to be missing.
                 expected = (folder or table.parent / _CLIPS[part]) if any(folders.values()) else None
                 for line, row in read_table(table, _COLUMNS, delimiter=","):
                     item = self._item(table, line, row, part, expected)
-                    said.add(f"dia{row['dialogue_id']}_utt{row['utterance_id']}")
+                    listed.add(f"dia{row['dialogue_id']}_utt{row['utterance_id']}")
                     yield item
             if folder is not None:
-                yield from _unsaid(folder, said, part)
+                yield from _unlisted(folder, listed, part)
 
     def _item(
         self, table: Path, line: int, row: Mapping[str, str], part: str, clips: Path | None
@@ -141,13 +141,13 @@ def _too_long(clip: Path, start_s: float, end_s: float | None) -> str | None:
     return f"is {length_s:.1f} s long, its line {line_s:.1f} s"
 
 
-def _unsaid(folder: Path, said: set[str], part: str) -> Iterator[LeftOut]:
+def _unlisted(folder: Path, listed: set[str], part: str) -> Iterator[LeftOut]:
     """The clips that belong to no line: the copies distributed hold some."""
     for path in sorted(p for p in folder.iterdir() if not hidden(p)):
         id = f"{folder.name}/{path.name}"
         if not (path.suffix == ".mp4" and _CLIP.fullmatch(path.stem)):
             yield LeftOut(id, "the name is not dia<number>_utt<number>.mp4", part)
-        elif path.stem not in said:
+        elif path.stem not in listed:
             yield LeftOut(id, "a clip without a line in the table", part)
 
 

@@ -33,7 +33,7 @@ _Answers = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Rating:
-    """What was said of one clip: a value from each annotator who answered, 0..3 for an emotion, -3..3 for sentiment.
+    """The ratings of one clip: a value from each annotator who answered, 0..3 for an emotion, -3..3 for sentiment.
 
     Of a sequence, which has no more, the one value is the annotators' mean.
     """

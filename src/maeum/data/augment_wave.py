@@ -112,9 +112,9 @@ def in_a_room(wave: Tensor, room_s: float, near: float, generator: torch.Generat
     echo = echo / echo.square().sum().sqrt()
     echo[0] += 3 * near
     size = len(wave) + count
-    heard: Tensor = torch.fft.irfft(torch.fft.rfft(wave, size) * torch.fft.rfft(echo, size), size)[: len(wave)]
-    loudness = wave.square().mean().sqrt() / heard.square().mean().sqrt().clamp(min=1e-9)
-    return heard * loudness
+    echoed: Tensor = torch.fft.irfft(torch.fft.rfft(wave, size) * torch.fft.rfft(echo, size), size)[: len(wave)]
+    loudness = wave.square().mean().sqrt() / echoed.square().mean().sqrt().clamp(min=1e-9)
+    return echoed * loudness
 
 
 def noise_like(wave: Tensor, snr_db: float, colour: float, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Views of a store's utterances: the same said in other words and another voice, in a store of their own."""
+"""A store of augmented views: each utterance in other words and in another voice."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from maeum.types import Utterance
 
 #: Utterances of a shard; what is lost at most when a run is killed.
 _SHARD = 16
-#: Samples that a voice is heard in at least (0.5 s); the shorter says too little of it.
+#: The shortest recording of a voice that text-to-speech can imitate, in samples (0.5 s).
 _LEAST_VOICE = 8_000
 
 
@@ -152,11 +152,11 @@ class _Maker:
     def __call__(self, number: int) -> StoreItem | LeftOut:
         row = self.store.rows[number]
         seed = int.from_bytes(hashlib.blake2b(f"{self.config.seed} {row['id']}".encode(), digest_size=7).digest())
-        said = without_annotations(spoken_text_of(row) or "")
+        words = without_annotations(spoken_text_of(row) or "")
         notes: list[str] = []
-        text = self.paraphrase(said, seed) if self.paraphrase is not None else None
+        text = self.paraphrase(words, seed) if self.paraphrase is not None else None
         if text is None:
-            text = said
+            text = words
             notes.append(
                 "same words" + ("" if self.paraphrase is None else ": no paraphrase was like enough and other")
             )
@@ -164,7 +164,7 @@ class _Maker:
         if self.voice is None:
             assert isinstance(self.config.voice, WaveformConfig)
             wave = augment_wave(self._wave(number), self.config.voice.vary, torch.Generator().manual_seed(seed))
-            transcript = said
+            transcript = words
         else:
             other = self._other(number, seed)
             if other is None:
@@ -175,7 +175,7 @@ class _Maker:
                 return LeftOut(row["id"], f"the model could not say it ({str(error).splitlines()[0]})", row["part"])
             provenance["voice"] = f"{self.store.manifest['name']}:{self.store.rows[other]['id']}"
         if not len(wave):
-            return LeftOut(row["id"], "the model said nothing", row["part"])
+            return LeftOut(row["id"], "the text-to-speech model gave no sound", row["part"])
         return StoreItem(
             Utterance(id=row["id"], part=row["part"], session=row["session"], text=text),
             mel_chunks=to_mel_chunks(wave).numpy().astype(np.float16),

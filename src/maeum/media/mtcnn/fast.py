@@ -216,13 +216,13 @@ def _in_parts(
     Boxes ``(n, 4)`` are in the order of the pictures ``frame (n,)`` that they are in.
     """
     inside = windows(boxes, pictures[0].width, pictures[0].height)
-    said = []
+    outputs = []
     for start in range(0, len(boxes), most):
         part = slice(start, start + most)
         crops = [pictures[i].crops(inside[part][frame[part] == i], size_px) for i in np.unique(frame[part]).tolist()]
-        said.append(judge(crops[0] if len(crops) == 1 else np.concatenate(crops)))
+        outputs.append(judge(crops[0] if len(crops) == 1 else np.concatenate(crops)))
     return [
-        np.concatenate([parts[i].numpy() for parts in said]) if said else np.zeros((0, width), np.float32)
+        np.concatenate([parts[i].numpy() for parts in outputs]) if outputs else np.zeros((0, width), np.float32)
         for i, width in enumerate(widths)
     ]
 
