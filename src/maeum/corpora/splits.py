@@ -337,15 +337,19 @@ SplitConfig = Annotated[Splitter, _OneOfTable]
 
 
 class _Named(Config):
-    """A file that says which split is meant; a recipe is one, too."""
+    """A file that names a split, such as a recipe; its other settings are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     split: SplitConfig | None = None
+    """The split; none is named when null."""
 
 
 class _Given(Config):
+    """A split by itself, so that it is checked as one in a recipe."""
+
     split: SplitConfig
+    """The split."""
 
 
 def read_split(text: str) -> SplitConfig:

@@ -7,35 +7,55 @@ from maeum.types import Modality
 
 
 class Score(Config):
-    """One measured number of a model card. overlap: what its items share with the training items, where any."""
+    """One measured number of a model card."""
 
     name: str
+    """Name of the metric."""
     data: str
+    """Corpus, part and modalities that it was measured on."""
     value: float
+    """The number."""
     low: float | None = None
+    """Lower end of its 95 % confidence interval; null where none can be given."""
     high: float | None = None
+    """Upper end of that interval."""
     items: int | None = None
+    """Number of items it was measured on; null where it is not known."""
     speakers: int | None = None
+    """Number of speakers of these items; null where they are not known."""
     overlap: str = ""
+    """What these items share with the training items; empty where nothing."""
 
 
 class ModelCard(Config):
     """What a user must know about a trained model before using it."""
 
     name: str
+    """Name of the model."""
     title: str
+    """What it is, in one line."""
     licence: str
+    """Licence under which it may be used."""
     non_commercial: bool
+    """Whether that licence excludes commercial use."""
     parameters: int
+    """Number of parameters."""
     bytes: int = 0
+    """Size of the weights' file."""
     data: tuple[str, ...] = ()
+    """What it was trained on, with licences."""
     modalities: tuple[Modality, ...] = ()
+    """What it reads."""
     labels: tuple[str, ...] = ()
+    """What it predicts, in the order of its outputs."""
     scores: tuple[Score, ...] = ()
+    """What was measured."""
     notes: tuple[str, ...] = ()
     """On the scores, such as that they are of few speakers."""
     intended_use: str = ""
+    """What it is meant for."""
     limits: str = ""
+    """What it must not be used for, or cannot do."""
 
 
 def markdown(card: ModelCard) -> str:

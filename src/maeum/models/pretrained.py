@@ -36,17 +36,15 @@ _TOKENIZER = "tokenizer"
 
 
 class Calibration(Config):
-    """What was fitted on dev predictions.
-
-    temperatures: of a single-label model, by the modalities that were present, such as ``faces+speech``. thresholds: of
-    a multi-label model, one per label, above which it applies; 0.5 for all where none were fitted. margins: of a model
-    of scales, by the modalities that were present, for each scale the distance from its value within which the true one
-    is for 90 % of new items; None where there were too few items to tell.
-    """
+    """What was fitted on dev predictions."""
 
     temperatures: dict[str, float] = Field(default_factory=dict)
+    """Temperature of a single-label model for each set of modalities, such as ``faces+speech``."""
     thresholds: tuple[float, ...] | None = None
+    """Of a multi-label model the probability of each label above which it applies; 0.5 for all when null."""
     margins: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    """Of a dimensional model, for each set of modalities and each scale, the distance from the predicted value within
+    which the true one lies for 90 % of new items; null where there were too few items."""
 
     def temperature(self, present: tuple[Modality, ...]) -> float:
         """Temperature for a set of modalities; 1 where none was fitted."""
@@ -54,12 +52,20 @@ class Calibration(Config):
 
 
 class _Stored(Config):
+    """The file of a model's folder that says how to build the network again."""
+
     format: Literal[1] = 1
+    """Version of this layout."""
     model: str
+    """Name under which the network is registered."""
     network: dict[str, Any]
+    """Its settings."""
     labels: dict[str, Any]
+    """The label set."""
     inputs: InputSettings = InputSettings()
+    """How recordings become its input."""
     calibration: Calibration = Calibration()
+    """What was fitted on dev predictions."""
 
 
 @dataclass(frozen=True)
