@@ -65,7 +65,7 @@ class _Stored(Config):
     inputs: InputSettings = InputSettings()
     """How recordings become its input."""
     calibration: Calibration = Calibration()
-    """What was fitted on dev predictions."""
+    """Temperatures, thresholds and margins that were fitted to it."""
 
 
 @dataclass(frozen=True)
