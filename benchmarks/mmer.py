@@ -31,7 +31,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any
@@ -43,8 +43,8 @@ from maeum.data.collate import Collator
 from maeum.data.sampler import BucketSampler
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
+from maeum.training.cpu import dropout
 from maeum.training.cpu.dropout import quicken_dropout
-from maeum.training.cpu.linear import products_of_one_thread, quicken_linear
 from maeum.training.cpu.long_convolution import quicken_long_convolutions
 from maeum.training.cpu.memory import huge_pages, keep_memory
 from maeum.training.cpu.replicas import Replicas
@@ -75,11 +75,10 @@ class Way:
     kept_words: bool = False
     kept_sounds: bool = False
     dropped: bool = True
-    quick: bool = False
+    dropout: str = "torch"
     fourier: bool = False
     memory: bool = False
     parallel: int = 1
-    products: bool = False
     bf16: bool = False
 
 
@@ -156,12 +155,12 @@ class Training:
         rest_frozen_parts(model)
         model.encoders["speech"].model.set_attn_implementation(way.attention)
         model.encoders["text"].model.set_attn_implementation(way.attention)
-        if way.quick:
+        if way.dropout != "torch":
             quicken_dropout(model)
+        if way.dropout == "64-bit draws":
+            dropout._kernel = lambda: None  # as where there is no compiler
         if way.fourier:
             quicken_long_convolutions(model)
-        if way.products:
-            quicken_linear(model)
         if not way.dropped:
             for layer in model.encoders["speech"].model.encoder.layers:
                 layer.attention.dropout = 0.0
@@ -222,11 +221,10 @@ def work(way: Way, count: int, alike: int, small: bool, threads: int, asked: Con
     if way.memory:
         keep_memory()
     torch.set_num_threads(threads)
-    with products_of_one_thread() if way.products else nullcontext():
-        training = Training(way, count, alike, small)
-        asked.send(None)
-        while some := asked.recv():
-            asked.send(training.train(some))
+    training = Training(way, count, alike, small)
+    asked.send(None)
+    while some := asked.recv():
+        asked.send(training.train(some))
 
 
 class Worker:
@@ -305,13 +303,12 @@ def main() -> int:
         ("and the words' vectors kept", {"kept_words": True}),
         ("and what the convolutions hear kept", {"kept_sounds": True}),
         ("and no dropout of the attention's weights", {"dropped": False}),
-        ("and dropout in one pass", {"quick": True}),
+        ("and dropout in one pass", {"dropout": "kernel"}),
         ("and positions convolved by Fourier transform", {"fourier": True}),
         ("and memory kept, in huge pages", {"memory": True}),
         ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),
         ("and a part of the batch for each core", {"parallel": arguments.threads}),
-        ("and products by OpenBLAS, where those are quicker", {"products": True}),
         *([("and bf16", {"bf16": True})] if native else []),
     ]
     ways = [plain]
