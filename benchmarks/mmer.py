@@ -10,8 +10,8 @@ batches of 2 in random order, the frozen parts in every step, AdamW parameter by
 processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
 the frozen convolutions kept, dropout in one pass over memory, the convolution over positions by Fourier transform,
 memory of large tensors kept for the next step, in huge pages, no dropout of the speech encoder's attention weights,
-without which processors have a fused attention (``attention_dropout: 0``), a part of the batch for each core
-(``parallel``), and matrix products by OpenBLAS where those are quicker.
+without which processors have a fused attention (``attention_dropout: 0``), and a part of the batch for each
+core (``parallel``).
 
 Each way trains in a process of its own, with memory of its own, over the same utterances from the same weights, behind
 a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``

@@ -2,8 +2,8 @@
 
     python benchmarks/mmer_parts.py [--threads 2] [--small]
 
-Dropout and the convolution over positions at the sizes of 8 utterances of 8.4 s (wav2vec2-base), and a linear layer at
-those of 4 of them in one thread, the least of several calls that take turns; page faults of a step before and after
+Dropout and the convolution over positions at the sizes of 8 utterances of 8.4 s (wav2vec2-base), the
+least of several calls that take turns; page faults of a step before and after
 memory is kept; and the shares of a step of one part under torch's profiler, with the rate of its matrix products.
 """
 
@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from maeum.training.cpu import dropout
-from maeum.training.cpu.linear import Linear, products_of_one_thread, quicker
 from maeum.training.cpu.long_convolution import convolve
 from maeum.training.cpu.memory import huge_pages, keep_memory
 
@@ -87,26 +86,6 @@ def convolutions(width: int) -> dict[str, float]:
     )
 
 
-def linears(width: int) -> dict[str, float]:
-    """In one thread, as beside another part of the batch."""
-    layer = Linear(width, 4 * width)
-    rows = torch.randn(4 * STEPS, width, requires_grad=True)
-    change = torch.randn(4 * STEPS, 4 * width)
-
-    def both(said: Tensor) -> object:
-        return torch.autograd.grad(said, (rows, layer.weight, layer.bias), change)
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with products_of_one_thread():
-        seconds = least(
-            {"by numpy": lambda: both(layer(rows)), "torch's": lambda: both(F.linear(rows, layer.weight, layer.bias))},
-            turns=12,
-        )
-    torch.set_num_threads(threads)
-    return seconds
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
@@ -116,7 +95,7 @@ def main() -> int:
     huge_pages()
     way = replace(
         Way("ours", batch=8, pool=POOL, attention="sdpa", fused=True),
-        kept_words=True, kept_sounds=True, dropped=False, quick=True, fourier=True,
+        kept_words=True, kept_sounds=True, dropped=False, dropout="kernel", fourier=True,
     )  # fmt: skip
     training = Training(way, 16, 8, arguments.small)
     batches = list(training.batches())
@@ -131,8 +110,6 @@ def main() -> int:
     width = 48 if arguments.small else 768
     say("dropout", dropouts(4 * width))
     say("convolution over positions, with its gradients", convolutions(width))
-    if quicker():
-        say("linear layer, with its gradients, one thread", linears(width))
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiled:
         for batch in batches:
             training.step(batch)

@@ -9,7 +9,7 @@ import pickle
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from maeum.files import atomic_write
 from maeum.models.network import Network
 from maeum.training.config import TrainConfig
 from maeum.training.cpu.dropout import quicken_dropout
-from maeum.training.cpu.linear import products_of_one_thread, quicken_linear
 from maeum.training.cpu.long_convolution import quicken_long_convolutions
 from maeum.training.cpu.memory import keep_memory
 from maeum.training.cpu.replicas import Replicas
@@ -108,7 +107,6 @@ class Trainer:
         self.total_steps = max(1, config.epochs * batches_per_epoch)
         quicken_dropout(model)
         quicken_long_convolutions(model)
-        quicken_linear(model)
         if config.recompute:
             recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model
@@ -165,14 +163,13 @@ class Trainer:
         self.model.train()
         rest_frozen_parts(self.model)
         saved = time.monotonic()
-        with products_of_one_thread() if len(self.replicas) > 1 else nullcontext():
-            for batch in self.batches(self.progress.epoch, self.progress.batch):
-                self.progress.loss_sum += self.train_step(batch.to(self.device))
-                self.progress.batch += 1
-                self.on_step(self.progress, self.batches_per_epoch)
-                if time.monotonic() - saved > self.config.checkpoint_every_s:
-                    self.save_checkpoint()
-                    saved = time.monotonic()
+        for batch in self.batches(self.progress.epoch, self.progress.batch):
+            self.progress.loss_sum += self.train_step(batch.to(self.device))
+            self.progress.batch += 1
+            self.on_step(self.progress, self.batches_per_epoch)
+            if time.monotonic() - saved > self.config.checkpoint_every_s:
+                self.save_checkpoint()
+                saved = time.monotonic()
 
     def train_step(self, batch: Batch) -> float:
         """One update; returns the loss. Raises ModelError when it is not finite."""
