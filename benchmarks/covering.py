@@ -26,7 +26,7 @@ from maeum.models.fe2e import FE2E
 from maeum.models.mesm import MESM, MESMConfig
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.runs.predict import collator
-from maeum.training.losses.emotion import encoding_loss
+from maeum.training.losses.encoding_distillation import encoding_loss
 from maeum.types import Modality, ModelOutput
 
 WAYS: dict[str, dict[str, Any]] = {

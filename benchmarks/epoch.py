@@ -41,11 +41,13 @@ from maeum.models.mesm import MESM, MESMConfig
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.training.config import TrainConfig
 from maeum.training.loop import Trainer
-from maeum.training.losses.emotion import emotion_loss
+from maeum.training.losses.base import BatchOutputs, LossSetup
+from maeum.training.objective import Objective, build_objective
 from maeum.types import Batch
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY_S = 0.5
+BCE = TrainConfig(loss="bce", class_weights=False)
 #: ALBERT-base-v2.
 ALBERT = {"model_type": "albert", "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072,
           "embedding_size": 128, "vocab_size": 30000}  # fmt: skip
@@ -131,6 +133,8 @@ def published(clips: list[Path], batch: Batch, clock: Callable[[], float]) -> Ca
             found.append(torch.as_tensor(face).permute(2, 0, 1))
         return torch.stack(found)
 
+    plain = objective_of(model)
+
     def epoch() -> dict[str, float]:
         start = clock()
         shown = nn.utils.rnn.pad_sequence([faces_of(pictures) for pictures in frames], batch_first=True)
@@ -138,7 +142,7 @@ def published(clips: list[Path], batch: Batch, clock: Callable[[], float]) -> Ca
         middle = clock()
         given = Batch(**{**vars(batch), "faces": shown, "faces_mask": mask})
         assert given.target is not None
-        emotion_loss(model(given), given.target, "bce").backward()
+        plain.loss(given, BatchOutputs(model(given)))[0].backward()
         optimizer.step()
         optimizer.zero_grad()
         return {"finding faces": middle - start, "network": clock() - middle}
@@ -146,11 +150,17 @@ def published(clips: list[Path], batch: Batch, clock: Callable[[], float]) -> Ca
     return epoch
 
 
+def objective_of(model: FE2E) -> Objective:
+    """Binary cross-entropy, without weights of classes."""
+    return build_objective(BCE, LossSetup(EKMAN, model))
+
+
 def ours(model: FE2E, feed: Feed, folder: Path, clock: Callable[[], float]) -> Callable[[], dict[str, float]]:
     """Batches from the store, and the trainer's step."""
     trainer = Trainer(
-        model, TrainConfig(), batches=feed.batches, batches_per_epoch=len(feed), evaluate=lambda _: {}, folder=folder
-    )
+        model, BCE, objective_of(model), batches=feed.batches, batches_per_epoch=len(feed), evaluate=lambda _: {},
+        folder=folder,
+    )  # fmt: skip
     model.train()
 
     def epoch() -> dict[str, float]:

@@ -10,8 +10,7 @@ batches of 2 in random order, the frozen parts in every step, AdamW parameter by
 processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
 the frozen convolutions kept, dropout in one pass over memory, the convolution over positions by Fourier transform,
 memory of large tensors kept for the next step, in huge pages, no dropout of the speech encoder's attention weights,
-without which processors have a fused attention (``attention_dropout: 0``), and a part of the batch for each
-core (``parallel``).
+without which processors have a fused attention (``attention_dropout: 0``).
 
 Each way trains in a process of its own, with memory of its own, over the same utterances from the same weights, behind
 a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``
@@ -41,23 +40,23 @@ import torch
 
 from maeum.data.collate import Collator
 from maeum.data.sampler import BucketSampler
+from maeum.labels import LabelSet
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
 from maeum.training.cpu import dropout
 from maeum.training.cpu.dropout import quicken_dropout
 from maeum.training.cpu.long_convolution import quicken_long_convolutions
 from maeum.training.cpu.memory import huge_pages, keep_memory
-from maeum.training.cpu.replicas import Replicas
 from maeum.training.loop import bf16_is_native, rest_frozen_parts
-from maeum.training.objective import Objective
-from maeum.training.parts import backward
+from maeum.training.losses.base import LossSetup
+from maeum.training.objective import build_objective
 from maeum.types import Batch, Clip
 
 RATE = 16_000
 #: Batches that training sorts by length together.
 POOL = 32
 CHARACTERS = ("", " ", "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-TASKS = TrainConfig(loss="cross-entropy", ctc=0.1, supervised_contrastive=0.1, memory=64)
+TASKS = TrainConfig(losses={"ctc": {"weight": 0.1}, "supervised-contrastive": {"weight": 0.1, "memory": 64}})
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,9 @@ class Way:
     dropped: bool = True
     dropout: str = "torch"
     fourier: bool = False
+    drawn_features: bool = False
     memory: bool = False
-    parallel: int = 1
+    layers: int = 12
     bf16: bool = False
 
 
@@ -100,12 +100,12 @@ def utterances(count: int, alike: int) -> list[Clip]:
     return made
 
 
-def network(small: bool) -> MMER:
+def network(small: bool, layers: int = 12) -> MMER:
     """MMER at the published size, with random weights."""
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
         "hidden_size": 768,
-        "num_hidden_layers": 12,
+        "num_hidden_layers": layers,
         "num_attention_heads": 12,
         "intermediate_size": 3072,
     }
@@ -149,9 +149,9 @@ class Training:
     """A way of training, and the batches that it has still to see."""
 
     def __init__(self, way: Way, count: int, alike: int, small: bool) -> None:
-        clips, model = utterances(count, alike), network(small)
+        clips, model = utterances(count, alike), network(small, way.layers)
         kept = frozen(way, model, clips)
-        self.model, self.way, self.steps = model.train(), way, 0
+        self.model, self.way = model.train(), way
         rest_frozen_parts(model)
         model.encoders["speech"].model.set_attn_implementation(way.attention)
         model.encoders["text"].model.set_attn_implementation(way.attention)
@@ -166,7 +166,9 @@ class Training:
                 layer.attention.dropout = 0.0
         self.learned = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.learned, lr=1e-5, fused=way.fused, foreach=False)
-        self.objective, self.replicas = Objective(TASKS), Replicas(model, way.parallel)
+        self.objective = build_objective(
+            TASKS, LossSetup(LabelSet(("anger", "happiness", "sadness", "neutral")), model)
+        )
         self.batches = lambda: batches(way, clips, kept)
         torch.manual_seed(0)
         self.step(max(self.batches(), key=lambda batch: batch.wave.shape[-1] if batch.wave is not None else 0))
@@ -175,35 +177,42 @@ class Training:
     def step(self, batch: Batch) -> float:
         """A batch's loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        if self.way.parallel > 1:
-            self.steps += 1
-            loss, _ = backward(self.objective, self.replicas, batch, self.way.parallel, self.steps, self.precision)
-        else:
-            with self.precision():
-                loss, _ = self.objective(self.model, batch)
-            loss.backward()
+        with self.precision():
+            loss, _ = self.objective(self.model, batch)
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
         self.optimizer.step()
         return float(loss.detach())
 
     def precision(self) -> AbstractContextManager[Any]:
         """In which networks compute."""
-        cached = self.way.parallel == 1
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16, cache_enabled=cached)
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.way.bf16)
 
-    def train(self, count: int) -> tuple[float, list[float]]:
-        """The next utterances, epoch behind epoch; seconds for all, and the loss of each."""
+    def train(self, count: int) -> tuple[float, float, list[float]]:
+        """The next utterances, epoch behind epoch; seconds for all, by the clock and of processors; losses of each."""
         losses: list[float] = []
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         while len(losses) < count:
             batch = next(self.endless)
             losses += [self.step(batch)] * len(batch)
-        return time.perf_counter() - start, losses
+        return time.perf_counter() - start, time.process_time() - cpu, losses
+
+
+def frames(samples: int) -> int:
+    """Frames of wav2vec2's convolutions."""
+    for kernel, stride in ((10, 5), *((3, 2),) * 4, *((2, 2),) * 2):
+        samples = (samples - kernel) // stride + 1
+    return samples
 
 
 def frozen(way: Way, model: MMER, clips: Sequence[Clip]) -> dict[bytes, torch.Tensor]:
-    """What the frozen parts make of words and sounds that are kept, by content."""
+    """Cached outputs of the frozen encoders, by content; drawn at random where only their shapes matter."""
     kept = {}
+    if way.drawn_features:
+        width = model.config.dim
+        kept = {c.wave.numpy().tobytes(): torch.randn(frames(len(c.wave)), 512) for c in clips if c.wave is not None}
+        rows = [row for row in Collator(tokenize).tokens(clips) if row is not None]
+        return kept | {row.numpy().tobytes(): torch.randn(len(row), width) for row in rows}
     if way.kept_sounds:
         convolve = model.encoders["speech"].conv_features
         kept = {c.wave.numpy().tobytes(): convolve(c.wave) for c in clips if c.wave is not None}
@@ -233,6 +242,7 @@ class Worker:
     def __init__(self, way: Way, arguments: argparse.Namespace) -> None:
         self.way, self.arguments = way, arguments
         self.seconds: list[float] = []
+        self.cpu_seconds: list[float] = []
         self.losses: list[float] = []
         processes = multiprocessing.get_context("spawn")
         self.connection, theirs = processes.Pipe()
@@ -249,8 +259,9 @@ class Worker:
     def train(self) -> None:
         """A turn."""
         self.connection.send(self.arguments.batch)
-        seconds, losses = self.connection.recv()
+        seconds, cpu_seconds, losses = self.connection.recv()
         self.seconds.append(seconds)
+        self.cpu_seconds.append(cpu_seconds)
         self.losses += losses
 
     def say(self) -> str:
@@ -308,7 +319,6 @@ def main() -> int:
         ("and memory kept, in huge pages", {"memory": True}),
         ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),
-        ("and a part of the batch for each core", {"parallel": arguments.threads}),
         *([("and bf16", {"bf16": True})] if native else []),
     ]
     ways = [plain]

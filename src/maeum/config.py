@@ -60,6 +60,11 @@ REMOVED: dict[str, Removed] = {
         "faces are cropped with a margin of 2 of 48 pixels; leave it out, and train a model with another one again",
         (2,),
     ),
+    "TrainConfig.parallel": Removed(
+        "parts of a batch side by side were not shown to be quicker; use training.accumulate where memory is short, or "
+        "torchrun for several processes",
+        no_effect=(1,),
+    ),
 }
 
 

@@ -25,8 +25,9 @@ from maeum.models.network import (
 )
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained, save_pretrained
-from maeum.training.losses.emotion import emotion_loss
+from maeum.training.losses.base import BatchOutputs
 from maeum.types import MODALITIES, Batch
+from objectives import loss_of
 
 BRANCH = {"widths": (4, 6, 8, 10), "stem_blocks": 1, "hidden": 12, "transformer": {"layers": 1, "feedforward": 16}}
 END_TO_END = {
@@ -117,7 +118,7 @@ def test_what_lies_under_the_padding_is_not_read(name: str) -> None:
 def test_every_parameter_gets_a_gradient(name: str) -> None:
     model, batch = build(name).train(), make_batch()
     assert batch.target is not None
-    emotion_loss(model(batch), batch.target, "cross-entropy", modality_weight=1.0).backward()
+    loss_of("cross-entropy", modality_weight=1.0)(batch, BatchOutputs(model(batch))).value.backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
 

@@ -89,7 +89,7 @@ def test_scales_from_a_table_to_a_timeline(maeum: Maeum, work: Path, tmp_path: P
     assert best["score"] == best["mean_ccc"]
     margin("mean_ccc on dev", best["mean_ccc"], above=0.8)
     assert log[-1]["best_epoch"] == best["epoch"]
-    assert len(log) == min(60, best["epoch"] + 13), "stopped when concordance on dev got no better for 12 epochs"
+    assert len(log) == min(60, best["epoch"] + 12), "stopped when concordance on dev got no better for 12 epochs"
 
     finished = maeum("calibrate", work / "finish.json", "--out", work / "model")
     assert finished.code == 0, finished.err

@@ -15,9 +15,9 @@ from maeum.models.encoders.speech import SmallSpeechConfig
 from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
-from maeum.training.losses.contrastive import Memory, supervised_contrastive
-from maeum.training.objective import Objective
+from maeum.training.losses.supervised_contrastive import Memory, supervised_contrastive
 from maeum.types import Batch, Clip
+from objectives import objective_of
 
 TEXT = SmallTextConfig(vocabulary=20, width=8)
 SPEECH = SmallSpeechConfig(widths=(4, 6), dim=16, feedforward=16)
@@ -50,8 +50,9 @@ def batch() -> Batch:
 def test_mmer_01_training_starts() -> None:
     """Published: a missing import and a missing argument. Here one step of all four tasks reaches every parameter."""
     model = small(freeze_text=False, dropout=0.0).train()
-    config = TrainConfig(loss="cross-entropy", ctc=0.1, supervised_contrastive=0.1, augmented_contrastive=0.1, memory=4)
-    loss, parts = Objective(config)(model, batch())
+    weight = {"weight": 0.1}
+    losses = {"ctc": weight, "supervised-contrastive": {**weight, "memory": 4}, "augmented-contrastive": weight}
+    loss, parts = objective_of(TrainConfig(losses=losses), model)(model, batch())
     loss.backward()
     assert set(parts) >= {"ctc", "supervised", "augmented"}
     without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}

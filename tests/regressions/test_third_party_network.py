@@ -138,6 +138,10 @@ def test_it_is_trained_scored_calibrated_and_used(model: str, store: Path, tmp_p
     assert {m: opinion.share for m, opinion in answer.modalities.items()} == ({} if model == "bag" else {"text": 1.0})
 
 
+def losses(name: str, weight: float) -> dict[str, Any]:
+    return {"losses": {name: {"weight": weight}}}
+
+
 def test_what_it_cannot_do_is_refused_politely(store: Path, tmp_path: Path) -> None:
     model = train(recipe(store), tmp_path / "run").model
     with pytest.raises(ModelError, match="its network bag does not count its multiply-adds"):
@@ -146,9 +150,9 @@ def test_what_it_cannot_do_is_refused_politely(store: Path, tmp_path: Path) -> N
         transcribe(store, model, tmp_path / "transcripts.jsonl")
     refused: dict[str, dict[str, Any]] = {
         "has no branches to start from": {"start_from": {"text": str(model)}, "model": "fe2e"},
-        "shows no encodings": {"teacher": str(model), "training": {"distill_encoded": 1.0}},
-        "this network has no CTC head": {"training": {"ctc": 0.1}},
-        "no projection to contrast": {"training": {"supervised_contrastive": 0.1, "loss": "cross-entropy"}},
+        "shows no encodings": {"teacher": str(model), "training": losses("encoding-distillation", 1.0)},
+        "no CTC head": {"training": losses("ctc", 0.1)},
+        "no projection to contrast": {"training": losses("supervised-contrastive", 0.1)},
         "cache_text keeps": {"cache_text": True},
         "cache_speech keeps": {"cache_speech": True},
     }

@@ -34,7 +34,7 @@ def train(
         return
     console = output_console()
     console.print(
-        f"{counted(report.epochs, 'epoch')}, the best was {report.best_epoch + 1}; model: {report.model}",
+        f"{counted(report.epochs, 'epoch')}, the best was {report.best_epoch}; model: {report.model}",
         soft_wrap=True,
     )
     for name, score in report.report.scores.items():

@@ -345,7 +345,7 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
 
     def check_teacher(self, teacher: Network) -> None:
         """See `ComparesEncodings`: branches in common, as wide, that leave out the same mel chunks."""
-        remedy = "Set training.distill_encoded to 0."
+        remedy = "Leave training.losses.encoding-distillation out."
         if not isinstance(teacher, BranchNetwork):
             raise ConfigError("only FE2E and MESM show their encodings of a frame or mel chunk", remedy=remedy)
         shared = [m for m in ("faces", "speech") if m in teacher.heads and m in self.heads]

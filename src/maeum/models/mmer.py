@@ -60,7 +60,7 @@ class MMERConfig(Config):
     """The text encoder does not learn, as in the paper."""
     characters: tuple[str, ...] = ()
     """The symbols of the CTC head, the blank first (see `CharacterVocabulary`); empty builds no such head. A training
-    with ``training.ctc`` above 0 takes them from its transcripts."""
+    with the loss ``ctc`` takes them from its transcripts."""
     project: int = Field(default=768, ge=0)
     """Width of the vectors that the contrastive losses compare; 0 builds no such layers."""
     without: tuple[Part, ...] = ()

@@ -155,7 +155,7 @@ def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
     network = transcriber(ours.model)
     if network is None:
         raise ConfigError("has no CTC head that recognises words", item=ours.name,
-                          remedy="Give an MMER that was trained with training.ctc above 0, or a speech recogniser of "
+                          remedy="Give an MMER that was trained with the loss ctc, or a speech recogniser of "
                           "the hub.")  # fmt: skip
     everything = items_for(ours, corpus, modalities=("speech",))
     places = {id: i for i, id in enumerate(everything.ids)}

@@ -12,20 +12,17 @@ from maeum.evaluation.base import METRICS, metrics_of
 from maeum.inputs.settings import InputSettings
 from maeum.labels import LabelSet
 from maeum.models.encoders.tokenizer import Tokenizer
-from maeum.models.network import CTC_LOGITS, PROJECTION, HasFrozenEncoders, Network
+from maeum.models.network import CTC_LOGITS, HasFrozenEncoders, Network
 from maeum.runs.recipe import Recipe
 from maeum.training.loop import recomputes
-from maeum.training.losses.emotion import LOSSES
+from maeum.training.objective import emotion_loss_name
 from maeum.types import MODALITIES, Modality
 
 
 def check_settings(recipe: Recipe, label_set: LabelSet) -> None:
     """Raise ConfigError when the loss or the score is for another kind of target than the corpus has."""
     task = label_set.task
-    if recipe.training.loss not in LOSSES[task]:
-        raise ConfigError(
-            f"the loss {recipe.training.loss!r} is not for {task} targets", remedy=f"Use {' or '.join(LOSSES[task])}."
-        )
+    _ = emotion_loss_name(recipe.training, label_set)
     _ = METRICS[recipe.score]
     if recipe.score not in (fitting := metrics_of(label_set)):
         raise ConfigError(
@@ -61,32 +58,13 @@ def check_modalities(recipe: Recipe, model: Network, present: Sequence[Modality]
             )
 
 
-def check_tasks(recipe: Recipe, model: Network, label_set: LabelSet) -> None:
-    """Raise ConfigError when a further task has a weight that the network, or the data, cannot serve."""
+def check_tasks(recipe: Recipe, model: Network) -> None:
+    """Raise ConfigError when parts of the recipe are set that the network, or another part, cannot serve."""
     training, augment = recipe.training, recipe.augment
-    shows = model.auxiliary_names
-    contrasts = [name for name in ("supervised_contrastive", "augmented_contrastive") if getattr(training, name)]
-    if training.ctc and CTC_LOGITS not in shows:
-        raise ConfigError("training.ctc has a weight, but this network has no CTC head", item=recipe.name,
-                          remedy="Use model: mmer, or set training.ctc to 0.")  # fmt: skip
-    if contrasts and PROJECTION not in shows:
-        raise ConfigError(f"training.{contrasts[0]} has a weight, but this network has no projection to contrast",
-                          item=recipe.name, remedy="Use model: mmer with project above 0, or set it to 0.")  # fmt: skip
-    if training.augmented_contrastive and augment.view is None and not any(d.views for d in recipe.train):
-        raise ConfigError(
-            "training.augmented_contrastive has a weight, but utterances have no augmented views",
-            item=recipe.name,
-            remedy="Give augment.augmented view, or augmented views of `maeum augment` beside a store, or set it to 0.",
-        )
-    if training.supervised_contrastive and label_set.task != "single-label":
-        raise ConfigError(f"training.supervised_contrastive brings items of one class together; targets are "
-                          f"{label_set.task}", item=recipe.name, remedy="Set it to 0.")  # fmt: skip
-    if CTC_LOGITS in shows and not training.ctc:
-        raise ConfigError("network.characters build a CTC head that training.ctc = 0 never trains",
-                          item=recipe.name, remedy="Leave them out, or give training.ctc a weight.")  # fmt: skip
-    if training.memory and training.supervised_contrastive and training.contrast == "published":
-        raise ConfigError("training.memory is not part of the published contrast", item=recipe.name,
-                          remedy="Set memory to 0.")  # fmt: skip
+    if CTC_LOGITS in model.auxiliary_names and not training.needs_transcripts:
+        raise ConfigError("network.characters makes a CTC head that is never trained without the loss 'ctc'",
+                          item=recipe.name,
+                          remedy="Leave them out, or give training.losses.ctc a weight.")  # fmt: skip
     frozen = isinstance(model, HasFrozenEncoders) and model.frozen_text_encoder() is not None
     if frozen and "text" not in recipe.start_from and not recipe.network["text"].get("pretrained"):
         raise ConfigError("network.text is frozen, and nothing has trained it", item=recipe.name,
@@ -95,12 +73,6 @@ def check_tasks(recipe: Recipe, model: Network, label_set: LabelSet) -> None:
     if training.recompute and not recomputes(model):
         raise ConfigError("training.recompute is of hub encoders, and this network has none", item=recipe.name,
                           remedy="Leave it out.")  # fmt: skip
-    if contrasts and augment.mixup:
-        raise ConfigError(f"training.{contrasts[0]} tells classes apart, which augment.mixup blends", item=recipe.name,
-                          remedy="Set one of them to 0.")  # fmt: skip
-    if training.ctc and augment.mel_chunks is not None and augment.mel_chunks.window:
-        raise ConfigError("training.ctc needs whole utterances, of which augment.mel_chunks.window keeps a stretch",
-                          item=recipe.name, remedy="Set one of them to 0.")  # fmt: skip
     if any(data.views for data in recipe.dev):
         raise ConfigError("gives augmented views to dev items, which are scored as they are", item=recipe.name,
                           remedy="Name augmented views in `train` alone.")  # fmt: skip

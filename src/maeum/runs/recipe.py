@@ -78,7 +78,7 @@ class Recipe(Config):
     of that branch in ``network`` have precedence."""
     teacher: Path | None = None
     """Folder of a trained model whose outputs are learned beside the labels (knowledge distillation), weighted by
-    ``training.distill`` and ``training.distill_encoded``. Its tokenizer is used."""
+    the losses distillation and encoding-distillation. Its tokenizer is used."""
     tokenizer: TokenizerConfig | None = None
     """Tokenizer of the text branch; a network without one needs none, and one that is taken over brings its own."""
     training: TrainConfig = TrainConfig()

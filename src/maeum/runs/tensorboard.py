@@ -26,7 +26,7 @@ def tensorboard(folder: Path) -> Callable[[Mapping[str, Any]], None]:
     def draw(line: Mapping[str, Any]) -> None:
         for name, value in line.items():
             if isinstance(value, int | float) and name != "epoch":
-                writer.add_scalar(name, value, line["epoch"] + 1)
+                writer.add_scalar(name, value, line["epoch"])
         writer.flush()
 
     return draw

@@ -63,7 +63,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     first = processes.rank == 0
     run = Run(recipe, Path(out), device, processes, console if console is not None and first else Console(quiet=True))
     data = load_training_data(recipe)
-    network, teacher = build_network(recipe, data, device)
+    network, objective = build_network(recipe, data, device)
     _print_notes(run, data, network)
     with processes.first_one():
         reserve_run_folder(run.folder, recipe)
@@ -72,7 +72,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     collate = _collator(recipe, network, tokenizer)
     with processes.first_one(), progress_bar(run.console) as bar:
         cache_frozen_features(recipe, network, (data.train, data.dev), collate, bar)
-    progress = fit(run, data, network, teacher, collate)
+    progress = fit(run, data, network, objective, collate)
     finished = finish(recipe, network, tokenizer, data.dev, run.folder, device, data.known) if first else None
     report: Report = processes.gather(finished)[0]
     return TrainReport(run.folder / "model", report, progress.epoch, progress.best_epoch, first)
@@ -97,7 +97,7 @@ def _decoding_notes(recipe: Recipe, network: Network) -> list[str]:
 
 def _collator(recipe: Recipe, network: Network, tokenizer: Tokenizer | None) -> Collator:
     """The collator of training batches, with transcripts as characters where a CTC head is trained."""
-    recogniser = transcriber(network) if recipe.training.ctc else None
+    recogniser = transcriber(network) if recipe.training.needs_transcripts else None
     spell = None if recogniser is None else CharacterVocabulary(recogniser.characters).encode
     return collator(tokenizer, recipe.inputs, spell)
 

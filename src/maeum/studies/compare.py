@@ -22,9 +22,9 @@ from maeum.reports.tables import ModelTable, metric_title
 from maeum.runs.evaluate import Evaluation, evaluate
 from maeum.runs.recipe import Recipe
 from maeum.runs.run_folder import reserve_run_folder
-from maeum.runs.steps.fit import read_log
 from maeum.runs.train import train
 from maeum.studies.seeds import SeededScore, difference_over_seeds
+from maeum.training.log import read_log
 from maeum.types import MODALITIES
 from maeum.wording import counted
 
@@ -92,6 +92,12 @@ class Comparison(Config):
         entry = self.entries[name]
         own = {"network": entry.network, "training": entry.training}
         merged = {part: {**(self.shared.get(part) or {}), **settings} for part, settings in own.items()}
+        shared_losses = (self.shared.get("training") or {}).get("losses") or {}
+        if own_losses := entry.training.get("losses"):  # an entry changes some settings of some losses
+            merged["training"]["losses"] = {
+                name: {**shared_losses.get(name, {}), **own_losses.get(name, {})}
+                for name in dict.fromkeys((*shared_losses, *own_losses))
+            }
         named = {"name": f"{self.name}-{name}", "model": entry.model, "score": self.metrics[0]}
         return Recipe.parse({**self.shared, **merged, **named}, item=self.name)
 
@@ -206,10 +212,9 @@ def following(recipe: Recipe, leader: Path) -> Recipe:
                           remedy="Leave one of them out.")  # fmt: skip
     has = load_pretrained(leader).card.modalities
     absent = {m for m in MODALITIES if recipe.network.get(m, None if m == "text" else {}) is None}
-    taught = recipe.training.distill > 0 or recipe.training.distill_encoded > 0
     changes = {
         "start_from": {m: leader for m in has if m not in absent},
-        "teacher": leader if taught else None,
+        "teacher": leader if recipe.training.needs_teacher else None,
         "tokenizer": None,
     }
     return recipe.model_copy(update=changes)
@@ -247,8 +252,8 @@ def _row(
         scores=scores,
         difference=difference,
         parameters=pretrained.card.parameters,
-        epochs=last["epoch"] + 1,
-        best_epoch=last["best_epoch"] + 1,
+        epochs=last["epoch"],
+        best_epoch=last["best_epoch"],
         cpu_minutes=_cpu_minutes(folder),
     )
 

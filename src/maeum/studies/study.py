@@ -166,7 +166,8 @@ def _with_modalities(recipe: Recipe, subset: str) -> Recipe:
     scales = {name: scale for name, scale in recipe.training.lr_scale.items() if not name.startswith(gone)}
     training = recipe.training.model_copy(update={"lr_scale": scales})
     if kept == {"text"}:  # of which there are no frames or mel chunks
-        training = training.model_copy(update={"distill_encoded": 0.0})
+        losses = {name: own for name, own in training.losses.items() if name != "encoding-distillation"}
+        training = training.model_copy(update={"losses": losses})
     if network.get("query_modality") == "speech" and not {"speech", "faces"} <= kept:
         del network["query_modality"]
     changes: dict[str, Any] = {"network": network, "training": training, "name": f"{recipe.name}-{subset}"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import pickle
 import random
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.files import atomic_write
@@ -25,7 +24,7 @@ from maeum.training.config import TrainConfig
 from maeum.training.cpu.dropout import quicken_dropout
 from maeum.training.cpu.long_convolution import quicken_long_convolutions
 from maeum.training.cpu.memory import keep_memory
-from maeum.training.cpu.replicas import Replicas
+from maeum.training.log import append_to_log
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
 from maeum.training.processes import Processes
@@ -34,13 +33,18 @@ from maeum.types import Batch
 
 @dataclass
 class Progress:
-    """Where a training stands; part of the checkpoint. parts: sums of the epoch, of what its loss is made of."""
+    """Where a training stands; part of the checkpoint.
+
+    epoch: finished epochs. batch: finished batches of the next one. step: updates so far. best_score, best_epoch: of
+    the epoch that is best on dev, which is counted from 1; 0 before the first. loss_sum, parts: sums over the next
+    epoch's batches, of the loss and of what its losses say for the log.
+    """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     best_score: float = -math.inf
-    best_epoch: int = -1
+    best_epoch: int = 0
     loss_sum: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
 
@@ -51,18 +55,18 @@ class Trainer:
     Args:
         model: takes a Batch, gives a ModelOutput.
         config: how to train.
+        objective: what is minimised.
         batches: ``batches(epoch, start)`` gives the batches of an epoch from number ``start`` on; must depend on
             nothing else.
         batches_per_epoch: how many they are.
         evaluate: scores of a model on dev; ``score`` (higher is better) decides which epoch is kept.
         folder: holds ``last.pt``, ``best.pt`` and ``log.jsonl``.
-        class_weight: see `losses.class_weights`.
-        ranges: lowest and highest value of each scale of dimensional targets, ``(labels, 2)``.
-        teacher: whose answers and encodings are learned too, as ``distill`` and ``distill_encoded`` weigh them.
         device: where to train.
         processes: who shares every batch; the first of them evaluates, writes and reports.
         remark: what every line of the log has to say of its scores; nothing when empty.
+        chance: score on dev above which a training is better than chance; None where nobody knows.
         report: called with every line of the log.
+        notify: called with what the user should know about how the training goes, a line each.
         on_step: called with the progress and ``batches_per_epoch`` after every batch.
 
     Raises:
@@ -73,18 +77,18 @@ class Trainer:
         self,
         model: Network,
         config: TrainConfig,
+        objective: Objective,
         *,
         batches: Callable[[int, int], Iterable[Batch]],
         batches_per_epoch: int,
         evaluate: Callable[[Network], Mapping[str, float]],
         folder: Path,
-        class_weight: Tensor | None = None,
-        ranges: Tensor | None = None,
-        teacher: Network | None = None,
         device: torch.device | str = "cpu",
         processes: Processes | None = None,
         remark: str = "",
+        chance: float | None = None,
         report: Callable[[Mapping[str, Any]], None] | None = None,
+        notify: Callable[[str], None] | None = None,
         on_step: Callable[[Progress, int], None] | None = None,
     ) -> None:
         self.device = torch.device(device)
@@ -94,15 +98,14 @@ class Trainer:
         self.batches_per_epoch = batches_per_epoch
         self.evaluate = evaluate
         self.folder = folder
-        self.objective = Objective(
-            config,
-            None if class_weight is None else class_weight.to(self.device),
-            ranges,
-            None if teacher is None else teacher.to(self.device).eval(),
-        )
+        self.objective = objective
+        if objective.teacher is not None:
+            objective.teacher.to(self.device).eval()
         self.processes = processes or Processes()
         self.remark = {"remark": remark} if remark else {}
+        self.chance = chance
         self.report = report or (lambda line: None)
+        self.notify = notify or (lambda note: None)
         self.on_step = on_step or (lambda progress, total: None)
         self.total_steps = max(1, config.epochs * batches_per_epoch)
         quicken_dropout(model)
@@ -111,7 +114,6 @@ class Trainer:
             recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model
         self.optimizer = build_optimizer(model, config)
-        self.replicas = Replicas(self.model, config.parallel if self.device.type == "cpu" else 1)
         self.progress = Progress()
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_native(self.device))
 
@@ -126,37 +128,58 @@ class Trainer:
             seed_everything(self.config.seed)
         while self.progress.epoch < self.config.epochs and not self.out_of_patience():
             self.train_epoch()
-            first = self.processes.rank == 0
-            scores = self.processes.gather(dict(self.evaluate(self.averaged)) if first else {})[0]
-            if scores["score"] > self.progress.best_score:
-                self.progress.best_score, self.progress.best_epoch = scores["score"], self.progress.epoch
-                if first:
-                    save_atomically(self.averaged.state_dict(), self.folder / "best.pt")
-            line = {
-                "epoch": self.progress.epoch,
-                "step": self.progress.step,
-                "loss": self.progress.loss_sum / self.batches_per_epoch,
-                "lr": self.lr_factor() * self.config.lr,
-                "best_epoch": self.progress.best_epoch,
-                **{f"loss_{name}": total / self.batches_per_epoch for name, total in self.progress.parts.items()},
-                **scores,
-                **self.remark,
-            }
-            self.progress.epoch += 1
-            self.progress.batch = 0
-            self.progress.loss_sum, self.progress.parts = 0.0, {}
-            self.save_checkpoint()
-            if not first:
-                continue
-            with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
-            self.report(line)
+            line = self.finish_epoch()
+            if self.processes.rank == 0:
+                append_to_log(self.folder, line)
+                self.report(line)
+                for note in self.notes():
+                    self.notify(note)
         return self.progress
+
+    def finish_epoch(self) -> dict[str, Any]:
+        """Score the epoch on dev, keep its weights where they are the best, and write a checkpoint; the log's line."""
+        progress, first = self.progress, self.processes.rank == 0
+        scores = self.processes.gather(dict(self.evaluate(self.averaged)) if first else {})[0]
+        progress.epoch += 1
+        if scores["score"] > progress.best_score:
+            progress.best_score, progress.best_epoch = scores["score"], progress.epoch
+            if first:
+                save_atomically(self.averaged.state_dict(), self.folder / "best.pt")
+        line = {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "loss": progress.loss_sum / self.batches_per_epoch,
+            "lr": self.lr_factor() * self.config.lr,
+            "best_epoch": progress.best_epoch,
+            **{f"loss_{name}": total / self.batches_per_epoch for name, total in progress.parts.items()},
+            **scores,
+            **self.remark,
+        }
+        progress.batch, progress.loss_sum, progress.parts = 0, 0.0, {}
+        self.save_checkpoint()
+        return line
+
+    def notes(self) -> list[str]:
+        """What to say after the epoch that was just finished."""
+        config, progress, notes = self.config, self.progress, []
+        a_third = math.ceil(config.epochs / 3)
+        if self.chance is not None and progress.epoch == a_third and progress.best_score <= self.chance:
+            notes.append(
+                f"After {progress.epoch} of {config.epochs} epochs the best score on dev ({progress.best_score:.3f}) "
+                f"is no better than chance: try a higher or lower training.lr (now {config.lr:g}), a longer "
+                "training.warmup, or check labels and media with `maeum data`."
+            )
+        if self.out_of_patience() and progress.epoch < config.epochs:
+            notes.append(
+                f"Stopped after epoch {progress.epoch} of {config.epochs}: dev was best in epoch "
+                f"{progress.best_epoch}, and training.patience is {config.patience}."
+            )
+        return notes
 
     def out_of_patience(self) -> bool:
         """Whether dev has not improved for longer than the configuration allows."""
         patience = self.config.patience
-        return patience is not None and self.progress.epoch - 1 - self.progress.best_epoch >= patience
+        return patience is not None and self.progress.epoch - self.progress.best_epoch >= patience
 
     def train_epoch(self) -> None:
         """One pass over the training batches, from where the progress stands."""
@@ -180,9 +203,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision():
             given = self.at_scheduled_size(batch)
-        if (count := self.config.accumulate * self.processes.world * len(self.replicas)) > 1:
+        if (count := self.config.accumulate * self.processes.world) > 1:
             seed = self.config.seed * 1_000_003 + self.progress.step
-            loss, parts = backward(self.objective, self.replicas, given, count, seed, self.precision, self.processes)
+            loss, parts = backward(self.objective, self.model, given, count, seed, self.precision, self.processes)
         else:
             with self.precision():
                 loss, parts = self.objective(self.model, given)
@@ -205,9 +228,7 @@ class Trainer:
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context in which the network computes."""
-        # All threads share one cache of cast weights, which any of them clears.
-        cached = len(self.replicas) == 1
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16, cache_enabled=cached)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
     def lr_factor(self) -> float:
         """Learning rate at this step relative to ``config.lr``."""
@@ -252,8 +273,9 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "torch_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else None,
-            "memory": self.objective.memory.state_dict() if self.objective.memory is not None else None,
+            "losses": self.objective.state_dict(),
             "config": self.config.model_dump(),
+            "epochs_from": 1,
         }
         save_atomically(state, self.folder / "last.pt")
 
@@ -270,6 +292,12 @@ class Trainer:
             raise StoreError(
                 f"the checkpoint cannot be read ({error})", item=path, remedy="Delete it to start anew."
             ) from error
+        if state.get("epochs_from") != 1:
+            raise StoreError(
+                "the checkpoint is of an earlier version of maeum, whose settings of losses were others",
+                item=path,
+                remedy="Finish the run with that version, or train in another folder.",
+            )
         if TrainConfig.parse(state["config"]) != self.config:
             raise StoreError(
                 "the checkpoint was made with other training settings",
@@ -281,8 +309,7 @@ class Trainer:
         if self.config.ema:
             self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.objective.memory is not None:
-            self.objective.memory.load_state_dict(state["memory"])
+        self.objective.load_state_dict(state["losses"])
         torch.set_rng_state(state["torch_rng"].cpu())
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda_rng"]])

@@ -1,139 +1,100 @@
-"""What a training minimises: the emotions, and beside them whatever further tasks its settings weigh."""
+"""The objective of a training: the weighted sum of its losses."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maeum.errors import ConfigError
+from maeum.labels import LabelSet
+from maeum.models.network import Network
 from maeum.training.config import TrainConfig
-from maeum.training.losses.contrastive import (
-    Memory,
-    augmented_contrastive,
-    published_augmented_contrastive,
-    published_supervised_contrastive,
-    supervised_contrastive,
-)
-from maeum.training.losses.emotion import ctc_loss, distillation_loss, emotion_loss, encoding_loss
-from maeum.types import Batch, ModelOutput
-
-
-@dataclass(frozen=True)
-class Said:
-    """Answers about a batch, about its augmented views and by a teacher, where there are such."""
-
-    output: ModelOutput
-    view: ModelOutput | None = None
-    taught: ModelOutput | None = None
+from maeum.training.losses import LOSSES
+from maeum.training.losses.base import BatchOutputs, Loss, LossSetup
+from maeum.training.losses.emotion import DEFAULT_EMOTION_LOSS
+from maeum.types import Batch
 
 
 class Objective:
-    """The loss of a batch: ``L = emotions + sum of weight x task`` (Ghosh et al. 2023, equation 10).
+    """The loss of a batch: ``L = emotion loss + sum of weight x further loss`` (Ghosh et al. 2023, equation 10).
 
     Args:
-        config: kinds and weights.
-        class_weight: see `losses.class_weights`.
-        ranges: lowest and highest value of each scale of dimensional targets, ``(labels, 2)``.
-        teacher: whose answers and encodings are learned too; in eval mode.
+        losses: by name, the emotion loss first; see `build_objective`.
+        teacher: network whose outputs are learned too, in eval mode; None where no loss needs one.
     """
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        class_weight: Tensor | None = None,
-        ranges: Tensor | None = None,
-        teacher: nn.Module | None = None,
-    ) -> None:
-        self.config, self.class_weight, self.ranges, self.teacher = config, class_weight, ranges, teacher
-        self.memory = Memory(config.memory) if config.memory and config.supervised_contrastive else None
+    def __init__(self, losses: Mapping[str, Loss[Any]], teacher: Network | None = None) -> None:
+        self.losses, self.teacher = dict(losses), teacher
+        self.needs_views = any(loss.needs_views for loss in self.losses.values())
 
-    def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch with targets, and of each further task: its own loss, and what it could not use.
+    def __call__(self, model: torch.nn.Module, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch with targets, and what its losses say for the log (name -> number)."""
+        return self.loss(batch, self.outputs(model, batch))
 
-        Raises:
-            ConfigError: when the network has nothing that a task could be learned with.
-        """
-        return self.loss(batch, self.answer(model, batch))
-
-    def answer(self, model: nn.Module, batch: Batch) -> Said:
-        """What `loss` needs: answers about a batch and about its augmented views, and the teacher's."""
-        taught = None
+    def outputs(self, model: torch.nn.Module, batch: Batch) -> BatchOutputs:
+        """What the losses need: outputs for the batch and for its augmented views, and the teacher's."""
+        teacher = None
         if self.teacher is not None:
             with torch.no_grad():
-                taught = self.teacher(batch)
-        views = batch.view if self.config.augmented_contrastive else None
-        return Said(model(batch), None if views is None else model(views), taught)
+                teacher = self.teacher(batch)
+        views = batch.view if self.needs_views else None
+        return BatchOutputs(model(batch), None if views is None else model(views), teacher)
 
-    def loss(self, batch: Batch, said: Said) -> tuple[Tensor, dict[str, float]]:
-        """The loss of answers about a batch; see `__call__`."""
-        config, output = self.config, said.output
-        assert batch.target is not None
-        loss = emotion_loss(
-            output,
-            batch.target,
-            config.loss,
-            self.class_weight,
-            config.label_smoothing,
-            config.modality_weight,
-            self.ranges,
-        )
-        if said.taught is not None:
-            loss = loss + self._taught(output, said.taught)
-        parts: dict[str, float] = {}
-        if config.ctc:
-            loss = loss + config.ctc * self._spelled(batch, output, parts)
-        if config.supervised_contrastive:
-            loss = loss + config.supervised_contrastive * self._together(batch.target, output, parts)
-        if config.augmented_contrastive:
-            loss = loss + config.augmented_contrastive * self._augmented(batch, said, parts)
-        return loss, parts
+    def loss(self, batch: Batch, outputs: BatchOutputs) -> tuple[Tensor, dict[str, float]]:
+        """The loss of the outputs for a batch; see `__call__`."""
+        total = outputs.output.logits.new_zeros(())
+        log: dict[str, float] = {}
+        for loss in self.losses.values():
+            found = loss(batch, outputs)
+            total = total + loss.config.weight * found.value
+            log.update(found.log)
+        return total, log
 
-    def _taught(self, output: ModelOutput, taught: ModelOutput) -> Tensor:
-        config, loss = self.config, output.logits.new_zeros(())
-        if config.distill:
-            apart = distillation_loss(output, taught, config.loss, config.distill_temperature)
-            loss = loss + config.distill * apart
-        if config.distill_encoded:
-            loss = loss + config.distill_encoded * encoding_loss(output, taught)
-        return loss
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the losses, by their names."""
+        return {name: state for name, loss in self.losses.items() if (state := loss.state_dict())}
 
-    def _spelled(self, batch: Batch, output: ModelOutput, parts: dict[str, float]) -> Tensor:
-        if batch.transcript_ids is None or batch.transcript_mask is None or "ctc.logits" not in output.auxiliary:
-            return output.logits.new_zeros(())  # nobody speaks, or nothing is known of what is said
-        shown = output.auxiliary
-        ctc = ctc_loss(shown["ctc.logits"], shown["ctc.mask"], batch.transcript_ids, batch.transcript_mask)
-        parts["ctc"], parts["ctc_left_out"] = float(ctc.loss.detach()), ctc.left_out
-        return ctc.loss
-
-    def _together(self, target: Tensor, output: ModelOutput, parts: dict[str, float]) -> Tensor:
-        view = _projection(output, "projection")
-        if self.config.contrast == "published":
-            loss = published_supervised_contrastive(view, target, self.config.temperature)
-        else:
-            seen = (None, None) if self.memory is None else (self.memory.features, self.memory.target)
-            contrast = supervised_contrastive(view, target, self.config.temperature, *seen)
-            loss, parts["alone"] = contrast.loss, contrast.alone
-            if self.memory is not None:
-                self.memory.push(view, target)
-        parts["supervised"] = float(loss.detach())
-        return loss
-
-    def _augmented(self, batch: Batch, said: Said, parts: dict[str, float]) -> Tensor:
-        if said.view is None or batch.has_view is None:
-            return said.output.logits.new_zeros(())
-        contrast = augmented_contrastive if self.config.contrast == "standard" else published_augmented_contrastive
-        view, views = _projection(said.output, "projection")[batch.has_view], _projection(said.view, "view_projection")
-        loss = contrast(view, views, self.config.temperature)
-        parts["augmented"] = float(loss.detach())
-        return loss
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with what `state_dict` gave."""
+        for name, kept in state.items():
+            self.losses[name].load_state_dict(kept)
 
 
-def _projection(output: ModelOutput, name: str) -> Tensor:
-    if name not in output.auxiliary:
+def emotion_loss_name(config: TrainConfig, label_set: LabelSet) -> str:
+    """The loss between logits and labels: the one that is named, else the one for labels of this kind.
+
+    Raises:
+        ConfigError: when the one that is named is for other labels.
+    """
+    name = config.loss or DEFAULT_EMOTION_LOSS[label_set.task]
+    if label_set.task not in LOSSES[name].tasks:
+        fitting = [other for other in DEFAULT_EMOTION_LOSS.values() if label_set.task in LOSSES[other].tasks]
         raise ConfigError(
-            "the network makes nothing that could be contrasted",
-            remedy="Use MMER with project above 0, or set supervised_contrastive and augmented_contrastive to 0.",
+            f"the loss {name!r} is not for {label_set.task} targets", remedy=f"Use {' or '.join(fitting)}."
         )
-    return output.auxiliary[name]
+    return name
+
+
+def build_objective(config: TrainConfig, setup: LossSetup) -> Objective:
+    """The objective of a training, checked against what is known of it.
+
+    Raises:
+        ConfigError: when a loss does not fit the labels, the network, the teacher or the data.
+    """
+    emotion = emotion_loss_name(config, setup.label_set)
+    settings = config.loss_settings(emotion)
+    losses: dict[str, Loss[Any]] = {}
+    for name in (emotion, *sorted(set(settings) - {emotion})):
+        kind = LOSSES[name]
+        losses[name] = kind(kind.Config.parse(settings[name], item=f"losses.{name}"), setup)
+        if losses[name].config.weight == 0 and name != emotion:
+            del losses[name]
+            continue
+        kind.check_labels(name, setup.label_set)
+        losses[name].check()
+    teacher = setup.teacher.model if setup.teacher is not None else None
+    needed = any(loss.needs_teacher for loss in losses.values())
+    return Objective(losses, teacher if needed else None)

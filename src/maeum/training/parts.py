@@ -1,8 +1,8 @@
 """A batch that goes through the network in parts, with the gradient of the whole.
 
-A contrast compares all items of a batch, so the mean of the parts' losses is another loss. Here all parts are answered
-first, the loss is that of the whole, and each part's share of its gradient goes back through the part (GradCache: Gao
-et al., RepL4NLP 2021). Parts may be answered one after the other, side by side, or by several processes.
+A contrast compares all items of a batch, so the mean of the parts' losses is another loss. Here the outputs of all
+parts are computed first, the loss is that of the whole, and each part's share of its gradient goes back through the
+part (GradCache: Gao et al., RepL4NLP 2021). Parts are computed one after the other, or by several processes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maeum.training.cpu.replicas import Replicas
-from maeum.training.objective import Objective, Said
+from maeum.training.losses.base import BatchOutputs
+from maeum.training.objective import Objective
 from maeum.training.processes import Processes
 from maeum.types import Batch, ModelOutput
 
@@ -26,81 +26,77 @@ _TABLES = ("modality_logits", "present", "features", "auxiliary")
 
 def backward(
     objective: Objective,
-    replicas: Replicas,
+    model: nn.Module,
     batch: Batch,
     parts: int,
     seed: int,
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     processes: Processes | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Gradients of the whole batch's loss in the parameters of the model, added to what is there.
+    """Add the gradients of the whole batch's loss to those of the model's parameters.
 
-    Each part has a random state of its own, so the same parts draw the same whoever answers them. Batch norms see each
+    Each part has a random state of its own, so the same parts draw the same in whichever process. Batch norms see each
     part's own statistics; their running ones, as all buffers, are then the mean of what they would be after each part.
 
     Args:
         objective: the loss.
-        replicas: of the model, which is in training mode; they share the parts of a process.
+        model: in training mode.
         batch: with targets.
         parts: in how many it is cut, of like size; as many processes share them.
         seed: of what is drawn.
         precision: context in which the network computes.
-        processes: who answers; part i is answered by process ``i % world``.
+        processes: part i is computed by process ``i % world``.
 
     Returns:
-        The loss, and what it is made of.
+        The loss, and what its losses say for the log.
     """
-    processes, model = processes or Processes(), replicas.networks[0]
-    pieces = split(batch, parts)
-    mine = range(processes.rank, len(pieces), processes.world)
+    processes = processes or Processes()
+    part_batches = split(batch, parts)
+    sizes = [len(part) for part in part_batches]
+    mine = range(processes.rank, len(part_batches), processes.world)
 
-    replicas.clear()
     before = _buffers(model)
-    at_once = len(mine) <= len(replicas)  # then what they compute can be kept until the gradient is known
+    single = len(mine) <= 1  # then its activations can be kept until the gradient is known
 
-    def answer(network: nn.Module, number: int) -> Said:
-        _put(network, before)
-        with precision(), replicas.drawing(seed * 1_000_003 + number):
-            return objective.answer(network, pieces[number])
+    def compute(number: int) -> BatchOutputs:
+        _set_buffers(model, before)
+        torch.manual_seed(seed * 1_000_003 + number)
+        with precision():
+            return objective.outputs(model, part_batches[number])
 
-    def first(network: nn.Module, number: int) -> tuple[Said, Any]:
-        with torch.set_grad_enabled(at_once):
-            said = answer(network, number)
-        return said, (_tables(_map(said, torch.Tensor.detach)), _buffers(network))
-
-    answered = dict(zip(mine, replicas.run(first, mine), strict=True))
-    torch.manual_seed(seed)  # the generator stands anywhere after `drawing`
-    shown = {number: tables for number, (_, tables) in answered.items()}
-    everybody = {number: one for answers in processes.gather(shown) for number, one in answers.items()}
-    said = [_said(everybody[number][0]) for number in range(len(pieces))]
-    whole = join(said, [len(piece) for piece in pieces])
-    leaves = {name: tensor.requires_grad_() for name, tensor in _learned(whole).items()}
+    computed: dict[int, BatchOutputs] = {}
+    shared: dict[int, tuple[Any, dict[str, Tensor]]] = {}
+    for number in mine:
+        with torch.set_grad_enabled(single):
+            computed[number] = compute(number)
+        shared[number] = _plain(_map(computed[number], torch.Tensor.detach)), _buffers(model)
+    torch.manual_seed(seed)
+    everywhere = {number: one for found in processes.gather(shared) for number, one in found.items()}
+    outputs = [_from_plain(everywhere[number][0]) for number in range(len(part_batches))]
+    whole = join(outputs, sizes)
+    leaves = {name: tensor.requires_grad_() for name, tensor in _float_tensors(whole).items()}
     with precision():
-        loss, made_of = objective.loss(batch, whole)
-    slopes = dict(
+        loss, log = objective.loss(batch, whole)
+    gradients = dict(
         zip(leaves, torch.autograd.grad(loss, list(leaves.values()), allow_unused=True), strict=True)
         if loss.requires_grad
         else ()
     )
-    places = _places(said, [len(piece) for piece in pieces])
-
-    def back(network: nn.Module, number: int) -> None:
-        outputs, pulls = [], []
-        for name, tensor in _learned(answered[number][0] if at_once else answer(network, number)).items():
-            slope = slopes.get(name)
-            if slope is not None and tensor.requires_grad:
-                start = places[number][name]
-                outputs.append(tensor)
-                pulls.append(slope[start : start + len(tensor)])
-        if outputs:
-            torch.autograd.backward(outputs, pulls)
-
-    replicas.run(back, mine)
-    replicas.add()
+    first_rows = _first_rows(outputs, sizes)
+    for number in mine:
+        tensors, of_part = [], []
+        for name, tensor in _float_tensors(computed[number] if single else compute(number)).items():
+            gradient = gradients.get(name)
+            if gradient is not None and tensor.requires_grad:
+                start = first_rows[number][name]
+                tensors.append(tensor)
+                of_part.append(gradient[start : start + len(tensor)])
+        if tensors:
+            torch.autograd.backward(tensors, of_part)
     torch.manual_seed(seed)
-    _put(model, _middle([everybody[number][1] for number in range(len(pieces))]))
+    _set_buffers(model, _mean_buffers([everywhere[number][1] for number in range(len(part_batches))]))
     processes.add([p for p in model.parameters() if p.requires_grad])
-    return loss.detach(), made_of
+    return loss.detach(), log
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:
@@ -108,16 +104,16 @@ def _buffers(model: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _put(model: nn.Module, kept: Mapping[str, Tensor]) -> None:
+def _set_buffers(model: nn.Module, values: Mapping[str, Tensor]) -> None:
     for name, tensor in model.named_buffers():
-        tensor.copy_(kept[name])
+        tensor.copy_(values[name])
 
 
-def _middle(kept: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Means of running statistics; what counts (steps) is the same after every part."""
+def _mean_buffers(after: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Means of running statistics; what counts steps is the same after every part."""
     return {
-        name: torch.stack([one[name] for one in kept]).mean(0) if tensor.is_floating_point() else tensor
-        for name, tensor in kept[0].items()
+        name: torch.stack([one[name] for one in after]).mean(0) if tensor.is_floating_point() else tensor
+        for name, tensor in after[0].items()
     }
 
 
@@ -144,28 +140,29 @@ def _rows(batch: Batch, start: int, end: int, views: tuple[int, int] | None = No
     return replace(batch, ids=batch.ids[start:end], view=view, **tensors)
 
 
-def join(said: Sequence[Said], sizes: Sequence[int]) -> Said:
-    """What was said of the parts, as of the whole; sizes: of each part."""
-    output = _joined([s.output for s in said], sizes)
+def join(parts: Sequence[BatchOutputs], sizes: Sequence[int]) -> BatchOutputs:
+    """The outputs of parts as those of the whole; sizes: items of each part."""
+    output = _joined([part.output for part in parts], sizes)
     assert output is not None
-    views = [s.view for s in said if s.view is not None]
-    taught = [s.taught for s in said if s.taught is not None]
-    return Said(output, _joined(views, [len(t.logits) for t in views]), _joined(taught, sizes))
+    views = [part.views for part in parts if part.views is not None]
+    teacher = [part.teacher for part in parts if part.teacher is not None]
+    return BatchOutputs(output, _joined(views, [len(view.logits) for view in views]), _joined(teacher, sizes))
 
 
 def _joined(outputs: Sequence[ModelOutput], sizes: Sequence[int]) -> ModelOutput | None:
     if not outputs:
         return None
 
-    def of(name: str) -> dict[Any, Tensor]:
+    def joined_table(name: str) -> dict[Any, Tensor]:
         tables: list[Mapping[Any, Tensor]] = [getattr(output, name) for output in outputs]
         keys = dict.fromkeys(key for table in tables for key in table)
-        return {key: _rows_of([table.get(key) for table in tables], sizes) for key in keys}
+        return {key: _joined_rows([table.get(key) for table in tables], sizes) for key in keys}
 
-    return ModelOutput(torch.cat([output.logits for output in outputs]), **{name: of(name) for name in _TABLES})
+    logits = torch.cat([output.logits for output in outputs])
+    return ModelOutput(logits, **{name: joined_table(name) for name in _TABLES})
 
 
-def _rows_of(tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> Tensor:
+def _joined_rows(tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> Tensor:
     """One below the other; a part without them has zeros where there is a row an item, else nothing."""
     known = [(t, size) for t, size in zip(tensors, sizes, strict=True) if t is not None]
     by_item = all(len(t) == size for t, size in known)
@@ -178,24 +175,25 @@ def _rows_of(tensors: Sequence[Tensor | None], sizes: Sequence[int]) -> Tensor:
     )
 
 
-def _places(said: Sequence[Said], sizes: Sequence[int]) -> list[dict[str, int]]:
-    """Of each part, at which row of the whole its tensors begin, by `_learned`'s names."""
-    learned = [_learned(s) for s in said]
-    places: list[dict[str, int]] = [{} for _ in said]
-    for name in dict.fromkeys(name for found in learned for name in found):
-        items = [len(s.view.logits) if s.view is not None else 0 for s in said] if name.startswith("view.") else sizes
-        by_item = all(len(found[name]) == count for found, count in zip(learned, items, strict=True) if name in found)
+def _first_rows(parts: Sequence[BatchOutputs], sizes: Sequence[int]) -> list[dict[str, int]]:
+    """Of each part, at which row of the whole its tensors begin, by the names of `_float_tensors`."""
+    tensors = [_float_tensors(part) for part in parts]
+    first_rows: list[dict[str, int]] = [{} for _ in parts]
+    view_sizes = [0 if part.views is None else len(part.views.logits) for part in parts]
+    for name in dict.fromkeys(name for found in tensors for name in found):
+        items = view_sizes if name.startswith("views.") else sizes
+        by_item = all(len(found[name]) == count for found, count in zip(tensors, items, strict=True) if name in found)
         row = 0
-        for place, found, count in zip(places, learned, items, strict=True):
-            place[name] = row
+        for firsts, found, count in zip(first_rows, tensors, items, strict=True):
+            firsts[name] = row
             row += len(found[name]) if name in found else count if by_item else 0
-    return places
+    return first_rows
 
 
-def _learned(said: Said) -> dict[str, Tensor]:
-    """What of an answer a loss may depend on, by name."""
+def _float_tensors(outputs: BatchOutputs) -> dict[str, Tensor]:
+    """The tensors that a loss may depend on with a gradient, by name."""
     found: dict[str, Tensor] = {}
-    for side, output in (("output", said.output), ("view", said.view)):
+    for side, output in (("output", outputs.output), ("views", outputs.views)):
         if output is not None:
             found[f"{side}.logits"] = output.logits
             for name in _TABLES:
@@ -204,21 +202,22 @@ def _learned(said: Said) -> dict[str, Tensor]:
     return found
 
 
-def _map(said: Said, change: Callable[[Tensor], Tensor]) -> Said:
+def _map(outputs: BatchOutputs, change: Callable[[Tensor], Tensor]) -> BatchOutputs:
     def changed(output: ModelOutput) -> ModelOutput:
         tables = {name: {key: change(t) for key, t in getattr(output, name).items()} for name in _TABLES}
         return ModelOutput(change(output.logits), **tables)
 
-    view, taught = (None if output is None else changed(output) for output in (said.view, said.taught))
-    return Said(changed(said.output), view, taught)
+    views, teacher = (None if output is None else changed(output) for output in (outputs.views, outputs.teacher))
+    return BatchOutputs(changed(outputs.output), views, teacher)
 
 
-def _tables(said: Said) -> list[dict[str, Any] | None]:
+def _plain(outputs: BatchOutputs) -> list[dict[str, Any] | None]:
     """As plain tables, which can be sent to other processes."""
-    return [None if output is None else dict(vars(output)) for output in (said.output, said.view, said.taught)]
+    sides = (outputs.output, outputs.views, outputs.teacher)
+    return [None if output is None else dict(vars(output)) for output in sides]
 
 
-def _said(tables: Sequence[dict[str, Any] | None]) -> Said:
-    output, view, taught = (None if table is None else ModelOutput(**table) for table in tables)
+def _from_plain(tables: Sequence[dict[str, Any] | None]) -> BatchOutputs:
+    output, views, teacher = (None if table is None else ModelOutput(**table) for table in tables)
     assert output is not None
-    return Said(output, view, taught)
+    return BatchOutputs(output, views, teacher)

@@ -8,8 +8,8 @@ import torch
 from maeum.data.mixup import mix
 from maeum.errors import ConfigError
 from maeum.labels import EKMAN, LabelSet
-from maeum.training.losses.emotion import class_loss
 from maeum.types import Batch
+from objectives import compare
 
 
 def batch(**fields):
@@ -82,9 +82,9 @@ def test_cross_entropy_of_a_blend_is_the_blend_of_cross_entropies():
     logits = torch.randn(2, 7)
     soft = torch.zeros(2, 7)
     soft[0, 1], soft[0, 4], soft[1, 2] = 0.7, 0.3, 1.0
-    parts = [class_loss(logits[:1], torch.tensor([k]), "cross-entropy") for k in (1, 4)]
-    expected = (0.7 * parts[0] + 0.3 * parts[1] + class_loss(logits[1:], torch.tensor([2]), "cross-entropy")) / 2
-    torch.testing.assert_close(class_loss(logits, soft, "cross-entropy"), expected)
+    parts = [compare("cross-entropy", logits[:1], torch.tensor([k])) for k in (1, 4)]
+    expected = (0.7 * parts[0] + 0.3 * parts[1] + compare("cross-entropy", logits[1:], torch.tensor([2]))) / 2
+    torch.testing.assert_close(compare("cross-entropy", logits, soft), expected)
 
 
 def test_words_cannot_be_blended():

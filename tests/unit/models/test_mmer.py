@@ -15,8 +15,8 @@ from maeum.errors import ModelError
 from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.mmer import MMER
 from maeum.models.published.mmer import load_published_mmer
-from maeum.training.losses.contrastive import published_augmented_contrastive, published_supervised_contrastive
-from maeum.training.losses.emotion import ctc_loss
+from maeum.training.losses.ctc import ctc_loss
+from maeum.training.losses.published import published_augmented_contrastive, published_supervised_contrastive
 from maeum.types import Batch, ModelOutput
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -170,7 +170,7 @@ def test_training_learns_from_twins_and_evaluation_has_none(store: Path, views: 
         "tokenizer": {"kind": "small", "vocabulary": 60},
         "train": [{"store": str(store), "views": str(views), "modalities": ["speech", "text"]}],
         "dev": [{"store": str(store), "modalities": ["speech", "text"]}],
-        "training": {"epochs": 1, "batch_size": 4, "loss": "cross-entropy", "augmented_contrastive": 0.1},
+        "training": {"epochs": 1, "batch_size": 4, "losses": {"augmented-contrastive": {"weight": 0.1}}},
     }  # fmt: skip
     train(Recipe.parse(recipe), tmp_path / "run")
     assert '"loss_augmented"' in (tmp_path / "run" / "log.jsonl").read_text()

@@ -48,7 +48,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe(store: Path, **changes: Any) -> Recipe:
-    training = {"epochs": 6, "batch_size": 8, "lr": 0.01, "class_weights": False, "checkpoint_every_s": 0.0, "ema": 0.5}
+    training = {
+        "epochs": 6,
+        "batch_size": 8,
+        "lr": 0.01,
+        "loss": "bce",
+        "class_weights": False,
+        "checkpoint_every_s": 0.0,
+        "ema": 0.5,
+    }
     return Recipe.parse(
         {
             "name": "try",
@@ -149,7 +157,7 @@ def test_a_teacher_is_learned_from(store: Path, tmp_path: Path, margin: Margin) 
     dev = [{"store": str(rotated), "modalities": ["text"]}]
     settings = {"loss": "cross-entropy", "epochs": 8}  # brier: the epoch that is surest is kept
     teacher = train(recipe(rotated, score="brier", training=settings), tmp_path / "teacher").model
-    settings = {**settings, "distill": 50.0, "epochs": 20}
+    settings = {**settings, "losses": {"distillation": {"weight": 50.0}}, "epochs": 20}
     pupil = recipe(store, score="brier", dev=dev, teacher=str(teacher), tokenizer=None, training=settings)
     model = train(pupil, tmp_path / "pupil").model
     assert load_pretrained(model).tokenizer is not None
@@ -159,11 +167,11 @@ def test_a_teacher_is_learned_from(store: Path, tmp_path: Path, margin: Margin) 
     margin("accuracy of the pupil by its own labels", evaluate(model, store, "dev").report["accuracy"], below=0.4)
 
 
-@pytest.mark.parametrize("changes", [{"teacher": "runs/none"}, {"training": {"distill": 1.0}}])
+@pytest.mark.parametrize("changes", [{"teacher": "runs/none"}, {"training": {"losses": {"distillation": {}}}}])
 def test_a_teacher_needs_its_weight(store: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     if "teacher" in changes:
         changes = {"teacher": str(train(recipe(store, training={"epochs": 1}), tmp_path / "first").model)}
-    with pytest.raises(ConfigError, match=r"needs both a teacher and training\.distill"):
+    with pytest.raises(ConfigError, match=r"names a teacher, but no loss|needs a teacher, and the recipe names none"):
         train(recipe(store, **changes), tmp_path / "run")
 
 

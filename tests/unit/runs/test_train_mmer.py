@@ -73,9 +73,10 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def recipe(store: Path, encoders: tuple[Path, Path], test: str = "Session5", **changes: Any) -> Recipe:
     speech, text = map(str, encoders)
-    tasks = {"ctc": 0.1, "supervised_contrastive": 0.1, "augmented_contrastive": 0.1, "memory": 8}
+    tenth = {"weight": 0.1}
+    losses = {"ctc": tenth, "supervised-contrastive": {**tenth, "memory": 8}, "augmented-contrastive": tenth}
     settings = {"epochs": 2, "batch_size": 4, "lr": 0.003, "loss": "cross-entropy", "precision": "fp32"}
-    training = {**settings, **tasks, "checkpoint_every_s": 0.0}
+    training = {**settings, "losses": losses, "checkpoint_every_s": 0.0}
     data = [{"store": str(store), "modalities": ["speech", "text"]}]
     return Recipe.parse(
         {
@@ -246,10 +247,13 @@ def test_what_the_sound_says_and_the_sound_are_in_the_store(store: Path) -> None
         ({"augment": {"view": {}, "mel_chunks": {"window": 0.5}}}, "window"),
         (
             {"target": {"scales": ["valence"]}, "score": "mean_ccc", "training": {"loss": "ccc"}},
-            "of one class together",
+            "'supervised-contrastive' is not for dimensional targets",
         ),
-        ({"network": {"characters": ["", "A"]}, "training": {"ctc": 0.0}}, "never trains"),
-        ({"training": {"contrast": "published"}}, "memory is not part"),
+        ({"network": {"characters": ["", "A"]}, "training": {"losses": {}}}, "never trained"),
+        (
+            {"training": {"losses": {"ctc": {}, "supervised-contrastive": {"memory": 8, "form": "published"}}}},
+            "memory is not part",
+        ),
         ({"augment": {"view": {}, "mel_chunks": {}}}, "does not read"),
         ({"inputs": {"sound": "mel_chunks", "max_tokens": 50}}, "speech branch reads wave"),
         ({"network": {"speech": {"kind": "small", "pretrained": None}}}, "network: unknown setting"),

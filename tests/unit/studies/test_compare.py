@@ -78,7 +78,7 @@ def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
 
 def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
     text = {"text": {"kind": "small", "vocabulary": 60, "width": 8, "channels": 8, "dim": 8}}
-    frozen = {"lr_scale": {"encoders.text": 0}, "distill": 1.0}
+    frozen = {"lr_scale": {"encoders.text": 0}, "losses": {"distillation": {}}}
     asked = comparison(store, entries={
         "first": {"title": "first", "model": "fe2e", "network": text},
         "second": {"title": "second", "model": "fe2e", "init_from": "first", "network": text, "training": frozen},

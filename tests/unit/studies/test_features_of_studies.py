@@ -54,11 +54,12 @@ def study(store: Path) -> Study:
             "network": {"dim": 8, "heads": 2, "feedforward": 8, "project": 6, "freeze_text": False, "speech": speech,
                         "text": small},
             "training": {"epochs": 2, "batch_size": 8, "lr": 0.01, "loss": "cross-entropy", "class_weights": False,
-                         "ctc": 0.1, "supervised_contrastive": 0.1, "augmented_contrastive": 0.1},
+                         "losses": {"ctc": {"weight": 0.1}, "supervised-contrastive": {"weight": 0.1},
+                                    "augmented-contrastive": {"weight": 0.1}}},
         },
         "entries": {
             "mmer": {"title": "MMER", "model": "mmer"},
-            "no-ctc": {"title": "without CTC", "model": "mmer", "training": {"ctc": 0.0}},
+            "no-ctc": {"title": "without CTC", "model": "mmer", "training": {"losses": {"ctc": {"weight": 0.0}}}},
             "no-gate": {"title": "without the gate", "model": "mmer", "network": {"without": ["gate"]}},
         },
     }  # fmt: skip

@@ -36,9 +36,10 @@ from maeum.studies.seeds import difference_over_seeds, over_seeds
 from maeum.studies.study import Runs, Study, items_of, score_all, subsets_of, train_all, variants
 from maeum.training.config import TrainConfig
 from maeum.training.loop import Trainer
-from maeum.training.losses.emotion import encoding_loss
+from maeum.training.losses.encoding_distillation import encoding_loss
 from maeum.types import Utterance
 from margins import Margin
+from objectives import objective_of
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "mesm"
 
@@ -135,7 +136,8 @@ def test_learning_rates_of_branches_that_are_gone_go_too() -> None:
 
 
 FOLLOWS = {"title": "taught", "model": "mesm", "init_from": "fe2e", "network": {"top_p": 0.5},
-           "training": {"distill_encoded": 1.0, "lr_scale": {"encoders.text": 0, "heads.text": 0}}}  # fmt: skip
+           "training": {"losses": {"encoding-distillation": {}},
+                        "lr_scale": {"encoders.text": 0, "heads.text": 0}}}  # fmt: skip
 
 
 def test_who_follows_starts_from_what_was_learned(store: Path, tmp_path: Path) -> None:
@@ -173,10 +175,12 @@ def test_encodings_come_near_a_teachers(store: Path, runs: Path, tmp_path: Path,
     batch = collator(teacher.tokenizer, teacher.settings)([dataset[i] for i in range(8)])
     torch.manual_seed(1)
     pupil = MODELS["fe2e"].build(teacher.model.stored_settings().model_dump())
-    config = TrainConfig(epochs=30, batch_size=8, lr=0.01, loss="cross-entropy", precision="fp32", distill_encoded=30.0)
+    losses = {"encoding-distillation": {"weight": 30.0}}
+    config = TrainConfig(epochs=30, batch_size=8, lr=0.01, loss="cross-entropy", precision="fp32", losses=losses)
+    objective = objective_of(config, pupil, teacher.label_set, teacher=teacher)
     trainer = Trainer(
-        pupil, config, batches=lambda epoch, start: [batch][start:], batches_per_epoch=1,
-        evaluate=lambda model: {"score": 0.0}, folder=tmp_path, teacher=teacher.model,
+        pupil, config, objective, batches=lambda epoch, start: [batch][start:], batches_per_epoch=1,
+        evaluate=lambda model: {"score": 0.0}, folder=tmp_path,
     )  # fmt: skip
 
     def distance() -> float:
@@ -205,7 +209,7 @@ def test_encodings_that_cannot_be_compared_are_named(
     if isinstance(wrong["speech"], dict):
         wrong["speech"] = {**branch, **wrong["speech"]}
     changed = {**recipe, "network": wrong, "teacher": runs / "made" / "fe2e" / "seed-0" / "model", "tokenizer": None,
-               "training": {**recipe["training"], "distill_encoded": 1.0}}  # fmt: skip
+               "training": {**recipe["training"], "losses": {"encoding-distillation": {}}}}  # fmt: skip
     with pytest.raises(ConfigError, match=message):
         train(Recipe.parse(changed), tmp_path / "run")
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import resource
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +13,11 @@ from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.files import TEMPORARY
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.training.config import TrainConfig
-from maeum.training.cpu import linear
 from maeum.training.cpu.dropout import Dropout
+from maeum.training.log import read_log
 from maeum.training.loop import Progress, Trainer, rest_frozen_parts
 from maeum.types import Batch
+from objectives import objective_of
 
 BRANCH = BranchConfig(
     widths=(4, 4, 4, 8), stem_blocks=1, hidden=8, dropout=0.3, transformer=TransformerConfig(layers=1, feedforward=16)
@@ -59,9 +59,11 @@ def make_trainer(
     def evaluate(model: nn.Module) -> dict[str, float]:
         return {"score": next(given) if scores else float(sum(p.sum() for p in model.parameters()).detach())}
 
+    model = make_model()
     return Trainer(
-        make_model(),
+        model,
         config,
+        objective_of(config, model),
         batches=batches,
         batches_per_epoch=STEPS,
         evaluate=evaluate,
@@ -71,9 +73,9 @@ def make_trainer(
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize(("die_at", "parallel"), [(1, 1), (4, 1), (6, 1), (9, 1), (4, 2), (6, 3)])
-def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int, parallel: int) -> None:
-    config = CONFIG.model_copy(update={"parallel": parallel})
+@pytest.mark.parametrize(("die_at", "accumulate"), [(1, 1), (4, 1), (6, 1), (9, 1), (4, 2), (6, 3)])
+def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int, accumulate: int) -> None:
+    config = CONFIG.model_copy(update={"accumulate": accumulate})
     make_trainer(tmp_path / "whole", config).fit()
     with pytest.raises(KilledError):
         make_trainer(tmp_path / "killed", config, die_at=die_at).fit()
@@ -89,53 +91,15 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, die_at: int, parallel: i
 
 
 @pytest.mark.trains
-def test_parts_side_by_side_end_where_parts_one_after_the_other_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To the last bit where both multiply by torch in one thread; Adam makes much of rounding."""
-    monkeypatch.setattr(linear, "quicker", lambda: False)
-    ends, threads = [], torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        for changes in ({"accumulate": 2}, {"parallel": 2}, {}):
-            folder = tmp_path / str(len(ends))
-            make_trainer(folder, CONFIG.model_copy(update=changes)).fit()
-            ends.append(torch.load(folder / "last.pt", weights_only=True)["model"])
-    finally:
-        torch.set_num_threads(threads)
-    one_after_the_other, side_by_side, whole = ends
-    assert all(torch.equal(one_after_the_other[name], side_by_side[name]) for name in whole)
-    assert not all(torch.equal(whole[name], side_by_side[name]) for name in whole)
-
-
-def test_what_cannot_be_done_in_parallel_is_refused() -> None:
-    with pytest.raises(ConfigError, match="recompute cannot be combined with parallel"):
-        TrainConfig.parse({"recompute": True, "parallel": 2})
-    with pytest.raises(ConfigError, match="a batch of 4 has no 5 parts"):
-        TrainConfig.parse({"batch_size": 4, "parallel": 5})
-
-
-def test_replicas_multiply_by_numpy_where_that_is_quicker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On any processor here. Nobody else does: how many threads there are does not change what comes out."""
-    monkeypatch.setattr(linear, "quicker", lambda: True)
-    multiplied, multiply = set(), linear._multiply
-
-    def counted(*given: torch.Tensor) -> torch.Tensor:
-        multiplied.add(threading.current_thread().name)
-        return multiply(*given)
-
-    monkeypatch.setattr(linear, "_multiply", counted)
-    losses = []
-    for changes in ({"accumulate": 2}, {"parallel": 2}):
-        folder = tmp_path / str(len(losses))
-        trainer = make_trainer(folder, CONFIG.model_copy(update={**changes, "epochs": 1}))
-        trainer.fit()
-        losses.append(json.loads((folder / "log.jsonl").read_text())["loss"])
-        assert len(multiplied) == (2 if "parallel" in changes else 0)
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    multiplied.clear()
-    trainer.model(next(batches(0, 0)))
-    assert not multiplied  # numpy may have threads again
+def test_parts_draw_for_themselves_and_repeat(tmp_path: Path) -> None:
+    ends = []
+    for changes in ({"accumulate": 2}, {"accumulate": 2}, {}):
+        folder = tmp_path / str(len(ends))
+        make_trainer(folder, CONFIG.model_copy(update=changes)).fit()
+        ends.append(torch.load(folder / "last.pt", weights_only=True)["model"])
+    parted, again, whole = ends
+    assert all(torch.equal(parted[name], again[name]) for name in whole)
+    assert not all(torch.equal(whole[name], parted[name]) for name in whole)
 
 
 @pytest.mark.trains
@@ -148,9 +112,40 @@ def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
 
 def test_training_stops_when_dev_no_longer_improves_and_keeps_the_best(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"epochs": 10, "patience": 2})
-    progress = make_trainer(tmp_path, config, scores=(0.1, 0.5, 0.4, 0.3, 0.2, 0.9)).fit()
-    assert progress.best_epoch == 1
+    trainer, notes = make_trainer(tmp_path, config, scores=(0.1, 0.5, 0.4, 0.3, 0.2, 0.9)), []
+    trainer.notify = notes.append
+    progress = trainer.fit()
+    assert progress.best_epoch == 2
     assert progress.epoch == 4
+    assert notes == ["Stopped after epoch 4 of 10: dev was best in epoch 2, and training.patience is 2."]
+    assert [(line["epoch"], line["best_epoch"]) for line in read_log(tmp_path)] == [(1, 1), (2, 2), (3, 2), (4, 2)]
+
+
+@pytest.mark.parametrize(("scores", "noted"), [((0.1, 0.2), True), ((0.1, 0.31), False)])
+def test_a_training_that_is_no_better_than_chance_says_so_after_a_third(
+    tmp_path: Path, scores: tuple[float, ...], noted: bool
+) -> None:
+    config = CONFIG.model_copy(update={"epochs": 5})
+    trainer, notes = make_trainer(tmp_path, config, scores=(*scores, 0.9, 0.9, 0.9)), []
+    trainer.notify, trainer.chance = notes.append, 0.3
+    trainer.fit()
+    assert len(notes) == noted
+    assert all("After 2 of 5 epochs" in note and "no better than chance" in note for note in notes)
+
+
+def test_the_log_of_an_earlier_version_is_read_with_epochs_from_one(tmp_path: Path) -> None:
+    lines = [{"epoch": i, "best_epoch": min(i, 1), "score": 0.5} for i in range(3)]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert [(line["epoch"], line["best_epoch"]) for line in read_log(tmp_path)] == [(1, 1), (2, 2), (3, 2)]
+
+
+def test_the_checkpoint_of_an_earlier_version_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    make_trainer(tmp_path).fit()
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    del state["epochs_from"]
+    torch.save(state, tmp_path / "last.pt")
+    with pytest.raises(StoreError, match=r"earlier version of maeum.*in another folder"):
+        make_trainer(tmp_path).fit()
 
 
 def test_other_settings_do_not_continue_a_run(tmp_path: Path) -> None:
@@ -203,7 +198,10 @@ def test_dropout_of_every_network_is_the_quick_one(tmp_path: Path) -> None:
 
 def test_long_convolutions_of_every_network_are_the_quick_ones(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv1d(4, 4, 64, groups=2))
-    trainer = Trainer(network, CONFIG, batches=batches, batches_per_epoch=1, evaluate=lambda model: {}, folder=tmp_path)
+    objective = objective_of(CONFIG, network)
+    trainer = Trainer(
+        network, CONFIG, objective, batches=batches, batches_per_epoch=1, evaluate=lambda model: {}, folder=tmp_path
+    )
     for model in (trainer.model, trainer.averaged):
         assert isinstance(model, nn.Sequential)
         assert "_conv_forward" in vars(model[0])

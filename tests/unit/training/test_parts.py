@@ -7,26 +7,19 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
-from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
+import objectives
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
-from maeum.training.cpu.dropout import quicken_dropout
-from maeum.training.cpu.replicas import Replicas
-from maeum.training.loop import Trainer
-from maeum.training.objective import Objective
 from maeum.training.parts import backward, split
 from maeum.types import Batch
+from objectives import objective_of
 
 WAV2VEC2 = {
     "model_type": "wav2vec2", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -35,7 +28,15 @@ WAV2VEC2 = {
     "hidden_dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0, "feat_proj_dropout": 0.0,
     "layerdrop": 0.0,
 }  # fmt: skip
-TASKS = TrainConfig(loss="cross-entropy", ctc=0.3, supervised_contrastive=0.5, augmented_contrastive=0.7, epochs=1)
+TASKS = TrainConfig(
+    loss="cross-entropy",
+    losses={
+        "ctc": {"weight": 0.3},
+        "supervised-contrastive": {"weight": 0.5},
+        "augmented-contrastive": {"weight": 0.7},
+    },
+    epochs=1,
+)
 
 
 def small() -> MMER:
@@ -85,16 +86,13 @@ def gradients(model: MMER) -> dict[str, torch.Tensor]:
     seed=st.integers(0, 100),
     silent=st.sets(st.integers(0, 6), max_size=3),
     twinless=st.sets(st.integers(0, 6), max_size=7),
-    replicas=st.integers(1, 3),
 )
-def test_the_gradient_is_that_of_the_whole(
-    n: int, parts: int, seed: int, silent: set[int], twinless: set[int], replicas: int
-) -> None:
+def test_the_gradient_is_that_of_the_whole(n: int, parts: int, seed: int, silent: set[int], twinless: set[int]) -> None:
     batch = batch_of(n, seed, tuple(i for i in silent if i < n), tuple(twinless))
     whole, parted = small(), small()
-    loss, made_of = Objective(TASKS)(whole, batch)
+    loss, made_of = objective_of(TASKS, whole)(whole, batch)
     loss.backward()
-    found, also_made_of = backward(Objective(TASKS), Replicas(parted, replicas), batch, parts, seed=0)
+    found, also_made_of = backward(objective_of(TASKS, parted), parted, batch, parts, seed=0)
     torch.testing.assert_close(found, loss.detach(), rtol=1e-4, atol=1e-5)
     assert also_made_of == pytest.approx(made_of, rel=1e-3, abs=1e-4)
     expected, mine = gradients(whole), gradients(parted)
@@ -103,8 +101,7 @@ def test_the_gradient_is_that_of_the_whole(
         torch.testing.assert_close(other, expected[name], rtol=1e-3, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(count: int) -> None:
+def test_running_statistics_and_counted_steps_move_once() -> None:
     """The small speech encoder has batch norms, which each part moves; the second answer does not move them again."""
     torch.manual_seed(0)
     sizes = {"labels": 3, "dim": 8, "heads": 2, "feedforward": 12, "project": 6, "dropout": 0.0}
@@ -124,98 +121,27 @@ def test_running_statistics_and_counted_steps_move_once_and_alike_for_everybody(
         after.append({name: tensor.clone() for name, tensor in model.named_buffers()})
     for name, tensor in model.named_buffers():
         tensor.copy_(start[name])
-    backward(Objective(TrainConfig(loss="cross-entropy")), Replicas(model, count), batch, 3, seed=0)
+    backward(objective_of(TrainConfig(loss="cross-entropy"), model), model, batch, 3, seed=0)
     for name, tensor in model.named_buffers():
         expected = torch.stack([one[name].float() for one in after]).mean(0)
         torch.testing.assert_close(tensor.float(), expected, rtol=1e-2, atol=1e-2, msg=lambda m, n=name: f"{n}: {m}")
         assert name.endswith("num_batches_tracked") or not torch.equal(tensor, start[name])
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_what_is_drawn_in_the_first_pass_is_drawn_again_in_the_second(count: int) -> None:
+def test_what_is_drawn_in_the_first_pass_is_drawn_again_in_the_second() -> None:
     """Else gradients would be of other masks than the loss; with dropout the loss falls along its own gradient."""
     model = small()
     model.dropout.p = 0.5
     batch, steps = batch_of(6), 1e-3
-    replicas = Replicas(model, count)
-    before, _ = backward(Objective(TASKS), replicas, batch, 3, seed=4)
+    before, _ = backward(objective_of(TASKS, model), model, batch, 3, seed=4)
     slopes = gradients(model)
     length = sum(g.square().sum() for g in slopes.values())
     with torch.no_grad():
         for name, p in model.named_parameters():
             if name in slopes:
                 p -= steps * slopes[name] / length.sqrt()
-    after, _ = backward(Objective(TASKS), replicas, batch, 3, seed=4)
+    after, _ = backward(objective_of(TASKS, model), model, batch, 3, seed=4)
     assert float(before - after) == pytest.approx(steps * float(length.sqrt()), rel=0.1)
-
-
-@pytest.mark.parametrize("quick", [True, False])
-@pytest.mark.parametrize("replicas", [2, 3, 4])
-def test_what_is_drawn_side_by_side_is_what_is_drawn_one_after_the_other(replicas: int, quick: bool) -> None:
-    """Quick dropout draws seeds, the other one masks."""
-    losses, slopes = [], []
-    for count in (1, replicas, replicas):
-        model = small()
-        model.dropout.p = 0.5
-        if quick:
-            quicken_dropout(model)
-        torch.manual_seed(count)
-        loss, _ = backward(Objective(TASKS), Replicas(model, count), batch_of(7), 4, seed=3)
-        losses.append(loss)
-        slopes.append(gradients(model))
-    torch.testing.assert_close(losses[1], losses[0])
-    torch.testing.assert_close(slopes[1], slopes[0], rtol=1e-4, atol=1e-6)
-    assert torch.equal(losses[1], losses[2])
-    assert all(torch.equal(slopes[1][name], slopes[2][name]) for name in slopes[1])
-    model = small()
-    undropped, _ = backward(Objective(TASKS), Replicas(model), batch_of(7), 4, seed=3)
-    assert float(undropped) != pytest.approx(float(losses[0]), rel=1e-3)
-
-
-def test_bf16_side_by_side_repeats_to_the_last_bit_whoever_is_first() -> None:
-    """Weights that are used twice, for an utterance and its augmented view, are cast for each thread alone."""
-    slopes = []
-    for late in (0, 1):
-        model = small()
-        replicas, objective = Replicas(model, 2), Objective(TASKS)
-        calls = {id(network): 0 for network in replicas.networks}
-
-        def wait(module: MMER, given: object, calls: dict[int, int] = calls, late: object = None) -> None:
-            calls[id(module)] += 1
-            if module is late and calls[id(module)] == 2:
-                time.sleep(0.3)  # between its utterances and their augmented views, when the other is through
-
-        for network in replicas.networks:
-            network.register_forward_pre_hook(partial(wait, late=replicas.networks[late]))
-        backward(objective, replicas, batch_of(6), 2, seed=1, precision=bf16)
-        assert set(calls.values()) == {2}
-        slopes.append(gradients(model))
-    assert all(torch.equal(slopes[0][name], slopes[1][name]) for name in slopes[0])
-
-
-def bf16() -> AbstractContextManager[Any]:
-    """The trainer's own, of two replicas."""
-    trainer = Trainer.__new__(Trainer)
-    trainer.device, trainer.bf16, trainer.replicas = torch.device("cpu"), True, Replicas(nn.Identity(), 2)
-    return trainer.precision()
-
-
-def test_a_failed_step_leaves_nothing_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = small()
-    replicas, objective, add = Replicas(model, 2), Objective(TASKS), Replicas.add
-    wanted = small()
-    backward(objective, Replicas(wanted, 2), batch_of(6), 2, seed=1)
-
-    def fail(self: Replicas) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(Replicas, "add", fail)
-    with pytest.raises(MemoryError):
-        backward(objective, replicas, batch_of(5), 2, seed=0)
-    monkeypatch.setattr(Replicas, "add", add)
-    model.zero_grad()
-    backward(objective, replicas, batch_of(6), 2, seed=1)
-    torch.testing.assert_close(gradients(model), gradients(wanted))
 
 
 def test_parts_are_of_like_size_and_their_twins_go_with_them() -> None:
@@ -236,25 +162,28 @@ SCRIPT = textwrap.dedent("""
     import torch
     from pathlib import Path
     torch.set_num_threads(1)
-    sys.path.insert(0, {here!r})
-    from test_parts import TASKS, batch_of, small
+    sys.path[:0] = [{here!r}, {tests!r}]
+    from test_parts import TASKS, batch_of, objective_of, small
     from maeum.training.loop import Trainer
     from maeum.training.processes import launched
 
     processes, device = launched("cpu")
-    changes = {{"epochs": 2, "lr": 0.01, **{parts}, "memory": 4, "optimizer": "adamw",
-               "weight_decay": 0.1, "checkpoint_every_s": 0.0}}
+    contrast = {{"weight": 0.5, "memory": 4}}
+    changes = {{"epochs": 2, "lr": 0.01, **{parts}, "optimizer": "adamw", "weight_decay": 0.1,
+               "losses": {{**TASKS.losses, "supervised-contrastive": contrast}}, "checkpoint_every_s": 0.0}}
     config = TASKS.model_copy(update=changes)
     model = small()
     model.dropout.p = 0.3
     trainer = Trainer(
-        model, config, batches=lambda epoch, start: [batch_of(6, 10 * epoch + i) for i in range(start, 3)],
+        model, config, objective_of(config, model),
+        batches=lambda epoch, start: [batch_of(6, 10 * epoch + i) for i in range(start, 3)],
         batches_per_epoch=3, evaluate=lambda m: {{"score": float(m.head.bias.sum())}}, folder=Path({folder!r}),
         processes=processes,
     )
     trainer.fit()
     if processes.rank == 0:
-        torch.save({{"model": model.state_dict(), "memory": trainer.objective.memory.features}}, {folder!r} + "/end.pt")
+        memory = trainer.objective.losses["supervised-contrastive"].memory.features
+        torch.save({{"model": model.state_dict(), "memory": memory}}, {folder!r} + "/end.pt")
     processes.wait()
 """)
 
@@ -266,15 +195,15 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    here = str(Path(__file__).parent)
+    here, tests = str(Path(__file__).parent), str(Path(objectives.__file__).parent)
     several = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(port)]
-    two, four = {"accumulate": 2}, {"accumulate": 2, "parallel": 2}
+    two, four = {"accumulate": 2}, {"accumulate": 4}
     runs = {"one": (two, [sys.executable]), "two": ({}, several), "four": (four, [sys.executable]),
-            "two by two": ({"parallel": 2}, several)}  # fmt: skip
+            "two by two": (two, several)}  # fmt: skip
     for name, (parts, start) in runs.items():
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "run.py").write_text(SCRIPT.format(here=here, parts=parts, folder=str(folder)))
+        (folder / "run.py").write_text(SCRIPT.format(here=here, tests=tests, parts=parts, folder=str(folder)))
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [*start, str(folder / "run.py")], capture_output=True, text=True, env=environment, timeout=300

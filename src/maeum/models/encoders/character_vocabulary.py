@@ -48,7 +48,7 @@ class CharacterVocabulary:
         often = sorted(unit for unit, count in counts.items() if count >= SELDOM and unit != " ")
         if not often:
             raise ConfigError(f"the transcripts hold no character {SELDOM} times, so there is nothing to spell",
-                              remedy="Leave training.ctc at 0.")  # fmt: skip
+                              remedy="Leave training.losses.ctc out.")  # fmt: skip
         return cls(("", " ", *often))
 
     def __len__(self) -> int:

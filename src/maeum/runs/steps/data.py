@@ -52,7 +52,7 @@ def load_training_data(recipe: Recipe) -> TrainingData:
         CorpusError: when the split cannot be made, or its parts share something and the recipe does not allow that.
     """
     splits = make_splits(recipe)
-    views = recipe.training.augmented_contrastive > 0
+    views = recipe.training.needs_views
     sound = recipe.inputs.sound
     train_set = load_parts(recipe.train, "train", recipe.target, splits, sound, views=views)
     dev_set = load_parts(recipe.dev, "dev", recipe.target, splits, sound)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Mapping
 from contextlib import suppress
@@ -28,10 +27,12 @@ from maeum.progress import progress_bar
 from maeum.runs.predict import predict_items
 from maeum.runs.recipe import Recipe
 from maeum.runs.steps.data import TrainingData
+from maeum.runs.steps.objective import score_of_chance
 from maeum.runs.tensorboard import tensorboard
 from maeum.runs.trained_on import allowed
 from maeum.training.loop import Progress, Trainer
-from maeum.training.losses.emotion import class_weights
+from maeum.training.losses import LOSSES
+from maeum.training.objective import Objective, emotion_loss_name
 from maeum.training.processes import Processes
 from maeum.wording import counted
 
@@ -50,7 +51,7 @@ class Run:
     console: Console
 
 
-def fit(run: Run, data: TrainingData, network: Network, teacher: Network | None, collate: Collator) -> Progress:
+def fit(run: Run, data: TrainingData, network: Network, objective: Objective, collate: Collator) -> Progress:
     """Train the network, or go on where an interrupted run stood; it ends with the weights of the best epoch.
 
     Raises:
@@ -75,22 +76,21 @@ def fit(run: Run, data: TrainingData, network: Network, teacher: Network | None,
         if draw is not None:
             draw(line)
 
-    ranges = data.label_set.ranges
     with progress_bar(console) as bar:
         task = bar.add_task("epoch 1", total=len(feed))
         trainer = Trainer(
             network,
             recipe.training,
+            objective,
             batches=feed.batches,
             batches_per_epoch=len(feed),
             evaluate=judge,
             folder=run.folder,
-            class_weight=_class_weight(recipe, data.train),
-            ranges=None if ranges is None else torch.tensor(ranges),
-            teacher=teacher,
             device=run.device,
             processes=run.processes,
             report=report_line,
+            notify=lambda note: console.print(note, style="yellow"),
+            chance=score_of_chance(data.dev, data.label_set, recipe.score),
             remark=allowed(data.known.overlap),
             on_step=lambda progress, total: bar.update(
                 task, description=f"epoch {progress.epoch + 1}", completed=progress.batch
@@ -107,6 +107,7 @@ def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:
     cost = [n.cost for n in train_set.lengths]
     single = train_set.label_set.task == "single-label"
     classes = [int(t) for t in targets if t is not None] if single else None
+    losses = (LOSSES[emotion_loss_name(config, train_set.label_set)], *config.further_losses().values())
     sampler = BucketSampler(
         cost,
         config.batch_size,
@@ -114,18 +115,10 @@ def _feed(recipe: Recipe, train_set: ClipDataset, collate: Collator) -> Feed:
         classes,
         recipe.balance,
         drop_last=len(cost) > config.batch_size,
-        # Concordance is of a batch as a whole: items of one length would be those of one kind of utterance.
-        pool=1 if config.loss == "ccc" else _POOL,
+        # Items of one length are often of one kind of utterance.
+        pool=1 if any(loss.needs_mixed_lengths for loss in losses) else _POOL,
     )
     return Feed(train_set, sampler, collate, recipe.augment, config.seed)
-
-
-def _class_weight(recipe: Recipe, train_set: ClipDataset) -> Tensor | None:
-    label_set = train_set.label_set
-    if not recipe.training.class_weights or label_set.task == "dimensional":
-        return None
-    targets = torch.stack([t for t in train_set.targets() if t is not None])
-    return class_weights(targets, len(label_set), recipe.training.loss)
 
 
 def _best(folder: Path, device: str) -> dict[str, Tensor]:
@@ -170,9 +163,4 @@ def dev_scores(predictions: PredictionSet, label_set: LabelSet, metric: str) -> 
 def _format_epoch(line: Mapping[str, Any]) -> str:
     shown = ("loss", "score", "accuracy", "uar", "macro_f1", "mean_f1", "mean_ccc", "mean_mae")
     numbers = "  ".join(f"{k} {line[k]:.3f}" for k in shown if k in line)
-    return f"epoch {line['epoch'] + 1}: {numbers}" + ("  (best)" if line["best_epoch"] == line["epoch"] else "")
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log."""
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return f"epoch {line['epoch']}: {numbers}" + ("  (best)" if line["best_epoch"] == line["epoch"] else "")

@@ -1,4 +1,4 @@
-"""The network of a training: settings, branches of other models, and the teacher that it learns from."""
+"""The network of a training, with branches of other models in place, and the objective that it is trained on."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import torch
 
 from maeum.errors import ConfigError
 from maeum.labels import LabelSet
-from maeum.models.network import ComparesEncodings, HasBranches, Network, TranscribesSpeech
+from maeum.models.network import HasBranches, Network, TranscribesSpeech
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained, on_device
 from maeum.runs.checks import check_modalities, check_settings, check_tasks
 from maeum.runs.feature_cache import check_frozen
 from maeum.runs.recipe import Recipe
 from maeum.runs.steps.data import TrainingData
+from maeum.runs.steps.objective import make_objective
+from maeum.training.objective import Objective
 
 
-def build_network(recipe: Recipe, data: TrainingData, device: str) -> tuple[Network, Network | None]:
-    """The recipe's network and its teacher, proven to fit the data.
+def build_network(recipe: Recipe, data: TrainingData, device: str) -> tuple[Network, Objective]:
+    """The recipe's network and its objective, proven to fit the data.
 
     Raises:
         ConfigError: on settings that do not fit together, or not the data.
@@ -28,11 +30,11 @@ def build_network(recipe: Recipe, data: TrainingData, device: str) -> tuple[Netw
     """
     check_settings(recipe, data.label_set)
     network = on_device(build(recipe, data.label_set, data.train.spoken_texts()), device)
-    teacher = load_teacher(recipe, network, data.label_set, device)
     check_modalities(recipe, network, data.train.present())
-    check_tasks(recipe, network, data.label_set)
+    check_tasks(recipe, network)
+    objective = make_objective(recipe, network, data.train, device)
     check_frozen(recipe, network)
-    return network, teacher
+    return network, objective
 
 
 def build(recipe: Recipe, label_set: LabelSet, spoken_texts: Iterable[str | None] = ()) -> Network:
@@ -48,7 +50,7 @@ def build(recipe: Recipe, label_set: LabelSet, spoken_texts: Iterable[str | None
     """
     kind = MODELS[recipe.model]
     settings: dict[str, Any] = {**recipe.network, "labels": len(label_set)}
-    if recipe.training.ctc and issubclass(kind.network, TranscribesSpeech):
+    if recipe.training.needs_transcripts and issubclass(kind.network, TranscribesSpeech):
         settings = kind.network.settings_for_texts(settings, (text for text in spoken_texts if text))
     sources = {modality: load_pretrained(folder) for modality, folder in recipe.start_from.items()}
     for modality, source in sources.items():
@@ -65,36 +67,6 @@ def build(recipe: Recipe, label_set: LabelSet, spoken_texts: Iterable[str | None
         with errors_of(source.name):
             network.take_over_branch(source.model, modality, source.calibration.temperature((modality,)))
     return network
-
-
-def load_teacher(recipe: Recipe, network: Network, label_set: LabelSet, device: str) -> Network | None:
-    """The network whose answers or encodings are learned; None where the recipe names none.
-
-    Raises:
-        ConfigError: when it has no weight or is missing, answers other labels, or its encodings are not comparable.
-    """
-    training = recipe.training
-    if (recipe.teacher is None) != (training.distill == 0 and training.distill_encoded == 0):
-        raise ConfigError(
-            "needs both a teacher and training.distill or training.distill_encoded above 0, or neither",
-            item=recipe.name,
-            remedy="Name a teacher, or set these to 0." if recipe.teacher is None else "Give one of them a weight.",
-        )
-    if recipe.teacher is None:
-        return None
-    if label_set.task == "dimensional":
-        raise ConfigError("is taught by a model, which is not for scales", item=recipe.name)
-    source = load_pretrained(recipe.teacher, device)
-    if source.label_set.names != label_set.names:
-        raise ConfigError(f"answers {', '.join(source.label_set.names)}, not {', '.join(label_set.names)}",
-                          item=source.name)  # fmt: skip
-    if training.distill_encoded:
-        if not isinstance(network, ComparesEncodings):
-            raise ConfigError(f"{recipe.model} shows no encodings of frames and mel chunks to compare",
-                              item=recipe.name, remedy="Set training.distill_encoded to 0.")  # fmt: skip
-        with errors_of(source.name):
-            network.check_teacher(source.model)
-    return source.model
 
 
 @contextmanager

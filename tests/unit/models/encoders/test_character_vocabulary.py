@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from maeum.errors import ConfigError
 from maeum.models.encoders.character_vocabulary import SELDOM, CharacterVocabulary, units
-from maeum.training.losses.emotion import ctc_loss
+from maeum.training.losses.ctc import ctc_loss
 
 ALPHABET = CharacterVocabulary(("", " ", "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "[LAUGHTER]"))
 

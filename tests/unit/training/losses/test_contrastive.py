@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from maeum.errors import ModelError
-from maeum.training.losses.contrastive import (
-    Memory,
-    augmented_contrastive,
-    published_supervised_contrastive,
-    supervised_contrastive,
-)
+from maeum.training.losses.augmented_contrastive import augmented_contrastive
+from maeum.training.losses.published import published_supervised_contrastive
+from maeum.training.losses.supervised_contrastive import Memory, supervised_contrastive
 
 
 def by_hand(features: Tensor, target: Tensor, temperature: float, anchors: int) -> float:

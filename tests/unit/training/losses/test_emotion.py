@@ -9,8 +9,13 @@ import torch.nn.functional as F
 
 from maeum.errors import ModelError
 from maeum.evaluation.dimensional import concordance
-from maeum.training.losses.emotion import class_loss, class_weights, distillation_loss, emotion_loss, encoding_loss
-from maeum.types import ModelOutput
+from maeum.training.losses.base import BatchOutputs
+from maeum.training.losses.bce import BinaryCrossEntropy
+from maeum.training.losses.cross_entropy import CrossEntropy
+from maeum.training.losses.distillation import distillation_loss
+from maeum.training.losses.encoding_distillation import encoding_loss
+from maeum.types import Batch, ModelOutput
+from objectives import compare, loss_of
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.2, -0.3]])
 TARGET = torch.tensor([0, 2])
@@ -18,38 +23,41 @@ TARGET = torch.tensor([0, 2])
 
 def test_cross_entropy_is_the_mean_negative_log_probability() -> None:
     expected = -(LOGITS.softmax(1)[[0, 1], TARGET]).log().mean()
-    torch.testing.assert_close(class_loss(LOGITS, TARGET, "cross-entropy"), expected)
+    torch.testing.assert_close(compare("cross-entropy", LOGITS, TARGET), expected)
 
 
 def test_bce_counts_positives_by_their_weight() -> None:
-    weight = torch.tensor([3.0, 1.0, 2.0])
+    weight = torch.tensor([3.0, 1.0, 3.0])
     hot = F.one_hot(TARGET, 3).double()
     probs = LOGITS.double().sigmoid()
     expected = -(weight.double() * hot * probs.log() + (1 - hot) * (1 - probs).log()).mean()
-    ours = class_loss(LOGITS, TARGET, "bce", weight)
+    loss = loss_of("bce", targets=torch.tensor([0, 1, 1, 2]))
+    assert isinstance(loss, BinaryCrossEntropy)
+    ours = loss.compare(LOGITS, TARGET)
     assert ours.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_class_weights_even_out_classes() -> None:
     target = torch.tensor([0, 0, 0, 1])
-    torch.testing.assert_close(class_weights(target, 2, "bce"), torch.tensor([1 / 3, 3.0]))
-    weight = class_weights(target, 2, "cross-entropy")
+    torch.testing.assert_close(BinaryCrossEntropy.weights(target, 2), torch.tensor([1 / 3, 3.0]))
+    weight = CrossEntropy.weights(target, 2)
     assert weight[1] / weight[0] == pytest.approx(3.0)
     assert weight[target].mean() == pytest.approx(1.0)
 
 
 def test_a_class_with_nothing_to_even_out_weighs_one() -> None:
     target = torch.tensor([0, 0, 1])
-    for kind in ("cross-entropy", "bce"):
-        assert class_weights(target, 3, kind)[2] == 1.0  # type: ignore[arg-type]
+    for kind in (CrossEntropy, BinaryCrossEntropy):
+        assert kind.weights(target, 3)[2] == 1.0
     several = torch.tensor([[1.0, 0.0, 1.0], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
-    assert class_weights(several, 3, "bce").tolist() == [1.0, 1.0, 2.0]
+    assert BinaryCrossEntropy.weights(several, 3).tolist() == [1.0, 1.0, 2.0]
 
 
 def test_a_modality_counts_only_where_it_is_present() -> None:
     own = torch.tensor([[0.0, 0.0, 9.0], [5.0, 0.0, 0.0]])
     output = ModelOutput(LOGITS, {"text": own}, {"text": torch.tensor([False, True])})
-    both = emotion_loss(output, TARGET, "cross-entropy", modality_weight=0.5)
+    loss = loss_of("cross-entropy", modality_weight=0.5)
+    both = loss(Batch(("a", "b"), target=TARGET), BatchOutputs(output)).value
     expected = F.cross_entropy(LOGITS, TARGET) + 0.5 * F.cross_entropy(own[1:], TARGET[1:])
     torch.testing.assert_close(both, expected)
 
@@ -84,7 +92,7 @@ def drawn(items: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def test_concordance_and_its_gradient_are_those_of_a_reference(items: int, dtype: torch.dtype) -> None:
     logits, target = drawn(items)
     ours = logits.to(dtype, copy=True).requires_grad_()
-    loss = class_loss(ours, target.to(dtype), "ccc", ranges=RANGES)
+    loss = compare("ccc", ours, target.to(dtype), RANGES)
     loss.backward()
     point, values, ranges = logits.numpy(), target.numpy(), RANGES.double().numpy()
     assert loss.item() == pytest.approx(by_hand(point, values, ranges), abs=1e-6)
@@ -103,7 +111,7 @@ def test_concordance_is_that_of_the_score() -> None:
     low, high = RANGES.double().T
     values = low + (high - low) * logits.sigmoid()
     scores = [concordance(values[:, i], target[:, i]) for i in range(3)]
-    assert class_loss(logits, target, "ccc", ranges=RANGES).item() == pytest.approx(1 - np.mean(scores), abs=1e-6)
+    assert compare("ccc", logits, target, RANGES).item() == pytest.approx(1 - np.mean(scores), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +131,7 @@ def test_what_says_nothing_about_concordance_moves_nothing(
     logits: list[list[float]], target: list[list[float]], expected: float, dtype: torch.dtype
 ) -> None:
     ours = torch.tensor(logits, dtype=dtype, requires_grad=True)
-    loss = class_loss(ours, torch.tensor(target), "ccc", ranges=torch.tensor([[1.0, 5.0]]))
+    loss = compare("ccc", ours, torch.tensor(target), torch.tensor([[1.0, 5.0]]))
     loss.backward()
     assert loss.item() == pytest.approx(expected, abs=1e-6)
     assert ours.grad is not None
@@ -133,7 +141,7 @@ def test_what_says_nothing_about_concordance_moves_nothing(
 def test_predictions_that_are_all_alike_are_moved_apart_and_not_far() -> None:
     ours = torch.zeros(16, 1, requires_grad=True)
     target = torch.linspace(1, 5, 16).unsqueeze(1)
-    class_loss(ours, target, "ccc", ranges=torch.tensor([[1.0, 5.0]])).backward()
+    compare("ccc", ours, target, torch.tensor([[1.0, 5.0]])).backward()
     assert ours.grad is not None
     assert (ours.grad[0] > 0).item(), "the lowest goes down"
     assert (ours.grad[-1] < 0).item(), "the highest goes up"
@@ -143,14 +151,14 @@ def test_predictions_that_are_all_alike_are_moved_apart_and_not_far() -> None:
 def test_a_scale_without_targets_does_not_count() -> None:
     logits, target = drawn(12)
     target[:, 1] = math.nan
-    both = class_loss(logits, target, "ccc", ranges=RANGES)
+    both = compare("ccc", logits, target, RANGES)
     kept = [0, 2]
-    torch.testing.assert_close(both, class_loss(logits[:, kept], target[:, kept], "ccc", ranges=RANGES[kept]))
+    torch.testing.assert_close(both, compare("ccc", logits[:, kept], target[:, kept], RANGES[kept]))
 
 
 def test_squared_error_leaves_out_missing_targets() -> None:
     target = torch.tensor([[5.0, math.nan], [math.nan, -3.0]])
-    loss = class_loss(torch.zeros(2, 2), target, "squared-error", ranges=RANGES[:2])
+    loss = compare("squared-error", torch.zeros(2, 2), target, RANGES[:2])
     assert loss.item() == pytest.approx(0.25), "both are half a range off"
 
 
@@ -189,7 +197,7 @@ def test_a_teacher_is_followed_modality_by_modality(kind: str) -> None:
     present = torch.tensor([True, True, False, True])
     taught = ModelOutput(logits, {"faces": faces}, {"faces": present})
     same = ModelOutput(logits.clone(), {"faces": torch.where(present.unsqueeze(1), faces, other)}, {"faces": present})
-    assert float(distillation_loss(same, taught, kind, 2.0)) == pytest.approx(0, abs=1e-6)
+    assert float(distillation_loss(same, taught, 2.0, per_label=kind == "bce")) == pytest.approx(0, abs=1e-6)
     apart = ModelOutput(other, {"faces": faces, "speech": other}, {"faces": present, "speech": present})
     p, q = torch.softmax(logits.double() / 2, 1), torch.softmax(other.double() / 2, 1)
     expected = (p * (p / q).log()).sum(1).mean()
@@ -197,4 +205,6 @@ def test_a_teacher_is_followed_modality_by_modality(kind: str) -> None:
         p, q = torch.sigmoid(logits.double() / 2), torch.sigmoid(other.double() / 2)
         expected = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
     # the mean of the fused answer's and that of faces, which is 0; the teacher has no branch for speech
-    assert float(distillation_loss(apart, taught, kind, 2.0)) == pytest.approx(4 * float(expected) / 2, rel=1e-5)
+    assert float(distillation_loss(apart, taught, 2.0, per_label=kind == "bce")) == pytest.approx(
+        4 * float(expected) / 2, rel=1e-5
+    )
