@@ -14,7 +14,7 @@ from maeum.models.network import Network
 from maeum.training.config import TrainConfig
 from maeum.training.losses import LOSSES
 from maeum.training.losses.base import BatchOutputs, Loss, LossSetup
-from maeum.training.losses.emotion import DEFAULT_EMOTION_LOSS
+from maeum.training.losses.emotion import DEFAULT_EMOTION_LOSS, EmotionLoss
 from maeum.types import Batch
 
 
@@ -71,7 +71,7 @@ def emotion_loss_name(config: TrainConfig, label_set: LabelSet) -> str:
     """
     name = config.loss or DEFAULT_EMOTION_LOSS[label_set.task]
     if label_set.task not in LOSSES[name].tasks:
-        fitting = [other for other in DEFAULT_EMOTION_LOSS.values() if label_set.task in LOSSES[other].tasks]
+        fitting = [n for n in LOSSES if issubclass(LOSSES[n], EmotionLoss) and label_set.task in LOSSES[n].tasks]
         raise ConfigError(
             f"the loss {name!r} is not for {label_set.task} targets", remedy=f"Use {' or '.join(fitting)}."
         )

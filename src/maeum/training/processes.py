@@ -40,7 +40,7 @@ class Processes:
 
     @contextmanager
     def first_one(self) -> Iterator[None]:
-        """The first process does something, and the others after it: what it left is there then."""
+        """Let the first process do something, and the others after it, who find what it wrote."""
         if self.rank:
             self.wait()
         yield
@@ -93,7 +93,7 @@ def launched(device: str) -> tuple[Processes, str]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return Processes(), device
     if device.startswith("cuda:"):
-        raise ConfigError(f"all processes were told to use {device}", remedy="Use --device cuda: each takes its own.")
+        raise ConfigError(f"all processes would use {device}", remedy="Use --device cuda: each takes its own.")
     if device == "cuda":
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if local >= torch.cuda.device_count():

@@ -1,4 +1,4 @@
-"""Dropout as torch's, and quicker on processors (`benchmarks/mmer.py`)."""
+"""Dropout that computes what torch's does, faster on processors (`benchmarks/mmer.py`)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """As `torch.nn.Dropout`."""
+        """See `torch.nn.Dropout`."""
         dropped = round(self.p * _SHORTS)
-        ours = input.device.type == "cpu" and input.layout == torch.strided and not torch.compiler.is_compiling()
-        if not self.training or not ours or not 0 < dropped < _SHORTS:
+        supported = input.device.type == "cpu" and input.layout == torch.strided and not torch.compiler.is_compiling()
+        if not self.training or not supported or not 0 < dropped < _SHORTS:
             return super().forward(input)
         kernel = _kernel() if input.dtype == torch.float32 else None
         if kernel is not None:
@@ -36,8 +36,8 @@ class Dropout(nn.Dropout):
             result: Tensor = _Dropped.apply(input, kernel, seed, round(self.p * _NUMBERS))  # type: ignore[no-untyped-call]
             return result
         drawn = torch.empty((input.numel() + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
-        kept = drawn.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - _SHORTS // 2
-        return input * kept.to(input.dtype).mul_(_SHORTS / (_SHORTS - dropped))
+        stays = drawn.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - _SHORTS // 2
+        return input * stays.to(input.dtype).mul_(_SHORTS / (_SHORTS - dropped))
 
 
 def quicken_dropout(model: nn.Module) -> None:
@@ -64,7 +64,7 @@ def _kernel() -> Any:
 
 
 class _Dropped(torch.autograd.Function):
-    """A mask that its seed stands for: nothing is kept for the gradient, which is masked in the same way."""
+    """Dropout whose mask is drawn again from its seed for the gradient, so that no mask is stored."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, kernel: Any, seed: int, dropped: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Long grouped convolutions through the Fourier transform, on processors (`benchmarks/mmer.py`).
 
-Speech encoders such as wav2vec2 tell positions by a convolution over 128 steps, of 768 channels in 16 groups.
+Speech encoders such as wav2vec2 encode positions by a convolution over 128 steps, of 768 channels in 16 groups.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def quicken_long_convolutions(model: nn.Module) -> None:
 
 
 def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int, groups: int) -> Tensor:
-    """What `torch.nn.functional.conv1d` gives, to rounding.
+    """The result of `torch.nn.functional.conv1d`, but for rounding.
 
-    The sound is cut into pieces that overlap by a kernel, so that what is transformed stays small.
+    The input is cut into blocks that overlap by a kernel, so that each transform stays small.
 
     Args:
         input: ``(batch, channels, steps)``, fp32 or fp64.
@@ -58,14 +58,14 @@ def convolve(input: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int
         sound.reshape(bins * groups, batch * count, width), waves.reshape(bins * groups, width, out // groups)
     )
     product = product.view(bins, groups, batch, count, out // groups).permute(2, 1, 4, 3, 0)
-    said: Tensor = torch.fft.irfft(product.reshape(batch, out, count, bins), size)[..., :step]
-    said = said.reshape(batch, out, count * step)[..., :length]
-    return said.contiguous() if bias is None else said + bias[:, None]
+    convolved: Tensor = torch.fft.irfft(product.reshape(batch, out, count, bins), size)[..., :step]
+    convolved = convolved.reshape(batch, out, count * step)[..., :length]
+    return convolved.contiguous() if bias is None else convolved + bias[:, None]
 
 
 def _convolve(input: Tensor, weight: Tensor, bias: Tensor | None, *, padding: int, groups: int) -> Tensor:
     long = input.dim() == 3 and input.shape[-1] + 2 * padding >= weight.shape[-1]
-    ours = input.device.type == "cpu" and input.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if long and ours and input.numel() and not torch.compiler.is_compiling():
+    supported = input.device.type == "cpu" and input.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if long and supported and input.numel() and not torch.compiler.is_compiling():
         return convolve(input, weight, bias, padding=padding, groups=groups)
     return F.conv1d(input, weight, bias, padding=padding, groups=groups)

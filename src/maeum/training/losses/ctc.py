@@ -1,4 +1,4 @@
-"""The CTC loss: the speech encoder's frames are to spell the transcript."""
+"""The CTC loss: how well the speech encoder's frames give the transcript."""
 
 from __future__ import annotations
 
