@@ -1,6 +1,6 @@
 """What each measure for quick training on processors gives: a training step of MMER with it and without, in turns.
 
-    python benchmarks/cpu_training.py [--measures dropout,convolution] [--precision fp32] [--threads 2]
+    python benchmarks/cpu_training.py [--measures dropout,memory] [--precision fp32] [--threads 2]
         [--batch 8] [--layers 12] [--small]
 
 The networks and utterances are those of ``mmer.py``: wav2vec2-base and RoBERTa-base shapes with random weights, five
@@ -29,7 +29,6 @@ from mmer import POOL, Way, Worker
 MEASURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "dropout": ({"dropout": "kernel"}, {"dropout": "torch"}),
     "dropout-kernel": ({"dropout": "kernel"}, {"dropout": "64-bit draws"}),
-    "convolution": ({"fourier": True}, {"fourier": False}),
     "memory": ({"memory": True}, {"memory": False}),
 }
 
@@ -59,7 +58,7 @@ def main() -> int:
     arguments.utterances = arguments.batch * 5
     base = Way(
         "all", batch=arguments.batch, pool=POOL, attention="sdpa", fused=True, kept_words=True, kept_sounds=True,
-        drawn_features=True, dropped=False, dropout="kernel", fourier=True, memory=False, layers=arguments.layers,
+        drawn_features=True, dropped=False, dropout="kernel", memory=False, layers=arguments.layers,
         bf16=arguments.precision == "bf16",
     )  # fmt: skip
     print(f"{processor()}, {arguments.threads} threads, torch {torch.__version__}, {arguments.precision}", flush=True)

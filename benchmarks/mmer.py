@@ -8,9 +8,8 @@ of IEMOCAP (lognormal, 4.5 s on average, 0.6 to 20 s), with words and characters
 lengths are there, and a batch of like length is as much alike as in training. Plain: float32, eager attention,
 batches of 2 in random order, the frozen parts in every step, AdamW parameter by parameter. Ours: bf16 where the
 processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
-the frozen convolutions kept, dropout in one pass over memory, the convolution over positions by Fourier transform,
-memory of large tensors kept for the next step, in huge pages, no dropout of the speech encoder's attention weights,
-without which processors have a fused attention (``attention_dropout: 0``).
+the frozen convolutions kept, dropout in one pass over memory, memory of large tensors kept for the next step, in huge
+pages, no dropout of the speech encoder's attention weights, without which processors have a fused attention (``attention_dropout: 0``).
 
 Each way trains in a process of its own, with memory of its own, over the same utterances from the same weights, behind
 a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``
@@ -45,7 +44,6 @@ from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
 from maeum.training.cpu import dropout
 from maeum.training.cpu.dropout import quicken_dropout
-from maeum.training.cpu.long_convolution import quicken_long_convolutions
 from maeum.training.cpu.memory import huge_pages, keep_memory
 from maeum.training.loop import bf16_is_native, rest_frozen_parts
 from maeum.training.losses.base import LossSetup
@@ -75,7 +73,6 @@ class Way:
     kept_sounds: bool = False
     dropped: bool = True
     dropout: str = "torch"
-    fourier: bool = False
     drawn_features: bool = False
     memory: bool = False
     layers: int = 12
@@ -159,8 +156,6 @@ class Training:
             quicken_dropout(model)
         if way.dropout == "64-bit draws":
             dropout._kernel = lambda: None  # as where there is no compiler
-        if way.fourier:
-            quicken_long_convolutions(model)
         if not way.dropped:
             for layer in model.encoders["speech"].model.encoder.layers:
                 layer.attention.dropout = 0.0
@@ -315,7 +310,6 @@ def main() -> int:
         ("and what the convolutions hear kept", {"kept_sounds": True}),
         ("and no dropout of the attention's weights", {"dropped": False}),
         ("and dropout in one pass", {"dropout": "kernel"}),
-        ("and positions convolved by Fourier transform", {"fourier": True}),
         ("and memory kept, in huge pages", {"memory": True}),
         ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),

@@ -2,9 +2,9 @@
 
     python benchmarks/mmer_parts.py [--threads 2] [--small]
 
-Dropout and the convolution over positions at the sizes of 8 utterances of 8.4 s (wav2vec2-base), the
-least of several calls that take turns; page faults of a step before and after
-memory is kept; and the shares of a step of one part under torch's profiler, with the rate of its matrix products.
+Dropout at the sizes of 8 utterances of 8.4 s (wav2vec2-base), the least of several calls that take turns; page faults
+of a step before and after memory is kept; and the shares of a step of one part under torch's profiler, with the rate of
+its matrix products.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from maeum.training.cpu import dropout
-from maeum.training.cpu.long_convolution import convolve
 from maeum.training.cpu.memory import huge_pages, keep_memory
 
 STEPS = 422
@@ -68,24 +67,6 @@ def dropouts(width: int) -> dict[str, float]:
     )
 
 
-def convolutions(width: int) -> dict[str, float]:
-    sound = torch.randn(8, width, STEPS, requires_grad=True)
-    weight = (torch.randn(width, width // 16, 128) / 100).requires_grad_()
-    bias = torch.randn(width, requires_grad=True)
-    change = torch.randn(8, width, STEPS + 1)
-
-    def both(said: Tensor) -> object:
-        return torch.autograd.grad(said, (sound, weight, bias), change)
-
-    return least(
-        {
-            "by Fourier transform": lambda: both(convolve(sound, weight, bias, padding=64, groups=16)),
-            "torch's": lambda: both(F.conv1d(sound, weight, bias, padding=64, groups=16)),
-        },
-        turns=3,
-    )
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
@@ -95,7 +76,7 @@ def main() -> int:
     huge_pages()
     way = replace(
         Way("ours", batch=8, pool=POOL, attention="sdpa", fused=True),
-        kept_words=True, kept_sounds=True, dropped=False, dropout="kernel", fourier=True,
+        kept_words=True, kept_sounds=True, dropped=False, dropout="kernel",
     )  # fmt: skip
     training = Training(way, 16, 8, arguments.small)
     batches = list(training.batches())
@@ -109,7 +90,6 @@ def main() -> int:
         print(f"page faults of a step, memory {'kept' if kept else 'given back'}: {faults:,}")
     width = 48 if arguments.small else 768
     say("dropout", dropouts(4 * width))
-    say("convolution over positions, with its gradients", convolutions(width))
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiled:
         for batch in batches:
             training.step(batch)

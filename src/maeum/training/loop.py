@@ -22,7 +22,6 @@ from maeum.files import atomic_write
 from maeum.models.network import Network
 from maeum.training.config import TrainConfig
 from maeum.training.cpu.dropout import quicken_dropout
-from maeum.training.cpu.long_convolution import quicken_long_convolutions
 from maeum.training.cpu.memory import keep_memory
 from maeum.training.log import append_to_log
 from maeum.training.objective import Objective
@@ -109,7 +108,6 @@ class Trainer:
         self.on_step = on_step or (lambda progress, total: None)
         self.total_steps = max(1, config.epochs * batches_per_epoch)
         quicken_dropout(model)
-        quicken_long_convolutions(model)
         if config.recompute:
             recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model

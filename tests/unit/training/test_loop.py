@@ -196,17 +196,6 @@ def test_dropout_of_every_network_is_the_quick_one(tmp_path: Path) -> None:
     assert torch.nn.Dropout not in kinds
 
 
-def test_long_convolutions_of_every_network_are_the_quick_ones(tmp_path: Path) -> None:
-    network = nn.Sequential(nn.Conv1d(4, 4, 64, groups=2))
-    objective = objective_of(CONFIG, network)
-    trainer = Trainer(
-        network, CONFIG, objective, batches=batches, batches_per_epoch=1, evaluate=lambda model: {}, folder=tmp_path
-    )
-    for model in (trainer.model, trainer.averaged):
-        assert isinstance(model, nn.Sequential)
-        assert "_conv_forward" in vars(model[0])
-
-
 def test_parts_learn_at_their_own_rate_and_frozen_ones_rest(tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"lr_scale": {"": 0.0, "heads": 0.5}, "epochs": 1, "ema": 0.0})
     trainer = make_trainer(tmp_path, config)

@@ -31,8 +31,8 @@ def build_network(recipe: Recipe, data: TrainingData, device: str) -> tuple[Netw
     check_settings(recipe, data.label_set)
     network = on_device(build(recipe, data.label_set, data.train.spoken_texts()), device)
     check_modalities(recipe, network, data.train.present())
-    check_tasks(recipe, network)
     objective = make_objective(recipe, network, data.train, device)
+    check_tasks(recipe, network)
     check_frozen(recipe, network)
     return network, objective
 
