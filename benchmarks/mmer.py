@@ -9,7 +9,8 @@ lengths are there, and a batch of like length is as much alike as in training. P
 batches of 2 in random order, the frozen parts in every step, AdamW parameter by parameter. Ours: bf16 where the
 processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
 the frozen convolutions kept, dropout in one pass over memory, memory of large tensors kept for the next step, in huge
-pages, no dropout of the speech encoder's attention weights, without which processors have a fused attention (``attention_dropout: 0``).
+pages, no dropout of the speech encoder's attention weights, without which processors have a fused attention
+(``attention_dropout: 0``).
 
 Each way trains in a process of its own, with memory of its own, over the same utterances from the same weights, behind
 a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``

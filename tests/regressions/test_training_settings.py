@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from maeum.config import RenamedSettingWarning
-from maeum.errors import ConfigError
+from maeum.errors import ConfigError, RenamedSettingWarning
 from maeum.labels import LabelSet
 from maeum.training.config import TrainConfig
 from objectives import objective_of

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from maeum.config import Config, RenamedSettingWarning
-from maeum.errors import ConfigError
+from maeum.config import Config
+from maeum.errors import ConfigError, RenamedSettingWarning
 from maeum.training.losses import LOSSES
 from maeum.training.losses.base import Loss
 

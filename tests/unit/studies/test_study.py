@@ -232,7 +232,7 @@ def test_a_subset_follows_the_same_subset(store: Path) -> None:
     assert (words.key, words.title) == ("taught-T", "taught (after FE2E) T")
     assert words.init_from is not None
     assert words.init_from.key == "fe2e-T"
-    assert words.recipes[0].training.distill_encoded == 0, "words have no frames"
+    assert words.recipes[0].training.losses == {}, "words have no frames"
     rests = {**FOLLOWS["training"], "lr_scale": {"encoders.text": 0, "heads.text": 0, "fusion": 0}}
     asked = study(store, entries={**entries, "taught": {**FOLLOWS, "training": rests}}, sweep=["taught"])
     (words,) = variants(asked, ["taught"], "T")
