@@ -27,24 +27,25 @@ HALVES = {"left": (0.0, 0.0, 0.5, 1.0), "right": (0.5, 0.0, 1.0, 1.0)}
 
 @dataclass(frozen=True)
 class Recording:
-    """A file (or two) with picture, sound or both. Durations in seconds; rates in Hz; None where a stream is absent.
+    """A file (or two) with picture, sound or both; None where a stream is absent.
 
     Of a recording that shows several people, ``crop`` and ``channel`` say which of them is meant.
-
-    crop: part of the picture as (left, top, right, bottom), fractions of its width and height; None is all of it.
-    channel: of the sound, from 0; None is the mean of all. audio_starts_s: where in the recording the sound's file
-    starts, for a file that holds only a stretch of it.
     """
 
     id: str
     video: Path | None = None
+    """File with the pictures: a video, or a still image."""
     audio: Path | None = None
+    """File with the sound; often the same one."""
     duration_s: float | None = None
     fps: float | None = None
     sample_rate_hz: int | None = None
     crop: tuple[float, float, float, float] | None = None
+    """Part of the picture as left, top, right, bottom, fractions of its width and height; None is all of it."""
     channel: int | None = None
+    """Channel of the sound, from 0; None is the mean of all."""
     audio_starts_s: float = 0.0
+    """Where in the recording the sound's file starts, for a file that holds only a stretch of it."""
 
     def __post_init__(self) -> None:
         if self.crop is not None:
@@ -59,57 +60,60 @@ class Recording:
 
 @dataclass(frozen=True)
 class Utterance:
-    """A stretch of a recording in which one speaker says one thing.
-
-    ``label`` is what `LabelSet.encode` takes: a name, several names, or name -> value. ``end_s`` None means the
-    recording's end. ``part`` is the official part (train, dev, test) where the corpus has one. ``session``: the
-    recording day or room that dialogues share. ``scales``: values beside the label, such as valence -> 2.5.
-    ``other_labels``: labels of other kinds, such as sentiment -> positive. ``notes``: what the corpus has to say about
-    it (a file that is missing).
-    """
+    """A stretch of a recording in which one speaker says one thing, or a sentence or picture alone."""
 
     id: str
+    """Unique in its corpus."""
     recording: Recording | None = None
+    """Its media; None for words alone."""
     dialogue: str | None = None
+    """Conversation that it is part of."""
     speaker: str | None = None
     start_s: float = 0.0
     end_s: float | None = None
+    """None is the recording's end."""
     text: str | None = None
     label: str | tuple[str, ...] | Mapping[str, float] | None = None
+    """What `LabelSet.encode` takes: a name, several names, or name -> value."""
     part: str | None = None
+    """Official part (train, dev, test) where the corpus has one."""
     session: str | None = None
+    """Recording day or room that dialogues share."""
     scales: Mapping[str, float] | None = None
+    """Values beside the label, such as ``{"valence": 2.5}``."""
     other_labels: Mapping[str, str] | None = None
+    """Labels of other kinds, such as ``{"sentiment": "positive"}``."""
     notes: tuple[str, ...] = ()
+    """Remarks of the corpus, such as a file that is missing."""
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One utterance as tensors; each modality may be missing (None).
-
-    faces: uint8 RGB, ``(frames, 3, 48, 48)``. mel_chunks: float32 log-mel, ``(mel_chunks, 1, 128, 32)``, 400 ms each.
-    wave: the sound itself, 16 kHz mono float32, ``(samples,)``, for networks that read it. spoken_text: the words that
-    the sound says, None where these are unknown or others than ``text``, as in a collage. view: the same in other
-    words and another voice.
-    """
+    """One utterance as tensors; each modality may be missing (None)."""
 
     id: str
     faces: Tensor | None = None
+    """RGB, uint8, ``(frames, 3, 48, 48)``."""
     mel_chunks: Tensor | None = None
+    """Log-mel of 400 ms each, float32, ``(mel_chunks, 1, 128, 32)``."""
     text: str | None = None
     target: Tensor | None = None
+    """See `LabelSet.encode`."""
     speaker: str | None = None
     wave: Tensor | None = None
+    """The sound itself, 16 kHz mono, float32, ``(samples,)``, for networks that read it."""
     spoken_text: str | None = None
+    """Words of the sound; None where they are unknown, or the sound is not of ``text``, as in a collage."""
     view: Clip | None = None
+    """Augmented view: the same in other words and another voice."""
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that are present."""
-        there = {"faces": self.faces is not None and len(self.faces) > 0,
-                 "speech": any(sound is not None and len(sound) > 0 for sound in (self.mel_chunks, self.wave)),
-                 "text": bool(self.text and self.text.strip())}  # fmt: skip
-        return tuple(m for m in MODALITIES if there[m])
+        present = {"faces": self.faces is not None and len(self.faces) > 0,
+                   "speech": any(sound is not None and len(sound) > 0 for sound in (self.mel_chunks, self.wave)),
+                   "text": bool(self.text and self.text.strip())}  # fmt: skip
+        return tuple(m for m in MODALITIES if present[m])
 
 
 @dataclass(frozen=True)
@@ -126,15 +130,15 @@ class Batch:
     mel_chunks_mask: Tensor | None = None  # (batch, mel chunks) bool
     tokens: Tensor | None = None  # (batch, length) int64
     tokens_mask: Tensor | None = None  # (batch, length) bool
-    vectors: Tensor | None = None  # (batch, length, width), what a frozen text encoder made of the tokens
+    vectors: Tensor | None = None  # (batch, length, width), a frozen text encoder's output for the tokens
     target: Tensor | None = None  # (batch,) int64 or (batch, labels) float32
     wave: Tensor | None = None  # (batch, samples) 16 kHz
     wave_mask: Tensor | None = None  # (batch, samples) bool
-    conv_features: Tensor | None = None  # (batch, steps, channels), what frozen convolutions made of the wave
-    transcript_ids: Tensor | None = None  # (batch, length) int64 characters of what the voice says, for CTC
+    conv_features: Tensor | None = None  # (batch, steps, channels), frozen convolutions' output for the wave
+    transcript_ids: Tensor | None = None  # (batch, length) int64, characters of the spoken words, for CTC
     transcript_mask: Tensor | None = None  # (batch, length) bool
-    view: Batch | None = None  # the augmented views of those that have one, in their order
-    has_view: Tensor | None = None  # (batch,) bool, which have one
+    view: Batch | None = None  # augmented views of the clips that have one, in their order
+    has_view: Tensor | None = None  # (batch,) bool, which clips have a view
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -171,14 +175,14 @@ class ModelOutput:
 
 @dataclass(frozen=True)
 class ModalityOpinion:
-    """What one modality alone says: probabilities of labels, or values on scales.
-
-    share: its part, 0..1, in the fused answer; shares of an answer sum to 1.
-    """
+    """One modality's own prediction: probabilities of labels, or values on scales."""
 
     probs: Mapping[str, float]
+    """Label -> probability; empty of a dimensional model."""
     share: float
+    """How much it counts in the fused prediction, 0 to 1; the shares of a prediction sum to 1."""
     values: Mapping[str, float] = field(default_factory=dict)
+    """Scale -> value; empty of other models."""
 
     @property
     def label(self) -> str | None:
@@ -188,29 +192,32 @@ class ModalityOpinion:
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer about one utterance.
+    """A model's answer about one utterance.
 
-    probs: label -> probability; they sum to 1 for single-label models. label: the most probable one, None when there
-    was nothing to go on. reason: why it abstains (label None), else None. notes: what to know about an answer that was
-    given (a modality that could not be used, and why). above: for multi-label models, the labels above their
-    thresholds.
-
-    Of a model that answers with scales instead of labels: values: scale -> value in the units of its corpus, nothing
-    where it abstains. intervals: scale -> lowest and highest value between which the true one is in 90 % of cases, as
-    far as its dev items can tell; without the scales for which that was not measured. probs is then empty, label None,
-    confidence 0.
+    Of a dimensional model, ``values`` and ``intervals`` hold it; ``probs`` is empty, ``label`` None, ``confidence`` 0.
     """
 
     probs: Mapping[str, float]
+    """Label -> probability; they sum to 1 for single-label models."""
     label: str | None
+    """The most probable label; None where it abstains."""
     confidence: float
+    """Probability of ``label``."""
     modalities: Mapping[Modality, ModalityOpinion] = field(default_factory=dict)
+    """Prediction and share of each modality that was used."""
     reason: str | None = None
+    """Why it abstains; None where it does not."""
     notes: tuple[str, ...] = ()
+    """Remarks on an answer, such as a modality that could not be used, and why."""
     id: str | None = None
+    """Of the utterance."""
     above: tuple[str, ...] | None = None
+    """Of multi-label models: the labels above their thresholds."""
     values: Mapping[str, float] = field(default_factory=dict)
+    """Scale -> value in the units of the model's corpus; empty where it abstains."""
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Scale -> lowest and highest value between which the true one is in 90 % of cases like the model's dev items;
+    without scales for which that was not measured."""
 
     @property
     def answered(self) -> bool:
@@ -227,38 +234,41 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """One person's face through a recording. boxes: (time_s, left, top, right, bottom), pixels of the upright frame."""
+    """One person's face through a recording."""
 
     id: int
     boxes: tuple[tuple[float, float, float, float, float], ...]
+    """(time_s, left, top, right, bottom) of each frame; pixels of the upright frame."""
     thumbnail_png: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a timeline. ``face`` is the id of the face track that was used, None without a face."""
+    """A stretch of a timeline."""
 
     start_s: float
     end_s: float
     prediction: Prediction
     text: str | None = None
     face: int | None = None
+    """Id of the face track that was used; None without a face."""
     speaker: str | None = None
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Who felt what, when, and how sure we are. What writers and pages consume.
-
-    labels: names of what its model answers with. scales: lowest and highest value of each, where these are scales.
-    notes: what the user should know about the recording as a whole (no audio track, truncated at 3.2 s ...).
-    """
+    """Emotions expressed over the time of a recording, as writers and pages consume them."""
 
     source: str
+    """The recording's file."""
     duration_s: float
     segments: tuple[Segment, ...]
     tracks: tuple[FaceTrack, ...] = ()
     labels: tuple[str, ...] = ()
+    """Labels, or scales, of the model."""
     model: str = ""
+    """The model's name."""
     notes: tuple[str, ...] = ()
+    """Remarks on the recording as a whole, such as a missing audio track."""
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Lowest and highest value of each scale; empty where the model has labels."""

@@ -1,4 +1,4 @@
-"""What a corpus says about itself, and the table of all corpora."""
+"""What every corpus declares, and the table of all corpora."""
 
 from __future__ import annotations
 
@@ -32,43 +32,73 @@ class LeftOut:
 
 
 class NoOptions(Config):
-    """For a corpus that can be read in one way only."""
+    """Of a corpus without settings."""
 
 
 class Corpus(ABC):
     """One corpus: where its files are, what its labels mean, which part each utterance belongs to.
 
-    A subclass says what it is in class variables and yields its items in `items`; it decodes no media.
+    A subclass fills the class variables and yields its items in `items`; it decodes no media. A whole one, for files
+    like ``anna_happy_03.wav``::
 
-    - ``faces``: ``detect`` where faces have to be found in pictures, ``crops`` where the images are faces already,
-      ``none`` without pictures.
-    - ``identity``: what makes two items the same: the ``media`` file, or the ``text``. Items that are in two parts are
-      left out of the earlier one (train before dev before test), repeats inside train are left out. ``none`` where
-      equal content is not the same event, as with short lines of a dialogue. ``clip`` where lines are events, each
-      with a file of its own: of a file that is in two parts, the lines of the earlier one keep their words alone.
-    - ``counts``: the official number of items of each part (``all`` where there are no parts).
-    - ``label_counts``: the published number of items of each label.
-    - ``used_counts``: the published number of items of each part that can be used.
-    - ``scales``: what its items have beside their label.
-    - ``other_labels``: labels of other kinds that its items have, by kind; ``other_label_counts``: as published.
-    - ``targets``: what is usually learned from it, by name; recipes may ask for one of them, or for another.
+        class Acted(Corpus):
+            '''Acted sentences; Anna is dev, Ben is test.'''
+
+            name = "acted"
+            title = "Acted sentences"
+            licence = "CC BY 4.0"
+            citation = "none"
+            modalities = ("speech",)
+
+            def items(self, source: Path) -> Iterator[Utterance | LeftOut]:
+                for path in named_files(source, "*.wav", "anna_happy_03.wav", (".wav",)):
+                    speaker, emotion, _ = path.stem.split("_")
+                    label = canonical(emotion)  # "happy" is "happiness"
+                    part = {"anna": "dev", "ben": "test"}.get(speaker, "train")
+                    if label not in self.label_set.names:
+                        yield LeftOut(path.stem, f"{emotion} is outside the label set", part)
+                        continue
+                    recording = Recording(id=path.stem, audio=path)
+                    yield Utterance(path.stem, recording, speaker=speaker, label=label, part=part)
+
+    A package makes it known with an entry point of the group ``maeum.corpora``: ``acted = "mine:Acted"``. Then
+    ``maeum prepare acted --source FOLDER --store STORE`` makes a store of it, and every command that takes a store
+    takes that one. Here a module below ``maeum.corpora`` has ``@CORPORA.register("acted")`` before the class.
     """
 
     name: ClassVar[str]
+    """Name in commands; the same as in the table of corpora."""
     title: ClassVar[str]
+    """Name for people."""
     licence: ClassVar[str]
+    """Licence of the corpus; stated on the card of every model that is trained on it."""
     citation: ClassVar[str]
     modalities: ClassVar[tuple[Modality, ...]]
+    """What its items may have."""
     faces: ClassVar[Literal["detect", "crops", "none"]] = "none"
+    """``detect`` where faces have to be found in pictures, ``crops`` where the images are faces already, ``none``
+    without pictures."""
     identity: ClassVar[Literal["media", "text", "clip", "none"]] = "media"
+    """What makes two items the same: the ``media`` file, or the ``text``. Items that are in two parts are left out of
+    the earlier one (train before dev before test), repeats inside train are left out. ``none`` where equal content is
+    not the same event, as with short lines of a dialogue. ``clip`` where lines are events, each with a file of its
+    own: of a file that is in two parts, the lines of the earlier one keep their words alone."""
     counts: ClassVar[Mapping[str, int]] = {}
+    """Official number of items of each part (``all`` where there are no parts); another number is noted."""
     label_counts: ClassVar[Mapping[str, int]] = {}
+    """Published number of items of each label."""
     used_counts: ClassVar[Mapping[str, int]] = {}
+    """Published number of items of each part that can be used."""
     scales: ClassVar[LabelSet | None] = None
+    """Scales on which its items have values beside their label."""
     other_labels: ClassVar[Mapping[str, LabelSet]] = {}
+    """Labels of other kinds that its items have, by kind."""
     other_label_counts: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+    """Kind -> published number of items of each label."""
     targets: ClassVar[Mapping[str, Target]] = {}
+    """What is usually learned from it, by name; a recipe names one of them, or gives its own."""
     Options: ClassVar[type[Config]] = NoOptions
+    """Settings of this corpus: ``options`` of `PrepareConfig`, then ``self.options``."""
 
     def __init__(self, options: Config | Mapping[str, Any] | None = None) -> None:
         if options is None:
@@ -116,8 +146,8 @@ def hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def absence(path: Path) -> str | None:
-    """Why there is nothing in a file, as happens to copies: it is missing, empty or a Git LFS pointer; None if not."""
+def unreadable_reason(path: Path) -> str | None:
+    """Why a file has no content: it is missing, empty or a Git LFS pointer, as happens to copies; else None."""
     try:
         with path.open("rb") as file:
             start = file.read(len(_POINTER))

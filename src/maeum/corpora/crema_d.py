@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from maeum.config import Config
-from maeum.corpora.base import CORPORA, Corpus, LeftOut, absence, hidden
+from maeum.corpora.base import CORPORA, Corpus, LeftOut, hidden, unreadable_reason
 from maeum.corpora.tables import finite, read_table
 from maeum.corpora.targets import Target
 from maeum.errors import ConfigError, CorpusError
@@ -227,7 +227,7 @@ def _first(files: Mapping[tuple[str, str], Path], kinds: tuple[tuple[str, str], 
     """The first file of these kinds in which there is something, and what is wrong with those before it."""
     wrong: list[str] = []
     for path in (files[kind] for kind in kinds if kind in files):
-        problem = absence(path)
+        problem = unreadable_reason(path)
         if problem is None:
             return path, wrong
         wrong.append(f"{path.parent.name}/{path.name} {problem}")

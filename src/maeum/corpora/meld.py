@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, absence, hidden
+from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, hidden, unreadable_reason
 from maeum.corpora.tables import read_table
 from maeum.corpora.targets import Target
 from maeum.errors import CorpusError, MediaError
@@ -101,7 +101,7 @@ class Meld(Corpus):
         notes: tuple[str, ...] = ()
         if clips is not None:
             clip = clips / f"dia{row['dialogue_id']}_utt{row['utterance_id']}.mp4"
-            if problem := absence(clip) or _too_long(clip, start_s, end_s):
+            if problem := unreadable_reason(clip) or _too_long(clip, start_s, end_s):
                 notes = (f"no clip: {clips.name}/{clip.name} {problem}",)
             else:
                 recording, start_s, end_s = Recording(id=id, video=clip, audio=clip), 0.0, None

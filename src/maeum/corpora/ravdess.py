@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from maeum.config import Config
-from maeum.corpora.base import CORPORA, Corpus, LeftOut, absence, named_files
+from maeum.corpora.base import CORPORA, Corpus, LeftOut, named_files, unreadable_reason
 from maeum.corpora.targets import Target
 from maeum.errors import ConfigError
 from maeum.labels import EMOTIONS, canonical
@@ -117,7 +117,7 @@ class Ravdess(Corpus):
                 yield LeftOut(str(path.relative_to(source)), "another file of this name is read")
                 continue
             seen.add(path.stem)
-            if problem := absence(path):
+            if problem := unreadable_reason(path):
                 yield LeftOut(path.name, f"the file {problem}")
                 continue
             actor = int(match[7])

@@ -1,7 +1,7 @@
-"""Kernels in C++: compiled for this processor on first use, where there is a compiler, and kept.
+"""Kernels in C++, compiled for this processor on first use where a compiler is installed.
 
-Whoever has no compiler gets the same answers from PyTorch and NumPy, only more slowly; only what training drops is
-drawn otherwise. The compiled file lies in
+Without a compiler PyTorch and NumPy give the same results, only more slowly; dropout alone draws other values. The
+compiled file lies in
 ``$XDG_CACHE_HOME/maeum`` (``~/.cache/maeum``), named by its source and by the processor's instruction set, so that
 machines that share a home folder do not share code. ``MAEUM_NATIVE=0`` turns the kernels off.
 """
@@ -28,7 +28,7 @@ _COMPILE_S = 120
 
 
 class Unavailable(Exception):
-    """Why there are no kernels, in words for the user."""
+    """Why there are no kernels; its text is for the user."""
 
 
 class Broken(Unavailable):
@@ -36,7 +36,7 @@ class Broken(Unavailable):
 
 
 def library(name: str) -> ctypes.CDLL | None:
-    """The kernels of ``<name>.cpp`` beside this file; None where they cannot be had (`missing` says why)."""
+    """The kernels of ``<name>.cpp`` beside this file; None where there are none, see `missing`."""
     return _outcome(name)[0]
 
 
@@ -46,7 +46,7 @@ def missing(name: str) -> str | None:
 
 
 def broken(name: str) -> bool:
-    """Whether `library` should have given kernels: what was to make them is there, and failed."""
+    """Whether `library` gives None because a compiler that is installed failed."""
     return _outcome(name)[2]
 
 
