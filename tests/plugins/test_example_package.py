@@ -75,7 +75,8 @@ def work(tmp_path_factory: pytest.TempPathFactory, installed: Callable[[Path], N
     recipe = {
         "name": "mine", "model": "word-mean", "network": {"vocabulary": 60, "width": 16}, "train": data, "dev": data,
         "tokenizer": {"kind": "small", "vocabulary": 60}, "score": "worst_recall",
-        "training": {"epochs": 30, "batch_size": 12, "lr": 0.05, "loss": "cross-entropy", "patience": None},
+        "training": {"epochs": 30, "batch_size": 12, "lr": 0.05, "loss": "cross-entropy", "patience": None,
+                     "losses": {"confidence-penalty": {"weight": 0.05, "tolerated": 0.5}}},
     }  # fmt: skip
     finish = {"name": "done", "title": "Done", "model": str(folder / "run" / "model"), "dev": data,
               "trained_on": [str(folder / "store")], "intended_use": "tests", "limits": "three sentences"}  # fmt: skip
@@ -99,6 +100,7 @@ def test_a_package_of_one_file_an_idea_is_used_in_every_command(work: Path, marg
     maeum("train", work / "recipe.json", "--out", work / "run")
     log = [json.loads(line) for line in (work / "run" / "log.jsonl").read_text().splitlines()]
     assert all(line["score"] == line["worst_recall"] for line in log)
+    assert log[-1]["loss_confidence"] > 0
 
     maeum("evaluate", work / "store", "--model", work / "run" / "model", "--part", "test", "--out", work / "s.json")
     scores = json.loads((work / "s.json").read_text())
@@ -128,6 +130,7 @@ def test_doctor_lists_what_the_package_adds(work: Path) -> None:
         ("word-mean", "network"),
         ("worst_recall", "metric"),
         ("vtt", "format"),
+        ("confidence-penalty", "loss"),
         ("by-initial", "kind of split"),
     ):
         assert f"plug-in {name}" in shown, kind

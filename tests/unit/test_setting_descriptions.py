@@ -12,7 +12,7 @@ from maeum.config import Config
 #: Modules whose import needs an optional package.
 OPTIONAL = {"maeum.sparse.triton_ops", "maeum.__main__"}
 #: Classes whose settings are not all described yet. It only gets shorter.
-NOT_YET: set[str] = {"maeum.training.config.TrainConfig"}
+NOT_YET: set[str] = set()
 
 
 def settings_classes() -> list[type[Config]]:

@@ -1,4 +1,4 @@
-"""What `maeum settings` lists: the settings classes of commands, networks and corpora."""
+"""What `maeum settings` lists: the settings classes of commands, networks, corpora and losses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from maeum.runs.recipe import Recipe
 from maeum.studies.compare import Comparison
 from maeum.studies.compare_splits import CompareConfig
 from maeum.studies.study import Study
+from maeum.training.losses import LOSSES
 
 
 def topics() -> dict[str, Topic]:
-    """All topics by name: commands first, then networks, then corpora that have options."""
+    """All topics by name: commands first, then networks, corpora that have options, and losses."""
     found = [
         Topic("train", "recipe of `maeum train`", Recipe),
         Topic("prepare", "settings of `maeum prepare`", PrepareConfig),
@@ -32,6 +33,7 @@ def topics() -> dict[str, Topic]:
             for name in CORPORA
             if CORPORA[name].Options is not NoOptions
         ),
+        *(Topic(name, f"`training.losses:` of the loss {name}", LOSSES[name].Config) for name in LOSSES),
         Topic("collage", "`options:` of the corpus collage", CollageOptions),
     ]
     return {topic.name: topic for topic in found}

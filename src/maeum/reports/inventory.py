@@ -28,6 +28,7 @@ from maeum.models.card import ModelCard, Score
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import EMBEDDED, load_pretrained
 from maeum.registry import Registry
+from maeum.training.losses import LOSSES
 from maeum.wording import counted
 
 State = Literal["good", "optional", "broken", "broken plug-in"]
@@ -47,7 +48,7 @@ _PACKAGES = (
 #: Extra -> (module, what it is for).
 _EXTRAS = {"track": ("tensorboard", "training curves in TensorBoard")}
 #: The tables that other packages can add to.
-TABLES: tuple[Registry[Any], ...] = (CORPORA, SPLITS, MODELS, METRICS, WRITERS)
+TABLES: tuple[Registry[Any], ...] = (CORPORA, SPLITS, MODELS, LOSSES, METRICS, WRITERS)
 _DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac", "pcm_s16le")
 
 

@@ -29,6 +29,9 @@ from maeum.training.parts import backward
 from maeum.training.processes import Processes
 from maeum.types import Batch
 
+#: Learning rates where a recipe names none: of networks trained from nothing, and of those with encoders of the hub.
+DEFAULT_LR, HUB_LR = 1e-3, 3e-5
+
 
 @dataclass
 class Progress:
@@ -111,7 +114,7 @@ class Trainer:
         if config.recompute:
             recompute(model)
         self.averaged = copy.deepcopy(model).eval() if config.ema else model
-        self.optimizer = build_optimizer(model, config)
+        self.optimizer, self.lr = build_optimizer(model, config), learning_rate(model, config)
         self.progress = Progress()
         self.bf16 = config.precision == "bf16" or (config.precision == "auto" and bf16_is_native(self.device))
 
@@ -147,7 +150,7 @@ class Trainer:
             "epoch": progress.epoch,
             "step": progress.step,
             "loss": progress.loss_sum / self.batches_per_epoch,
-            "lr": self.lr_factor() * self.config.lr,
+            "lr": self.lr_factor() * self.lr,
             "best_epoch": progress.best_epoch,
             **{f"loss_{name}": total / self.batches_per_epoch for name, total in progress.parts.items()},
             **scores,
@@ -164,8 +167,8 @@ class Trainer:
         if self.chance is not None and progress.epoch == a_third and progress.best_score <= self.chance:
             notes.append(
                 f"After {progress.epoch} of {config.epochs} epochs the best score on dev ({progress.best_score:.3f}) "
-                f"is no better than chance: try a higher or lower training.lr (now {config.lr:g}), a longer "
-                "training.warmup, or check labels and media with `maeum data`."
+                f"is no better than chance: try a higher or lower training.lr (now {self.lr:g}), a longer "
+                "training.warmup, or look whether the corpus' labels and media belong together."
             )
         if self.out_of_patience() and progress.epoch < config.epochs:
             notes.append(
@@ -197,7 +200,7 @@ class Trainer:
         assert batch.target is not None
         factor = self.lr_factor()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * group["scale"] * factor
+            group["lr"] = self.lr * group["scale"] * factor
         self.optimizer.zero_grad(set_to_none=True)
         with self.precision():
             given = self.at_scheduled_size(batch)
@@ -340,7 +343,16 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimi
         for (scale, decays), parameters in groups.items()
     ]
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(described, lr=config.lr, fused=True)
+    return kind(described, lr=learning_rate(model, config), fused=True)
+
+
+def learning_rate(model: nn.Module, config: TrainConfig) -> float:
+    """The learning rate of the settings, else one that suits the network."""
+    if config.lr is not None:
+        return config.lr
+    hub = (module for module in model.modules() if _is_hub_encoder(module))
+    trained = any(parameter.requires_grad for module in hub for parameter in module.parameters())
+    return HUB_LR if trained else DEFAULT_LR
 
 
 def recompute(model: nn.Module) -> None:
@@ -354,7 +366,11 @@ def recompute(model: nn.Module) -> None:
 
 def recomputes(model: nn.Module) -> bool:
     """Whether there is an encoder that `recompute` changes."""
-    return any(hasattr(module, f"{name}_enable") for module in model.modules() for name in _RECOMPUTE)
+    return any(_is_hub_encoder(module) for module in model.modules())
+
+
+def _is_hub_encoder(module: nn.Module) -> bool:
+    return any(hasattr(module, f"{name}_enable") for name in _RECOMPUTE)
 
 
 #: What transformers calls it, now and in earlier versions.
