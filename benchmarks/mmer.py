@@ -126,7 +126,7 @@ def tokenize(texts: list[str]) -> list[list[int]]:
     return [[0, *(4 + sum(map(ord, word)) % 50_000 for word in text.split()), 2] for text in texts]
 
 
-def spell(text: str) -> list[int]:
+def encode_transcript(text: str) -> list[int]:
     return [CHARACTERS.index(letter) for letter in text.upper()]
 
 
@@ -138,7 +138,7 @@ def batches(way: Way, clips: Sequence[Clip], kept: dict[bytes, torch.Tensor]) ->
         return kept[content.numpy().tobytes()]
 
     words, sounds = (find if on else None for on in (way.kept_words, way.kept_sounds))
-    collate = Collator(tokenize, 1, spell=spell, vectors=words, conv_features=sounds)
+    collate = Collator(tokenize, 1, encode_transcript=encode_transcript, vectors=words, conv_features=sounds)
     for indices in BucketSampler(lengths, way.batch, pool=way.pool).batches(0):
         yield collate([clips[i] for i in indices])
 

@@ -44,7 +44,7 @@ def tokenize(texts: list[str]) -> list[list[int]]:
 
 def batch() -> Batch:
     made = [Clip(**{**vars(c), "view": c}) for c in clips()]
-    return Collator(tokenize, spell=lambda text: [ord(letter) - 64 for letter in text])(made)
+    return Collator(tokenize, encode_transcript=lambda text: [ord(letter) - 64 for letter in text])(made)
 
 
 def test_mmer_01_training_starts() -> None:

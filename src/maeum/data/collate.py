@@ -27,8 +27,8 @@ class Collator:
         max_tokens: tokens at most.
         max_frames: face frames at most, None for all.
         max_mel_chunks: mel chunks at most (400 ms each), and as much of a wave; None for all.
-        spell: what a sound says -> numbers of its characters; None leaves that out. A sound that is shortened says only
-            part of it, so then nothing is known of it.
+        encode_transcript: transcript -> ids of its characters; None leaves them out. A sound that is shortened holds
+            only part of its transcript, so it gets none.
         vectors: tokens ``(length,)`` -> what a frozen text encoder makes of them, ``(length, width)``, or None where it
             is not known; a batch has the vectors of all its texts, or none.
         conv_features: samples ``(samples,)`` -> what the frozen convolutions of a speech encoder hear in them,
@@ -42,7 +42,7 @@ class Collator:
         max_tokens: int = 100,
         max_frames: int | None = None,
         max_mel_chunks: int | None = None,
-        spell: Callable[[str], list[int]] | None = None,
+        encode_transcript: Callable[[str], list[int]] | None = None,
         vectors: Callable[[Tensor], Tensor | None] | None = None,
         conv_features: Callable[[Tensor], Tensor | None] | None = None,
     ) -> None:
@@ -53,7 +53,7 @@ class Collator:
         self.pad_id = pad_id
         self.max_tokens, self.max_frames, self.max_mel_chunks = max_tokens, max_frames, max_mel_chunks
         self.max_samples = None if max_mel_chunks is None else max_mel_chunks * MEL_CHUNK_SAMPLES
-        self.spell, self.vectors, self.conv_features = spell, vectors, conv_features
+        self.encode_transcript, self.vectors, self.conv_features = encode_transcript, vectors, conv_features
 
     def __call__(self, clips: Sequence[Clip]) -> Batch:
         """The batch of these clips, in their order.
@@ -71,7 +71,7 @@ class Collator:
         wave, wave_mask = pad(sounds)
         rows = self.tokens(clips)
         tokens, tokens_mask = pad(rows, self.pad_id)
-        transcript_ids, transcript_mask = pad([self._spelled(c) for c in clips])
+        transcript_ids, transcript_mask = pad([self._transcript_ids(c) for c in clips])
         views = [c.view for c in clips if c.view is not None]
         return Batch(
             ids=tuple(c.id for c in clips),
@@ -99,15 +99,15 @@ class Collator:
         centres = (torch.arange(self.max_frames, dtype=torch.float64) + 0.5) * (len(faces) / self.max_frames)
         return faces[centres.long()]
 
-    def _spelled(self, clip: Clip) -> Tensor | None:
-        if self.spell is None or not clip.spoken_text:
+    def _transcript_ids(self, clip: Clip) -> Tensor | None:
+        if self.encode_transcript is None or not clip.spoken_text:
             return None
         if any(
             sound is not None and most is not None and len(sound) > most
             for sound, most in ((clip.mel_chunks, self.max_mel_chunks), (clip.wave, self.max_samples))
         ):
             return None
-        return torch.tensor(self.spell(clip.spoken_text), dtype=torch.int64)
+        return torch.tensor(self.encode_transcript(clip.spoken_text), dtype=torch.int64)
 
     def sound(self, wave: Tensor | None) -> Tensor | None:
         """As much of a wave as a batch has of it."""

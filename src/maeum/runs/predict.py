@@ -115,14 +115,14 @@ def predict_pretrained(
 def collator(
     tokenizer: Tokenizer | None,
     settings: InputSettings,
-    spell: Callable[[str], list[int]] | None = None,
+    encode_transcript: Callable[[str], list[int]] | None = None,
 ) -> Collator:
-    """The collator for a model's tokenizer and input settings; spell: see `Collator`."""
+    """The collator for a model's tokenizer and input settings; encode_transcript: see `Collator`."""
     return Collator(
         tokenizer,
         0 if tokenizer is None else tokenizer.pad_id,
         settings.max_tokens,
         settings.max_frames,
         settings.max_mel_chunks,
-        spell,
+        encode_transcript,
     )

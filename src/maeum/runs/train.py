@@ -98,8 +98,8 @@ def _decoding_notes(recipe: Recipe, network: Network) -> list[str]:
 def _collator(recipe: Recipe, network: Network, tokenizer: Tokenizer | None) -> Collator:
     """The collator of training batches, with transcripts as characters where a CTC head is trained."""
     recogniser = transcriber(network) if recipe.training.needs_transcripts else None
-    spell = None if recogniser is None else CharacterVocabulary(recogniser.characters).encode
-    return collator(tokenizer, recipe.inputs, spell)
+    encode_transcript = None if recogniser is None else CharacterVocabulary(recogniser.characters).encode
+    return collator(tokenizer, recipe.inputs, encode_transcript)
 
 
 def finish(

@@ -78,28 +78,28 @@ def test_targets_all_or_none():
         Collator(max_frames=0)
 
 
-def spell(text: str) -> list[int]:
+def encode_transcript(text: str) -> list[int]:
     return [ord(letter) - 96 for letter in text]
 
 
-def test_what_is_said_is_spelled_where_it_is_known():
+def test_transcripts_become_character_ids_where_they_are_known():
     clips = [
         replace(clip("a", mel_chunks=1), spoken_text="ab"),
         clip("b", mel_chunks=1),
         replace(clip("c", mel_chunks=1), spoken_text="abc"),
     ]
-    batch = Collator(spell=spell)(clips)
+    batch = Collator(encode_transcript=encode_transcript)(clips)
     assert batch.transcript_ids.tolist() == [[1, 2, 0], [0, 0, 0], [1, 2, 3]]
     assert batch.transcript_mask.sum(1).tolist() == [2, 0, 3]
     assert Collator()(clips).transcript_ids is None
 
 
-def test_mmer_08_of_a_sound_that_is_shortened_nothing_is_spelled():
+def test_mmer_08_a_sound_that_is_shortened_has_no_transcript():
     """Published: the sound was cut at 13.1 s, its transcript was not."""
     long = replace(clip("a", mel_chunks=3), spoken_text="ab")
     short = replace(clip("b", mel_chunks=2), spoken_text="ab")
     wave = Clip("c", wave=torch.ones(2 * 6400 + 1), spoken_text="ab", target=torch.tensor(0))
-    batch = Collator(spell=spell, max_mel_chunks=2)([long, short, wave])
+    batch = Collator(encode_transcript=encode_transcript, max_mel_chunks=2)([long, short, wave])
     assert batch.transcript_mask.sum(1).tolist() == [0, 2, 0]
     assert batch.wave.shape == (3, 2 * 6400)
 
