@@ -78,6 +78,11 @@ class Config(BaseModel):
         frozen=True, extra="forbid", strict=False, protected_namespaces=(), use_attribute_docstrings=True
     )
 
+    @classmethod
+    def kinds(cls) -> tuple[type[Config], ...]:
+        """The classes of which a setting of this type is one, chosen by its ``kind``; empty where it is this class."""
+        return ()
+
     @model_validator(mode="before")
     @classmethod
     def _with_present_names(cls, data: Any) -> Any:

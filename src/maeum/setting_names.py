@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -106,9 +106,10 @@ def setting_paths(root: type[BaseModel]) -> list[str]:
 
 
 def nested_models(annotation: Any) -> list[type[BaseModel]]:
-    """The settings classes that a field of this type may hold: itself, or members of unions, tuples and dicts."""
+    """The settings classes that a field of this type may hold: itself or its kinds, members of unions and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
+        kinds: Callable[[], tuple[type[BaseModel], ...]] = getattr(annotation, "kinds", tuple)
+        return list(kinds()) or [annotation]
     return [model for argument in get_args(annotation) for model in nested_models(argument)]
 
 

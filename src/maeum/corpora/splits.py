@@ -95,6 +95,11 @@ class Splitter(Config):
 
     kind: str
 
+    @classmethod
+    def kinds(cls) -> tuple[type[Config], ...]:
+        """All kinds of `SPLITS`."""
+        return tuple(SPLITS[name] for name in SPLITS) if cls is Splitter else ()
+
     @abstractmethod
     def split(self, members: Sequence[Member]) -> Split:
         """Divide these members; raises CorpusError where that cannot be done."""

@@ -203,7 +203,7 @@ def test_a_corpus_of_broken_files_is_an_error_that_says_why(tmp_path: Path):
 def test_limit_takes_some_of_each_part(recordings: Path, tmp_path: Path):
     report = prepare("folder", recordings, tmp_path / "store", PrepareConfig(limit=1))
     assert report.account["parts"] == {"train": 1, "dev": 1, "test": 1}
-    assert "limit: 1 items of each part; 5 more were not read (train 3, dev 1, test 1)" in "\n".join(report.lines())
+    assert "limit: 1 item of each part; 5 more were not read (train 3, dev 1, test 1)" in "\n".join(report.lines())
     whole = prepare("folder", recordings, tmp_path / "whole", PrepareConfig(limit=9))
     assert "limit: 9 items of each part; no part has more" in "\n".join(whole.lines())
 
