@@ -272,6 +272,7 @@ def test_progress_is_drawn_when_a_console_is_given(recordings: Path, tmp_path: P
 KILLS = textwrap.dedent("""
     import json, os, shutil, signal, sys, traceback
     from pathlib import Path
+    import pandas, pyarrow.compute, pyarrow.pandas_compat  # else every child imports them, as pyarrow does on first use
     import torch
     torch.set_num_threads(1)
     from maeum.errors import StoreError
