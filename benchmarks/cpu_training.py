@@ -1,14 +1,14 @@
 """What each measure for quick training on processors gives: a training step of MMER with it and without, in turns.
 
-    python benchmarks/cpu_training.py [--measures dropout,memory] [--precision fp32] [--threads 2]
+    python benchmarks/cpu_training.py [--measures dropout] [--precision fp32] [--threads 2]
         [--batch 8] [--layers 12] [--small]
 
 The networks and utterances are those of ``mmer.py``: wav2vec2-base and RoBERTa-base shapes with random weights, five
 batches of utterances that are as long as IEMOCAP's, from short to long. Outputs of the frozen encoders are cached
-(drawn at random here), and all measures but the one under test are on in both ways, except kept memory. Each way trains
-in a process of its own over the same batches from the same weights; in a turn both take one batch, the order changes
-from turn to turn. Printed is seconds without / seconds with: the median over turns, and the lowest and highest, by the
-clock and of the processors (which other programs disturb less). A measure that stays below 1.10 is not worth its lines.
+(drawn at random here), and what training always does is on in both ways. Each way trains in a process of its own over
+the same batches from the same weights; in a turn both take one batch, the order changes from turn to turn. Printed is
+seconds without / seconds with: the median over turns, and the lowest and highest, by the clock and of the processors
+(which other programs disturb less). A measure that stays below 1.10 is not worth its lines.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ from mmer import POOL, Way, Worker
 
 #: Measure -> what a way with it and one without it have; see `mmer.Way`.
 MEASURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "dropout": ({"dropout": "kernel"}, {"dropout": "torch"}),
-    "dropout-kernel": ({"dropout": "kernel"}, {"dropout": "64-bit draws"}),
-    "memory": ({"memory": True}, {"memory": False}),
+    "dropout": ({"one_pass": True}, {"one_pass": False}),
 }
 
 
@@ -58,8 +56,7 @@ def main() -> int:
     arguments.utterances = arguments.batch * 5
     base = Way(
         "all", batch=arguments.batch, pool=POOL, attention="sdpa", fused=True, kept_words=True, kept_sounds=True,
-        drawn_features=True, dropped=False, dropout="kernel", memory=False, layers=arguments.layers,
-        bf16=arguments.precision == "bf16",
+        drawn_features=True, dropped=False, one_pass=True, layers=arguments.layers, bf16=arguments.precision == "bf16",
     )  # fmt: skip
     print(f"{processor()}, {arguments.threads} threads, torch {torch.__version__}, {arguments.precision}", flush=True)
     for name in arguments.measures.split(","):

@@ -8,9 +8,8 @@ of IEMOCAP (lognormal, 4.5 s on average, 0.6 to 20 s), with words and characters
 lengths are there, and a batch of like length is as much alike as in training. Plain: float32, eager attention,
 batches of 2 in random order, the frozen parts in every step, AdamW parameter by parameter. Ours: bf16 where the
 processor multiplies it, fused attention and AdamW, batches of like length, outputs of the frozen text encoder and of
-the frozen convolutions kept, dropout in one pass over memory, memory of large tensors kept for the next step, in huge
-pages, no dropout of the speech encoder's attention weights, without which processors have a fused attention
-(``attention_dropout: 0``).
+the frozen convolutions kept, dropout in one pass over memory, no dropout of the speech encoder's attention weights,
+without which processors have a fused attention (``attention_dropout: 0``).
 
 Each way trains in a process of its own, with memory of its own, over the same utterances from the same weights, behind
 a step that is not counted: the longest batch, in which optimizers make their state. Two ways take turns, ``--batch``
@@ -25,7 +24,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import multiprocessing
-import os
 import statistics
 import sys
 import time
@@ -43,9 +41,7 @@ from maeum.data.sampler import BucketSampler
 from maeum.labels import LabelSet
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.training.config import TrainConfig
-from maeum.training.cpu import dropout
-from maeum.training.cpu.dropout import quicken_dropout
-from maeum.training.cpu.memory import huge_pages, keep_memory
+from maeum.training.dropout import quicken_dropout
 from maeum.training.loop import bf16_is_native, rest_frozen_parts
 from maeum.training.losses.base import LossSetup
 from maeum.training.objective import build_objective
@@ -63,6 +59,7 @@ class Way:
     """How utterances are trained on.
 
     pool: batches that are sorted by length together; 1 is random order. dropped: the attention's weights have dropout.
+    one_pass: dropout by `maeum.training.dropout` instead of torch.
     """
 
     title: str
@@ -73,9 +70,8 @@ class Way:
     kept_words: bool = False
     kept_sounds: bool = False
     dropped: bool = True
-    dropout: str = "torch"
+    one_pass: bool = False
     drawn_features: bool = False
-    memory: bool = False
     layers: int = 12
     bf16: bool = False
 
@@ -153,10 +149,8 @@ class Training:
         rest_frozen_parts(model)
         model.encoders["speech"].model.set_attn_implementation(way.attention)
         model.encoders["text"].model.set_attn_implementation(way.attention)
-        if way.dropout != "torch":
+        if way.one_pass:
             quicken_dropout(model)
-        if way.dropout == "64-bit draws":
-            dropout._kernel = lambda: None  # as where there is no compiler
         if not way.dropped:
             for layer in model.encoders["speech"].model.encoder.layers:
                 layer.attention.dropout = 0.0
@@ -223,8 +217,6 @@ def frozen(way: Way, model: MMER, clips: Sequence[Clip]) -> dict[bytes, torch.Te
 
 def work(way: Way, count: int, alike: int, small: bool, threads: int, asked: Connection) -> None:
     """Train so many utterances as often as asked; what a process of its own does."""
-    if way.memory:
-        keep_memory()
     torch.set_num_threads(threads)
     training = Training(way, count, alike, small)
     asked.send(None)
@@ -244,10 +236,6 @@ class Worker:
         self.connection, theirs = processes.Pipe()
         given = (arguments.utterances, arguments.batch, arguments.small, arguments.threads, theirs)
         self.process = processes.Process(target=work, args=(way, *given), daemon=True)
-        if way.memory:
-            huge_pages()
-        else:
-            os.environ.pop("THP_MEM_ALLOC_ENABLE", None)
         self.process.start()
         theirs.close()
         self.connection.recv()
@@ -310,8 +298,7 @@ def main() -> int:
         ("and the words' vectors kept", {"kept_words": True}),
         ("and what the convolutions hear kept", {"kept_sounds": True}),
         ("and no dropout of the attention's weights", {"dropped": False}),
-        ("and dropout in one pass", {"dropout": "kernel"}),
-        ("and memory kept, in huge pages", {"memory": True}),
+        ("and dropout in one pass", {"one_pass": True}),
         ("and batches of like length", {"pool": POOL}),
         (f"and batches of {arguments.batch}", {"batch": arguments.batch}),
         *([("and bf16", {"bf16": True})] if native else []),

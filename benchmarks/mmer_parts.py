@@ -2,15 +2,13 @@
 
     python benchmarks/mmer_parts.py [--threads 2] [--small]
 
-Dropout at the sizes of 8 utterances of 8.4 s (wav2vec2-base), the least of several calls that take turns; page faults
-of a step before and after memory is kept; and the shares of a step of one part under torch's profiler, with the rate of
-its matrix products.
+Dropout at the sizes of 8 utterances of 8.4 s (wav2vec2-base), the least of several calls that take turns; and the
+shares of a step of one part under torch's profiler, with the rate of its matrix products.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,11 +17,9 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from mmer import POOL, Training, Way
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from maeum.training.cpu import dropout
-from maeum.training.cpu.memory import huge_pages, keep_memory
+from maeum.training.dropout import Dropout
 
 STEPS = 422
 #: What torch calls them.
@@ -48,23 +44,8 @@ def say(what: str, seconds: Mapping[str, float]) -> None:
 
 
 def dropouts(width: int) -> dict[str, float]:
-    values = torch.randn(8, STEPS, width)
-    kernel, layer = dropout._kernel, dropout.Dropout(0.1)
-
-    def drawn() -> Tensor:
-        dropout._kernel = lambda: None  # as where there is no compiler
-        try:
-            return layer(values)
-        finally:
-            dropout._kernel = kernel
-
-    return least(
-        {
-            "in one pass": lambda: layer(values),
-            "drawn 64 bits at a time": drawn,
-            "torch's": lambda: F.dropout(values, 0.1),
-        }
-    )
+    values, layer = torch.randn(8, STEPS, width), Dropout(0.1)
+    return least({"in one pass": lambda: layer(values), "torch's": lambda: F.dropout(values, 0.1)})
 
 
 def main() -> int:
@@ -73,21 +54,12 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="small sizes, to see whether this runs")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    huge_pages()
     way = replace(
         Way("ours", batch=8, pool=POOL, attention="sdpa", fused=True),
-        kept_words=True, kept_sounds=True, dropped=False, dropout="kernel",
+        kept_words=True, kept_sounds=True, dropped=False, one_pass=True,
     )  # fmt: skip
     training = Training(way, 16, 8, arguments.small)
     batches = list(training.batches())
-    for kept in (False, True):
-        if kept:
-            keep_memory()
-        training.step(batches[0])
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        training.step(batches[0])
-        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-        print(f"page faults of a step, memory {'kept' if kept else 'given back'}: {faults:,}")
     width = 48 if arguments.small else 768
     say("dropout", dropouts(4 * width))
     with profile(activities=[ProfilerActivity.CPU], with_flops=True) as profiled:

@@ -24,9 +24,6 @@ def compare(
     device: Device = "cpu",
 ) -> None:
     """Train several networks on the same items and put their scores in one table. The same command goes on."""
-    from maeum.training.cpu.memory import huge_pages
-
-    huge_pages()  # before torch is imported
     from maeum.files import check_output_file, check_output_folder, write_whole
     from maeum.reports.report import compare as report_of
     from maeum.studies.compare import Comparison, markdown_page
@@ -64,9 +61,6 @@ def reproduce(
     """Make a paper's tables and figures from a prepared corpus. May be stopped; the same command goes on."""
     import json
 
-    from maeum.training.cpu.memory import huge_pages
-
-    huge_pages()  # before torch is imported
     from maeum.files import check_output_folder, write_whole
     from maeum.studies.reproduce import REPRODUCTIONS
     from maeum.studies.study import Study
@@ -97,9 +91,6 @@ def compare_splits(
     title: Annotated[str, typer.Option(help="Of the page.")] = "",
 ) -> None:
     """Train and score one recipe under several splits, side by side. May be stopped; the same command goes on."""
-    from maeum.training.cpu.memory import huge_pages
-
-    huge_pages()  # before torch is imported
     from maeum.files import check_output_folder
     from maeum.reports.report import compare
     from maeum.reports.terminal import show_report

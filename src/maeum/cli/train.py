@@ -19,9 +19,6 @@ def train(
     device: Device = "cpu",
 ) -> None:
     """Train a model from a recipe. May be stopped at any time; the same command goes on."""
-    from maeum.training.cpu.memory import huge_pages
-
-    huge_pages()  # before torch is imported
     from maeum.files import check_output_folder
     from maeum.runs.recipe import Recipe
     from maeum.runs.train import train as run

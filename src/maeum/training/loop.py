@@ -21,8 +21,7 @@ from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.files import atomic_write
 from maeum.models.network import Network
 from maeum.training.config import TrainConfig
-from maeum.training.cpu.dropout import quicken_dropout
-from maeum.training.cpu.memory import keep_memory
+from maeum.training.dropout import quicken_dropout
 from maeum.training.log import append_to_log
 from maeum.training.objective import Objective
 from maeum.training.parts import backward
@@ -121,8 +120,6 @@ class Trainer:
     def fit(self) -> Progress:
         """Train to the end, from ``last.pt`` where there is one; ``best.pt`` then holds the best epoch's weights."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.device.type == "cpu":
-            keep_memory()
         if (self.folder / "last.pt").exists():
             self.load_checkpoint()
         else:

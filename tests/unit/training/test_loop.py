@@ -13,7 +13,7 @@ from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.files import TEMPORARY
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.training.config import TrainConfig
-from maeum.training.cpu.dropout import Dropout
+from maeum.training.dropout import Dropout
 from maeum.training.log import read_log
 from maeum.training.loop import Progress, Trainer, rest_frozen_parts
 from maeum.types import Batch

@@ -1,4 +1,4 @@
-"""Dropout that computes what torch's does, faster on processors (`benchmarks/mmer.py`)."""
+"""Dropout that computes what torch's does, faster on processors (`benchmarks/cpu_training.py`)."""
 
 from __future__ import annotations
 
@@ -12,32 +12,29 @@ from torch import Tensor, nn
 
 from maeum.native import broken, library, missing
 
-#: One more than what is drawn can be: by the kernel, and by torch.
-_NUMBERS, _SHORTS = 1 << 32, 1 << 16
+#: One more than the largest number that the kernel draws.
+_NUMBERS = 1 << 32
 
 
 class Dropout(nn.Dropout):
-    """Dropout that is quick on processors.
+    """Dropout that is quick on processors in fp32, which is drawn, scaled and masked in one pass.
 
-    fp32 is drawn, scaled and masked in one pass (``native/dropout.cpp``). For other types, and where there is none,
-    torch draws 64 bits at a time; it would draw and convert every element. ``p`` is rounded to a multiple of 2^-32 or
-    2^-16. The two draw other numbers, so a seed holds on machines that have the kernel, or on those that have not.
+    Other types, and machines without a compiler, have torch's. ``p`` is rounded to a multiple of 2^-32. The two draw
+    other numbers, so a seed holds on machines that have the kernel (``native/dropout.cpp``), or on those without it.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """See `torch.nn.Dropout`."""
-        dropped = round(self.p * _SHORTS)
-        supported = input.device.type == "cpu" and input.layout == torch.strided and not torch.compiler.is_compiling()
-        if not self.training or not supported or not 0 < dropped < _SHORTS:
+        dropped = round(self.p * _NUMBERS)
+        supported = input.device.type == "cpu" and input.dtype == torch.float32 and input.layout == torch.strided
+        if not self.training or not supported or torch.compiler.is_compiling() or not 0 < dropped < _NUMBERS:
             return super().forward(input)
-        kernel = _kernel() if input.dtype == torch.float32 else None
-        if kernel is not None:
-            seed = int(torch.randint((1 << 63) - 1, (), device="cpu"))
-            result: Tensor = _Dropped.apply(input, kernel, seed, round(self.p * _NUMBERS))  # type: ignore[no-untyped-call]
-            return result
-        drawn = torch.empty((input.numel() + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
-        stays = drawn.view(torch.int16)[: input.numel()].view(input.shape) >= dropped - _SHORTS // 2
-        return input * stays.to(input.dtype).mul_(_SHORTS / (_SHORTS - dropped))
+        kernel = _kernel()
+        if kernel is None:
+            return super().forward(input)
+        seed = int(torch.randint((1 << 63) - 1, (), device="cpu"))
+        result: Tensor = _Dropped.apply(input, kernel, seed, dropped)  # type: ignore[no-untyped-call]
+        return result
 
 
 def quicken_dropout(model: nn.Module) -> None:

@@ -8,18 +8,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from maeum.native import library
-from maeum.training.cpu import dropout
-from maeum.training.cpu.dropout import Dropout, quicken_dropout
+from maeum.training import dropout
+from maeum.training.dropout import Dropout, quicken_dropout
 
 KERNEL = dropout._kernel.__wrapped__
 
 
-@pytest.fixture(autouse=True, params=["kernel", "without"])
-def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "without":
-        monkeypatch.setattr(dropout, "_kernel", lambda: None)
-    elif library("dropout") is None:
-        pytest.skip("no kernel")
+pytestmark = pytest.mark.skipif(library("dropout") is None, reason="no kernel: no compiler, or MAEUM_NATIVE=0")
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -129,6 +124,15 @@ def test_what_is_computed_again_has_the_same_mask() -> None:
         )
         gradients.append(torch.autograd.grad(said.sum(), values)[0])
     torch.testing.assert_close(*gradients)
+
+
+def test_without_the_kernel_dropout_is_that_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dropout, "_kernel", lambda: None)
+    values = torch.randn(1000)
+    torch.manual_seed(4)
+    result = Dropout(0.3)(values)
+    torch.manual_seed(4)
+    assert torch.equal(result, torch.nn.functional.dropout(values, 0.3))
 
 
 def test_a_kernel_that_should_be_there_is_missed_aloud(monkeypatch: pytest.MonkeyPatch) -> None:

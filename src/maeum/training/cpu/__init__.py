@@ -1,1 +1,0 @@
-"""What makes training on processors quick."""
