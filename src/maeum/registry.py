@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
@@ -104,3 +106,14 @@ class Registry(Generic[T]):
             f"unknown {self.kind} {name!r}",
             remedy=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(self._table))}.",
         )
+
+
+def import_siblings(package: str, folders: Iterable[str]) -> None:
+    """Import every module of a package, so that each registers itself in its table.
+
+    Args:
+        package: ``__name__`` of the package.
+        folders: its ``__path__``.
+    """
+    for module in pkgutil.iter_modules(folders):
+        importlib.import_module(f"{package}.{module.name}")

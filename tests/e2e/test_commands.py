@@ -164,7 +164,8 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
         "tokenizer": {"kind": "small", "vocabulary": 60},
         "train": [{"store": str(store), "modalities": ["text"]}],
         "dev": [{"store": str(store), "modalities": ["text"]}],
-        "training": {"epochs": 12, "batch_size": 8, "lr": 0.01, "seed": 1, "loss": "bce", "class_weights": False},
+        "training": {"epochs": 12, "batch_size": 8, "lr": 0.01, "schedule": "constant", "warmup": 0.0,
+                     "seed": 1, "loss": "bce", "class_weights": False},
     }  # fmt: skip
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     trained = maeum("train", tmp_path / "recipe.json", "--out", run)

@@ -65,7 +65,8 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = {
         "name": "mine", "network": {"dim": 8, "faces": None, "speech": branch, "text": text},
         "tokenizer": {"kind": "small", "vocabulary": 60}, "train": data, "dev": data, "score": "mean_ccc",
-        "training": {"epochs": 60, "batch_size": 18, "lr": 0.01, "loss": "ccc", "patience": 12, "precision": "fp32"},
+        "training": {"epochs": 60, "batch_size": 18, "lr": 0.01, "schedule": "constant", "warmup": 0.0,
+                     "loss": "ccc", "patience": 12, "precision": "fp32"},
     }  # fmt: skip
     (folder / "recipe.json").write_text(json.dumps(recipe))
     finish = {"name": "mine-scales", "title": "Values", "model": str(folder / "run" / "model"),

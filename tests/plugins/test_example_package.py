@@ -75,7 +75,8 @@ def work(tmp_path_factory: pytest.TempPathFactory, installed: Callable[[Path], N
     recipe = {
         "name": "mine", "model": "word-mean", "network": {"vocabulary": 60, "width": 16}, "train": data, "dev": data,
         "tokenizer": {"kind": "small", "vocabulary": 60}, "score": "worst_recall",
-        "training": {"epochs": 30, "batch_size": 12, "lr": 0.05, "loss": "cross-entropy", "patience": None,
+        "training": {"epochs": 30, "batch_size": 12, "lr": 0.05, "schedule": "constant", "warmup": 0.0,
+                     "loss": "cross-entropy", "patience": None,
                      "losses": {"confidence-penalty": {"weight": 0.05, "tolerated": 0.5}}},
     }  # fmt: skip
     finish = {"name": "done", "title": "Done", "model": str(folder / "run" / "model"), "dev": data,

@@ -164,7 +164,15 @@ def test_mesm_12_every_loss_trains(tmp_path: Path, margin: Margin, task: Task, l
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     config = TrainConfig(
-        epochs=20, batch_size=4, lr=0.01, loss=loss, precision="fp32", modality_weight=0.5, patience=None
+        epochs=20,
+        batch_size=4,
+        lr=0.01,
+        loss=loss,
+        precision="fp32",
+        schedule="constant",
+        warmup=0.0,
+        modality_weight=0.5,
+        patience=None,
     )
     if task != "dimensional":
         config = config.model_copy(update={"class_weights": weighted})
@@ -209,7 +217,15 @@ def recipe(store: Path, model: str = "fe2e", **changes: Any) -> Recipe:
         "tokenizer": {"kind": "small", "vocabulary": 50},
         "train": data,
         "dev": data,
-        "training": {"epochs": 2, "batch_size": 4, "lr": 0.01, "loss": "cross-entropy", "precision": "fp32"},
+        "training": {
+            "epochs": 2,
+            "batch_size": 4,
+            "lr": 0.01,
+            "schedule": "constant",
+            "warmup": 0.0,
+            "loss": "cross-entropy",
+            "precision": "fp32",
+        },
     }
     return Recipe.parse({**settings, **changes})
 
@@ -242,7 +258,8 @@ def test_mesm_12_thresholds_come_with_the_model_whatever_is_scored(store: Path, 
     data = [{"store": str(tmp_path / "store"), "modalities": ["text"]}]
     network = {"dim": 8, "faces": None, "speech": None, "text": END_TO_END["text"]}
     settings = {"train": data, "dev": data, "network": network, "score": "mean_f1",
-                "training": {"epochs": 8, "batch_size": 8, "lr": 0.02, "loss": "bce", "precision": "fp32"}}  # fmt: skip
+                "training": {"epochs": 8, "batch_size": 8, "lr": 0.02, "schedule": "constant", "warmup": 0.0,
+                             "loss": "bce", "precision": "fp32"}}  # fmt: skip
     report = train(recipe(store, **settings), tmp_path / "run")
     fitted = load_pretrained(report.model).calibration.thresholds
     scored = {}

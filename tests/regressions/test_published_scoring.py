@@ -124,7 +124,15 @@ def prepared(folder: Path, task: str) -> Path:
 def small_recipe(store: Path, score: str, *, training: Mapping[str, Any] | None = None) -> Recipe:
     text = {"kind": "small", "vocabulary": 40, "width": 8, "channels": 8, "dim": 8}
     data = [{"store": str(store), "modalities": ["text"]}]
-    taught = {"epochs": 2, "batch_size": 8, "lr": 0.01, "loss": "cross-entropy", "precision": "fp32"}
+    taught = {
+        "epochs": 2,
+        "batch_size": 8,
+        "lr": 0.01,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "loss": "cross-entropy",
+        "precision": "fp32",
+    }
     return Recipe.parse({
         "name": "try", "network": {"dim": 8, "faces": None, "speech": None, "text": text}, "score": score,
         "tokenizer": {"kind": "small", "vocabulary": 40}, "train": data, "dev": data,

@@ -96,7 +96,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recipe(store: Path, **changes: Any) -> Recipe:
-    training = {"epochs": 8, "batch_size": 8, "lr": 0.05, "class_weights": False, **changes.pop("training", {})}
+    training = {
+        "epochs": 8,
+        "batch_size": 8,
+        "lr": 0.05,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "class_weights": False,
+        **changes.pop("training", {}),
+    }
     return Recipe.parse(
         {
             "name": "try",

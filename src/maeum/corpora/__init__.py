@@ -1,22 +1,10 @@
-"""Where each corpus keeps its files and what its labels mean."""
+"""Where each corpus keeps its files and what its labels mean; importing it registers the corpora of this folder."""
 
 from __future__ import annotations
 
-from maeum.corpora import crema_d, emodb, fer2013, folder, goemotions, iemocap, meld, mosei, ravdess
 from maeum.corpora.base import CORPORA, Corpus, LeftOut, make_corpus
+from maeum.registry import import_siblings
 
-__all__ = [
-    "CORPORA",
-    "Corpus",
-    "LeftOut",
-    "crema_d",
-    "emodb",
-    "fer2013",
-    "folder",
-    "goemotions",
-    "iemocap",
-    "make_corpus",
-    "meld",
-    "mosei",
-    "ravdess",
-]
+__all__ = ["CORPORA", "Corpus", "LeftOut", "make_corpus"]
+
+import_siblings(__name__, __path__)

@@ -1,12 +1,12 @@
-"""Scores and calibration: pure functions of predictions."""
+"""Scores and calibration: pure functions of predictions. Importing it registers the metrics of this folder."""
 
 from __future__ import annotations
 
-from maeum.evaluation import calibration, dimensional, metrics, multilabel, ranking, selective, sentiment
 from maeum.evaluation.base import METRICS, Metric, metrics_of
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report, evaluate
 from maeum.evaluation.thresholds import Thresholds, choose_thresholds
+from maeum.registry import import_siblings
 
 __all__ = [
     "METRICS",
@@ -14,14 +14,9 @@ __all__ = [
     "PredictionSet",
     "Report",
     "Thresholds",
-    "calibration",
     "choose_thresholds",
-    "dimensional",
     "evaluate",
-    "metrics",
     "metrics_of",
-    "multilabel",
-    "ranking",
-    "selective",
-    "sentiment",
 ]
+
+import_siblings(__name__, __path__)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from maeum.models import fe2e, mesm, mmer
-from maeum.models.baselines import late_fusion, mult
+from maeum import models
+from maeum.models import baselines
 from maeum.models.registry import MODELS
+from maeum.registry import import_siblings
 
-__all__ = ["MODELS", "fe2e", "late_fusion", "mesm", "mmer", "mult"]
+__all__ = ["MODELS"]
+
+for package in (models, baselines):
+    import_siblings(package.__name__, package.__path__)

@@ -50,9 +50,9 @@ class TrainConfig(Config):
     """``adamw`` decays weights apart from the gradient."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decay of matrices towards 0; vectors (biases, norms) are not decayed."""
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate goes on after the warm-up: as it is, or down to zero along a cosine."""
-    warmup: float = Field(default=0.0, ge=0, lt=1)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
     """Fraction of all steps in which the learning rate rises from 0."""
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Longest gradient, in the Euclidean norm over all parameters; longer ones are shortened to it. null clips none."""

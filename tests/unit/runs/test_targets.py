@@ -53,7 +53,15 @@ RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 def recipe(store: Path, loss: str, score: str, **changes: Any) -> Recipe:
-    training = {"epochs": 8, "batch_size": 16, "lr": 0.02, "loss": loss, "precision": "fp32"}
+    training = {
+        "epochs": 8,
+        "batch_size": 16,
+        "lr": 0.02,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "loss": loss,
+        "precision": "fp32",
+    }
     data = [{"store": str(store), "modalities": ["text"]}]
     settings = {"name": "try", "network": {"dim": 8, "faces": None, "speech": None, "text": NETWORK},
                 "tokenizer": {"kind": "small", "vocabulary": 80}, "train": data, "dev": data,
@@ -173,7 +181,14 @@ def test_the_published_protocol_of_iemocap_beside_one_by_session(store: Path, tm
         "tokenizer": {"kind": "small", "vocabulary": 80},
         "train": [{"store": str(store)}],
         "dev": [{"store": str(store)}],
-        "training": {**config.recipe.training.model_dump(), "epochs": 2, "lr": 0.02, "precision": "fp32"},
+        "training": {
+            **config.recipe.training.model_dump(),
+            "epochs": 2,
+            "lr": 0.02,
+            "schedule": "constant",
+            "warmup": 0.0,
+            "precision": "fp32",
+        },
     }
     recipe = Recipe.parse({**config.recipe.model_dump(mode="json"), **small})
     published, honest = compare_splits(config.model_copy(update={"recipe": recipe}), tmp_path)

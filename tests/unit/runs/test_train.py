@@ -52,6 +52,8 @@ def recipe(store: Path, **changes: Any) -> Recipe:
         "epochs": 6,
         "batch_size": 8,
         "lr": 0.01,
+        "schedule": "constant",
+        "warmup": 0.0,
         "loss": "bce",
         "class_weights": False,
         "checkpoint_every_s": 0.0,

@@ -75,7 +75,15 @@ def recipe(store: Path, encoders: tuple[Path, Path], test: str = "Session5", **c
     speech, text = map(str, encoders)
     tenth = {"weight": 0.1}
     losses = {"ctc": tenth, "supervised-contrastive": {**tenth, "memory": 8}, "augmented-contrastive": tenth}
-    settings = {"epochs": 2, "batch_size": 4, "lr": 0.003, "loss": "cross-entropy", "precision": "fp32"}
+    settings = {
+        "epochs": 2,
+        "batch_size": 4,
+        "lr": 0.003,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "loss": "cross-entropy",
+        "precision": "fp32",
+    }
     training = {**settings, "losses": losses, "checkpoint_every_s": 0.0}
     data = [{"store": str(store), "modalities": ["speech", "text"]}]
     return Recipe.parse(

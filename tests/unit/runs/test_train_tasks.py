@@ -52,7 +52,15 @@ def make_store(
 
 
 def recipe(store: Path, loss: str, metric: str, **changes: Any) -> Recipe:
-    training = {"epochs": 6, "batch_size": 8, "lr": 0.02, "loss": loss, "precision": "fp32"}
+    training = {
+        "epochs": 6,
+        "batch_size": 8,
+        "lr": 0.02,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "loss": loss,
+        "precision": "fp32",
+    }
     data = [{"store": str(store), "modalities": ["text"]}]
     settings = {"name": "try", "network": {"dim": 8, "faces": None, "speech": None, "text": NETWORK},
                 "tokenizer": {"kind": "small", "vocabulary": 60}, "train": data, "dev": data,

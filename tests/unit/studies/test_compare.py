@@ -46,7 +46,8 @@ def comparison(store: Path, **changes: Any) -> Comparison:
             "dev": [{"store": str(store), "modalities": ["text"]}],
             "tokenizer": {"kind": "small", "vocabulary": 60},
             "network": {"faces": None, "speech": None, "text": text},
-            "training": {"epochs": 2, "batch_size": 8, "lr": 0.02, "loss": "cross-entropy", "class_weights": False},
+            "training": {"epochs": 2, "batch_size": 8, "lr": 0.02, "schedule": "constant", "warmup": 0.0,
+                         "loss": "cross-entropy", "class_weights": False},
         },
         "entries": {
             "lstm": {"title": "LF-LSTM", "model": "lf-lstm", "network": {"hidden": 4}},

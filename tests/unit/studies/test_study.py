@@ -176,7 +176,16 @@ def test_encodings_come_near_a_teachers(store: Path, runs: Path, tmp_path: Path,
     torch.manual_seed(1)
     pupil = MODELS["fe2e"].build(teacher.model.stored_settings().model_dump())
     losses = {"encoding-distillation": {"weight": 30.0}}
-    config = TrainConfig(epochs=30, batch_size=8, lr=0.01, loss="cross-entropy", precision="fp32", losses=losses)
+    config = TrainConfig(
+        epochs=30,
+        batch_size=8,
+        lr=0.01,
+        loss="cross-entropy",
+        precision="fp32",
+        losses=losses,
+        schedule="constant",
+        warmup=0.0,
+    )
     objective = objective_of(config, pupil, teacher.label_set, teacher=teacher)
     trainer = Trainer(
         pupil, config, objective, batches=lambda epoch, start: [batch][start:], batches_per_epoch=1,

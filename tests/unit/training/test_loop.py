@@ -11,11 +11,12 @@ from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.files import TEMPORARY
+from maeum.models.encoders.text import HubTextConfig
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import Dropout
 from maeum.training.log import read_log
-from maeum.training.loop import Progress, Trainer, rest_frozen_parts
+from maeum.training.loop import Progress, Trainer, learning_rate, rest_frozen_parts
 from maeum.types import Batch
 from objectives import objective_of
 
@@ -187,6 +188,23 @@ def test_learning_rate_warms_up_then_falls_to_zero(tmp_path: Path) -> None:
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
     assert factors[peak] == pytest.approx(1.0)
     assert factors[-1] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_without_a_learning_rate_it_is_that_of_what_is_trained() -> None:
+    sizes = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "vocab_size": 9,
+    }
+    text = HubTextConfig(architecture={"model_type": "roberta", **sizes})
+    hub = FE2E(FE2EConfig(labels=3, dim=8, faces=None, speech=None, text=text))
+    assert learning_rate(make_model(), TrainConfig()) == 1e-3
+    assert learning_rate(hub, TrainConfig()) == 3e-5
+    assert learning_rate(hub, TrainConfig(lr=0.1)) == 0.1
+    hub.encoders["text"].requires_grad_(False)
+    assert learning_rate(hub, TrainConfig()) == 1e-3
 
 
 def test_dropout_of_every_network_is_the_quick_one(tmp_path: Path) -> None:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from maeum.analysis.writers import csv_table, html_report, srt_subtitles
 from maeum.analysis.writers.base import WRITERS, Writer, write_timeline
 from maeum.analysis.writers.json_timeline import from_dict, to_dict
+from maeum.registry import import_siblings
 
-__all__ = [
-    "WRITERS",
-    "Writer",
-    "csv_table",
-    "from_dict",
-    "html_report",
-    "srt_subtitles",
-    "to_dict",
-    "write_timeline",
-]
+__all__ = ["WRITERS", "Writer", "from_dict", "to_dict", "write_timeline"]
+
+import_siblings(__name__, __path__)
