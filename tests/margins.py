@@ -5,8 +5,8 @@ elsewhere. Such a test is marked ``trains`` and makes its claims through the fix
 `scripts/margins` runs the marked tests over many seeds, vector units and forms of the sparse operators and prints the
 range of every value, which the tests repeat in a comment.
 
-Read from the environment: ``MAEUM_TEST_SEED``, which is added to every seed; ``MAEUM_TEST_MARGINS``, a file to which
-each value is appended as a line of JSON instead of asserting it.
+Read from the environment: ``MAEUM_TEST_SEED``, which is added to every seed (first weights, dropout, order of items);
+``MAEUM_TEST_MARGINS``, a file to which each value is appended as a line of JSON instead of asserting it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from maeum.data.sampler import BucketSampler
 
 Margin = Callable[..., None]
 
@@ -43,8 +46,15 @@ def margin(request: pytest.FixtureRequest) -> Margin:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add ``MAEUM_TEST_SEED`` to every seed."""
+    """Add ``MAEUM_TEST_SEED`` to every seed of torch's generator and of the order of items."""
     shift = int(os.environ.get("MAEUM_TEST_SEED", "0"))
     if shift:
-        seed = torch.manual_seed
+        seed, init = torch.manual_seed, BucketSampler.__init__
+
+        def shifted_init(
+            self: BucketSampler, lengths: Any, batch_size: int, seed: int = 0, *args: Any, **kw: Any
+        ) -> None:
+            init(self, lengths, batch_size, seed + shift, *args, **kw)
+
         torch.manual_seed = lambda value: seed(value + shift)
+        BucketSampler.__init__ = shifted_init
