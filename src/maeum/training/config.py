@@ -41,7 +41,7 @@ class TrainConfig(Config):
     recompute: bool = False
     """Whether hub encoders compute activations again on the way back: less memory, more time."""
     lr: float | None = Field(default=None, gt=0)
-    """Learning rate, the highest one of the schedule. null is 1e-3; or 3e-5 where an encoder of the hub is trained,
+    """Learning rate, the highest one of the schedule. null is 3e-4; or 3e-5 where an encoder of the hub is trained,
     whose weights a higher one would spoil."""
     lr_scale: dict[str, float] = Field(default_factory=dict)
     """Factors of the learning rate for parameters whose name starts with the key (the longest such key counts), such

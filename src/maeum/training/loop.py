@@ -29,7 +29,7 @@ from maeum.training.processes import Processes
 from maeum.types import Batch
 
 #: Learning rates where a recipe names none: of networks trained from nothing, and of those with encoders of the hub.
-DEFAULT_LR, HUB_LR = 1e-3, 3e-5
+DEFAULT_LR, HUB_LR = 3e-4, 3e-5
 
 
 @dataclass

@@ -200,11 +200,11 @@ def test_without_a_learning_rate_it_is_that_of_what_is_trained() -> None:
     }
     text = HubTextConfig(architecture={"model_type": "roberta", **sizes})
     hub = FE2E(FE2EConfig(labels=3, dim=8, faces=None, speech=None, text=text))
-    assert learning_rate(make_model(), TrainConfig()) == 1e-3
+    assert learning_rate(make_model(), TrainConfig()) == 3e-4
     assert learning_rate(hub, TrainConfig()) == 3e-5
     assert learning_rate(hub, TrainConfig(lr=0.1)) == 0.1
     hub.encoders["text"].requires_grad_(False)
-    assert learning_rate(hub, TrainConfig()) == 1e-3
+    assert learning_rate(hub, TrainConfig()) == 3e-4
 
 
 def test_dropout_of_every_network_is_the_quick_one(tmp_path: Path) -> None:
