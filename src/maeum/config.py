@@ -23,6 +23,9 @@ T = TypeVar("T")
 #: Settings that had another name until now, old -> new: understood with one line of warning. A name that means a
 #: setting of one class alone is written with that class: ``TrainConfig.ctc``.
 RENAMED = {
+    "BackTranslation.back": "from_pivot",
+    "BackTranslation.there": "to_pivot",
+    "ViewsConfig.voice": "tts",
     "contestants": "entries",
     "drop_embedding": "embedding_dropout",
     "drop_pieces": "token_dropout",

@@ -66,7 +66,7 @@ def augment(
         made = make_views(store, out, settings, device=device, restart=restart, console=progress_console())
     console = output_console()
     console.print(
-        f"{counted(made.made, 'augmented view')}, {made.kept_words} in the same words; "
+        f"{counted(made.made, 'augmented view')}, {made.same_words} in the same words; "
         f"{made.left_out} left out, see {out / 'left_out.csv'}",
         soft_wrap=True,
     )

@@ -24,18 +24,20 @@ from maeum.errors import ConfigError, StoreError
 from maeum.media.mel import to_mel_chunks
 from maeum.models.encoders.character_vocabulary import without_annotations
 from maeum.models.synthesis.paraphrase import BackTranslation, Paraphraser
-from maeum.models.synthesis.tts import SpeechT5Config, SpeechT5Voice, Voice
+from maeum.models.synthesis.tts import TTS, SpeechT5Config, SpeechT5TTS
 from maeum.progress import progress_bar
 from maeum.types import Utterance
 
 #: Utterances of a shard; what is lost at most when a run is killed.
 _SHARD = 16
 #: The shortest recording of a voice that text-to-speech can imitate, in samples (0.5 s).
-_LEAST_VOICE = 8_000
+_LEAST_REFERENCE = 8_000
+#: Keys of the source's manifest that hold for its augmented views, too.
+_COPIED_KEYS = ("licence", "citation", "label_set", "scales", "targets", "other_labels", "versions")
 
 
 class WaveformConfig(Config):
-    """No other voice: the recording itself, varied, where no text-to-speech model is wanted."""
+    """No text-to-speech and no other voice: the recording itself, varied."""
 
     kind: Literal["waveform"] = "waveform"
     vary: WaveAugment = WaveAugment(speed=0.15, pitch=4.0, noise=0.5, room=0.5)
@@ -47,8 +49,8 @@ class ViewsConfig(Config):
 
     paraphrase: BackTranslation | None = None
     """How the words are replaced by others; they stay when null."""
-    voice: Annotated[SpeechT5Config | WaveformConfig, Field(discriminator="kind")] = WaveformConfig()
-    """Who speaks them: a text-to-speech model, or the recording itself, varied."""
+    tts: Annotated[SpeechT5Config | WaveformConfig, Field(discriminator="kind")] = WaveformConfig()
+    """The text-to-speech model that speaks them; ``waveform`` for none, but the recording itself, varied."""
     others: Literal["session", "corpus"] = "session"
     """Whose voice the text-to-speech model imitates: somebody else of the same ``session`` (of the same part, where
     there are no sessions), so that no voice of a session that is left out for testing is in training; or anybody of the
@@ -59,14 +61,14 @@ class ViewsConfig(Config):
 
 @dataclass(frozen=True)
 class ViewsReport:
-    """What was made. reused: shards that existed. kept_words: views with the words of their original."""
+    """What was made. reused: shards that existed. same_words: views with the words of their original."""
 
     store: Path
     made: int
     left_out: int
     shards: int
     reused: int
-    kept_words: int
+    same_words: int
 
 
 def make_views(
@@ -116,13 +118,13 @@ def make_views(
         manifest = out.finish(
             [path for path, _ in plan],
             {
-                **{k: v for k, v in store.manifest.items() if k in _KEPT},
+                **{k: v for k, v in store.manifest.items() if k in _COPIED_KEYS},
                 "name": store.manifest["name"],
                 "title": f"Views of {store.manifest.get('title', store.manifest['name'])}",
                 "modalities": ["speech", "text"],
                 "views_of": store.manifest["name"],
                 "how": made_from["how"],
-                "notes": [_words(config)],
+                "notes": [_format_method(config)],
                 "left_out": [{"id": item.id, "reason": item.reason, "part": item.part} for item in gone],
             },
         )
@@ -131,21 +133,18 @@ def make_views(
     return ViewsReport(folder, len(made), len(manifest["left_out"]), len(plan), len(plan) - len(missing), same)
 
 
-_KEPT = ("licence", "citation", "label_set", "scales", "targets", "other_labels", "versions")
-
-
 class _Maker:
     """Makes one augmented view after the other."""
 
     def __init__(self, store: Store, voiced: Sequence[int], config: ViewsConfig, device: str) -> None:
         self.store, self.config = store, config
         self.paraphrase = None if config.paraphrase is None else Paraphraser(config.paraphrase, device)
-        self.voice: Voice | None = None
-        if isinstance(config.voice, SpeechT5Config):
-            self.voice = SpeechT5Voice(config.voice, device)
+        self.tts: TTS | None = None
+        if isinstance(config.tts, SpeechT5Config):
+            self.tts = SpeechT5TTS(config.tts, device)
         self.by_group: dict[str, list[int]] = {}
         for i in voiced:
-            if store.rows[i]["wave_count"] < _LEAST_VOICE:
+            if store.rows[i]["wave_count"] < _LEAST_REFERENCE:
                 continue
             self.by_group.setdefault(self._group(store.rows[i]), []).append(i)
 
@@ -161,16 +160,16 @@ class _Maker:
                 "same words" + ("" if self.paraphrase is None else ": no paraphrase was like enough and other")
             )
         provenance = {"view": row["id"]}
-        if self.voice is None:
-            assert isinstance(self.config.voice, WaveformConfig)
-            wave = augment_wave(self._wave(number), self.config.voice.vary, torch.Generator().manual_seed(seed))
+        if self.tts is None:
+            assert isinstance(self.config.tts, WaveformConfig)
+            wave = augment_wave(self._wave(number), self.config.tts.vary, torch.Generator().manual_seed(seed))
             transcript = words
         else:
             other = self._other(number, seed)
             if other is None:
                 return LeftOut(row["id"], "there is nobody else whose voice it could have", row["part"])
             try:
-                wave, transcript = self.voice.speak(text, self._wave(other), seed), text
+                wave, transcript = self.tts.speak(text, self._wave(other), seed), text
             except (RuntimeError, ValueError, IndexError) as error:
                 return LeftOut(row["id"], f"the model could not say it ({str(error).splitlines()[0]})", row["part"])
             provenance["voice"] = f"{self.store.manifest['name']}:{self.store.rows[other]['id']}"
@@ -203,13 +202,15 @@ class _Maker:
         return torch.from_numpy(wave)
 
 
-def _words(config: ViewsConfig) -> str:
-    other = "the same words" if config.paraphrase is None else (
-        f"words translated by {config.paraphrase.there.model} and back by {config.paraphrase.back.model}"
+def _format_method(config: ViewsConfig) -> str:
+    """How the views were made, for the notes of their store."""
+    translation = config.paraphrase
+    text = "the same words" if translation is None else (
+        f"words translated by {translation.to_pivot.model} and back by {translation.from_pivot.model}"
     )  # fmt: skip
-    if isinstance(config.voice, WaveformConfig):
-        return f"{other}; the recordings themselves, varied in speed, pitch, noise and room: no other voice"
-    return f"{other}, spoken by {config.voice.model} in voices of others"
+    if isinstance(config.tts, WaveformConfig):
+        return f"{text}; the recordings themselves, varied in speed, pitch, noise and room: no other voice"
+    return f"{text}, spoken by {config.tts.model} in voices of others"
 
 
 __all__ = ["ViewsConfig", "ViewsReport", "WaveformConfig", "make_views"]

@@ -31,8 +31,8 @@ from transformers import (
 
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
-from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.models.synthesis.paraphrase import BackTranslation, Leg, choose
+from maeum.errors import ConfigError, ModelError, RenamedSettingWarning, StoreError
+from maeum.models.synthesis.paraphrase import BackTranslation, TranslationConfig, choose
 from maeum.preparation.prepare import prepare
 from maeum.preparation.views import ViewsConfig, make_views
 from maeum.runs.recipe import Recipe
@@ -92,18 +92,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(models: Path, **changes: Any) -> ViewsConfig:
-    leg = {"model": str(models / "translation")}
-    paraphrase = {"there": leg, "back": leg, "samples": 3, "least_alike": 0.0, "length": [0.0, 50.0], "max_tokens": 12}
-    voice = {"kind": "speecht5", "model": str(models / "voice"), "vocoder": str(models / "vocoder"),
-             "speaker": str(models / "speaker")}  # fmt: skip
-    return ViewsConfig.parse({"paraphrase": paraphrase, "voice": voice, **changes})
+def views_config(models: Path, **changes: Any) -> ViewsConfig:
+    translation = {"model": str(models / "translation")}
+    paraphrase = {"to_pivot": translation, "from_pivot": translation, "samples": 3, "least_alike": 0.0,
+                  "length": [0.0, 50.0], "max_tokens": 12}  # fmt: skip
+    tts = {"kind": "speecht5", "model": str(models / "voice"), "vocoder": str(models / "vocoder"),
+           "speaker": str(models / "speaker")}  # fmt: skip
+    return ViewsConfig.parse({"paraphrase": paraphrase, "tts": tts, **changes})
 
 
 @pytest.fixture(scope="module")
 def views(store: Path, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("views") / "views"
-    report = make_views(store, folder, asked(models))
+    report = make_views(store, folder, views_config(models))
     assert (report.made, report.left_out, report.reused) == (32, 0, 0)
     return folder
 
@@ -124,14 +125,14 @@ def test_every_utterance_has_a_twin_in_other_words_and_another_voice(store: Path
         assert wave.dtype == np.int16
         assert row["mel_chunks_count"] == -(-len(wave) // 6400)
     assert any(row["text"] != originals[row["id"]]["text"] for row in made.rows)
-    assert made.manifest["how"]["voice"]["kind"] == "speecht5"
+    assert made.manifest["how"]["tts"]["kind"] == "speecht5"
     assert "spoken by" in made.manifest["notes"][0]
 
 
 def test_a_killed_run_goes_on_without_doing_anything_again(
     store: Path, models: Path, views: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "how.json").write_text(asked(models).model_dump_json())
+    (tmp_path / "how.json").write_text(views_config(models).model_dump_json())
     command = [sys.executable, "-c", "from maeum.cli import main; main()", "augment", str(store), "--out",
                str(tmp_path / "views"), "--config", str(tmp_path / "how.json")]  # fmt: skip
     shards = tmp_path / "views" / "shards"
@@ -144,7 +145,7 @@ def test_a_killed_run_goes_on_without_doing_anything_again(
             time.sleep(0.002)
     finished = {path.name: path.stat().st_mtime_ns for path in shards.glob("[!.]*.tar")}
     assert len(finished) == 1, "it was over before it could be killed"
-    report = make_views(store, tmp_path / "views", asked(models))
+    report = make_views(store, tmp_path / "views", views_config(models))
     assert (report.shards, report.reused) == (2, 1)
     assert finished.items() <= {path.name: path.stat().st_mtime_ns for path in shards.glob("[!.]*.tar")}.items()
     first, again = Store(views), Store(tmp_path / "views")
@@ -178,7 +179,7 @@ def test_training_learns_from_twins_and_evaluation_has_none(store: Path, views: 
 
 def test_a_voice_that_is_heard_in_a_twin_counts_as_heard(store: Path, models: Path, tmp_path: Path) -> None:
     """With voices of the whole corpus, a session that is left out would be heard in training."""
-    make_views(store, tmp_path / "views", asked(models, others="corpus", paraphrase=None))
+    make_views(store, tmp_path / "views", views_config(models, others="corpus", paraphrase=None))
     test = {row["id"] for row in Store(store).rows if row["session"] == "Session5"}
     mine = StoreDataset(store, sessions=["Session1", "Session2"], views=tmp_path / "views").members()
     heard = {source.removeprefix("iemocap:") for member in mine for source in member.keys("utterance")}
@@ -188,7 +189,7 @@ def test_a_voice_that_is_heard_in_a_twin_counts_as_heard(store: Path, models: Pa
 
 def test_without_models_the_recording_itself_is_varied_and_the_passport_says_so(store: Path, tmp_path: Path) -> None:
     report = make_views(store, tmp_path / "views", ViewsConfig())
-    assert (report.made, report.kept_words) == (32, 32)
+    assert (report.made, report.same_words) == (32, 32)
     made = Store(tmp_path / "views")
     assert "no other voice" in made.manifest["notes"][0]
     assert made.rows[0]["spoken_text"] == Store(store).rows[0]["text"]
@@ -209,13 +210,27 @@ def test_what_cannot_be_used_is_refused(store: Path, models: Path, views: Path, 
     with pytest.raises(StoreError, match="other settings"):
         make_views(store, views, ViewsConfig())
     with pytest.raises(ModelError, match="text-to-speech"):
-        make_views(store, tmp_path / "y", ViewsConfig.parse({"voice": {"kind": "speecht5", "model": str(tmp_path)}}))
+        make_views(store, tmp_path / "y", ViewsConfig.parse({"tts": {"kind": "speecht5", "model": str(tmp_path)}}))
     with pytest.raises(StoreError, match="the augmented view of none of these"):
         StoreDataset(tmp_path / "plain", sessions=["Session4"], views=views)
 
 
+def test_settings_are_understood_under_the_names_they_had() -> None:
+    translation = {"model": "x"}
+    before = {"paraphrase": {"there": translation, "back": translation}, "voice": {"kind": "speecht5", "model": "y"}}
+    with pytest.warns(RenamedSettingWarning, match="is now called") as warned:
+        config = ViewsConfig.parse(before)
+    assert {str(warning.message) for warning in warned} == {
+        "the setting 'there' is now called 'to_pivot'", "the setting 'back' is now called 'from_pivot'",
+        "the setting 'voice' is now called 'tts'",
+    }  # fmt: skip
+    present = {"paraphrase": {"to_pivot": translation, "from_pivot": translation},
+               "tts": {"kind": "speecht5", "model": "y"}}  # fmt: skip
+    assert config == ViewsConfig.parse(present)
+
+
 def test_a_paraphrase_is_other_and_yet_like_enough() -> None:
-    config = BackTranslation(there=Leg(model="x"), back=Leg(model="x"))
+    config = BackTranslation(to_pivot=TranslationConfig(model="x"), from_pivot=TranslationConfig(model="x"))
     said = "it is half past five in the afternoon"
     assert choose(said, [said, "it's half past five in the afternoon", "five thirty it is, afternoon"], config) == (
         "five thirty it is, afternoon"

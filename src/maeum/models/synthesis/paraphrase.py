@@ -13,7 +13,7 @@ from maeum.config import Config
 from maeum.models.encoders.hub import fetch
 
 
-class Leg(Config):
+class TranslationConfig(Config):
     """One translation model of a back-translation."""
 
     model: str
@@ -27,10 +27,10 @@ class Leg(Config):
 class BackTranslation(Config):
     """How texts are paraphrased (the published MMER: NLLB-600M, English to French and back, 5 samples)."""
 
-    there: Leg
-    """The translation into another language."""
-    back: Leg
-    """The translation back."""
+    to_pivot: TranslationConfig
+    """The translation into another language, the pivot."""
+    from_pivot: TranslationConfig
+    """The translation back from it."""
     samples: int = Field(default=5, ge=1)
     """Paraphrases that are drawn, of which one is taken."""
     temperature: float = Field(default=1.0, ge=0)
@@ -55,18 +55,19 @@ class Paraphraser:
 
     def __init__(self, config: BackTranslation, device: str = "cpu") -> None:
         self.config = config
-        self._there, self._back = (_Translator(leg, config, device) for leg in (config.there, config.back))
+        self._to_pivot = _Translator(config.to_pivot, config, device)
+        self._from_pivot = _Translator(config.from_pivot, config, device)
 
     def __call__(self, text: str, seed: int) -> str | None:
         """Another wording, or None where none of the samples passes the filter."""
         state = torch.get_rng_state()
         torch.manual_seed(seed)
         try:
-            abroad = self._there([text], self.config.samples)
-            home = self._back(abroad, 1)
+            pivots = self._to_pivot([text], self.config.samples)
+            paraphrases = self._from_pivot(pivots, 1)
         finally:
             torch.set_rng_state(state)
-        return choose(text, home, self.config)
+        return choose(text, paraphrases, self.config)
 
 
 def choose(text: str, paraphrases: Sequence[str], config: BackTranslation) -> str | None:
@@ -82,22 +83,24 @@ def choose(text: str, paraphrases: Sequence[str], config: BackTranslation) -> st
 
 
 class _Translator:
-    def __init__(self, leg: Leg, config: BackTranslation, device: str) -> None:
+    def __init__(self, translation: TranslationConfig, config: BackTranslation, device: str) -> None:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer  # takes a second
 
         def get(local: bool) -> tuple[Any, Any]:
-            languages = {"src_lang": leg.source, "tgt_lang": leg.target}
+            languages = {"src_lang": translation.source, "tgt_lang": translation.target}
             known = {name: code for name, code in languages.items() if code is not None}
-            tokenizer = AutoTokenizer.from_pretrained(leg.model, local_files_only=local, **known)
-            model = AutoModelForSeq2SeqLM.from_pretrained(leg.model, local_files_only=local, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(translation.model, local_files_only=local, **known)
+            model = AutoModelForSeq2SeqLM.from_pretrained(
+                translation.model, local_files_only=local, dtype=torch.float32
+            )
             return tokenizer, model
 
-        self._tokenizer, model = fetch(leg.model, "translation model", get)
+        self._tokenizer, model = fetch(translation.model, "translation model", get)
         self._model = model.to(device).eval()
         self._config, self._device = config, device
         self._first = {}
-        if leg.target is not None:
-            self._first = {"forced_bos_token_id": self._tokenizer.convert_tokens_to_ids(leg.target)}
+        if translation.target is not None:
+            self._first = {"forced_bos_token_id": self._tokenizer.convert_tokens_to_ids(translation.target)}
 
     @torch.inference_mode()
     def __call__(self, texts: list[str], samples: int) -> list[str]:

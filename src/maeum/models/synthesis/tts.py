@@ -12,18 +12,16 @@ from maeum.errors import ModelError
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.hub import fetch
 
-#: Of all sound that networks read.
 
+class TTS(Protocol):
+    """Text-to-speech: anything that says a text in another person's voice."""
 
-class Voice(Protocol):
-    """Anything that says a text in another person's voice."""
-
-    def speak(self, text: str, like: Tensor, seed: int) -> Tensor:
+    def speak(self, text: str, reference: Tensor, seed: int) -> Tensor:
         """Say a text.
 
         Args:
             text: the words.
-            like: how that person sounds, ``(samples,)`` float32 at 16 kHz.
+            reference: how that person sounds, ``(samples,)`` float32 at 16 kHz.
             seed: of what is drawn.
 
         Returns:
@@ -46,7 +44,7 @@ class SpeechT5Config(Config):
     or a folder."""
 
 
-class SpeechT5Voice:
+class SpeechT5TTS:
     """SpeechT5 in the voice that an x-vector describes.
 
     Raises:
@@ -76,20 +74,22 @@ class SpeechT5Voice:
         if rate != SAMPLE_RATE_HZ:
             raise ModelError(f"gives {rate} Hz, not {SAMPLE_RATE_HZ}", item=config.vocoder)
         if made != wanted:
-            raise ModelError(f"gives voices of {made} values, {config.model} takes {wanted}", item=config.speaker)
+            raise ModelError(f"gives x-vectors of {made} values, {config.model} takes {wanted}", item=config.speaker)
 
     @torch.inference_mode()
-    def speak(self, text: str, like: Tensor, seed: int) -> Tensor:
-        """See `Voice`."""
+    def speak(self, text: str, reference: Tensor, seed: int) -> Tensor:
+        """See `TTS`."""
         state = torch.get_rng_state()
         torch.manual_seed(seed)  # SpeechT5's decoder keeps dropout on
         try:
-            given = self._extractor(like.numpy(), sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt").to(self._device)
-            voice = torch.nn.functional.normalize(self._speaker(**given).embeddings, dim=-1)
+            given = self._extractor(reference.numpy(), sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt").to(
+                self._device
+            )
+            speaker = torch.nn.functional.normalize(self._speaker(**given).embeddings, dim=-1)
             tokens = self._tokenizer(text, return_tensors="pt").input_ids.to(self._device)
             if tokens.shape[1] > (most := self._model.config.max_text_positions):
                 raise ValueError(f"{tokens.shape[1]} tokens, it reads {most}")
-            wave: Tensor = self._model.generate_speech(tokens, voice, vocoder=self._vocoder)
+            wave: Tensor = self._model.generate_speech(tokens, speaker, vocoder=self._vocoder)
         finally:
             torch.set_rng_state(state)
         return wave.float().cpu().reshape(-1).clamp(-1, 1)
