@@ -36,7 +36,7 @@ def test_mesm_01_every_feature_lands_on_its_own_frame() -> None:
 
 @pytest.mark.trains
 def test_mesm_02_the_attention_learns_where_to_look(margin: Margin) -> None:
-    """Published: the attention never got a gradient. Here a loss moves what is kept to where it is served.
+    """Published: the attention never got a gradient. Here a loss moves the selection to where it is served.
 
     One place of a map tells the label, and the attention alone is trained, by what it keeps. Whole networks find such a
     place only after thousands of steps, see `benchmarks/planted.py`.
@@ -85,10 +85,10 @@ def test_mesm_02_the_published_selection_is_an_explicit_choice_without_gradient(
         assert parameter.grad is None or not parameter.grad.any()
 
 
-def test_mesm_03_all_of_the_mass_can_be_kept() -> None:
+def test_mesm_03_all_of_the_mass_can_be_selected() -> None:
     """Published: p = 1.0 crashed."""
     output = faces_only(top_p=1.0).eval()(batch_of(torch.rand(1, 2, 3, 48, 48) * 255))
-    assert output.auxiliary["faces.kept0"].all()
+    assert output.auxiliary["faces.selected0"].all()
 
 
 def test_mesm_05_order_of_frames_matters_by_default() -> None:

@@ -1,4 +1,4 @@
-"""Multiply-adds of a network of CNN branches (FE2E, MESM) on a batch, stage by stage: of all and of kept positions."""
+"""Multiply-adds of a network of CNN branches (FE2E, MESM) on a batch, stage by stage: of all or selected positions."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class StageCost:
 
     branch: faces, speech or text. stage: ``stem``, ``attention 1``, ``block 1`` ... ``projection``, ``sequence``,
     ``encoder`` (of text), ``head``. dense: multiply-adds when every position is computed, padding included, as dense
-    convolutions do; an attention counts as 0. done: for the kept positions, whose convolutions count pairs of a
-    position and a neighbour that are both kept. kept, positions: how many of how many positions are kept; 0 where
-    nothing is chosen.
+    convolutions do; an attention counts as 0. done: for the selected positions, whose convolutions count pairs of
+    a position and a neighbour that are both selected. selected, positions: how many of how many positions are selected;
+    0 where nothing selects.
     """
 
     branch: str
     stage: str
     dense: int
     done: int
-    kept: int = 0
+    selected: int = 0
     positions: int = 0
 
     def __add__(self, other: StageCost) -> StageCost:
@@ -41,7 +41,7 @@ class StageCost:
             self.stage,
             self.dense + other.dense,
             self.done + other.done,
-            self.kept + other.kept,
+            self.selected + other.selected,
             self.positions + other.positions,
         )
 
@@ -77,8 +77,8 @@ def count(model: nn.Module, batch: Batch) -> tuple[StageCost, ...]:
 
     def encoded(branch: str) -> Any:
         def hook(encoder: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-            kept = output[1] if isinstance(output, tuple) else None  # a sparse encoder gives its kept positions too
-            found.extend(_encoder(branch, encoder, inputs[0], kept))
+            selected = output[1] if isinstance(output, tuple) else None  # a sparse encoder gives its positions too
+            found.extend(_encoder(branch, encoder, inputs[0], selected))
 
         return hook
 
@@ -106,7 +106,7 @@ def count(model: nn.Module, batch: Batch) -> tuple[StageCost, ...]:
     return tuple(sorted(add_up(found), key=lambda cost: order[cost.branch]))  # type: ignore[index]
 
 
-def _encoder(branch: str, encoder: nn.Module, maps: Tensor, kept: list[Tensor] | None) -> Iterable[StageCost]:
+def _encoder(branch: str, encoder: nn.Module, maps: Tensor, selected: list[Tensor] | None) -> Iterable[StageCost]:
     """Stages of a branch's CNN for maps ``(n, channels, h, w)``, in their order."""
     stem: Any = encoder.stem
     n, _, height, width = maps.shape
@@ -121,11 +121,11 @@ def _encoder(branch: str, encoder: nn.Module, maps: Tensor, kept: list[Tensor] |
     for number, block in enumerate(blocks, start=1):
         weights = block.conv1.weight.numel() + block.conv2.weight.numel()
         dense = weights * positions
-        if kept is None:
+        if selected is None:
             yield StageCost(branch, f"block {number}", dense, dense)
         else:
             attention: Any = encoder.attention[number - 1]  # type: ignore[index]
-            mask, channels = kept[number - 1], attention.map.weight.shape[0]
+            mask, channels = selected[number - 1], attention.map.weight.shape[0]
             scores = int(active.sum()) * (attention.map.weight.numel() + channels)
             yield StageCost(branch, f"attention {number}", 0, scores + n * attention.query.weight.numel())
             done = weights // 9 * neighbour_pairs(mask)

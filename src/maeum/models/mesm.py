@@ -31,33 +31,34 @@ class MESMConfig(BranchesConfig):
     """Settings of MESM. A branch that is None does not exist."""
 
     top_p: float = Field(default=0.7, gt=0, le=1)
-    """Attention mass that is kept at each sparse block, above 0 to 1."""
+    """Attention mass of the positions that each sparse block selects, above 0 to 1."""
     selection: Selection = "learned"
-    """``learned`` multiplies what is kept by how much more probable it is than under even attention (see
-    `CrossModalAttention`), so the loss reaches the attention and it learns where to look. ``published`` takes what is
-    kept as it is, so the attention never gets a gradient (for published checkpoints and for comparison). Controls:
-    ``random`` keeps a share of ``top_p`` of the positions, drawn anew each time; ``all`` keeps every position."""
+    """``learned`` multiplies selected positions by how much more probable they are than under even attention (see
+    `CrossModalAttention`), so the loss reaches the attention and it learns where to look. ``published`` takes them as
+    they are, so the attention never gets a gradient (for published checkpoints and for comparison). Controls:
+    ``random`` selects a share of ``top_p`` of the positions, drawn anew each time; ``all`` selects every position."""
     budget: float | None = Field(default=None, gt=0, le=1)
-    """Share of a map's positions: so many active ones, the first in order (at random for ``random``), are kept in each
-    map, whatever their mass; None keeps by ``top_p``."""
+    """Share of a map's positions: so many active ones, the first in order (at random for ``random``), are selected in
+    each map, whatever their mass; None selects by ``top_p``."""
     levels: int = Field(default=4, ge=1)
     """How many masses a training has, evenly from ``top_p`` (or ``budget``) to 1. One is drawn for each batch and
-    branch, the least for half of them: the attention also sees what it does not keep yet, and one network serves every
-    p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another p the
-    nearest ones are used. With 1 it is ``top_p`` alone."""
+    branch, the least for half of them: the attention also sees what it does not select yet, and one network serves
+    every p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another
+    p the nearest ones are used. With 1 it is ``top_p`` alone."""
     sharpness: float = Field(default=1.0, gt=0)
     """What the attention's scores are multiplied by before the softmax: above 1 it becomes sharp sooner."""
     sharpen_steps: tuple[int, int] | None = None
     """From which to which training step ``sharpness`` grows from 1; None is sharp from the start. An attention that is
     sharp before the rest of the network can tell what matters may settle on some place and stay."""
     spread: float = Field(default=0.0, ge=0, le=16)
-    """How evenly what is kept covers a map (not for ``random`` and ``all``). With 0 the most probable positions are
-    kept, wherever they lie. Above it, positions are taken in the order of their probability times a preference for a
-    regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a halftone picture."""
+    """How evenly selected positions cover a map (not for ``random`` and ``all``). With 0 the most probable ones are
+    selected, wherever they lie. Above it, positions are taken in the order of their probability times a preference for
+    a regular grid (see `preference`): with 1 they lie the denser the more probable they are, as in a halftone picture.
+    """
     query_shuffle: float = Field(default=0.0, ge=0, le=1)
     """Share of the clips whose query is that of another clip of the batch while training (for ``learned``). Words of a
-    training clip are soon as good as its label; if they were always the query of their own clip, what is kept would
-    tell the label, and branches would learn to read it there instead of in faces and voices."""
+    training clip are soon as good as its label; if they were always the query of their own clip, the selection
+    would tell the label, and branches would learn to read it there instead of in faces and voices."""
     scoring: Literal["modulated", "additive"] = "modulated"
     """``modulated``: the query multiplies what the score sees in a map. ``additive``: it is added (as published)."""
     query_modality: Literal["text", "speech"] = "text"
@@ -78,9 +79,9 @@ class MESMConfig(BranchesConfig):
 class CrossModalAttention(nn.Module):
     """Selects positions of a map by attention between query and map: scores, softmax, nucleus.
 
-    With r the probability of a kept position times the number of active ones, which is 1 for even attention, a learned
-    selection multiplies it by 2 r / (1 + r): 0 to 2, and 1 for even attention. However sharp the attention becomes,
-    no position drowns the others in the batch norm that follows.
+    With r the probability of a selected position times the number of active ones, which is 1 for even attention, a
+    learned selection multiplies it by 2 r / (1 + r): 0 to 2, and 1 for even attention. However sharp the attention
+    becomes, no position drowns the others in the batch norm that follows.
     """
 
     def __init__(self, channels: int, query_dim: int, config: MESMConfig) -> None:
@@ -104,13 +105,13 @@ class CrossModalAttention(nn.Module):
         self.share = torch.tensor([0.5, *(0.5 / others for _ in range(others))] if others else [1.0])
 
     def level(self) -> int:
-        """The number of the next mass: drawn while training, else the nearest one to what is kept."""
+        """The number of the next mass: drawn while training, else the nearest one to ``top_p`` or ``budget``."""
         if self.selection == "all":
             return 0
         if self.training:
             return int(torch.multinomial(self.share, 1))
-        kept = self.top_p if self.budget is None else self.budget
-        return min(range(len(self.masses)), key=lambda i: abs(self.masses[i] - kept))
+        mass = self.top_p if self.budget is None else self.budget
+        return min(range(len(self.masses)), key=lambda i: abs(self.masses[i] - mass))
 
     def forward(self, maps: Tensor, mask: Tensor, query: Tensor, level: int) -> tuple[Tensor, Tensor | None]:
         """Select among a map's active positions.
@@ -122,7 +123,7 @@ class CrossModalAttention(nn.Module):
             level: at which of the masses, while training.
 
         Returns:
-            The kept positions, and what to multiply them by: ``(n, h, w)``, or None for 1.
+            The selected positions, and what to multiply them by: ``(n, h, w)``, or None for 1.
         """
         if self.selection == "all":
             return mask, None
@@ -141,14 +142,14 @@ class CrossModalAttention(nn.Module):
         probs = ops.attend(maps, mask, self.weights(query))
         grid = preference(mask.shape[1], mask.shape[2], self.spread, mask.device) if self.spread else None
         if budget is None:
-            keep = ops.top_p(probs, mask, top_p, grid)
+            selected = ops.top_p(probs, mask, top_p, grid)
         else:
             wanted = probs if grid is None else probs.detach() * grid
-            keep = reference.most(wanted, mask, budget_of(mask, budget))
+            selected = reference.most(wanted, mask, budget_of(mask, budget))
         if self.selection == "published":
-            return keep, None
+            return selected, None
         relative = probs * mask.sum((1, 2), keepdim=True)
-        return keep, 2 * relative / (1 + relative)
+        return selected, 2 * relative / (1 + relative)
 
     def weights(self, query: Tensor) -> AttentionWeights:
         """What the scores are computed by, for ``query (n, query_dim)``."""
@@ -170,8 +171,8 @@ def preference(height: int, width: int, spread: float, device: torch.device) -> 
     """How much each position of a map is preferred for its place alone, ``(height, width)``.
 
     Places are ranked as in ordered dithering (Bayer 1973), over and over in squares of 4 x 4: the first four of 16 are
-    one of each 2 x 2, so that with a quarter kept no part of the map is lost to the pooling that follows. Place number
-    i of 16 has the preference ``(16 / (i + 0.5)) ** spread``.
+    one of each 2 x 2, so that with a quarter selected no part of the map is lost to the pooling that follows. Place
+    number i of 16 has the preference ``(16 / (i + 0.5)) ** spread``.
     """
     with torch.inference_mode(False):  # it stays, and trainings may use it
         small = torch.tensor([[0, 2], [3, 1]])
@@ -199,11 +200,11 @@ class SparseBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_channels, eps=1e-4)
         self.more_norms = nn.ModuleList(nn.BatchNorm2d(out_channels, eps=1e-4) for _ in range(2 * (levels - 1)))
 
-    def forward(self, maps: Tensor, keep: Tensor, gate: Tensor | None, level: int) -> Tensor:
-        """``(n, in, h, w) -> (n, out, h, w)`` at the kept positions, each multiplied by its gate; zero elsewhere."""
+    def forward(self, maps: Tensor, selected: Tensor, gate: Tensor | None, level: int) -> Tensor:
+        """``(n, in, h, w) -> (n, out, h, w)`` at the selected positions, each times its gate; zero elsewhere."""
         norms = (self.bn1, self.bn2, *self.more_norms)[2 * level : 2 * level + 2]
         layers = [(conv, norm) for conv, norm in zip((self.conv1, self.conv2), norms, strict=True)]
-        return operators().conv_block(maps, keep, gate, layers)
+        return operators().conv_block(maps, selected, gate, layers)
 
 
 class SparseMapEncoder(nn.Module):
@@ -217,7 +218,7 @@ class SparseMapEncoder(nn.Module):
         ins = (first, *rest[:-1])
         self.stem = Stem(in_channels, first, config.stem_blocks)
         self.attention = nn.ModuleList(CrossModalAttention(i, query_dim, mesm) for i in ins)
-        # With everything kept there is one level.
+        # Where everything is selected there is one level.
         levels = 1 if mesm.selection == "all" else mesm.levels
         self.blocks = nn.ModuleList(SparseBlock(i, o, levels) for i, o in zip(ins, rest, strict=True))
         self.map_shape = flat_shape(shape)
@@ -225,20 +226,20 @@ class SparseMapEncoder(nn.Module):
         self.project = projection(config, self.map_shape, mesm.dim)
 
     def forward(self, maps: Tensor, query: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Encoded maps ``(n, dim)`` and the kept positions of each block, ``(n, h, w)`` bool."""
+        """Encoded maps ``(n, dim)`` and the selected positions of each block, ``(n, h, w)`` bool."""
         ops = operators()
         maps = ops.stem(maps, *self.stem.layers())
         mask = maps.new_ones(maps.shape[0], *maps.shape[2:], dtype=torch.bool)
-        kept: list[Tensor] = []
+        selected: list[Tensor] = []
         first: Any = self.attention[0]
-        level = first.level()  # one for all blocks, as each sees what those before it keep
+        level = first.level()  # one for all blocks, as each sees what those before it select
         for attention, block in zip(self.attention, self.blocks, strict=True):
-            keep, gate = attention(maps, mask, query, level)
-            kept.append(keep)
-            maps, mask = ops.max_pool(block(maps, keep, gate, level), keep)
+            positions, gate = attention(maps, mask, query, level)
+            selected.append(positions)
+            maps, mask = ops.max_pool(block(maps, positions, gate, level), positions)
             maps = self.map_dropout(maps)
         projected: Tensor = self.project(F.adaptive_avg_pool2d(maps, self.map_shape).flatten(1))
-        return projected, kept
+        return projected, selected
 
 
 class MESM(BranchNetwork, SelectsPositions):
@@ -253,8 +254,9 @@ class MESM(BranchNetwork, SelectsPositions):
 
     A clip without words, and every clip of a network without a text branch, has a learned query instead.
 
-    Inputs and outputs are those of `BranchNetwork`; ``auxiliary["faces.kept0"]`` to ``["faces.kept2"]``, and those of
-    ``speech``, are the positions that each block kept, ``(n, h, w)`` bool in the order of valid frames or mel chunks.
+    Inputs and outputs are those of `BranchNetwork`; ``auxiliary["faces.selected0"]`` to ``["faces.selected2"]``, and
+    those of ``speech``, are the positions that each block selects, ``(n, h, w)`` bool in the order of valid frames or
+    mel chunks.
 
     Raises:
         ModelError: when the voice is the query for faces and there is no speech branch.
@@ -297,9 +299,9 @@ class MESM(BranchNetwork, SelectsPositions):
         return SparseMapEncoder(branch, *map_form(modality, branch), dim, self.config)
 
     def encode_maps(self, modality: Modality, maps: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """See `BranchNetwork`; also gives the positions that each block kept."""
-        encoded, kept = self.encoders[modality](maps, query)
-        return encoded, {f"{modality}.kept{i}": positions for i, positions in enumerate(kept)}
+        """See `BranchNetwork`; also gives the positions that each block selects."""
+        encoded, selected = self.encoders[modality](maps, query)
+        return encoded, {f"{modality}.selected{i}": positions for i, positions in enumerate(selected)}
 
     def attention_query(
         self, modality: Modality, features: Mapping[str, Tensor], present: Mapping[Modality, Tensor], mask: Tensor
@@ -324,7 +326,7 @@ class MESM(BranchNetwork, SelectsPositions):
 
     def selected(self, output: ModelOutput, modality: Modality) -> Sequence[Tensor]:
         """See `SelectsPositions`."""
-        return [tensor for name, tensor in output.auxiliary.items() if name.startswith(f"{modality}.kept")]
+        return [tensor for name, tensor in output.auxiliary.items() if name.startswith(f"{modality}.selected")]
 
     def mel_maps(self, batch: Batch) -> Tensor | None:
         """See `SelectsPositions`."""
@@ -336,9 +338,9 @@ class MESM(BranchNetwork, SelectsPositions):
     def fixed_selection_reason(cls, settings: Mapping[str, Any]) -> str | None:
         """See `SelectsPositions`."""
         if settings.get("selection") == "all":
-            return "keeps every position, so it has no top_p"
+            return "selects every position, so it has no top_p"
         if settings.get("budget") is not None:
-            return "keeps a fixed share of positions, whatever top_p is"
+            return "selects a fixed share of positions, whatever top_p is"
         return None
 
     def adapt_branch(self, theirs: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -156,7 +156,7 @@ class SelectsPositions(ABC):
     @property
     @abstractmethod
     def top_p(self) -> float:
-        """Attention mass that is kept at each sparse block, 0..1. May be set, without training anew."""
+        """Attention mass of the positions that each sparse block selects, 0..1. May be set, without training anew."""
 
     @top_p.setter
     @abstractmethod

@@ -91,11 +91,11 @@ def sweep(
     lines: Mapping[str, float],
     score: str,
 ) -> str:
-    """Scores by the kept mass.
+    """Scores by the selected attention mass.
 
     Args:
-        curves: network -> (kept mass, score, its interval).
-        lines: what networks score that keep everything.
+        curves: network -> (attention mass, score, its interval).
+        lines: what networks score that select everything.
         score: its name.
     """
     figure, axes = _figure(5.4, 4.4)
@@ -108,7 +108,7 @@ def sweep(
                           alpha=0.12, linewidth=0)  # fmt: skip
     for number, (name, value) in enumerate(lines.items()):
         axes.axhline(value, color=_INK, linewidth=1.1, linestyle=("--", ":", "-.")[number % 3], label=name)
-    axes.set(xlabel="p, the attention mass that is kept", ylabel=score, xlim=(0, 1.02))
+    axes.set(xlabel="p, the attention mass that is selected", ylabel=score, xlim=(0, 1.02))
     axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.18))
     return _svg(figure)
 
@@ -143,26 +143,30 @@ def densities(drawn: Mapping[str, Mapping[str, Tensor]], landmarks: Tensor) -> s
     return _svg(figure)
 
 
-def kept_positions(
-    face: Tensor | None, kept_face: Sequence[Tensor], sound: Tensor | None, kept_sound: Sequence[Tensor], title: str
+def selected_positions(
+    face: Tensor | None,
+    selected_face: Sequence[Tensor],
+    sound: Tensor | None,
+    selected_sound: Sequence[Tensor],
+    title: str,
 ) -> bytes:
-    """A face and a spectrogram, and over each what every block keeps; PNG.
+    """A face and a spectrogram, and over each the positions that every block selects; PNG.
 
     Args:
         face: ``(3, h, w)``, 0..255.
-        kept_face: ``(h / 2, w / 2)`` and smaller, bool.
+        selected_face: ``(h / 2, w / 2)`` and smaller, bool.
         sound: log-mel ``(bands, frames)``.
-        kept_sound: as for the face.
+        selected_sound: as for the face.
         title: over the picture.
     """
-    shown_rows = [pair for pair in ((face, kept_face, 1.9), (sound, kept_sound, 1.5)) if pair[0] is not None]
+    shown_rows = [pair for pair in ((face, selected_face, 1.9), (sound, selected_sound, 1.5)) if pair[0] is not None]
     with rc_context(_STYLE):
         figure = Figure(figsize=(8.6, sum(height for _, _, height in shown_rows) + 0.5), layout="constrained", dpi=120)
         axes = figure.subplots(
             max(len(shown_rows), 1), 4, squeeze=False, height_ratios=[h for _, _, h in shown_rows] or None
         )
     figure.suptitle(title, fontsize=9)
-    for row, (shown, kept, _) in enumerate(shown_rows):
+    for row, (shown, selected, _) in enumerate(shown_rows):
         assert shown is not None
         spectrogram = shown.ndim == 2
         picture = shown.float() if spectrogram else shown.permute(1, 2, 0).float() / 255
@@ -175,13 +179,13 @@ def kept_positions(
                 picture.numpy(), cmap="gray", extent=size, origin=origin, aspect="auto" if spectrogram else "equal"
             )
             if column:
-                mask = kept[column - 1].float()
+                mask = selected[column - 1].float()
                 veil = np.zeros((*mask.shape, 4))
                 veil[..., 3] = 0.78 * (1 - mask.numpy())
                 here.imshow(
                     veil, extent=size, origin=origin, interpolation="nearest", aspect="auto" if spectrogram else "equal"
                 )
-                here.set_title(f"block {column}: {mask.mean():.0%} kept", fontsize=8)
+                here.set_title(f"block {column}: {mask.mean():.0%} selected", fontsize=8)
             else:
                 here.set_title("voice, mel bands" if spectrogram else "face", fontsize=8)
     written = io.BytesIO()

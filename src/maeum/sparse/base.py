@@ -59,26 +59,26 @@ class ReferenceOps:
         return reference.masked_softmax(reference.attention_scores(maps, *weights), mask)
 
     def top_p(self, probs: Tensor, mask: Tensor, p: float, preference: Tensor | None = None) -> Tensor:
-        """The active positions that are kept, ``(n, h, w)``; see `reference.top_p_mask`."""
+        """The selected ones of the active positions, ``(n, h, w)``; see `reference.top_p_mask`."""
         return reference.top_p_mask(probs, mask, p, preference)
 
-    def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
-        """Submanifold convolutions, each with batch norm and ReLU, over the kept positions of ``maps``.
+    def conv_block(self, maps: Tensor, selected: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
+        """Submanifold convolutions, each with batch norm and ReLU, over the selected positions of ``maps``.
 
         Args:
-            maps: ``(n, in, h, w)``; what lies outside ``keep`` is not looked at.
-            keep: ``(n, h, w)`` bool.
+            maps: ``(n, in, h, w)``; what lies outside ``selected`` is not looked at.
+            selected: ``(n, h, w)`` bool.
             gate: what each position is multiplied by first, ``(n, h, w)``; None leaves them as they are.
             layers: each normalises by the batch where its norm is in training.
 
         Returns:
-            ``(n, out, h, w)``, zero outside ``keep``.
+            ``(n, out, h, w)``, zero outside ``selected``.
         """
-        maps = maps * (keep.to(maps.dtype) if gate is None else keep * gate).unsqueeze(1)
+        maps = maps * (selected.to(maps.dtype) if gate is None else selected * gate).unsqueeze(1)
         for conv, norm in layers:
-            maps = reference.submanifold_conv2d(maps, keep, conv.weight)
+            maps = reference.submanifold_conv2d(maps, selected, conv.weight)
             maps = reference.sparse_batch_norm(
-                maps, keep, *running(norm), norm.weight, norm.bias, training=norm.training, eps=norm.eps
+                maps, selected, *running(norm), norm.weight, norm.bias, training=norm.training, eps=norm.eps
             ).relu()
         return maps
 

@@ -21,8 +21,8 @@ from maeum.native import library
 LANES = 16
 #: Pairs of active neighbours, of 36, from which a tile of 2x2 is the quicker way (docs/results/mesm-speed.md).
 _TILE_FROM = 18
-#: Buffers of at most so many bytes are kept for the next call.
-_KEPT_BYTES = 64 << 20
+#: Buffers of at most so many bytes are cached for the next call.
+_CACHED_BYTES = 64 << 20
 
 _POINTER, _INT, _LONG, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_float
 
@@ -102,7 +102,7 @@ class Kernels:
         The system would have to give and clear fresh memory of this size at every call.
         """
         count = torch.Size(shape).numel()
-        if count * dtype.itemsize > _KEPT_BYTES:
+        if count * dtype.itemsize > _CACHED_BYTES:
             return torch.empty(shape, dtype=dtype)
         old: Tensor | None = getattr(self._local, slot, None)
         if old is None or old.numel() < count * dtype.itemsize:
@@ -220,12 +220,12 @@ class Kernels:
 
     def top_p(self, probs: Tensor, mask: Tensor, p: float, preference: Tensor | None) -> Tensor:
         """See `reference.top_p_mask`; fp32."""
-        probs, mask, keep = probs.contiguous(), mask.contiguous(), torch.empty(mask.shape, dtype=torch.bool)
+        probs, mask, selected = probs.contiguous(), mask.contiguous(), torch.empty(mask.shape, dtype=torch.bool)
         if preference is not None:
             preference = preference.float().expand(mask.shape[1:]).contiguous()
         self._lib.maeum_top_p(probs.data_ptr(), mask.data_ptr(), _at(preference), len(mask), mask.shape[1:].numel(), p,
-                              keep.data_ptr(), torch.get_num_threads())  # fmt: skip
-        return keep
+                              selected.data_ptr(), torch.get_num_threads())  # fmt: skip
+        return selected
 
     def gather(self, values: Tensor, positions: Tensor, gate: Tensor | None, out: Tensor) -> Tensor:
         """Rows of ``values (all positions, channels)``, times their gates, into ``out (rows, padded channels)``."""

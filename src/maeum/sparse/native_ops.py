@@ -17,7 +17,7 @@ from maeum.sparse.kernels import LANES, Kernels, Packed, Plan, padded
 from maeum.sparse.portable_ops import PortableOps
 
 
-class _Kept(NamedTuple):
+class _CachedWeights(NamedTuple):
     """A layer's weights as they were packed, and what they were packed from."""
 
     versions: tuple[object, ...]
@@ -37,7 +37,7 @@ class NativeOps(PortableOps):
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
-        self._kept: WeakKeyDictionary[nn.Module, _Kept] = WeakKeyDictionary()
+        self._cache: WeakKeyDictionary[nn.Module, _CachedWeights] = WeakKeyDictionary()
 
     def stem(self, maps: Tensor, first: ConvNorm, rest: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.stem`."""
@@ -91,14 +91,14 @@ class NativeOps(PortableOps):
             return super().top_p(probs, mask, p, preference)
         return self._kernels.top_p(probs.detach(), mask, p, preference)
 
-    def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
+    def conv_block(self, maps: Tensor, selected: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.conv_block`."""
         bf16 = self._in_bf16(maps)
         learning = learns((maps,) if gate is None else (maps, gate), layers)
         if bf16 is None or not self._fits(layers, learning):
-            return super().conv_block(maps, keep, gate, layers)
-        n, height, width = keep.shape
-        plan = self._kernels.plan(keep, (n, height, width))
+            return super().conv_block(maps, selected, gate, layers)
+        n, height, width = selected.shape
+        plan = self._kernels.plan(selected, (n, height, width))
         if not learning:
             return self._folded(maps, plan, gate, layers, bf16)
         rows = _Gather.apply(self._kernels, plan, bf16, maps, gate)  # type: ignore[no-untyped-call]
@@ -112,8 +112,8 @@ class NativeOps(PortableOps):
         usable = maps.dtype == torch.float32 or (maps.dtype == torch.bfloat16 and self._kernels.has_bf16)
         if self._in_bf16(maps) is None or not usable or maps.shape[1] % LANES:
             return super().max_pool(maps, mask)
-        pooled, kept = _Pool.apply(self._kernels, _channels_last(maps), mask.contiguous())  # type: ignore[no-untyped-call]
-        return pooled.permute(0, 3, 1, 2), kept
+        pooled, pooled_mask = _Pool.apply(self._kernels, _channels_last(maps), mask.contiguous())  # type: ignore[no-untyped-call]
+        return pooled.permute(0, 3, 1, 2), pooled_mask
 
     def _in_bf16(self, maps: Tensor) -> bool | None:
         """Whether to compute in bf16; None where these kernels cannot be used."""
@@ -165,12 +165,12 @@ class NativeOps(PortableOps):
     def _packed(
         self, conv: nn.Conv2d, norm: nn.BatchNorm2d, bf16: bool, *, first: bool = False
     ) -> tuple[Packed | Tensor, Tensor]:
-        """Weights with the norm folded in, and bias; kept until one of them changes."""
+        """Weights with the norm folded in, and bias; cached until one of them changes."""
         given = (conv.weight, conv.bias, norm.weight, norm.bias, *running(norm))
         sources = [t.detach() for t in given if t is not None]
         tracked = not any(t.is_inference() for t in sources)
         versions = (bf16, norm.eps, *((t.data_ptr(), t._version if tracked else 0) for t in sources))
-        old = self._kept.get(conv)
+        old = self._cache.get(conv)
         if old is not None and tracked and old.versions == versions:
             return old.packed, old.bias
         scale, bias = (t.float() for t in scale_and_bias(conv, norm))
@@ -181,7 +181,7 @@ class NativeOps(PortableOps):
             packed = self._kernels.pack_first(F.pad(weight, (0, 0, 0, 0, 0, 0, 0, more)), bf16=bf16)
         else:
             packed = self._kernels.pack(conv.weight, scale, bf16=bf16)
-        self._kept[conv] = made = _Kept(versions, sources, packed, F.pad(bias, (0, more)))
+        self._cache[conv] = made = _CachedWeights(versions, sources, packed, F.pad(bias, (0, more)))
         return made.packed, made.bias
 
 
@@ -261,9 +261,9 @@ class _Pool(Function):
     def forward(ctx: Any, kernels: Kernels, maps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         ctx.kernels = kernels
         ctx.save_for_backward(maps, mask)
-        pooled, kept = kernels.pool(maps, mask)
-        ctx.mark_non_differentiable(kept)
-        return pooled, kept
+        pooled, pooled_mask = kernels.pool(maps, mask)
+        ctx.mark_non_differentiable(pooled_mask)
+        return pooled, pooled_mask
 
     @staticmethod
     @once_differentiable

@@ -31,14 +31,14 @@ class PortableOps(ReferenceOps):
             maps = _dense(maps, *layer)
         return maps
 
-    def conv_block(self, maps: Tensor, keep: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
+    def conv_block(self, maps: Tensor, selected: Tensor, gate: Tensor | None, layers: Sequence[ConvNorm]) -> Tensor:
         """See `ReferenceOps.conv_block`."""
-        sites = keep.flatten().nonzero()[:, 0]
+        sites = selected.flatten().nonzero()[:, 0]
         learning = learns((maps,) if gate is None else (maps, gate), layers)
-        if len(sites) >= self.dense_from * keep.numel():
+        if len(sites) >= self.dense_from * selected.numel():
             if learning:
-                return super().conv_block(maps, keep, gate, layers)
-            mask = keep.unsqueeze(1).to(maps.dtype)
+                return super().conv_block(maps, selected, gate, layers)
+            mask = selected.unsqueeze(1).to(maps.dtype)
             maps = (maps * (mask if gate is None else mask * gate.unsqueeze(1))).to(maps.dtype)
             maps = maps.contiguous(memory_format=torch.channels_last)
             for layer in layers:
@@ -48,14 +48,14 @@ class PortableOps(ReferenceOps):
         rows = maps.permute(0, 2, 3, 1).flatten(0, 2)[sites]
         if gate is not None:
             rows = (rows * gate.flatten()[sites].unsqueeze(1)).to(rows.dtype)
-        around = neighbours(keep, sites)
+        around = neighbours(selected, sites)
         for conv, norm in layers:
             if learning:
                 rows = self.convolve(rows, around, conv.weight)
                 rows = normalise(norm, rows, len(rows)).relu()
             else:
                 rows = self.convolve_folded(rows, around, *folded(conv, norm))
-        made = rows.new_zeros(keep.numel(), rows.shape[1]).index_put((sites,), rows)
+        made = rows.new_zeros(selected.numel(), rows.shape[1]).index_put((sites,), rows)
         return made.view(n, height, width, rows.shape[1]).permute(0, 3, 1, 2)
 
     def convolve(self, rows: Tensor, around: Tensor, weight: Tensor) -> Tensor:

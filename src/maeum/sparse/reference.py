@@ -29,7 +29,7 @@ def attention_scores(maps: Tensor, w_map: Tensor, bias: Tensor, w: Tensor, scale
         ``(n, height, width)``.
     """
     hidden = F.conv2d(maps, w_map[:, :, None, None], bias)
-    # Not in bf16, whose coarse sums make many positions equal, among which the first would always be kept.
+    # Not in bf16, whose coarse sums make many positions equal, among which the first would always be selected.
     wide = torch.promote_types(hidden.dtype, torch.float32)
     hidden = hidden.to(wide) * scale[:, :, None, None].to(wide) + shift[:, :, None, None].to(wide)
     return (hidden.tanh() * w.to(wide)[:, None, None]).sum(1)
@@ -48,7 +48,7 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def top_p_mask(probs: Tensor, mask: Tensor, p: float, preference: Tensor | None = None) -> Tensor:
-    """Nucleus: the fewest most probable active positions whose mass reaches p; the one that crosses p is kept.
+    """Nucleus: the fewest most probable active positions whose mass reaches p; with the one that crosses p.
 
     Args:
         probs: ``(n, height, width)``, summing to 1 over each map's active positions.
@@ -66,8 +66,8 @@ def top_p_mask(probs: Tensor, mask: Tensor, p: float, preference: Tensor | None 
     order = torch.sort(torch.where(mask, wanted, -1.0).flatten(1), dim=1, descending=True, stable=True)[1]
     ordered = torch.where(mask, probs, 0.0).flatten(1).gather(1, order)
     mass_before = ordered.cumsum(1) - ordered
-    keep = (mass_before < p) & mask.flatten(1).gather(1, order)
-    return torch.zeros_like(keep).scatter(1, order, keep).view_as(mask)
+    selected = (mass_before < p) & mask.flatten(1).gather(1, order)
+    return torch.zeros_like(selected).scatter(1, order, selected).view_as(mask)
 
 
 def most(scores: Tensor, mask: Tensor, counts: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Attention of MESM: pictures of the positions that it keeps, and their shares in the regions of a face."""
+"""Attention of MESM: pictures of the positions that it selects, and their shares in the regions of a face."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ _BATCH = 32
 class Looks:
     """Where a network looked in faces.
 
-    shares: p -> block -> emotion ("all" too) -> region -> share of the kept positions. area: block -> region -> share
-    of all positions, which is what a blind selection has. density: emotion -> share of the blocks that kept each place
-    of an aligned face, at the network's own p, ``(48, 48)``. faces: how many; unclear: left out, as no landmarks were
-    found.
+    shares: p -> block -> emotion ("all" too) -> region -> share of the selected positions. area: block -> region ->
+    share of all positions, which is what a blind selection has. density: emotion -> share of the blocks that select
+    each place of an aligned face, at the network's own p, ``(48, 48)``. faces: how many; unclear: left out, as no
+    landmarks were found.
     """
 
     shares: dict[float, list[dict[str, dict[str, float]]]]
@@ -120,15 +120,15 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
         given = batch.to(device)
         for p in masses:
             selective.top_p = p
-            selected = selective.selected(network(given), "faces")
+            blocks = selective.selected(network(given), "faces")
             for block in range(3):
-                keep = selected[block].cpu()[clear]
+                selected = blocks[block].cpu()[clear]
                 for number, emotions in enumerate(emotions_of_faces):
-                    here = (inside[block][number] & keep[number]).sum((1, 2))
+                    here = (inside[block][number] & selected[number]).sum((1, 2))
                     for emotion in (*emotions, "all"):
                         counts[p, block, emotion] += here
                 if p == own:
-                    drawn = aligned(keep.unsqueeze(1).float(), points[clear], _ALIGNED)
+                    drawn = aligned(selected.unsqueeze(1).float(), points[clear], _ALIGNED)
                     for emotions, one in zip(emotions_of_faces, drawn, strict=True):
                         for emotion in emotions:
                             density[emotion].append(one[0])
@@ -178,7 +178,7 @@ def attention(study: Study, out: Path | str, device: str = "cpu", console: Conso
         numbers["looks"] = {title: [one.record() for one in seeds] for title, seeds in looks.items()}
         drawn = {title: seeds[0].density for title, seeds in looks.items()}
         files["density.svg"] = figures.densities(drawn, TEMPLATE)
-        page += ["", "How many of the blocks keep each place of a face, by emotion, aligned on the landmarks (dots), "
+        page += ["", "How many of the blocks select each place of a face, by emotion, aligned on the landmarks (dots), "
                  f"p = {own:g}, first seed:", "", "![density](density.svg)", ""]  # fmt: skip
     shown = {
         "title": study.title,
@@ -195,10 +195,11 @@ def _regions(looks: dict[str, list[Looks]], masses: Sequence[float], own: float)
     """Tables: by p and block over all emotions, and by emotion at the own mass."""
     first = next(iter(looks.values()))[0]
     lines = [
-        f"Shares of the kept positions in the regions of {first.faces:,} faces, relative to the region's share of all "
-        f"positions: 1 is what a blind selection has, more is favoured. Means over {len(next(iter(looks.values())))} "
-        "seeds, in brackets the lowest and the highest. Regions are discs around MTCNN's landmarks of the eyes and "
-        f"the nose and a band around the mouth; {first.unclear:,} faces without clear landmarks are left out.", "",
+        f"Shares of the selected positions in the regions of {first.faces:,} faces, relative to the region's share of "
+        "all positions: 1 is what a blind selection has, more is favoured. Means over "
+        f"{len(next(iter(looks.values())))} seeds, in brackets the lowest and the highest. Regions are discs around "
+        "MTCNN's landmarks of the eyes and the nose and a band around the mouth; "
+        f"{first.unclear:,} faces without clear landmarks are left out.", "",
     ]  # fmt: skip
     heads = ["network", "p", "block", *REGIONS]
     rows = []
@@ -243,7 +244,7 @@ def _clips(pretrained: Pretrained, dataset: StoreDataset, own: float) -> dict[st
 def clip_picture(pretrained: Pretrained, batch: Batch, title: str) -> bytes:
     """A clip as a network that selects positions sees it, PNG.
 
-    Its first face and its mel chunks, and over them the positions that each block keeps.
+    Its first face and its mel chunks, and over them the positions that each block selects.
 
     Args:
         pretrained: the model.
@@ -253,13 +254,13 @@ def clip_picture(pretrained: Pretrained, batch: Batch, title: str) -> bytes:
     output, selective = pretrained.model.eval()(batch), selector(pretrained)
     face: Tensor | None = None
     sound: Tensor | None = None
-    kept_face = [positions[0].cpu() for positions in selective.selected(output, "faces")]
-    if kept_face and batch.faces is not None and batch.faces_mask is not None:
+    selected_face = [positions[0].cpu() for positions in selective.selected(output, "faces")]
+    if selected_face and batch.faces is not None and batch.faces_mask is not None:
         face = batch.faces[batch.faces_mask][0].cpu()
-    kept_sound = [torch.cat(list(positions.cpu()), 1) for positions in selective.selected(output, "speech")]
-    if kept_sound and (maps := selective.mel_maps(batch)) is not None:
+    selected_sound = [torch.cat(list(positions.cpu()), 1) for positions in selective.selected(output, "speech")]
+    if selected_sound and (maps := selective.mel_maps(batch)) is not None:
         sound = torch.cat(list(maps[:, 0].cpu()), 1)
-    return figures.kept_positions(face, kept_face, sound, kept_sound, title)
+    return figures.selected_positions(face, selected_face, sound, selected_sound, title)
 
 
 __all__ = ["Looks", "attention", "clip_picture", "landmarks_of", "look"]

@@ -1,4 +1,4 @@
-"""Where in a face kept positions lie: eyes, nose, mouth or background, by MTCNN's five landmarks."""
+"""Where in a face selected positions lie: eyes, nose, mouth or background, by MTCNN's five landmarks."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Cost:
     """What answers cost.
 
     items: how many were answered. stages: sums over them. milliseconds: of one answer, everything included.
-    all_milliseconds: of one answer when every position is kept; None for a network that chooses none.
+    all_milliseconds: of one answer when every position is selected; None for a network that selects none.
     """
 
     model: str
@@ -57,19 +57,19 @@ class Cost:
     def show(self, console: Console) -> None:
         """Print a table: millions of multiply-adds of one answer, by stage."""
         table = Table(box=None, padding=(0, 2, 0, 0))
-        for name in ("branch", "stage", "dense", "done", "share", "kept"):
+        for name in ("branch", "stage", "dense", "done", "share", "selected"):
             table.add_column(name, justify="left" if name in ("branch", "stage") else "right")
         for stage in self.stages:
-            kept = f"{stage.kept / stage.positions:.1%}" if stage.positions else ""
+            selected = f"{stage.selected / stage.positions:.1%}" if stage.positions else ""
             share = f"{stage.done / stage.dense:.1%}" if stage.dense else ""
-            table.add_row(stage.branch, stage.stage, self._each(stage.dense), self._each(stage.done), share, kept)
+            table.add_row(stage.branch, stage.stage, self._each(stage.dense), self._each(stage.done), share, selected)
         table.add_row("all", "", self._each(self.dense), self._each(self.done), f"{self.done / self.dense:.1%}", "")
         console.print(f"{self.model}: millions of multiply-adds of an answer, mean of {counted(self.items, 'item')}")
         console.print(table)
         console.print(f"an answer takes {self.milliseconds:.1f} ms")
         if self.all_milliseconds is not None:
             ratio = self.milliseconds / self.all_milliseconds
-            console.print(f"  with every position kept {self.all_milliseconds:.1f} ms: {ratio:.2f} of that time")
+            console.print(f"  with every position selected {self.all_milliseconds:.1f} ms: {ratio:.2f} of that time")
 
     def _each(self, total: int) -> str:
         return f"{total / self.items / 1e6:,.2f}" if total else ""
@@ -93,11 +93,11 @@ def flops(
         part: of it.
         items: at most so many.
         batch_size: items at once.
-        top_p: attention mass that MESM keeps; its own when None.
+        top_p: attention mass that MESM selects; its own when None.
         rounds: of timing, of which the shortest counts.
 
     Raises:
-        ModelError: for another network, or ``top_p`` for one that chooses nothing.
+        ModelError: for another network, or ``top_p`` for one that selects nothing.
         StoreError: when the store cannot be read.
     """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
@@ -122,7 +122,7 @@ def flops_of(
                          remedy="Use a model of FE2E or MESM.")  # fmt: skip
     selective = network if isinstance(network, SelectsPositions) else None
     if top_p is not None and selective is None:
-        raise ModelError("keeps every position, so it has no top_p", item=pretrained.name)
+        raise ModelError("selects every position, so it has no top_p", item=pretrained.name)
     collate = collator(pretrained.tokenizer, pretrained.settings)
     cost = [n.cost for n in dataset.lengths[:items]]
     device = next(network.parameters()).device
@@ -131,20 +131,20 @@ def flops_of(
         for indices in BucketSampler(cost, batch_size, shuffle=False).batches(0)
     ]
     network.eval()
-    with torch.inference_mode(), _keeping(selective, top_p):
+    with torch.inference_mode(), _selecting(selective, top_p):
         stages = add_up(stage for batch in batches for stage in network.count_operations(batch))
-        times = {"kept": float("inf"), "all": float("inf")}
+        times = {"selected": float("inf"), "all": float("inf")}
         for _ in range(rounds):
-            times["kept"] = min(times["kept"], _seconds(network, batches))
+            times["selected"] = min(times["selected"], _seconds(network, batches))
             if selective is not None:
-                with _keeping(selective, 1.0):
+                with _selecting(selective, 1.0):
                     times["all"] = min(times["all"], _seconds(network, batches))
     milliseconds = {name: 1000 * seconds / len(cost) for name, seconds in times.items()}
     return Cost(
         model=pretrained.name,
         items=len(cost),
         stages=stages,
-        milliseconds=milliseconds["kept"],
+        milliseconds=milliseconds["selected"],
         all_milliseconds=None if selective is None else milliseconds["all"],
         top_p=None if selective is None else selective.top_p if top_p is None else top_p,
     )
@@ -158,8 +158,8 @@ def _seconds(model: Network, batches: list[Batch]) -> float:
 
 
 @contextmanager
-def _keeping(network: SelectsPositions | None, top_p: float | None) -> Iterator[None]:
-    """Let a network that selects positions keep another attention mass for a while; None: its own."""
+def _selecting(network: SelectsPositions | None, top_p: float | None) -> Iterator[None]:
+    """Let a network select another attention mass for a while; None: its own."""
     if network is None or top_p is None:
         yield
         return

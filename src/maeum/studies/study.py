@@ -159,19 +159,19 @@ def _reads(recipe: Recipe, modality: Modality) -> bool:
 
 def _with_modalities(recipe: Recipe, subset: str) -> Recipe:
     """The recipe with the branches of a subset alone, on the items that have one of them."""
-    kept = {_LETTERS[letter] for letter in subset}
-    without: dict[str, Any] = dict.fromkeys((m for m in MODALITIES if m not in kept), None)
+    present = {_LETTERS[letter] for letter in subset}
+    without: dict[str, Any] = dict.fromkeys((m for m in MODALITIES if m not in present), None)
     network = {**recipe.network, **without}
     gone = tuple(f"{part}.{m}" for m in without for part in ("encoders", "sequences", "heads"))
     scales = {name: scale for name, scale in recipe.training.lr_scale.items() if not name.startswith(gone)}
     training = recipe.training.model_copy(update={"lr_scale": scales})
-    if kept == {"text"}:  # of which there are no frames or mel chunks
+    if present == {"text"}:  # of which there are no frames or mel chunks
         losses = {name: own for name, own in training.losses.items() if name != "encoding-distillation"}
         training = training.model_copy(update={"losses": losses})
-    if network.get("query_modality") == "speech" and not {"speech", "faces"} <= kept:
+    if network.get("query_modality") == "speech" and not {"speech", "faces"} <= present:
         del network["query_modality"]
     changes: dict[str, Any] = {"network": network, "training": training, "name": f"{recipe.name}-{subset}"}
-    if "text" not in kept:
+    if "text" not in present:
         changes["tokenizer"] = None
     return recipe.model_copy(update=changes)
 
@@ -190,7 +190,7 @@ class Runs:
 
 
 def swept(study: Study) -> list[Variant]:
-    """The networks whose kept mass is varied; raises ConfigError when there are none, or they keep something else."""
+    """The networks whose ``top_p`` is varied; raises ConfigError when there are none, or they have none."""
     if not study.sweep:
         raise ConfigError("names no networks for a sweep", item=study.name, remedy="Give it `sweep: [...]`.")
     chosen = variants(study, study.sweep)
@@ -198,7 +198,7 @@ def swept(study: Study) -> list[Variant]:
         recipe = variant.recipes[0]
         network = MODELS[recipe.model].network
         if not issubclass(network, SelectsPositions):
-            raise ConfigError("keeps every position, so it has no top_p", item=variant.title)
+            raise ConfigError("selects every position, so it has no top_p", item=variant.title)
         if reason := network.fixed_selection_reason(recipe.network):
             raise ConfigError(reason, item=variant.title)
     return chosen
@@ -244,7 +244,7 @@ def score_all(
     Args:
         study: says which items.
         runs: the models.
-        top_p: with another kept mass.
+        top_p: with another attention mass.
         features: keep the models' features too.
         transcripts: whose words are read; when None those of the recipe's dev items.
     """

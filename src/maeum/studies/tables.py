@@ -1,4 +1,4 @@
-"""A study's tables: all networks, subsets of the modalities, and the sweep over the kept mass."""
+"""A study's tables: all networks, subsets of the modalities, and the sweep over the selected attention mass."""
 
 from __future__ import annotations
 
@@ -224,17 +224,17 @@ def _notes(rows: Sequence[_Row]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """A network at one kept mass. kept: block -> share of positions, of the first seed, as is the cost."""
+    """A network at one attention mass. selected: block -> share of positions, of the first seed, as is the cost."""
 
     network: str
     top_p: float
     scores: dict[str, SeededScore]
     cost: Cost
-    kept: dict[str, float]
+    selected: dict[str, float]
 
 
 def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console | None = None) -> StudyPage:
-    """Score, multiply-adds, time and kept positions by the kept mass, none of it trained anew."""
+    """Score, multiply-adds, time and selected positions by the attention mass, none of it trained anew."""
     chosen = swept(study)
     others = [name for name in study.entries if name not in study.sweep]
     trained = train_all(study, chosen, out, device, console)
@@ -248,11 +248,11 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
             scores = {m: over_seeds(m, done) for m in _defined(study, done)}
             first = next(iter(scores))
             cost = flops_of(runs.model(), items_of(study, runs), items=32, top_p=p, rounds=2)
-            shares = {f"{s.branch} {s.stage}": s.kept / s.positions for s in cost.stages if s.positions}
+            shares = {f"{s.branch} {s.stage}": s.selected / s.positions for s in cost.stages if s.positions}
             points.append(SweepPoint(runs.variant.title, p, scores, cost, shares))
             if console is not None:
-                words = scores[first].format()
-                console.print(f"{runs.variant.title}, p = {p:g}: {first} {words}", soft_wrap=True)
+                score = scores[first].format()
+                console.print(f"{runs.variant.title}, p = {p:g}: {first} {score}", soft_wrap=True)
     metrics = [m for m in study.metrics if all(m in q.scores for q in points)]
     first = metrics[0]
     curves = {
@@ -263,12 +263,12 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
     lines = {row.title: row.scores[first].value for row in fixed}
     svg = figures.sweep(curves, lines, first.replace("_", " "))
     page = [
-        f"# {study.title}: how much has to be kept", "",
-        f"Networks that keep positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
+        f"# {study.title}: how much has to be selected", "",
+        f"Networks that select positions by their attention's mass, at {len(study.top_p)} masses, none trained anew; "
         f"{counted(study.seeds, 'seed')} each. Values are means over seeds, in brackets 95 % confidence intervals over "
         "speakers and seeds. GFLOPs (two for a multiply-add, true neighbour pairs alone) and milliseconds are of an "
         "answer of the first seed; GFLOPs beside their share of a dense network's, which also multiplies padding, and "
-        "milliseconds beside their share of the same network's that keeps every position.", "",
+        "milliseconds beside their share of the same network's that selects every position.", "",
         *_warnings(study, evaluations[0].report),
         "![top-p](top-p.svg)", "",
         *_sweep_table(points, metrics), "",
@@ -277,7 +277,7 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
         *_published(study, "top-p"), "",
     ]  # fmt: skip
     numbers = [
-        {"network": q.network, "top_p": q.top_p, "kept": q.kept, "gflops": 2 * q.cost.done / q.cost.items / 1e9,
+        {"network": q.network, "top_p": q.top_p, "selected": q.selected, "gflops": 2 * q.cost.done / q.cost.items / 1e9,
          "ms": q.cost.milliseconds, "ms_all": q.cost.all_milliseconds,
          "scores": {m: _as_record(s) for m, s in q.scores.items()}}
         for q in points
@@ -288,15 +288,15 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
 
 def _sweep_table(points: Sequence[SweepPoint], metrics: Sequence[str]) -> list[str]:
     """A row for each network and mass, in lines of Markdown."""
-    blocks = list(points[0].kept)
-    after = ("GFLOPs", "of dense", "ms", "of all kept", *(f"kept, {block}" for block in blocks))
+    blocks = list(points[0].selected)
+    after = ("GFLOPs", "of dense", "ms", "of all selected", *(f"selected, {block}" for block in blocks))
     table = ModelTable(metrics, before=("network", "p"), after=after)
     for point in points:
         cost = point.cost
         compute = (f"{2 * cost.done / cost.items / 1e9:.3f}", f"{cost.done / cost.dense:.2f}")
         time = (f"{cost.milliseconds:.1f}", f"{cost.milliseconds / (cost.all_milliseconds or 1):.2f}")
-        kept = (f"{point.kept[block]:.3f}" for block in blocks)
-        table.add((point.network, f"{point.top_p:g}"), point.scores, (*compute, *time, *kept))
+        selected = (f"{point.selected[block]:.3f}" for block in blocks)
+        table.add((point.network, f"{point.top_p:g}"), point.scores, (*compute, *time, *selected))
     return table.markdown()
 
 

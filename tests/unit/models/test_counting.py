@@ -79,14 +79,14 @@ def test_mesm_counts_what_it_keeps(top_p: float):
     torch.manual_seed(0)
     model = MESM(MESMConfig.parse({**SIZES, "top_p": top_p})).eval()
     with torch.no_grad():
-        kept = model(batch()).auxiliary
+        auxiliary = model(batch()).auxiliary
     stages = {(s.branch, s.stage): s for s in count(model, batch())}
     for branch, maps, (height, width) in (("faces", 5, (24, 24)), ("speech", 3, (64, 16))):
         active = maps * height * width
         for number, (before, after) in enumerate(itertools.pairwise(SMALL.widths)):
-            mask = kept[f"{branch}.kept{number}"]
+            mask = auxiliary[f"{branch}.selected{number}"]
             block = stages[branch, f"block {number + 1}"]
-            assert (block.kept, block.positions) == (int(mask.sum()), mask.numel())
+            assert (block.selected, block.positions) == (int(mask.sum()), mask.numel())
             assert block.dense == 9 * (before * after + after * after) * mask.numel()
             assert block.done == (before * after + after * after) * neighbour_pairs(mask)
             attention = stages[branch, f"attention {number + 1}"]
@@ -94,6 +94,6 @@ def test_mesm_counts_what_it_keeps(top_p: float):
             halves = mask.view(len(mask), mask.shape[1] // 2, 2, mask.shape[2] // 2, 2)
             active = int(halves.any(4).any(2).sum())
     if top_p == 1:
-        assert stages["faces", "block 1"].kept == 5 * 24 * 24
+        assert stages["faces", "block 1"].selected == 5 * 24 * 24
         # Without the padding that a dense convolution multiplies.
-        assert neighbour_pairs(kept["faces.kept0"]) == 5 * (3 * 24 - 2) ** 2
+        assert neighbour_pairs(auxiliary["faces.selected0"]) == 5 * (3 * 24 - 2) ** 2

@@ -28,10 +28,10 @@ def faces(n: int = 4) -> Batch:
     return Batch(tuple(map(str, range(n))), pixels, torch.ones(n, 1, dtype=torch.bool))
 
 
-def kept(model: MESM) -> list[torch.Tensor]:
+def selected(model: MESM) -> list[torch.Tensor]:
     with torch.no_grad():
         shown = model(faces()).auxiliary
-    return [shown[f"faces.kept{i}"] for i in range(3)]
+    return [shown[f"faces.selected{i}"] for i in range(3)]
 
 
 def test_most_takes_the_highest_of_what_is_active():
@@ -44,13 +44,13 @@ def test_most_takes_the_highest_of_what_is_active():
 
 
 def test_all_keeps_everything():
-    assert all(bool(mask.all()) for mask in kept(mesm(selection="all", top_p=0.1)))
+    assert all(bool(mask.all()) for mask in selected(mesm(selection="all", top_p=0.1)))
 
 
 @pytest.mark.parametrize("top_p", [0.3, 0.8])
 def test_random_keeps_its_share_and_draws_anew(top_p: float):
     model = mesm(selection="random", top_p=top_p)
-    first, second = kept(model), kept(model)
+    first, second = selected(model), selected(model)
     assert (first[0].sum((1, 2)) == math.ceil(top_p * 24 * 24)).all()
     assert not torch.equal(first[0], second[0])
     before = reference.sparse_max_pool2d(first[0].unsqueeze(1).float(), first[0])[1]
@@ -60,41 +60,41 @@ def test_random_keeps_its_share_and_draws_anew(top_p: float):
 
 @pytest.mark.parametrize("selection", ["learned", "published", "random"])
 def test_a_budget_keeps_as_many_of_every_map(selection: str):
-    for mask, size in zip(kept(mesm(selection=selection, budget=0.25)), (24, 12, 6), strict=True):
+    for mask, size in zip(selected(mesm(selection=selection, budget=0.25)), (24, 12, 6), strict=True):
         assert (mask.sum((1, 2)) == math.ceil(0.25 * size * size)).all()
 
 
 def test_learned_and_published_keep_the_same_and_weigh_it_differently():
     learned, published = mesm(selection="learned"), mesm(selection="published")
-    assert torch.equal(kept(learned)[0], kept(published)[0])
+    assert torch.equal(selected(learned)[0], selected(published)[0])
     with torch.no_grad():
         assert not torch.allclose(learned(faces()).logits, published(faces()).logits)
 
 
-def test_the_kept_mass_may_be_changed_after_training():
+def test_the_selected_mass_may_be_changed_after_training():
     model = mesm(top_p=0.9)
-    many = kept(model)[0].sum()
+    many = selected(model)[0].sum()
     model.top_p = 0.2
     assert model.config.top_p == 0.2
-    assert kept(model)[0].sum() < many / 2
+    assert selected(model)[0].sum() < many / 2
 
 
 @pytest.mark.parametrize("selection", ["learned", "published", "random"])
 @pytest.mark.parametrize("form", [{"top_p": 0.2}, {"budget": 0.2}])
-def test_what_is_kept_varies_while_training(selection: str, form: dict[str, float]):
+def test_the_selection_varies_while_training(selection: str, form: dict[str, float]):
     model = mesm(selection=selection, **form).train()
-    shares = [float(kept(model)[0].float().mean()) for _ in range(40)]
+    shares = [float(selected(model)[0].float().mean()) for _ in range(40)]
     assert min(shares) < 0.4
     assert max(shares) > 0.8
     assert min(shares) >= 0.15
     fixed = mesm(selection=selection, levels=1, **form).train()
-    assert len({round(float(kept(fixed)[0].float().mean()), 2) for _ in range(10)}) <= 2
+    assert len({round(float(selected(fixed)[0].float().mean()), 2) for _ in range(10)}) <= 2
     model.eval()
-    assert kept(model)[0].float().mean() < 0.3, "outside training it is as set"
+    assert selected(model)[0].float().mean() < 0.3, "outside training it is as set"
 
 
 def test_scores_in_bf16_do_not_make_positions_equal():
-    """Nearly even attention in bf16 had ties, of which the first positions were kept, whatever they showed."""
+    """Nearly even attention in bf16 had ties, of which the first positions were selected, whatever they showed."""
     maps = torch.randn(2, 32, 24, 24)
     w_map, bias, w, scale, shift = (torch.randn(size) * 0.1 for size in ((32, 32), (32,), (32,), (2, 32), (2, 32)))
     with torch.autocast("cpu", torch.bfloat16):
@@ -121,7 +121,7 @@ WORDS = {"kind": "small", "vocabulary": 20, "width": 8, "channels": 8, "dim": 6}
 
 
 @pytest.mark.parametrize("scoring", ["modulated", "additive"])
-def test_the_query_decides_what_is_kept(scoring: str):
+def test_the_query_decides_what_is_selected(scoring: str):
     model = mesm(speech=BRANCH, text=WORDS, scoring=scoring, top_p=0.4)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -130,7 +130,7 @@ def test_the_query_decides_what_is_kept(scoring: str):
     batch = clips()
     other = replace(batch, tokens=batch.tokens.flip(0))  # type: ignore[union-attr]
     with torch.no_grad():
-        one, two = (model(b).auxiliary["faces.kept0"] for b in (batch, other))
+        one, two = (model(b).auxiliary["faces.selected0"] for b in (batch, other))
     assert not torch.equal(one, two)
 
 
@@ -163,9 +163,9 @@ def test_faces_may_be_asked_by_the_voice():
     silent = replace(batch, mel_chunks=None, mel_chunks_mask=None)
     with torch.no_grad():
         own, voice, words, none = (model(b) for b in (batch, other_voice, other_words, silent))
-    assert not torch.equal(own.auxiliary["faces.kept0"], voice.auxiliary["faces.kept0"])
+    assert not torch.equal(own.auxiliary["faces.selected0"], voice.auxiliary["faces.selected0"])
     assert torch.isfinite(none.logits).all()
-    assert not torch.equal(own.auxiliary["speech.kept0"], words.auxiliary["speech.kept0"])
+    assert not torch.equal(own.auxiliary["speech.selected0"], words.auxiliary["speech.selected0"])
     with pytest.raises(ModelError, match="needs a branch for faces and one for speech"):
         mesm(query_modality="speech")
 
@@ -222,7 +222,7 @@ def test_a_batch_is_of_one_level_which_has_its_mass_and_its_norms(monkeypatch: p
     shown = model(faces()).auxiliary
     active = torch.ones(4, 24, 24, dtype=torch.bool)
     for i in range(3):
-        mask = shown[f"faces.kept{i}"]
+        mask = shown[f"faces.selected{i}"]
         assert torch.equal(mask.sum((1, 2)), (0.5 * active.sum((1, 2))).ceil().long()), "0.25, 0.5, 0.75, 1"
         active = reference.sparse_max_pool2d(mask.unsqueeze(1).float(), mask)[1]
         moved = [not torch.equal(mean, n.running_mean) for mean, n in zip(before[i], norms[i], strict=True)]
@@ -257,10 +257,10 @@ def test_spread_keeps_even_attention_everywhere_and_sharp_attention_where_it_is(
     assert torch.equal(keep, mask & (preference(8, 8, 1.0, torch.device("cpu")) > 16 / 4))
 
 
-@pytest.mark.parametrize("kept", [{"top_p": 0.5}, {"budget": 0.5}])
-def test_a_map_seen_in_evaluation_first_can_be_trained_on(kept: dict[str, float]):
+@pytest.mark.parametrize("settings", [{"top_p": 0.5}, {"budget": 0.5}])
+def test_a_map_seen_in_evaluation_first_can_be_trained_on(settings: dict[str, float]):
     preference.cache_clear()
-    model = mesm(spread=1.0, **kept)
+    model = mesm(spread=1.0, **settings)
     with torch.inference_mode():
         model(faces())
     model.train()(faces()).logits.sum().backward()

@@ -89,9 +89,9 @@ def test_pooling_equals_the_definition(ops: ReferenceOps, channels: tuple[int, i
     maps = maps_of(mask, channels[1]) * mask.unsqueeze(1)
     if min(mask.shape[1:]) < 2:
         mask, maps = torch.cat((mask, mask), 1).repeat(1, 1, 2), torch.cat((maps, maps), 2).repeat(1, 1, 1, 2)
-    ours, kept = ops.max_pool(maps, mask)
-    exact, exact_kept = REFERENCE.max_pool(maps, mask)
-    assert torch.equal(kept, exact_kept)
+    ours, pooled_mask = ops.max_pool(maps, mask)
+    exact, exact_mask = REFERENCE.max_pool(maps, mask)
+    assert torch.equal(pooled_mask, exact_mask)
     assert torch.equal(ours, exact)
 
 
@@ -113,7 +113,9 @@ def test_attention_equals_the_definition(ops: ReferenceOps, channels: int, mask:
 @pytest.mark.parametrize("ops", FORMS)
 @several
 @given(mask=masks(), p=st.sampled_from([0.05, 0.3, 0.5, 0.8, 0.999, 1.0]), even=st.booleans(), liked=st.booleans())
-def test_what_is_kept_equals_the_definition(ops: ReferenceOps, mask: Tensor, p: float, even: bool, liked: bool) -> None:
+def test_the_selection_equals_the_definition(
+    ops: ReferenceOps, mask: Tensor, p: float, even: bool, liked: bool
+) -> None:
     scores = torch.randn(mask.shape, generator=torch.Generator().manual_seed(6))
     probs = torch.softmax((scores.round() if even else scores * 3).masked_fill(~mask, -50.0).flatten(1), 1)
     probs = probs.view(mask.shape) * mask

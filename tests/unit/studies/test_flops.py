@@ -47,7 +47,7 @@ def mesm(tmp_path: Path) -> Path:
     return tmp_path / "m"
 
 
-def test_counts_fall_with_the_kept_mass(store: Path, mesm: Path):
+def test_counts_fall_with_the_selected_mass(store: Path, mesm: Path):
     costs = {p: flops(mesm, store, top_p=p, rounds=1) for p in (0.2, None, 1.0)}
     assert [cost.top_p for cost in costs.values()] == [0.2, 0.6, 1.0]
     assert [cost.items for cost in costs.values()] == [7, 7, 7]
@@ -55,7 +55,7 @@ def test_counts_fall_with_the_kept_mass(store: Path, mesm: Path):
     assert done[0] < done[1] < done[2]
     assert len({cost.dense for cost in costs.values()}) == 1
     blocks = [stage for stage in costs[1.0].stages if stage.stage.startswith("block")]
-    assert [(b.kept, b.positions) for b in blocks] == [(7 * n, 7 * n) for n in (576, 144, 36)]
+    assert [(b.selected, b.positions) for b in blocks] == [(7 * n, 7 * n) for n in (576, 144, 36)]
     assert all(b.done < b.dense for b in blocks), "padding is multiplied by a dense convolution alone"
     told = json.loads(costs[0.2].to_json())
     assert told["done"] == done[0]
@@ -73,5 +73,5 @@ def test_a_network_that_keeps_everything_has_no_mass_to_keep(store: Path, small_
     cost = flops(small_model, store, items=3, rounds=1)
     assert (cost.items, cost.all_milliseconds, cost.top_p) == (3, None, None)
     assert cost.done == cost.dense
-    with pytest.raises(ModelError, match="keeps every position"):
+    with pytest.raises(ModelError, match="selects every position"):
         flops(small_model, store, top_p=0.5)

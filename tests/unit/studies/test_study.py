@@ -290,15 +290,15 @@ def test_scores_over_seeds_are_those_of_the_same_items(store: Path, runs: Path) 
         over_seeds("accuracy", [done[0], other])
 
 
-def test_the_sweep_changes_what_is_kept_without_training(store: Path, runs: Path) -> None:
+def test_the_sweep_changes_the_selection_without_training(store: Path, runs: Path) -> None:
     before = {path: path.read_bytes() for path in runs.rglob("model.safetensors")}
     page = REPRODUCTIONS["mesm/top-p"](study(store), runs, "cpu", None)
     assert before == {path: path.read_bytes() for path in runs.rglob("model.safetensors")}
     points = {(p["network"], p["top_p"]): p for p in page.numbers["points"]}
     assert list(points) == [("MESM", 0.3), ("MESM", 1.0), ("by chance", 0.3), ("by chance", 1.0)]
     assert points["MESM", 0.3]["gflops"] < points["MESM", 1.0]["gflops"]
-    assert all(share == 1.0 for share in points["MESM", 1.0]["kept"].values())
-    assert all(0.25 < points["by chance", 0.3]["kept"][f"{b} block 1"] < 0.35 for b in ("faces", "speech"))
+    assert all(share == 1.0 for share in points["MESM", 1.0]["selected"].values())
+    assert all(0.25 < points["by chance", 0.3]["selected"][f"{b} block 1"] < 0.35 for b in ("faces", "speech"))
     assert page.files["top-p.svg"].startswith("<svg")
     assert [row["title"] for row in page.numbers["fixed"]] == ["FE2E"]
 
@@ -311,7 +311,7 @@ def test_the_ablation_trains_each_subset(store: Path, tmp_path: Path) -> None:
     assert load_pretrained(tmp_path / "made" / "fe2e-TV" / "seed-0" / "model").card.modalities == ("faces", "text")
 
 
-def test_what_is_kept_is_counted_by_region(store: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_selected_positions_are_counted_by_region(store: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = study(store)
     (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
     # Faces of noise have no landmarks.
@@ -322,7 +322,7 @@ def test_what_is_kept_is_counted_by_region(store: Path, runs: Path, monkeypatch:
     assert (seen.faces, seen.unclear) == (32, 0)
     assert list(seen.shares[1.0][0]) == ["all", *EMOTIONS[:2]]
     for block in range(3):
-        assert seen.shares[1.0][block]["all"] == pytest.approx(seen.area[block]), "all kept: as much as there is"
+        assert seen.shares[1.0][block]["all"] == pytest.approx(seen.area[block]), "all selected: as much as there is"
         assert sum(seen.shares[0.3][block]["all"].values()) == pytest.approx(1)
         assert list(seen.area[block]) == list(REGIONS)
     page = REPRODUCTIONS["mesm/attention"](study(store), runs, "cpu", None)
@@ -361,7 +361,7 @@ def test_a_picture_of_a_clip_without_a_face(store: Path, runs: Path) -> None:
     ("what", "changes", "words"),
     [
         ("mesm/top-p", {"sweep": []}, "names no networks for a sweep"),
-        ("mesm/top-p", {"sweep": ["fe2e"]}, "FE2E: keeps every position"),
+        ("mesm/top-p", {"sweep": ["fe2e"]}, "FE2E: selects every position"),
         ("mesm/top-p", {"sweep": ["mess"]}, "has no network 'mess', only fe2e, mesm, random"),
         ("mesm/ablation", {"ablation": []}, "names no networks for an ablation"),
         ("mesm/attention", {"sweep": []}, "names no networks for a sweep"),
@@ -393,7 +393,7 @@ def test_the_command_writes_the_page(store: Path, runs: Path, tmp_path: Path) ->
 
 
 def test_mesm_starts_from_fe2es_branches(store: Path, runs: Path) -> None:
-    """With everything kept, as it stands, it answers what FE2E answers."""
+    """With everything selected, as it stands, it answers what FE2E answers."""
     source = runs / "made" / "fe2e" / "seed-0" / "model"
     fe2e = load_pretrained(source)
     start = {m: str(source) for m in ("faces", "speech", "text")}

@@ -101,13 +101,13 @@ def test_outputs_equal_the_published_networks(kind: str, top_p: float, batch: Ba
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("top_p", [0.5, 0.8])
-def test_kept_positions_equal_the_published_ones(top_p: float, batch: Batch) -> None:
+def test_selected_positions_equal_the_published_ones(top_p: float, batch: Batch) -> None:
     with torch.no_grad():
         output = load("mesm", top_p)(batch)
     for ours, theirs in (("faces", "visual"), ("speech", "audio")):
-        kept = output.auxiliary[f"{ours}.kept0"].numpy()
-        golden = np.unpackbits(NUMBERS[f"mesm.{top_p}.{theirs}_mask0"])[: kept.size].reshape(kept.shape)
-        assert (kept == golden.astype(bool)).all()
+        selected = output.auxiliary[f"{ours}.selected0"].numpy()
+        golden = np.unpackbits(NUMBERS[f"mesm.{top_p}.{theirs}_mask0"])[: selected.size].reshape(selected.shape)
+        assert (selected == golden.astype(bool)).all()
 
 
 @pytest.mark.usefixtures("form")
