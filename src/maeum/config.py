@@ -179,19 +179,19 @@ def _warn(message: str) -> None:
     warnings.warn(message, RenamedSettingWarning, stacklevel=2)
 
 
-def difference(before: Any, now: Any, where: str = "") -> str:
-    """The settings in which two sets of plain data differ, in words; empty where none does."""
+def format_difference(before: Any, now: Any, where: str = "") -> str:
+    """The settings in which two sets of plain data differ: ``training.lr was 0.1, now 0.2``; empty where none does."""
     if before == now:
         return ""
     if isinstance(before, dict) and isinstance(now, dict):
         names = [*before, *(name for name in now if name not in before)]
         pairs = [(n, before.get(n, _ABSENT), now.get(n, _ABSENT)) for n in names]
-        return "; ".join(filter(None, (difference(b, a, f"{where}.{n}".lstrip(".")) for n, b, a in pairs)))
+        return "; ".join(filter(None, (format_difference(b, a, f"{where}.{n}".lstrip(".")) for n, b, a in pairs)))
     was, is_ = ("not given" if value is _ABSENT else json.dumps(value) for value in (before, now))
     return f"{where} was {was}, now {is_}"
 
 
-#: Stands for a setting that is not there, which is other than null.
+#: Stands for a missing setting, which is other than null.
 _ABSENT = object()
 
 

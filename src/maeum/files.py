@@ -1,4 +1,4 @@
-"""Files that are there in full or not at all, however a program ends."""
+"""Files that exist in full or not at all, however a program ends."""
 
 from __future__ import annotations
 

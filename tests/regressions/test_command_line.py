@@ -95,7 +95,7 @@ def test_quiet_alone_would_show_and_write_nothing(run: Run) -> None:
 )
 def test_an_unknown_device_is_refused_in_one_line_before_anything_is_read(run: Run, command: tuple[str, ...]) -> None:
     code, _, err = run(*command, "--device", "tpu")
-    assert (code, err) == (2, "maeum: unknown device 'tpu': cpu, or cuda. `maeum doctor` lists what is there.\n")
+    assert (code, err) == (2, "maeum: unknown device 'tpu': cpu, or cuda. `maeum doctor` lists the devices.\n")
 
 
 def test_an_unknown_device_is_refused_in_python_too(small_model: Path) -> None:

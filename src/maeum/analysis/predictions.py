@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from maeum.analysis.words import MODALITY_NAMES, percent
+from maeum.analysis.formatting import MODALITY_NAMES, format_percent
 from maeum.data.collate import Collator
 from maeum.errors import InputError
 from maeum.inputs.clip import CheckedClip
@@ -175,7 +175,9 @@ class Predictor:
         confidence = probs[label]
         reason = None
         if confidence < min_confidence:
-            reason = f"not sure enough: {label} with {percent(confidence)}, below the asked {min_confidence:.0%}"
+            reason = (
+                f"not sure enough: {label} with {format_percent(confidence)}, below the requested {min_confidence:.0%}"
+            )
         return Prediction(
             probs=probs,
             label=None if reason else label,

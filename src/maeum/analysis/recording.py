@@ -25,6 +25,7 @@ from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.media.tracks import track_faces
 from maeum.media.video import sample_frames
 from maeum.types import FaceTrack
+from maeum.wording import counted
 
 #: Called with how far a pass over the recording has come: what is done, seconds done, seconds in all.
 Progress = Callable[[str, float, float], None]
@@ -76,7 +77,7 @@ class RecordingFaces:
         """That no face was found, where there were frames to search."""
         if self.faces or not self.frames:
             return None
-        return f"no face in {self.frames} picture{'s' * (self.frames != 1)}"
+        return f"no face in {counted(self.frames, 'picture')}"
 
     def numbered(self, ids: Sequence[int]) -> tuple[RecordingFaces, dict[int, int]]:
         """The faces with these ids, numbered from 1 in their order; and their old id -> new id."""

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from maeum.media.text import TranscriptLine
+from maeum.wording import counted
 
 #: Stretches of voice shorter than this look for a neighbour; longer than that are split.
 SHORT_S, LONG_S = 2.0, 6.0
@@ -105,7 +106,7 @@ def plan_segments(
     timed = [line for line in lines if line.start_s is not None]
     if timed:
         if len(timed) < len(lines):
-            notes.append(f"{_counted(len(lines) - len(timed), 'line')} of the transcript without a time left out")
+            notes.append(f"{counted(len(lines) - len(timed), 'line')} of the transcript without a time left out")
         from_lines, uncovered = _join_short_voice(_from_lines(timed, duration_s, notes), voice, duration_s, notes)
         spoken = [_with_main_face(s, faces) for s in from_lines] + _from_stretches(uncovered, faces, every_s)
     else:
@@ -164,7 +165,7 @@ def _from_lines(lines: Sequence[TranscriptLine], duration_s: float, notes: list[
         for (a, b), text in zip(spans, share_words(line.text, [b - a for a, b in spans]), strict=True):
             planned.append(PlannedSegment(a, b, has_voice=True, text=text, speaker=line.speaker))
     if beyond:
-        notes.append(f"{_counted(beyond, 'line')} of the transcript beyond the recording's end left out")
+        notes.append(f"{counted(beyond, 'line')} of the transcript beyond the recording's end left out")
     return planned
 
 
@@ -224,7 +225,7 @@ def _join_short_voice(
             else:
                 unused.append(end - start)
     if unused:
-        notes.append(f"{_counted(len(unused), 'stretch', 'stretches')} of voice outside the transcript's lines, "
+        notes.append(f"{counted(len(unused), 'stretch')} of voice outside the transcript's lines, "
                      f"{sum(unused):.1f} s in all, too short for a segment: not used")  # fmt: skip
     return segments, alone
 
@@ -341,8 +342,3 @@ def _minus(spans: Sequence[Span], taken: Sequence[Span]) -> list[Span]:
             if piece[1] - piece[0] > _SPAN_ROUNDING_S
         ]
     return rest
-
-
-def _counted(number: int, one: str, many: str | None = None) -> str:
-    """``1 line``, ``2 lines``."""
-    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"

@@ -1,4 +1,4 @@
-"""A timeline in the terminal: strips of the whole, then each segment in words; readable without colour."""
+"""A timeline in the terminal: strips of the whole, then a line for each segment; readable without colour."""
 
 from __future__ import annotations
 
@@ -9,10 +9,19 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from maeum.analysis.formatting import (
+    MODALITY_NAMES,
+    format_face,
+    format_percent,
+    format_time,
+    format_values,
+    format_with_interval,
+    shortened,
+)
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on, line_colours
-from maeum.analysis.words import MODALITY_NAMES, clock, describe_face, in_a_row, percent, shortened, with_interval
 from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
+from maeum.wording import counted
 
 _BAR = 10
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -50,18 +59,22 @@ def lanes_of(timeline: Timeline) -> list[tuple[str, list[Segment]]]:
     """The segments by whose they are: each speaker or face one lane, and one for voices without a face."""
     lanes: dict[str, list[Segment]] = {}
     for track in timeline.tracks:
-        lanes[describe_face(track.id)] = []
+        lanes[format_face(track.id)] = []
     for segment in timeline.segments:
-        lanes.setdefault(describe_face(segment.face) if segment.face else (segment.speaker or "voice"), []).append(
+        lanes.setdefault(format_face(segment.face) if segment.face else (segment.speaker or "voice"), []).append(
             segment
         )
     return [(name, segments) for name, segments in lanes.items() if segments]
 
 
 def _headline(timeline: Timeline, card: ModelCard | None) -> Text:
-    count, faces = len(timeline.segments), len(timeline.tracks)
-    parts = [clock(timeline.duration_s), f"{count} segment{'s' * (count != 1)}", f"{faces} face{'s' * (faces != 1)}"]
-    line = Text.assemble((timeline.source, "bold"), "\n", (" · ".join([*parts, f"model {timeline.model}"]), "dim"))
+    parts = [
+        format_time(timeline.duration_s),
+        counted(len(timeline.segments), "segment"),
+        counted(len(timeline.tracks), "face"),
+        f"model {timeline.model}",
+    ]
+    line = Text.assemble((timeline.source, "bold"), "\n", (" · ".join(parts), "dim"))
     if card and card.non_commercial:
         line.append(" · ", "dim").append("non-commercial", "dim yellow")
     if timeline.scales:
@@ -131,7 +144,7 @@ def _fitting(label: str, width: int) -> str:
 def _axis(duration_s: float, width: int) -> Text:
     marks = [" "] * width
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        text = clock(duration_s * share)
+        text = format_time(duration_s * share)
         at = min(max(0, round(share * width - (len(text) / 2 if share > 0 else 0))), width - len(text))
         marks[at : at + len(text)] = text
     return Text("".join(marks))
@@ -148,7 +161,7 @@ def _table(timeline: Timeline, tones: dict[str, str], width: int) -> Table:
         table.add_column(no_wrap=True, width=min(widest, width // 2) if timeline.scales else _BAR + 16)
     table.add_column(ratio=1)
     for segment, says in zip(timeline.segments, answers, strict=True):
-        when = Text(f"{clock(segment.start_s)} - {clock(segment.end_s)}")
+        when = Text(f"{format_time(segment.start_s)} - {format_time(segment.end_s)}")
         details = _details(segment, timeline.scales, len(timeline.tracks))
         if narrow:
             table.add_row(when, Text("\n").join([says, details]))
@@ -162,14 +175,16 @@ def _answer(segment: Segment, scales: Scales, tones: dict[str, str], narrow: boo
     if answer.values:
         longest = max(map(len, answer.values))
         return Text("\n").join(
-            Text.assemble((f"{name:<{longest}}", tones[name]), " ", (with_interval(name, answer, scales[name]), "bold"))
+            Text.assemble(
+                (f"{name:<{longest}}", tones[name]), " ", (format_with_interval(name, answer, scales[name]), "bold")
+            )
             for name in answer.values
         )
     if not answer.label:
         return Text("no answer", "dim")
     full = round(answer.confidence * _BAR)
     bar = Text.assemble(("█" * full, tones[answer.label]), ("░" * (_BAR - full), "dim"), " ")
-    return Text.assemble("" if narrow else bar, (answer.label, "bold"), f" {percent(answer.confidence)}")
+    return Text.assemble("" if narrow else bar, (answer.label, "bold"), f" {format_percent(answer.confidence)}")
 
 
 def _details(segment: Segment, scales: Scales, faces: int) -> Text:
@@ -177,13 +192,13 @@ def _details(segment: Segment, scales: Scales, faces: int) -> Text:
     text = Text()
     who = [segment.speaker] if segment.speaker else []
     if segment.face and faces > 1:
-        who.append(describe_face(segment.face))
+        who.append(format_face(segment.face))
     if who:
         text.append(", ".join(who) + "  ", "bold")
     if segment.text:
         text.append(f"“{segment.text}”", "italic")
     opinions = [
-        f"{MODALITY_NAMES[m]} {in_a_row(answer.modalities[m].values, scales) or answer.modalities[m].label}"
+        f"{MODALITY_NAMES[m]} {format_values(answer.modalities[m].values, scales) or answer.modalities[m].label}"
         for m in MODALITIES
         if m in answer.modalities
     ]

@@ -48,4 +48,4 @@ def doctor() -> None:
     broken = [finding.name for finding in findings if finding.state == "broken"]
     if broken:
         raise MaeumError(f"{counted(len(broken), 'thing')} broken: {', '.join(broken)}")
-    console.print("All that the main job needs is there.", style="bold green")
+    console.print("All that the main job needs is installed.", style="bold green")

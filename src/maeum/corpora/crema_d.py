@@ -260,7 +260,7 @@ def _summary(path: Path) -> dict[str, _Votes] | None:
         where = f"{path}, line {line}"
         name = _name(row["filename"], where)
         if name in votes:
-            raise CorpusError(f"{name} is there twice", item=where, remedy="Keep one of the lines.")
+            raise CorpusError(f"{name} is listed twice", item=where, remedy="Keep one of the lines.")
         labels, levels = {}, {}
         for kind, (vote, level) in _VOTES.items():
             emotions = [_LETTERS.get(letter.strip()) for letter in row.get(vote, "").split(":")]

@@ -162,7 +162,7 @@ class Folder(Corpus):
         return found
 
     def _check_columns(self, table: Path) -> None:
-        """Raises CorpusError where a column that must be there is missing, or labels are in one of another name."""
+        """Raises CorpusError where a required column is missing, or labels are in one of another name."""
         columns = read_columns(table)
         mistaken, numbers = self._mistaken(columns), self._numbers
         for name in ("path", *numbers, *(() if numbers else ("label",))):
@@ -247,13 +247,12 @@ class Folder(Corpus):
             values = {name: _number(row.get(name.lower(), ""), name, where) for name in options.labels}
             given = {name: value for name, value in values.items() if value is not None}
             return _within(given, self.label_set, where) or None
-        words = [word for word in row.get("label", "").split("|") if word.strip()]
         names = []
-        for word in words:
-            name = next((n for n in (word.strip(), canonical(word)) if n in options.labels), None)
+        for given_name in filter(str.strip, row.get("label", "").split("|")):
+            name = next((n for n in (given_name.strip(), canonical(given_name)) if n in options.labels), None)
             if name is None:
                 known = ", ".join(options.labels)
-                raise CorpusError(f"unknown label {word.strip()!r}; the labels are {known}", item=where,
+                raise CorpusError(f"unknown label {given_name.strip()!r}; the labels are {known}", item=where,
                                   remedy="Correct the row, or give your labels with the option labels.")  # fmt: skip
             names.append(name)
         if options.task == "multi-label":

@@ -26,7 +26,7 @@ _LONGER_TIMES, _LONGER_S = 2.0, 10.0
 
 @CORPORA.register("meld")
 class Meld(Corpus):
-    """MELD: ``train_sent_emo.csv``, ``dev_sent_emo.csv``, ``test_sent_emo.csv``, and the clips where they are there.
+    """MELD: ``train_sent_emo.csv``, ``dev_sent_emo.csv``, ``test_sent_emo.csv``, and the clips where they are present.
 
     The clips are in ``train_splits``, ``dev_splits_complete`` and ``output_repeated_splits_test``; table and clips of a
     part may be in a folder of its name. A line whose clip is missing, broken, or so much longer than the table says
@@ -101,7 +101,7 @@ class Meld(Corpus):
         notes: tuple[str, ...] = ()
         if clips is not None:
             clip = clips / f"dia{row['dialogue_id']}_utt{row['utterance_id']}.mp4"
-            if problem := unreadable_reason(clip) or _too_long(clip, start_s, end_s):
+            if problem := unreadable_reason(clip) or _too_long_reason(clip, start_s, end_s):
                 notes = (f"no clip: {clips.name}/{clip.name} {problem}",)
             else:
                 recording, start_s, end_s = Recording(id=id, video=clip, audio=clip), 0.0, None
@@ -127,8 +127,8 @@ def _find(source: Path, part: str, name: str) -> Path | None:
     return next((path for path in (source / name, source / part / name) if path.exists()), None)
 
 
-def _too_long(clip: Path, start_s: float, end_s: float | None) -> str | None:
-    """That a clip is much longer than its line, in words; None where it is not, or that cannot be known."""
+def _too_long_reason(clip: Path, start_s: float, end_s: float | None) -> str | None:
+    """That a clip is much longer than its line; None where it is not, or that cannot be known."""
     if end_s is None:
         return None
     try:

@@ -81,7 +81,7 @@ class _Transcripts:
 
 @dataclass
 class _Files:
-    """What of the corpus is there. videos, sounds: of whole videos, by id."""
+    """The files of the corpus that were found. videos, sounds: of whole videos, by id."""
 
     tables: list[Path] = field(default_factory=list)
     sequences: list[Path] = field(default_factory=list)
@@ -171,10 +171,10 @@ class Mosei(Corpus):
                 found = ", ".join(str(path) for path in files.sequences)
                 raise CorpusError(f"{found} are several files of labels", remedy="Keep one of them.")
             return read_sequence(files.sequences[0], times)
-        asked = "" if options.labels is None else f" (the option labels asks for {labels})"
+        requested = "" if options.labels is None else f" (the option labels asks for {labels})"
         raise CorpusError(
-            f"holds no labels{asked}: neither a .csv with the columns Input.VIDEO_ID, Input.CLIP, Answer.anger and so "
-            "on, nor a .csd with labels in its name",
+            f"holds no labels{requested}: neither a .csv with the columns Input.VIDEO_ID, Input.CLIP, Answer.anger and "
+            "so on, nor a .csd with labels in its name",
             item=source,
             remedy=f"Looked for {_LOOKED_FOR}, in folders of any name.",
         )
@@ -237,8 +237,8 @@ class _Media:
         start_s, end_s = max(span[0], 0.0), span[1]
         for info in infos:
             if info.duration_s is not None and info.duration_s - start_s < (end_s - start_s) / 2:
-                there = f"{info.path.name}, which is {info.duration_s:.2f} s long"
-                return f"misaligned times: most of {span[0]:g} s to {end_s:g} s is beyond {there}"
+                end_of_file = f"{info.path.name}, which is {info.duration_s:.2f} s long"
+                return f"misaligned times: most of {span[0]:g} s to {end_s:g} s is beyond {end_of_file}"
         return recording
 
     def notes(self, video: str) -> tuple[str, ...]:
@@ -334,7 +334,7 @@ def _parts(folder: Path | None, texts: Sequence[Path]) -> dict[str, str]:
     """Video or utterance -> part, from three lists of ids in one folder. Empty where there are none.
 
     Raises:
-        CorpusError: when the folder that is asked for lacks a list, several folders have them, or an id is in two.
+        CorpusError: when the requested folder lacks a list, several folders have them, or an id is in two.
     """
     if folder is not None:
         texts = sorted(folder.glob("*.txt"))

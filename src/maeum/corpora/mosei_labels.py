@@ -221,12 +221,12 @@ def _segments(path: Path) -> Iterator[tuple[str, int, tuple[float, float], dict[
 
 def _csd_columns(root: Any) -> tuple[str, ...]:
     """Our names of the features' columns."""
-    words: Sequence[str] = _CSD_COLUMNS
+    names: Sequence[str] = _CSD_COLUMNS
     if "dimension names" in root.get("metadata", {}):
-        words = json.loads(root["metadata"]["dimension names"][0])
-    columns = tuple(canonical(word) for word in words)
+        names = json.loads(root["metadata"]["dimension names"][0])
+    columns = tuple(canonical(name) for name in names)
     if sorted(columns) != sorted((*EMOTIONS, "sentiment")):
-        raise ValueError(f"its columns are {', '.join(words)}")
+        raise ValueError(f"its columns are {', '.join(names)}")
     return columns
 
 

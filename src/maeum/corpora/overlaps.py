@@ -31,8 +31,8 @@ class Member:
     """What decides with whom an utterance may share a part.
 
     corpus: its name; dialogues and recordings of different corpora are different. part: the official one. content:
-    hash of what it is made of. made_of: for a composed item, the ids (``corpus:id``) of its sources. labels: its own
-    names, for tables.
+    hash of its files or its text. composed_of: for a composed item, the ids (``corpus:id``) of its sources. labels: its
+    own names, for tables.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Member:
     recording: str | None = None
     session: str | None = None
     content: str | None = None
-    made_of: tuple[str, ...] = ()
+    composed_of: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
 
     @classmethod
@@ -65,7 +65,7 @@ class Member:
     @property
     def sources(self) -> tuple[str, ...]:
         """Ids of the utterances it consists of: its own, or those that it was composed of."""
-        return self.made_of or (f"{self.corpus}:{self.id}",)
+        return self.composed_of or (f"{self.corpus}:{self.id}",)
 
     def keys(self, kind: Kind) -> tuple[str, ...]:
         """Two members that have a key in common share something of that kind; none where it is not known."""
@@ -81,7 +81,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many of a kind two parts share, and some of them, in words."""
+    """How many of a kind two parts share, and some of them as texts."""
 
     kind: Kind
     parts: tuple[str, str]
@@ -117,7 +117,7 @@ def overlaps(parts: Mapping[str, Keys]) -> tuple[Overlap, ...]:
     return tuple(found)
 
 
-def in_words(found: Sequence[Overlap]) -> tuple[str, ...]:
+def format_overlaps(found: Sequence[Overlap]) -> tuple[str, ...]:
     """``20 speakers, 3 recordings shared by train and dev``, one for each two parts."""
     counts: dict[tuple[str, str], list[str]] = {}
     for overlap in found:
@@ -130,24 +130,24 @@ def refuse(found: Sequence[Overlap], *, allow: bool) -> tuple[str, ...]:
     """Let parts through only if they share nothing, or if that is allowed.
 
     Returns:
-        The overlap in words, which every score made with these parts has to carry (`allowed`).
+        The overlap (`format_overlaps`), which every score made with these parts has to carry (`format_allowed`).
 
     Raises:
         CorpusError: naming what is shared, unless that is allowed.
     """
-    words = in_words(found)
-    if words and not allow:
+    shared = format_overlaps(found)
+    if shared and not allow:
         raise CorpusError(
-            f"the parts overlap: {'; '.join(words)} (such as {found[0].examples[0]})",
+            f"the parts overlap: {'; '.join(shared)} (such as {found[0].examples[0]})",
             remedy="Choose another split (such as {kind: random, by: speaker}), or allow it (allow_overlap: true in a "
             "recipe, --allow-overlap where models are scored); every score then says so.",
         )
-    return words
+    return shared
 
 
-def allowed(words: Sequence[str]) -> str:
+def format_allowed(shared: Sequence[str]) -> str:
     """``overlap allowed: 20 speakers shared by train and dev``; empty without an overlap."""
-    return f"overlap allowed: {'; '.join(words)}" if words else ""
+    return f"overlap allowed: {'; '.join(shared)}" if shared else ""
 
 
 def _example(kind: Kind, one: tuple[str, str], other: tuple[str, str]) -> str:

@@ -93,7 +93,7 @@ class Ravdess(Corpus):
     def items(self, source: Path) -> Iterator[Utterance | LeftOut]:
         """See `Corpus.items`; what the options do not ask for and names outside the scheme are left out.
 
-        Of a file that is there under several folders, as in some copies, the first is taken.
+        Of a file that lies in several folders, as in some copies, the first is taken.
         """
         options = self._options
         seen: set[str] = set()

@@ -26,15 +26,15 @@ from maeum.settings_text import parse_yaml
 _WHOLE: tuple[Kind, ...] = ("speaker", "dialogue", "recording", "content", "utterance")
 
 
-#: Words in the names of lists.
-_WORDS = {**{part: part for part in PARTS}, "valid": "dev", "val": "dev", "validation": "dev"}
+#: Word in the name of a list -> its part.
+_PART_OF = {**{part: part for part in PARTS}, "valid": "dev", "val": "dev", "validation": "dev"}
 
 
 @dataclass(frozen=True)
 class Split:
     """Which utterance is in which part.
 
-    parts: utterance -> train, dev or test; those that are not there are in none. seed: of one that was drawn. notes:
+    parts: utterance -> train, dev or test; those that are missing are in none. seed: of one that was drawn. notes:
     what its maker has to know, such as ids of a list that match nothing.
     """
 
@@ -52,7 +52,7 @@ class Split:
                 found[part].append(member)
         return {part: those for part, those in found.items() if those}
 
-    def words(self, members: Iterable[Member]) -> str:
+    def format_sizes(self, members: Iterable[Member]) -> str:
         """``random by speaker, seed 0: 659 train, 240 dev, 240 test``."""
         seed = "" if self.seed is None else f", seed {self.seed}"
         sizes = ", ".join(f"{len(those):,} {part}" for part, those in self.members(members).items())
@@ -386,7 +386,7 @@ def read_split(text: str) -> SplitConfig:
 
 def listed_part(path: Path) -> str | None:
     """The part that a file's name says it lists: ``valid.txt``, ``train_split.txt``, ``test-ids.txt``; else None."""
-    found = {_WORDS[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in _WORDS}
+    found = {_PART_OF[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in _PART_OF}
     return found.pop() if len(found) == 1 else None
 
 

@@ -35,7 +35,7 @@ class Target(Config):
             others: its labels of other kinds, by kind.
 
         Raises:
-            ConfigError: when classes and scales are asked for at once, or neither, or something that is not there.
+            ConfigError: when classes and scales are requested at once, or neither, or something that the store lacks.
         """
         if bool(self.labels) == bool(self.scales):
             raise ConfigError("a target has either labels or scales", item=f"target {self.model_dump()}")

@@ -33,7 +33,7 @@ def augment_text(text: str, config: TextAugment, generator: torch.Generator) -> 
     words = text.split()
     if config.leave_out and len(words) > 1:
         luck = torch.rand(len(words), generator=generator)
-        kept = luck >= config.leave_out
-        kept[luck.argmax()] = True
-        text = " ".join(word for word, stays in zip(words, kept.tolist(), strict=True) if stays)
+        mask = luck >= config.leave_out
+        mask[luck.argmax()] = True
+        text = " ".join(word for word, stays in zip(words, mask.tolist(), strict=True) if stays)
     return text.lower() if lower < config.lower else text

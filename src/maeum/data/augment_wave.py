@@ -75,10 +75,10 @@ def resampled(wave: Tensor, ratio: float) -> Tensor:
     if length == len(wave):
         return wave
     spectrum = torch.fft.rfft(wave)
-    kept = torch.zeros(length // 2 + 1, dtype=spectrum.dtype)
-    shared = min(len(kept), len(spectrum))
-    kept[:shared] = spectrum[:shared]
-    played: Tensor = torch.fft.irfft(kept, length) * (length / len(wave))
+    resized = torch.zeros(length // 2 + 1, dtype=spectrum.dtype)
+    shared = min(len(resized), len(spectrum))
+    resized[:shared] = spectrum[:shared]
+    played: Tensor = torch.fft.irfft(resized, length) * (length / len(wave))
     return played
 
 

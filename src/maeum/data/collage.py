@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from maeum.config import Config
-from maeum.corpora.overlaps import Member, in_words, keys_of, overlaps
+from maeum.corpora.overlaps import Member, format_overlaps, keys_of, overlaps
 from maeum.data.shards import Array, StoreItem, digest
 from maeum.data.store import Store
 from maeum.data.store_writer import StoreWriter, write_shard
@@ -151,17 +151,17 @@ def _pools(stores: Mapping[str, Sequence[Store]], part: str) -> _Pools:
 
 
 def _separate(pools: Mapping[str, _Pools]) -> tuple[str, ...]:
-    """Take out of train what is also in dev or test; says in words which speakers the parts share all the same."""
+    """Take out of train what is also in dev or test; returns which speakers the parts share all the same."""
     held: dict[str, set[str]] = {"faces": set(), "speech": set(), "text": set()}
     for part in ("test", "dev", "train"):
         for modality, by_label in pools.get(part, {}).items():
             for label, pool in by_label.items():
-                kept = [source for source in pool if _identity(source, modality) not in held[modality]]
-                if not kept:
+                unique = [source for source in pool if _identity(source, modality) not in held[modality]]
+                if not unique:
                     raise CorpusError(
                         f"every one of the {modality} of {label} in {part} is in a later part", item="collage"
                     )
-                by_label[label] = kept
+                by_label[label] = unique
         for modality, by_label in pools.get(part, {}).items():
             held[modality] |= {_identity(source, modality) for pool in by_label.values() for source in pool}
     speakers = {
@@ -170,7 +170,7 @@ def _separate(pools: Mapping[str, _Pools]) -> tuple[str, ...]:
         )
         for part, p in pools.items()
     }
-    return in_words(overlaps(speakers))
+    return format_overlaps(overlaps(speakers))
 
 
 def _identity(source: _Source, modality: str) -> str:
@@ -243,7 +243,7 @@ def _manifest(
         "label_set": EKMAN.to_dict(),
         "inputs": [{"trim_silence": trim} for trim in sorted(trims)],
         "sources": sources,
-        "notes": [WARNING, *(f"its own parts overlap: {words}; see `maeum splits`" for words in shared)],
+        "notes": [WARNING, *(f"its own parts overlap: {speakers}; see `maeum splits`" for speakers in shared)],
     }
 
 

@@ -18,7 +18,7 @@ class Collator:
     """Pads clips to the longest of the batch and says in masks what is valid.
 
     What is too long is shortened: frames are thinned out evenly over time, of the mel chunks the middle stretch is
-    kept, of the tokens the first ``max_tokens - 1`` and the last one (an encoder's end token survives). Views make a
+    used, of the tokens the first ``max_tokens - 1`` and the last one (an encoder's end token survives). Views make a
     batch of their own.
 
     Args:
@@ -115,14 +115,14 @@ class Collator:
 
     def tokens(self, clips: Sequence[Clip]) -> list[Tensor | None]:
         """The tokens of each clip's words, ``(length,)`` int64, or None."""
-        there = [i for i, c in enumerate(clips) if "text" in c.modalities]
+        present = [i for i, c in enumerate(clips) if "text" in c.modalities]
         rows: list[Tensor | None] = [None] * len(clips)
-        if self.tokenize is None or not there:
+        if self.tokenize is None or not present:
             return rows
-        texts = [clips[i].text or "" for i in there]
-        for i, ids in zip(there, self.tokenize(texts), strict=True):
-            kept = ids if len(ids) <= self.max_tokens else [*ids[: self.max_tokens - 1], ids[-1]]
-            rows[i] = torch.tensor(kept, dtype=torch.int64) if kept else None
+        texts = [clips[i].text or "" for i in present]
+        for i, ids in zip(present, self.tokenize(texts), strict=True):
+            ids = ids if len(ids) <= self.max_tokens else [*ids[: self.max_tokens - 1], ids[-1]]
+            rows[i] = torch.tensor(ids, dtype=torch.int64) if ids else None
         return rows
 
 

@@ -41,7 +41,7 @@ class Lengths:
 
 
 def left_out_notes(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
-    """What is left out and why, in words: a line for each reason."""
+    """What is left out and why: a line for each reason."""
     reasons = Counter(item.reason for item in left_out)
     return tuple(f"{counted(count, 'item')} left out: {reason}" for reason, count in reasons.most_common())
 
@@ -78,7 +78,7 @@ class ClipDataset(Dataset[Clip], ABC):
 
     @abstractmethod
     def texts(self) -> tuple[str | None, ...]:
-        """The items' words; None where an item has none, or they are not asked for."""
+        """The items' words; None where an item has none, or they are not requested."""
 
     @abstractmethod
     def spoken_texts(self) -> tuple[str | None, ...]:
@@ -89,7 +89,7 @@ class ClipDataset(Dataset[Clip], ABC):
         """What decides with whom each item may share a part."""
 
     def left_out_notes(self) -> tuple[str, ...]:
-        """What is left out and why, in words: a line for each reason."""
+        """What is left out and why: a line for each reason."""
         return left_out_notes(self.left_out)
 
     def present(self) -> tuple[Modality, ...]:
@@ -131,8 +131,8 @@ class StoreDataset(ClipDataset):
         modalities: which to give, all when None. Items with none of them are left out, and listed.
         views: store of `maeum augment` with the items' augmented views, which are given with them.
         transcripts: id -> words, in the place of those that the store has; an item without any has no text.
-        sound: speech as log-mel ``mel_chunks``, or as the ``wave`` itself, which a store has when it was asked to keep
-            it.
+        sound: speech as log-mel ``mel_chunks``, or as the ``wave`` itself, which a store has that was prepared
+            to hold it.
         labelled: leave out items without a label too, and list them.
 
     Raises:
@@ -318,7 +318,7 @@ class StoreDataset(ClipDataset):
         # Whoever lends a view its voice is in the training data, too.
         voices = {row["id"]: (row["provenance"] or {}).get("voice") for row in self.views.rows}
         return tuple(
-            m if (voice := voices.get(m.id)) is None else replace(m, made_of=(*m.sources, voice)) for m in mine
+            m if (voice := voices.get(m.id)) is None else replace(m, composed_of=(*m.sources, voice)) for m in mine
         )
 
 

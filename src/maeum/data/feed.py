@@ -103,9 +103,9 @@ class Feed:
         return [_said(c, augment.mel_chunks, augment.wave, augment.text, generator) for c in clips]
 
     def _withhold(self, clip: Clip, generator: torch.Generator) -> Clip:
-        there = clip.modalities
-        gone = [m for m in there if torch.rand((), generator=generator) < self.augment.drop_modality]
-        if len(gone) == len(there) and gone:
+        present = clip.modalities
+        gone = [m for m in present if torch.rand((), generator=generator) < self.augment.drop_modality]
+        if len(gone) == len(present) and gone:
             gone.pop(int(torch.randint(len(gone), (), generator=generator)))
         fields: dict[Modality, tuple[str, ...]] = {
             "faces": ("faces",),

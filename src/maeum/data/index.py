@@ -37,7 +37,7 @@ _ABOUT = {
 }
 #: Where an array lies in the shard, and what it is.
 _PLACE = {"offset": pa.int64(), "count": pa.int32(), "crc": pa.uint32(), "dtype": pa.string()}
-#: Columns that hold a value for each of some names, and the type of these values. They are there where a row has any.
+#: Columns that hold a value for each of some names, and the type of these values. They are present where a row has any.
 _NAMED = {"scales": pa.float64(), "other_labels": pa.string(), "provenance": pa.string()}
 
 

@@ -45,8 +45,8 @@ def mix(batch: Batch, label_set: LabelSet, strength: float, generator: torch.Gen
         target = F.one_hot(target, len(label_set)).float()
     faces, own_faces = _blend(batch.faces, batch.faces_mask, share, other)
     mel_chunks, own_mel_chunks = _blend(batch.mel_chunks, batch.mel_chunks_mask, share, other)
-    kept = torch.stack((own_faces, own_mel_chunks)).nanmean(0).nan_to_num(1.0)[:, None]
-    blended = torch.where(kept < 1, kept * target + (1 - kept) * target[other], target)
+    own_share = torch.stack((own_faces, own_mel_chunks)).nanmean(0).nan_to_num(1.0)[:, None]
+    blended = torch.where(own_share < 1, own_share * target + (1 - own_share) * target[other], target)
     return replace(batch, faces=faces, mel_chunks=mel_chunks, target=blended)
 
 

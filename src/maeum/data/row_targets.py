@@ -94,9 +94,9 @@ def _check_scales(own: LabelSet, wanted: LabelSet, store: Store) -> None:
     """Raise ConfigError when a scale has another range in the store than in the wanted label set."""
     for name, (low, high) in own.scales.items():
         if name in wanted.scales and wanted.scales[name] != (low, high):
-            here = "{:g} to {:g}".format(*wanted.scales[name])
+            wanted_range = "{:g} to {:g}".format(*wanted.scales[name])
             raise ConfigError(
-                f"{name} goes from {low:g} to {high:g} there, from {here} here",
+                f"its {name} goes from {low:g} to {high:g}, not from {wanted_range}",
                 item=store.folder,
                 remedy="Prepare the corpus with values on the model's scales.",
             )

@@ -167,7 +167,7 @@ def _member(row: Mapping[str, Any], corpus: str) -> Member:
         recording=row["recording"],
         session=row["session"],
         content=row["recording_hash"],
-        made_of=tuple((row["provenance"] or {}).values()),
+        composed_of=tuple((row["provenance"] or {}).values()),
         labels=label_names(row),
     )
 

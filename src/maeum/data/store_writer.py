@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from maeum.config import difference
+from maeum.config import format_difference
 from maeum.corpora.base import LeftOut
 from maeum.data.index import FORMAT, count_items, write_index
 from maeum.data.shards import ARRAYS, ShardWriter, StoreItem, digest, read_array, read_rows
@@ -98,7 +98,7 @@ class StoreWriter:
                             item=self.folder,
                             remedy="Choose another folder, or replace it with --restart.",
                         )
-                    changes = difference(before, self.settings)
+                    changes = format_difference(before, self.settings)
                     raise StoreError(f"was prepared with other settings: {changes}", item=self.folder,
                                      remedy="Choose another folder, or start anew with --restart.")  # fmt: skip
                 # The index goes first: without it nothing that is left counts as a store.

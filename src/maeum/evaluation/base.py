@@ -94,7 +94,7 @@ def metrics_of(label_set: LabelSet) -> list[str]:
 def as_floats(values: ArrayLike, what: str, ndim: int, *, missing: bool = False) -> Floats:
     """Numbers as a float64 array; raises EvaluationError on a wrong shape, nothing at all, infinity or NaN.
 
-    With ``missing``, NaN stands for a value that there is not, and is no error.
+    With ``missing``, NaN stands for a missing value, and is no error.
     """
     array = np.asarray(values.detach().cpu().double().numpy() if isinstance(values, Tensor) else values, np.float64)
     if array.ndim != ndim or not array.size:

@@ -1,4 +1,4 @@
-"""From stored pixels to what a viewer sees: square pixels, upright, not larger than asked."""
+"""From stored pixels to what a viewer sees: square pixels, upright, not larger than requested."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Crew:
         Crew.__init__(self, state["threads"])
 
     def start(self, do: Callable[..., U], *needed: Future[Any]) -> Future[U]:
-        """Have ``do`` run on the outcomes of other tasks as soon as all of them are there.
+        """Have ``do`` run on the outcomes of other tasks as soon as all of them are known.
 
         What a needed task or ``do`` raises comes out of the returned future's ``result()``.
         """

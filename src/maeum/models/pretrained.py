@@ -236,7 +236,7 @@ def on_device(model: Network, device: str | torch.device) -> Network:
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
             f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}",
-            remedy="Use device='cpu'; `maeum doctor` lists what is there.",
+            remedy="Use device='cpu'; `maeum doctor` lists the devices.",
         ) from error
     return moved
 

@@ -22,7 +22,7 @@ from maeum import __version__
 from maeum.config import Config
 from maeum.corpora import make_corpus
 from maeum.corpora.base import Corpus, LeftOut
-from maeum.corpora.overlaps import Member, in_words
+from maeum.corpora.overlaps import Member, format_overlaps
 from maeum.corpora.splits import OfficialSplit
 from maeum.data.shards import digest
 from maeum.data.store_writer import Origin, StoreWriter, write_shard
@@ -279,7 +279,7 @@ def _notes(corpus: Corpus, selected: Selection) -> list[str]:
         if counts[part] != official
     ]
     members = [Member.of(u, corpus.name, selected.recordings.get(u.id)) for u in selected.utterances]
-    if shared := in_words(OfficialSplit().split(members).overlaps(members)):
+    if shared := format_overlaps(OfficialSplit().split(members).overlaps(members)):
         notes.append(f"its own parts overlap: {'; '.join(shared)}; see `maeum splits`")
     return notes
 

@@ -22,9 +22,9 @@ class Selection:
     utterances: tuple[Utterance, ...]
     left_out: tuple[LeftOut, ...]
     content: Mapping[str, str]
-    """Utterance id -> hash of the files, times and words that its arrays are decoded from."""
+    """Utterance id -> hash of the files, times and text that its arrays are decoded from."""
     recordings: Mapping[str, str]
-    """Utterance id -> hash by which equal recordings are recognised; of words, where a corpus goes by its text."""
+    """Utterance id -> hash by which equal recordings are recognised; of its text, where a corpus goes by that."""
     beyond_limit: Mapping[str, int]
     """Part -> items that the limit leaves unread."""
 
@@ -67,7 +67,7 @@ def select(corpus: Corpus, source: Path, limit: int | None, begin: Callable[[int
         for utterance in utterances:
             if utterance.recording is None and utterance.id in recordings:
                 del recordings[utterance.id]
-                content[utterance.id] = digest(_plain_words(utterance))
+                content[utterance.id] = digest(_normalised_text(utterance))
     left_out += [LeftOut(u.id, repeated[u.id], u.part) for u in utterances if u.id in repeated]
     utterances = [u for u in utterances if u.id not in repeated]
     if not utterances:
@@ -90,13 +90,14 @@ def _hashes(utterances: Sequence[Utterance], advance: Callable[[], None]) -> tup
             hashes.append(files[path])
         if hashes:
             recordings[utterance.id] = hashes[0]
-        text = _plain_words(utterance)
+        text = _normalised_text(utterance)
         stretch = [utterance.start_s, utterance.end_s, text, *_used_of_files(recording)]
         content[utterance.id] = digest(hashes, *stretch) if hashes else digest(text)
     return content, recordings
 
 
-def _plain_words(utterance: Utterance) -> str:
+def _normalised_text(utterance: Utterance) -> str:
+    """What an utterance says, without capitals and surplus spaces."""
     return " ".join((utterance.text or "").lower().split())
 
 

@@ -243,7 +243,7 @@ def _worst(
             "true": _format_target(label_set, evaluation.predictions.target[i].double().numpy()),
             "predicted": _format_target(label_set, _decided(label_set, outputs[i], evaluation.report)),
             "size": f"{size[i]:.2f}",
-            "media": "" if media is None else Path(media).name + _stretch(row),
+            "media": "" if media is None else Path(media).name + _format_stretch(row),
             "link": Path(media).resolve().as_uri() + _fragment(row) if exists else "",
             "text": _shortened(row["text"] or ""),
         })  # fmt: skip
@@ -266,8 +266,8 @@ def _format_target(label_set: LabelSet, target: Any) -> str:
     return ", ".join(f"{n} {v:.2f}" for n, v in zip(label_set.names, target, strict=True) if not np.isnan(v))
 
 
-def _stretch(row: dict[str, Any]) -> str:
-    """The stretch of the recording in words; nothing of a still picture."""
+def _format_stretch(row: dict[str, Any]) -> str:
+    """``, 1.0 to 2.5 s``: the stretch of the recording; nothing of a still picture."""
     return "" if row["end_s"] is None else f", {row['start_s']:.1f} to {row['end_s']:.1f} s"
 
 

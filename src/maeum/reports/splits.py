@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maeum.corpora.base import PARTS
-from maeum.corpora.overlaps import KINDS, Member, Overlap, in_words, keys_of, overlaps
+from maeum.corpora.overlaps import KINDS, Member, Overlap, format_overlaps, keys_of, overlaps
 from maeum.corpora.splits import Split
 from maeum.reports.tables import markdown_table
 
@@ -38,7 +38,7 @@ class SplitReport:
             verdict = ["The parts share nothing."]
         else:
             examples = [f"  such as {example}" for overlap in self.overlaps for example in overlap.examples[:1]]
-            verdict = [f"The parts overlap: {'; '.join(in_words(self.overlaps))}", *examples,
+            verdict = [f"The parts overlap: {'; '.join(format_overlaps(self.overlaps))}", *examples,
                        "Training refuses this split, unless its recipe says allow_overlap: true."]  # fmt: skip
         return [*self.notes, *verdict]
 

@@ -108,8 +108,8 @@ def _values(config: BaseModel) -> dict[str, Any]:
 def _comment(config: type[BaseModel], name: str, field: FieldInfo, indent: str) -> list[str]:
     schema = config.model_json_schema()
     kind = type_of(schema["properties"][name], schema.get("$defs", {}))
-    words = " ".join(f"{field.description or ''} ({kind})".split())
-    return textwrap.wrap(words, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ",
+    text = " ".join(f"{field.description or ''} ({kind})".split())
+    return textwrap.wrap(text, _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ",
                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from maeum.preparation.transcripts import Transcripts
 from maeum.runs.checks import check_inputs
 from maeum.runs.predict import predict_pretrained
 from maeum.runs.provenance import provenance
-from maeum.runs.trained_on import TrainedOn, allowed, notes_of
+from maeum.runs.trained_on import TrainedOn, format_allowed, notes_of
 from maeum.types import MODALITIES, Modality
 from maeum.wording import counted
 
@@ -57,9 +57,9 @@ class Evaluation:
 
     def noted(self) -> Evaluation:
         """With notes in its report on all that its fields tell."""
-        words = () if self.recognised is None else (_format_recognised(self.recognised, self.rows),)
+        recognised = () if self.recognised is None else (_format_recognised(self.recognised, self.rows),)
         left_out, trained = left_out_notes(self.left_out), notes_of(self.known, self.chosen_on, self.calibrated_on)
-        notes = (*words, *self.report.notes, *self.about, *left_out, *trained)
+        notes = (*recognised, *self.report.notes, *self.about, *left_out, *trained)
         return replace(self, report=replace(self.report, notes=notes))
 
 
@@ -155,11 +155,11 @@ def evaluate(
             pretrained,
             dataset,
             part,
-            split=(chosen or OfficialSplit().split(everybody)).words(everybody),
+            split=(chosen or OfficialSplit().split(everybody)).format_sizes(everybody),
         ),
     )
     unplaced = () if chosen is None else chosen.notes
-    report = replace(report, overlap=None if known is None else allowed(overlap))
+    report = replace(report, overlap=None if known is None else format_allowed(overlap))
     return Evaluation(
         model=pretrained.name,
         corpus=str(manifest["name"]),

@@ -125,7 +125,7 @@ def cache_frozen_features(
     stores = [one for one in sets if isinstance(one, StoreDataset)]
 
     @contextmanager
-    def counted(name: str) -> Iterator[Done]:
+    def progress(name: str) -> Iterator[Done]:
         task = bar.add_task(name, total=None)
         yield lambda count: bar.advance(task, count)
         computed = bar.tasks[bar.task_ids.index(task)].completed
@@ -134,13 +134,13 @@ def cache_frozen_features(
     view = recipe.augment.view
     if recipe.cache_text:
         views = view is None or view.text is None
-        with counted("words") as done:
+        with progress("words") as done:
             collate.vectors = cache_texts(
                 stores, _frozen_text_encoder(recipe, model).eval(), collate, done, views=views
             )
     if recipe.cache_speech:
         views = view is None or view.wave is None
-        with counted("sounds") as done:
+        with progress("sounds") as done:
             collate.conv_features = cache_sounds(
                 stores, _frozen_speech_encoder(recipe, model), collate, done, views=views
             )

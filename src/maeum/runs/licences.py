@@ -35,13 +35,13 @@ def licences_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encod
     licences = [(str(m.get("title", m["name"])), str(m["licence"])) for m in manifests]
     licences += [(f"{name} (pretrained encoder)", "as its authors state") for name in dict.fromkeys(encoders)]
     data = [f"{title}: {licence}" for title, licence in licences]
-    words = {licence for _, licence in licences}
-    bound = not all(is_commercial(licence) for licence in words)
+    names = {licence for _, licence in licences}
+    bound = not all(is_commercial(licence) for licence in names)
     for card in sources:
         data += card.data
-        words.add(card.licence)
+        names.add(card.licence)
         bound = bound or card.non_commercial
-    return Licences("; ".join(sorted(words)), bound, tuple(dict.fromkeys(data)))
+    return Licences("; ".join(sorted(names)), bound, tuple(dict.fromkeys(data)))
 
 
 def is_commercial(licence: str) -> bool:

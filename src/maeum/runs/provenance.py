@@ -30,8 +30,8 @@ def provenance(
     Args:
         pretrained: the model; the recipe that a training leaves beside its folder is taken up.
         dataset: the scored items.
-        part: of the corpus, in words.
-        split: how the parts were made, in words.
+        part: of the corpus, for people.
+        split: how the parts were made, for people.
     """
     recipe = recipe_of(pretrained.folder)
     seed = (recipe or {}).get("training", {}).get("seed")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maeum.config import difference
+from maeum.config import format_difference
 from maeum.errors import StoreError
 from maeum.files import write_whole
 from maeum.models.pretrained import load_pretrained, weights_digest
@@ -30,7 +30,7 @@ def reserve_run_folder(out: Path, recipe: Recipe) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         if (out / _RECIPE).exists():
-            if other := difference(_apart(Recipe.load(out / _RECIPE)), _apart(recipe)):
+            if other := format_difference(_apart(Recipe.load(out / _RECIPE)), _apart(recipe)):
                 raise StoreError(f"holds a run of another recipe ({other})", item=out, remedy=_REMEDY)
             before = _read_sources(out)
             if changed := [role for role in now if before.get(role, now[role]) != now[role]]:

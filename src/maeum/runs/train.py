@@ -28,7 +28,7 @@ from maeum.runs.steps.data import TrainingData, load_training_data
 from maeum.runs.steps.fit import Run, fit
 from maeum.runs.steps.network import build_network
 from maeum.runs.steps.tokenizer import make_tokenizer
-from maeum.runs.trained_on import TrainedOn, allowed
+from maeum.runs.trained_on import TrainedOn, format_allowed
 from maeum.training.processes import launched
 
 
@@ -83,7 +83,7 @@ def _print_notes(run: Run, data: TrainingData, network: Network) -> None:
     for note in (*data.notes(), *_decoding_notes(run.recipe, network)):
         run.console.print(note)
     if data.known.overlap:
-        run.console.print(allowed(data.known.overlap), style="bold yellow")
+        run.console.print(format_allowed(data.known.overlap), style="bold yellow")
 
 
 def _decoding_notes(recipe: Recipe, network: Network) -> list[str]:
@@ -128,7 +128,7 @@ def finish(
         )
         flattered = () if calibration == Calibration() else ("the model was calibrated on these same items",)
         notes = (*report.notes, *flattered, *dev_set.left_out_notes())
-        return [("dev", replace(report, overlap=allowed(known.overlap), notes=notes))]
+        return [("dev", replace(report, overlap=format_allowed(known.overlap), notes=notes))]
 
     model = Pretrained(
         name=recipe.name,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from maeum.config import Config
 from maeum.corpora.base import PARTS
-from maeum.corpora.overlaps import KINDS, Keys, Kind, Member, allowed, keys_of, overlaps, refuse
+from maeum.corpora.overlaps import KINDS, Keys, Kind, Member, format_allowed, keys_of, overlaps, refuse
 from maeum.corpora.splits import Split, SplitConfig, counted
 from maeum.corpora.targets import Target
 from maeum.data.dataset import ClipDataset
@@ -38,7 +38,7 @@ class TrainedOn(Config):
     """
 
     settings: SplitConfig
-    """How the split was asked for."""
+    """The split as it was requested."""
     target: str | Target | None = None
     """What was learned of the corpora."""
     splits: dict[str, KnownSplit]
@@ -50,7 +50,7 @@ class TrainedOn(Config):
     allow_overlap: bool = False
     """Whether the recipe allowed its parts to share something."""
     overlap: tuple[str, ...] = ()
-    """What they share, in words."""
+    """What they share: ``20 speakers shared by train and dev``."""
 
     @classmethod
     def read(cls, model: Path | None) -> TrainedOn | None:
@@ -83,7 +83,7 @@ class TrainedOn(Config):
 
         Args:
             scored: the items.
-            name: what they are called in words, such as ``test``.
+            name: what they are called in messages, such as ``test``.
             allow: whether they may share anything.
 
         Raises:
@@ -123,7 +123,7 @@ def trained_on(
     """Prove that what is trained on, chosen on and later tested on are apart, and describe it.
 
     Args:
-        settings: how the splits were asked for.
+        settings: the splits as they were requested.
         target: what is learned of the corpora.
         splits: each store and its split.
         train_set: the training items.
@@ -141,7 +141,7 @@ def trained_on(
     for source in sources:
         for kind, traces in source.seen["train"].items():
             keys["train"][kind] = {**dict.fromkeys(traces, ("", "")), **keys["train"][kind]}
-    words = refuse(overlaps(keys), allow=allow_overlap)
+    shared = refuse(overlaps(keys), allow=allow_overlap)
     return TrainedOn(
         settings=settings,
         target=target,
@@ -151,7 +151,7 @@ def trained_on(
             for part in ("train", "dev")
         },
         allow_overlap=allow_overlap,
-        overlap=tuple(dict.fromkeys((*chain(*(source.overlap for source in sources)), *words))),
+        overlap=tuple(dict.fromkeys((*chain(*(source.overlap for source in sources)), *shared))),
     )
 
 
@@ -201,4 +201,4 @@ def notes_of(known: bool, chosen_on: int, calibrated_on: int) -> tuple[str, ...]
     return tuple(filter(None, (chosen, calibrated)))
 
 
-__all__ = ["KnownSplit", "TrainedOn", "allowed", "notes_of", "trace", "trained_on"]
+__all__ = ["KnownSplit", "TrainedOn", "format_allowed", "notes_of", "trace", "trained_on"]

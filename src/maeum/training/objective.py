@@ -59,8 +59,8 @@ class Objective:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with what `state_dict` gave."""
-        for name, kept in state.items():
-            self.losses[name].load_state_dict(kept)
+        for name, own in state.items():
+            self.losses[name].load_state_dict(own)
 
 
 def emotion_loss_name(config: TrainConfig, label_set: LabelSet) -> str:

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from maeum.analysis.formatting import shortened
 from maeum.analysis.terminal import show_timeline
-from maeum.analysis.words import shortened
 from maeum.types import Timeline
 
 

@@ -162,7 +162,7 @@ def test_sounds_alone_without_tables(source: Path):
         ('"A:D","60:40.5"', '"A:D","60"', "line 4: .* as many levels"),
         ('"A:D","60:40.5"', '"A:D","60:140"', "line 4: .* from 0 to 100"),
         ('"N","69.1"', '"N",""', "line 2: 1001_IEO_NEU_XX: voicevote 'N' with voicelevel ''"),
-        ("1001_IEO_HAP_LO", "1001_IEO_NEU_XX", "line 3: 1001_IEO_NEU_XX is there twice"),
+        ("1001_IEO_HAP_LO", "1001_IEO_NEU_XX", "line 3: 1001_IEO_NEU_XX is listed twice"),
         ("1001_IEO_HAP_LO", "1001_IEO_JOY_LO", "line 3: '1001_IEO_JOY_LO' is no clip of CREMA-D"),
         ("VoiceVote", "Voice", "has no column 'voicevote'"),
     ],

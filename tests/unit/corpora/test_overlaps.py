@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maeum.corpora.overlaps import Member, allowed, in_words, keys_of, overlaps, refuse
+from maeum.corpora.overlaps import Member, format_allowed, format_overlaps, keys_of, overlaps, refuse
 from maeum.corpora.splits import OfficialSplit
 from maeum.errors import CorpusError
 from maeum.types import Recording, Utterance
@@ -43,8 +43,8 @@ def test_dialogues_of_different_corpora_are_different_and_speakers_are_people() 
 
 
 def test_composed_items_share_their_sources() -> None:
-    composed = Member("a", "collage", "train", made_of=("fer2013:f1", "ravdess:v1"))
-    other = Member("b", "collage", "dev", made_of=("fer2013:f1", "ravdess:v2"))
+    composed = Member("a", "collage", "train", composed_of=("fer2013:f1", "ravdess:v1"))
+    other = Member("b", "collage", "dev", composed_of=("fer2013:f1", "ravdess:v2"))
     assert found(composed, other) == {("utterance", ("train", "dev")): 1}
     assert found(composed, Member("v1", "ravdess", "dev")) == {("utterance", ("train", "dev")): 1}
 
@@ -55,9 +55,9 @@ def test_an_overlap_is_refused_by_name_or_goes_with_the_scores() -> None:
     with pytest.raises(CorpusError, match=r"1 speaker shared by train and dev \(such as speaker Ann: a and b\)"):
         refuse(shared, allow=False)
     words = refuse(shared, allow=True)
-    assert allowed(words) == "overlap allowed: 1 speaker shared by train and dev"
+    assert format_allowed(words) == "overlap allowed: 1 speaker shared by train and dev"
     assert refuse((), allow=False) == ()
-    assert allowed(()) == ""
+    assert format_allowed(()) == ""
 
 
 def test_words_name_each_two_parts_once() -> None:
@@ -66,7 +66,7 @@ def test_words_name_each_two_parts_once() -> None:
         "dev": keys_of([Member("c", speaker="A", recording="r"), Member("d", speaker="B")]),
         "test": keys_of([Member("e", speaker="B")]),
     }
-    assert in_words(overlaps(keys)) == (
+    assert format_overlaps(overlaps(keys)) == (
         "2 speakers, 1 recording shared by train and dev",
         "1 speaker shared by train and test",
         "1 speaker shared by dev and test",

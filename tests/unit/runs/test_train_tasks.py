@@ -127,7 +127,7 @@ def test_a_store_on_another_scale_is_refused(scales: Path, tmp_path: Path) -> No
     options = {**SCALES, "ranges": [[1, 7], [-1, 1]]}
     other = make_store(tmp_path / "x", "valence,arousal", VALUES, options)
     model = train(recipe(scales, "squared-error", "mean_ccc"), tmp_path / "run").model
-    with pytest.raises(ConfigError, match="valence goes from 1 to 7 there, from 1 to 5 here"):
+    with pytest.raises(ConfigError, match="its valence goes from 1 to 7, not from 1 to 5"):
         evaluate(model, other, "dev")
 
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from maeum.analysis.formatting import (
+    MODALITY_NAMES,
+    format_percent,
+    format_time,
+    format_value,
+    format_values,
+    format_with_interval,
+)
 from maeum.analysis.palette import line_colours
-from maeum.analysis.words import MODALITY_NAMES, clock, in_a_row, on_scale, percent, with_interval
 from maeum.types import MODALITIES, Prediction, Segment, Timeline
 
 #: Heights in SVG units: of a lane's name, of a scale's field, of the room below it, and of the digits of a value.
@@ -111,7 +118,7 @@ def readings(prediction: Prediction, scales: Mapping[str, tuple[float, float]]) 
     for name, value in prediction.values.items():
         ends = scales[name]
         low, high = (100 * _share(end, ends) for end in prediction.intervals.get(name, (value, value)))
-        at, shown = 100 * _share(value, ends), with_interval(name, prediction, ends)
+        at, shown = 100 * _share(value, ends), format_with_interval(name, prediction, ends)
         out.append(Reading(name, tones[name], round(at, 2), round(low, 2), round(high - low, 2), shown, _digits(ends)))
     return tuple(out)
 
@@ -121,7 +128,7 @@ def own_values(prediction: Prediction, scales: Mapping[str, tuple[float, float]]
     own = [(m, prediction.modalities[m]) for m in MODALITIES if m in prediction.modalities]
     if len(own) < 2:
         return tuple(f"from the {MODALITY_NAMES[m]} alone" for m, _ in own)
-    return tuple(f"{MODALITY_NAMES[m]} {percent(o.share)}: {in_a_row(o.values, scales)}" for m, o in own)
+    return tuple(f"{MODALITY_NAMES[m]} {format_percent(o.share)}: {format_values(o.values, scales)}" for m, o in own)
 
 
 def _curve(
@@ -141,7 +148,7 @@ def _curve(
     for segment in sorted(segments, key=lambda s: s.start_s):
         prediction = segment.prediction
         x, w = left + segment.start_s * per_second, max(2.0, (segment.end_s - segment.start_s) * per_second)
-        when = f"{clock(segment.start_s)} to {clock(segment.end_s)}, {lane}"
+        when = f"{format_time(segment.start_s)} to {format_time(segment.end_s)}, {lane}"
         anchor = f"s{numbers[id(segment)]}"
         if scale not in prediction.values:
             tip = f"{when}: no answer ({prediction.reason})"
@@ -151,7 +158,7 @@ def _curve(
         value = prediction.values[scale]
         at = _height(value, ends, y)
         low, high = (_height(end, ends, y) for end in prediction.intervals.get(scale, (value, value)))
-        digits = on_scale(value, ends)
+        digits = format_value(value, ends)
         joined = before is not None and segment.start_s - before <= _JOIN_S
         path += f"{'L' if joined else 'M'}{x:.1f} {at:.1f}H{x + w:.1f}"
         before = segment.end_s
@@ -159,7 +166,7 @@ def _curve(
             answered=True, x=round(x, 1), width=round(w, 1), top=round(high, 1), height=round(low - high, 1),
             digits=digits if w > 10 * len(digits) else "",
             digits_y=round(at - 5 if at - 5 - _DIGIT > y else at + _DIGIT + 3, 1),
-            anchor=anchor, tip=f"{when}: {scale} {with_interval(scale, prediction, ends)}",
+            anchor=anchor, tip=f"{when}: {scale} {format_with_interval(scale, prediction, ends)}",
         ))  # fmt: skip
     return Curve(scale, colour, y, _FIELD, path, _digits(ends), tuple(marks))
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from maeum import __version__
+from maeum.analysis.formatting import MEANING, MODALITY_NAMES, format_face, format_percent, format_time, shortened
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
-from maeum.analysis.words import MEANING, MODALITY_NAMES, clock, describe_face, percent, shortened
 from maeum.analysis.writers.base import WRITERS, Writer
 from maeum.analysis.writers.html_curves import CurveLane, Reading, bottom_of, curve_lanes, own_values, readings
 from maeum.models.card import ModelCard, Score
@@ -124,7 +124,7 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
         spent=_time_spent(timeline, tones),
         portraits=portraits,
         cards=[_card(i, s, tones, timeline.scales) for i, s in enumerate(timeline.segments, start=1)],
-        duration=clock(timeline.duration_s),
+        duration=format_time(timeline.duration_s),
         meaning=MEANING,
         model=card,
         size=_size(card.bytes) if card else "",
@@ -142,7 +142,7 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "shortened": shortened}
+    environment.filters |= {"format_percent": format_percent, "shortened": shortened}
     return environment.get_template("report.html.j2")
 
 
@@ -164,14 +164,15 @@ def _lane(
         x, w = _LEFT + segment.start_s * scale + 1, max(3.0, (segment.end_s - segment.start_s) * scale - 2)
         label = prediction.label or "no answer"
         confidence = prediction.confidence if prediction.label else 0.0
+        known = f"{label} {format_percent(confidence)}" if prediction.label else label
         filled = (_BLOCK - _HEAD) * confidence
-        when = f"{clock(segment.start_s)} to {clock(segment.end_s)}"
+        when = f"{format_time(segment.start_s)} to {format_time(segment.end_s)}"
         blocks.append(Block(
             x=round(x, 1), y=y, width=round(w, 1), level=round(y + _BLOCK - filled, 1), filled=round(filled, 1),
             colour=tones[prediction.label] if prediction.label else NO_ANSWER,
-            label=_fitting(label, f"{label} {percent(confidence)}" if prediction.label else label, w),
+            label=_fitting(label, known, w),
             anchor=f"s{numbers[id(segment)]}",
-            tip=f"{when}, {name}: {label} {percent(confidence) if prediction.label else f'({prediction.reason})'}",
+            tip=f"{when}, {name}: {known if prediction.label else f'{label} ({prediction.reason})'}",
         ))  # fmt: skip
     face = next((s.face for s in segments if s.face), None)
     return Lane(name, y, portraits.get(face) if face else None, tuple(blocks))
@@ -185,11 +186,11 @@ def _fitting(short: str, long: str, width: float) -> str:
 def _ticks(duration_s: float, width: float) -> list[tuple[float, str]]:
     """About eight round times along the axis."""
     if duration_s <= 0:
-        return [(_LEFT, clock(0))]
+        return [(_LEFT, format_time(0))]
     rough = duration_s / max(4.0, (width - _LEFT) / 130)
     step = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600) if s >= rough), 1800.0)
     count = math.floor(duration_s / step + 1e-9)
-    return [(_LEFT + i * step / duration_s * (width - _LEFT), clock(i * step)) for i in range(count + 1)]
+    return [(_LEFT + i * step / duration_s * (width - _LEFT), format_time(i * step)) for i in range(count + 1)]
 
 
 def _time_spent(timeline: Timeline, tones: dict[str, str]) -> list[tuple[str, float, str, str]]:
@@ -206,7 +207,7 @@ def _time_spent(timeline: Timeline, tones: dict[str, str]) -> list[tuple[str, fl
 def _card(number: int, segment: Segment, tones: dict[str, str], scales: Mapping[str, tuple[float, float]]) -> Card:
     prediction = segment.prediction
     who = [segment.speaker] if segment.speaker else []
-    who += [describe_face(segment.face)] if segment.face else []
+    who += [format_face(segment.face)] if segment.face else []
     colour = tones[prediction.label] if prediction.label else NO_ANSWER
     modalities = [MODALITY_NAMES[m] for m in MODALITIES if m in prediction.modalities]
     bars = (
@@ -216,18 +217,20 @@ def _card(number: int, segment: Segment, tones: dict[str, str], scales: Mapping[
     )
     if len(modalities) > 1 and not scales:
         bars += [
-            _bar(MODALITY_NAMES[m], percent(prediction.modalities[m].share), prediction.modalities[m].probs, tones)
+            _bar(
+                MODALITY_NAMES[m], format_percent(prediction.modalities[m].share), prediction.modalities[m].probs, tones
+            )
             for m in MODALITIES
             if m in prediction.modalities
         ]
     return Card(
         anchor=f"s{number}",
-        when=f"{clock(segment.start_s)} to {clock(segment.end_s)}",
+        when=f"{format_time(segment.start_s)} to {format_time(segment.end_s)}",
         who=", ".join(who),
         face=segment.face,
         text=segment.text,
         label=prediction.label,
-        confidence=percent(prediction.confidence),
+        confidence=format_percent(prediction.confidence),
         colour=colour,
         ink=ink_on(colour),
         bars=tuple(bars),
@@ -245,8 +248,8 @@ def _bar(name: str, weight: str, probs: object, tones: dict[str, str]) -> Bar:
         name=name,
         weight=weight,
         parts=tuple((label, 100 * p / total, tones[label], ink_on(tones[label])) for label, p in ranked if p >= 0.005),
-        top=f"{ranked[0][0]} {percent(ranked[0][1])}",
-        alt=", ".join(f"{label} {percent(p)}" for label, p in ranked),
+        top=f"{ranked[0][0]} {format_percent(ranked[0][1])}",
+        alt=", ".join(f"{label} {format_percent(p)}" for label, p in ranked),
     )
 
 

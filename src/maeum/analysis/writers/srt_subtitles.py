@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from maeum.analysis.words import clock, describe_face, in_a_row, percent
+from maeum.analysis.formatting import format_face, format_percent, format_time, format_values
 from maeum.analysis.writers.base import WRITERS, Writer
 from maeum.models.card import ModelCard
 from maeum.types import Segment, Timeline
@@ -16,7 +16,7 @@ def render_srt(timeline: Timeline, card: ModelCard | None) -> str:
     ordered = sorted(timeline.segments, key=_times)
     for number, ((start_s, end_s), segments) in enumerate(groupby(ordered, key=_times), start=1):
         lines = [_line(segment, timeline) for segment in segments]
-        times = f"{clock(start_s, srt=True)} --> {clock(end_s, srt=True)}"
+        times = f"{format_time(start_s, srt=True)} --> {format_time(end_s, srt=True)}"
         cues.append(f"{number}\n{times}\n" + "\n".join(lines) + "\n")
     return "\n".join(cues)
 
@@ -28,12 +28,12 @@ def _times(segment: Segment) -> tuple[float, float]:
 def _line(segment: Segment, timeline: Timeline) -> str:
     prediction = segment.prediction
     if prediction.label:
-        shown = f"{prediction.label} {percent(prediction.confidence)}"
+        shown = f"{prediction.label} {format_percent(prediction.confidence)}"
     elif prediction.answered:
-        shown = in_a_row(prediction.values, timeline.scales)
+        shown = format_values(prediction.values, timeline.scales)
     else:
         shown = f"no answer ({prediction.reason})"
-    face = describe_face(segment.face) if segment.face and len(timeline.tracks) > 1 else None
+    face = format_face(segment.face) if segment.face and len(timeline.tracks) > 1 else None
     who = segment.speaker or face
     return " ".join(f"{who}: {shown}".split()) if who else shown
 

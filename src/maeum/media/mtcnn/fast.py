@@ -252,7 +252,7 @@ def _steady(a: _Look, b: _Look) -> Boxes:
 
 
 def _lost(faces: Boxes, look: _Look) -> bool:
-    """Whether one of the faces is no longer there."""
+    """Whether one of the faces is no longer found."""
     return bool((~_close(faces, look.found[0]).any(1)).any())
 
 

@@ -137,9 +137,9 @@ class Proposer:
         parts = [self._answers(pictures, height, width, run) for run in _rectangles(look & stale, self._part_px)]
         if known is not None:
             tile_of = (known.windows[:, 1:3] // _TILE).astype(int)
-            kept = known.windows[still[tile_of[:, 0], tile_of[:, 1]]]
+            unchanged = known.windows[still[tile_of[:, 0], tile_of[:, 1]]]
             for frame in range(len(pictures)):
-                parts.append(kept.copy())
+                parts.append(unchanged.copy())
                 parts[-1][:, 0] = frame
         windows = np.concatenate(parts) if parts else _NO_WINDOWS
         return LevelMemory(now, windows[np.lexsort((windows[:, 2], windows[:, 1], windows[:, 0]))])

@@ -29,7 +29,7 @@ from maeum.runs.recipe import Recipe
 from maeum.runs.steps.data import TrainingData
 from maeum.runs.steps.objective import score_of_chance
 from maeum.runs.tensorboard import tensorboard
-from maeum.runs.trained_on import allowed
+from maeum.runs.trained_on import format_allowed
 from maeum.training.loop import Progress, Trainer
 from maeum.training.losses import LOSSES
 from maeum.training.objective import Objective, emotion_loss_name
@@ -91,7 +91,7 @@ def fit(run: Run, data: TrainingData, network: Network, objective: Objective, co
             report=report_line,
             notify=lambda note: console.print(note, style="yellow"),
             chance=score_of_chance(data.dev, data.label_set, recipe.score),
-            remark=allowed(data.known.overlap),
+            remark=format_allowed(data.known.overlap),
             on_step=lambda progress, total: bar.update(
                 task, description=f"epoch {progress.epoch + 1}", completed=progress.batch
             ),

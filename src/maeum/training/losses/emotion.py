@@ -98,7 +98,7 @@ def scaled(logits: Tensor, target: Tensor, ranges: Tensor) -> tuple[Tensor, Tens
         ranges: lowest and highest value of each scale, ``(scales, 2)``.
 
     Returns:
-        Values, targets (0 where there is none), and which targets there are, each ``(n, scales)``.
+        Values, targets (0 where one is missing), and which targets are known, each ``(n, scales)``.
     """
     values = logits.to(torch.promote_types(logits.dtype, torch.float32)).sigmoid()
     low, high = ranges.to(values).unbind(-1)

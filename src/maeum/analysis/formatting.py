@@ -1,4 +1,4 @@
-"""How times, faces, modalities and notes are put into words, the same in the terminal, in reports and in files."""
+"""Texts of times, faces, values and shares, the same in the terminal, in reports and in files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEANING = (
 )
 
 
-def clock(seconds: float, *, srt: bool = False) -> str:
+def format_time(seconds: float, *, srt: bool = False) -> str:
     """``1:02.5`` or, for subtitles, ``00:01:02,500``."""
     if srt:
         total = round(max(0.0, seconds) * 1000)
@@ -33,8 +33,8 @@ def clock(seconds: float, *, srt: bool = False) -> str:
     return f"{start}:{rest // 10:02d}.{rest % 10}"
 
 
-def describe_face(id: int) -> str:
-    """What a face track is called."""
+def format_face(id: int) -> str:
+    """What a face track is called: ``face 2``."""
     return f"face {id}"
 
 
@@ -50,34 +50,36 @@ def shortened(text: str, width: int) -> str:
     return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
-def on_scale(value: float, scale: tuple[float, float]) -> str:
+def format_value(value: float, scale: tuple[float, float]) -> str:
     """A value with as many digits as a scale deserves: tenths from 1 to 5, none from 0 to 100.
 
-    >>> on_scale(3.87, (1, 5)), on_scale(-0.04, (-1, 1)), on_scale(42.4, (0, 100)), on_scale(0.123, (0, 0.2))
-    ('3.9', '0.0', '42', '0.12')
+    >>> format_value(3.87, (1, 5)), format_value(-0.04, (-1, 1))
+    ('3.9', '0.0')
+    >>> format_value(42.4, (0, 100)), format_value(0.123, (0, 0.2))
+    ('42', '0.12')
     """
     digits = max(0, 1 - math.floor(math.log10(scale[1] - scale[0])))
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def with_interval(name: str, answer: Prediction, scale: tuple[float, float]) -> str:
+def format_with_interval(name: str, answer: Prediction, scale: tuple[float, float]) -> str:
     """A value and where the true one may be: ``3.9 (2.7 to 5.0)``; the value alone where that was not measured."""
-    shown = on_scale(answer.values[name], scale)
+    shown = format_value(answer.values[name], scale)
     if name not in answer.intervals:
         return shown
-    low, high = (on_scale(end, scale) for end in answer.intervals[name])
+    low, high = (format_value(end, scale) for end in answer.intervals[name])
     return f"{shown} ({low} to {high})"
 
 
-def in_a_row(values: Mapping[str, float], scales: Mapping[str, tuple[float, float]]) -> str:
+def format_values(values: Mapping[str, float], scales: Mapping[str, tuple[float, float]]) -> str:
     """``valence 3.9, arousal 2.1``."""
-    return ", ".join(f"{name} {on_scale(value, scales[name])}" for name, value in values.items())
+    return ", ".join(f"{name} {format_value(value, scales[name])}" for name, value in values.items())
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """A probability or a part in whole percent: ``82%``; never ``0%`` or ``100%``, as nothing here is certain.
 
-    >>> percent(0.824), percent(0.9991), percent(0.003)
+    >>> format_percent(0.824), format_percent(0.9991), format_percent(0.003)
     ('82%', '>99%', '<1%')
     """
     shown = f"{share:.0%}"
