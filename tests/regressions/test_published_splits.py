@@ -68,6 +68,6 @@ def test_mesm_10_what_the_lists_leave_out_is_said(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("u0\nu1\n")
     (tmp_path / "test.txt").write_text("u3\nu9999\n")
     assert ListsSplit(folder=tmp_path).split(IEMOCAP[:4]).notes == (
-        "1 ids of the lists match nothing, such as u9999 (test)",
-        "1 utterances are in no list, such as u2",
+        "1 listed id matches nothing, such as u9999 (test)",
+        "1 utterance is in no list, such as u2",
     )

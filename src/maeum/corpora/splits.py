@@ -21,6 +21,7 @@ from maeum.corpora.tables import read_text
 from maeum.errors import ConfigError, CorpusError
 from maeum.registry import Registry
 from maeum.settings_text import parse_yaml
+from maeum.wording import counted
 
 #: What a grouped split can keep whole. Whatever keeps one of them whole keeps those after it whole, too.
 _WHOLE: tuple[Kind, ...] = ("speaker", "dialogue", "recording", "content", "utterance")
@@ -155,14 +156,14 @@ class ListsSplit(Splitter):
                                           item=self.folder, remedy="Take it out of one of the lists.")  # fmt: skip
         if not parts:
             raise CorpusError(
-                f"none of its {len(strangers)} ids matches an utterance, a dialogue or a recording of the store, such "
-                f"as {members[0].id}",
+                f"none of its {counted(len(strangers), 'id')} matches an utterance, a dialogue or a recording of the "
+                f"store, such as {members[0].id}",
                 item=self.folder,
             )
         unlisted = [m.id for m in members if m.id not in parts]
         notes = (
-            counted(strangers, "match nothing", "ids of the lists"),
-            counted(unlisted, "are in no list", "utterances"),
+            format_unmatched(strangers, "listed id", "matches nothing", "match nothing"),
+            format_unmatched(unlisted, "utterance", "is in no list", "are in no list"),
         )
         return Split(f"lists of {self.folder}", parts, notes=tuple(filter(None, notes)))
 
@@ -211,7 +212,7 @@ class LeaveOneOutSplit(Splitter):
             group_of[member.id] = group
         groups = sorted(set(group_of.values()))
         if len(groups) < 3:
-            raise CorpusError(f"{len(groups)} {self.by}s cannot fill train, dev and test")
+            raise CorpusError(f"{counted(len(groups), self.by)} cannot fill train, dev and test")
         for group in (self.test, self.dev):
             if group is not None and group not in groups:
                 raise CorpusError(f"there is no {self.by} {group!r}", remedy=f"There are {', '.join(groups)}.")
@@ -255,7 +256,7 @@ class RandomSplit(Splitter):
         groups = sorted(sizes)
         if len(groups) < len(wanted):
             linked = f" (what shares a {' or a '.join(_WHOLE[_WHOLE.index(self.by) + 1 : -1])} counts as one)"
-            raise CorpusError(f"{len(groups)} {self.by}s cannot fill {len(wanted)} parts{linked}",
+            raise CorpusError(f"{counted(len(groups), self.by)} cannot fill {counted(len(wanted), 'part')}{linked}",
                               remedy="Use fewer parts, or another split.")  # fmt: skip
         np.random.default_rng(self.seed).shuffle(groups)
         lacks = {part: shares[part] * len(members) for part in wanted}
@@ -396,6 +397,15 @@ def read_ids(path: Path) -> list[str]:
     return list(dict.fromkeys(filter(None, lines)))
 
 
-def counted(items: Sequence[str], verb: str, what: str) -> str:
-    """``3 utterances are in no list, such as a, b, c``; empty for none."""
-    return f"{len(items)} {what} {verb}, such as {', '.join(items[:3])}" if items else ""
+def format_unmatched(ids: Sequence[str], noun: str, one: str, many: str) -> str:
+    """``2 utterances are in no list, such as a, b``; empty for none.
+
+    Args:
+        ids: all of them; the first three are named.
+        noun: what they are, in the singular.
+        one: what is said of one.
+        many: what is said of several.
+    """
+    if not ids:
+        return ""
+    return f"{counted(len(ids), noun)} {one if len(ids) == 1 else many}, such as {', '.join(ids[:3])}"

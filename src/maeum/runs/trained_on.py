@@ -10,7 +10,7 @@ from pathlib import Path
 from maeum.config import Config
 from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import KINDS, Keys, Kind, Member, format_allowed, keys_of, overlaps, refuse
-from maeum.corpora.splits import Split, SplitConfig, counted
+from maeum.corpora.splits import Split, SplitConfig, format_unmatched
 from maeum.corpora.targets import Target
 from maeum.data.dataset import ClipDataset
 from maeum.data.store import Store
@@ -75,8 +75,9 @@ class TrainedOn(Config):
         traces = [(member.id, _utterance(member)) for member in store.members()]
         parts = {id: part_of[trace] for id, trace in traces if trace in part_of}
         strange = [id for id, trace in traces if trace not in part_of]
-        notes = (counted(strange, "are in none of the parts that the model was trained with", "utterances"),)
-        return Split(known.name, parts, known.seed, tuple(filter(None, notes))) if parts else None
+        none = "in none of the parts that the model was trained with"
+        note = format_unmatched(strange, "utterance", f"is {none}", f"are {none}")
+        return Split(known.name, parts, known.seed, (note,) if note else ()) if parts else None
 
     def shared(self, scored: Iterable[Member], name: str, *, allow: bool = False) -> tuple[str, ...]:
         """What scores on these items have to carry: what they share with the training items, and what train and dev do.

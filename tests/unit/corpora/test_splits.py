@@ -99,9 +99,9 @@ def test_groups_that_cannot_be_made_are_errors() -> None:
         RandomSplit().split([Member("x")])
     with pytest.raises(CorpusError, match="x: has no dialogue"):
         RandomSplit(by="dialogue").split([Member("x", speaker="a", recording="r")])
-    with pytest.raises(CorpusError, match="1 speakers cannot fill 3 parts"):
+    with pytest.raises(CorpusError, match="1 speaker cannot fill 3 parts"):
         RandomSplit().split([Member("x", speaker="a")])
-    with pytest.raises(CorpusError, match=r"1 speakers cannot fill 3 parts \(what shares a dialogue or"):
+    with pytest.raises(CorpusError, match=r"1 speaker cannot fill 3 parts \(what shares a dialogue or"):
         RandomSplit().split([Member(str(i), speaker=f"s{i}", dialogue="all") for i in range(9)])
     with pytest.raises(CorpusError, match="leave nothing for train"):
         RandomSplit(dev_share=0.5, test_share=0.5).split([Member("x", speaker="a")])
@@ -223,8 +223,16 @@ class TestLists:
         split = ListsSplit(folder=folder).split(members)
         assert split.parts == {"u1": "train", "u2": "train", "u3": "dev", "u4": "dev", "u5": "test"}
         assert split.notes == (
-            "1 ids of the lists match nothing, such as nobody (train)",
-            "1 utterances are in no list, such as u6",
+            "1 listed id matches nothing, such as nobody (train)",
+            "1 utterance is in no list, such as u6",
+        )
+
+    def test_notes_name_the_first_of_several(self, tmp_path: Path) -> None:
+        members = [Member(f"u{number}") for number in range(6)]
+        split = ListsSplit(folder=self.write(tmp_path / "l", train="u0\n", dev="u1\na\n", test="b\n")).split(members)
+        assert split.notes == (
+            "2 listed ids match nothing, such as a (dev), b (test)",
+            "4 utterances are in no list, such as u2, u3, u4",
         )
 
     def test_what_was_written_is_read(self, tmp_path: Path) -> None:
@@ -239,7 +247,7 @@ class TestLists:
             ListsSplit(folder=folder).split(members)
 
     def test_lists_of_something_else_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(CorpusError, match=r"none of its 1 ids matches .* such as u1"):
+        with pytest.raises(CorpusError, match=r"none of its 1 id matches .* such as u1"):
             ListsSplit(folder=self.write(tmp_path / "a", train="x")).split([Member("u1")])
         with pytest.raises(CorpusError, match=r"more\.txt is the list of no part\. Name the lists train\.txt"):
             ListsSplit(folder=self.write(tmp_path / "b", more="u1")).split([Member("u1")])
