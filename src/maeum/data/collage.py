@@ -232,7 +232,8 @@ def _manifest(
 ) -> dict[str, Any]:
     """Names the origin and licence of all that a collage is made of."""
     unique = {store.manifest["name"]: store.manifest for group in stores.values() for store in group}
-    trims = {_trims_silence(store.manifest["settings"]) for store in stores["speech"]}
+    inputs = (store.manifest["settings"].get("inputs", {}) for store in stores["speech"])
+    trims = {bool(made_with.get("trim_silence", False)) for made_with in inputs}
     return {
         "name": "collage",
         "title": "Collage of " + ", ".join(unique),
@@ -245,8 +246,3 @@ def _manifest(
         "sources": sources,
         "notes": [WARNING, *(f"its own parts overlap: {speakers}; see `maeum splits`" for speakers in shared)],
     }
-
-
-def _trims_silence(settings: Mapping[str, Any]) -> bool:
-    """Whether a store was prepared without silence; earlier versions wrote that under ``decode``."""
-    return bool(settings.get("inputs", settings.get("decode", {})).get("trim_silence", False))

@@ -149,10 +149,7 @@ def check_inputs(store: Store, inputs: InputSettings, used: Container[Modality])
 
 def _made_with(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The settings that a store's media were made with (of each source of a collage), as far as they are known."""
-    settings = manifest["settings"]
     if "inputs" in manifest:
         return list(manifest["inputs"])
-    if "inputs" in settings:
-        return [{**settings["inputs"], "no_face": settings.get("no_face")}]
-    earlier = manifest.get("decode", [settings.get("decode", {})])
-    return [{"frame_every_s" if name == "every_s" else name: value for name, value in made.items()} for made in earlier]
+    settings = manifest["settings"]
+    return [{**settings["inputs"], "no_face": settings.get("no_face")}] if "inputs" in settings else []

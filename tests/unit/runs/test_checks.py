@@ -66,13 +66,6 @@ def test_other_settings_are_refused(tmp_path: Path, prepared: dict[str, Any], in
     assert check_inputs(store, InputSettings(**prepared), ("faces", "speech")) == ()
 
 
-def test_stores_of_earlier_versions_are_held_to_theirs(tmp_path: Path):
-    store = Store(make_store(tmp_path / "x", made_with={"decode": {"every_s": 1.0, "no_face": "centre-crop"}}))
-    with pytest.raises(ConfigError, match=r"frame_every_s: 1\.0, .*frame_every_s: 0\.5"):
-        check_inputs(store, InputSettings(), ("faces",))
-    assert "show their centre" in check_inputs(store, InputSettings(frame_every_s=1.0), ("faces",))[0]
-
-
 def test_what_left_no_trace_is_not_compared(tmp_path: Path):
     store = Store(make_store(tmp_path / "x", frames=1, mel_chunks=0))
     assert check_inputs(store, InputSettings(frame_every_s=2.0, trim_silence=True), ("faces", "speech")) == ()
