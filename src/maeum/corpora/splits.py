@@ -19,6 +19,7 @@ from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import Kind, Member, Overlap, keys_of, overlaps
 from maeum.corpora.tables import read_text
 from maeum.errors import ConfigError, CorpusError
+from maeum.files import write_whole
 from maeum.registry import Registry
 from maeum.settings_text import parse_yaml
 from maeum.wording import counted
@@ -64,7 +65,7 @@ class Split:
         return overlaps({part: keys_of(those) for part, those in self.members(members).items()})
 
     def write(self, folder: Path | str) -> list[Path]:
-        """Write it as lists (``train.txt``, ...) that `ListsSplit` reads; returns the files."""
+        """Write it as lists (``train.txt``, ...) that `ListsSplit` reads; returns the files. Raises OutputError."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         written = []
@@ -72,7 +73,7 @@ class Split:
             ids = [id for id, in_part in self.parts.items() if in_part == part]
             if ids:
                 path = folder / f"{part}.txt"
-                path.write_text("".join(f"{id}\n" for id in ids), encoding="utf-8")
+                write_whole(path, "".join(f"{id}\n" for id in ids))
                 written.append(path)
         return written
 

@@ -16,6 +16,7 @@ from torchmetrics.functional.text import word_error_rate
 from maeum.data.collate import Collator
 from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, ModelError, StoreError
+from maeum.files import write_whole
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.character_vocabulary import units
 from maeum.models.encoders.hub import fetch
@@ -137,7 +138,7 @@ def _mend(path: Path) -> None:
     """Cut off a last line that a kill left half-written, of a file that `transcribe` began."""
     content = path.read_bytes()
     if content.startswith(b'{"model": ') and not content.endswith(b"\n"):
-        path.write_bytes(content[: content.rfind(b"\n") + 1] or content)
+        write_whole(path, content[: content.rfind(b"\n") + 1] or content, StoreError)
 
 
 Recognise = Callable[[Sequence[int]], list[str]]

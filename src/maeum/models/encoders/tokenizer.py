@@ -10,10 +10,12 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import sentencepiece
 
 from maeum.errors import ModelError
+from maeum.files import write_error, write_whole
 from maeum.models.encoders.hub import fetch
 
 #: What stands in texts for something removed from them (GoEmotions); each is one piece.
@@ -71,7 +73,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def save(self, folder: Path | str) -> None:
-        """Write everything that `load_tokenizer` needs into the folder."""
+        """Write everything that `load_tokenizer` needs into the folder; raises ModelError where that cannot be done."""
 
 
 class SmallTokenizer(Tokenizer):
@@ -125,8 +127,7 @@ class SmallTokenizer(Tokenizer):
 
     def save(self, folder: Path | str) -> None:
         """See `Tokenizer`; writes ``tokenizer.spm``."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        (Path(folder) / self.file).write_bytes(self.model)
+        _write(Path(folder) / self.file, self.model)
 
     @classmethod
     def load(cls, folder: Path | str) -> SmallTokenizer:
@@ -223,8 +224,11 @@ class HubTokenizer(Tokenizer):
 
     def save(self, folder: Path | str) -> None:
         """See `Tokenizer`; writes the files of ``save_pretrained``."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self._tokenizer.save_pretrained(str(folder))
+        with TemporaryDirectory() as written:
+            self._tokenizer.save_pretrained(written)
+            for file in Path(written).rglob("*"):
+                if file.is_file():
+                    _write(Path(folder) / file.relative_to(written), file.read_bytes())
 
     @classmethod
     def load(cls, folder: Path | str) -> HubTokenizer:
@@ -232,6 +236,15 @@ class HubTokenizer(Tokenizer):
         if not Path(folder).is_dir():
             raise ModelError("no such folder, so there is no tokenizer", item=folder)
         return cls(folder)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file in full or not at all, into a folder that is made; raises ModelError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path.parent, error, ModelError) from error
+    write_whole(path, content, ModelError)
 
 
 def load_tokenizer(folder: Path | str) -> Tokenizer:

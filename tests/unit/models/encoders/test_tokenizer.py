@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,26 @@ def test_small_saves_and_loads(small: SmallTokenizer, tmp_path: Path) -> None:
     assert isinstance(loaded, SmallTokenizer)
     assert loaded(TEXTS) == small(TEXTS)
     assert (tmp_path / "new" / "tokenizer.spm").stat().st_size < 300_000
+
+
+@pytest.mark.parametrize("kind", ["small", "hub"])
+def test_a_save_that_fails_leaves_the_tokenizer_that_was_there(
+    kind: str, small: SmallTokenizer, bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = small if kind == "small" else HubTokenizer(bert_folder)
+    tokenizer.save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ModelError, match="cannot be written: No space left on device"):
+        tokenizer.save(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match="cannot be written"):
+        tokenizer.save(tmp_path / "file")
 
 
 def test_a_damaged_small_tokenizer_is_named(tmp_path: Path) -> None:
