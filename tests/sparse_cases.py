@@ -6,11 +6,19 @@ import copy
 
 import hypothesis.strategies as st
 import torch
+from hypothesis import HealthCheck, settings
 from torch import Tensor, nn
 
 from maeum.sparse import AttentionWeights, ConvNorm, ReferenceOps
 
 REFERENCE = ReferenceOps()
+#: The largest error of a result in fp32, relative to the largest value.
+FP32 = 1e-5
+
+
+def several(examples: int) -> settings:
+    """So many drawn cases of a test, however long each takes."""
+    return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -20,13 +28,13 @@ def masks(draw: st.DrawFn) -> Tensor:
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     frames = []
     for _ in range(n):
-        kept = draw(st.sampled_from(["none", "one", "all", "scattered", "clustered"]))
+        kind = draw(st.sampled_from(["none", "one", "all", "scattered", "clustered"]))
         noise = torch.rand(height, width, generator=generator)
-        if kept == "clustered":
+        if kind == "clustered":
             rows, cols = torch.arange(height).view(-1, 1), torch.arange(width)
             noise = ((rows - int(noise[0, 0] * height)) ** 2 + (cols - int(noise[-1, -1] * width)) ** 2).float()
             noise = noise / noise.max().clamp(min=1)
-        level = {"none": -1.0, "one": float(noise.min()), "all": 2.0}.get(kept, draw(st.floats(0.05, 0.95)))
+        level = {"none": -1.0, "one": float(noise.min()), "all": 2.0}.get(kind, draw(st.floats(0.05, 0.95)))
         frames.append(noise <= level)
     return torch.stack(frames)
 
@@ -72,6 +80,31 @@ def attention_of(channels: int, n: int) -> AttentionWeights:
     generator = torch.Generator().manual_seed(4)
     shapes = ((channels, channels), (channels,), (channels,), (n, channels), (1, channels))
     return AttentionWeights(*(torch.randn(shape, generator=generator) for shape in shapes))
+
+
+def assert_same_block(
+    ops: ReferenceOps, channels: tuple[int, int], mask: Tensor, *, gated: bool, device: str = "cpu"
+) -> None:
+    """That a block of two convolutions gives what the definition does, outside training."""
+    layers, maps = layers_of(*channels), maps_of(mask, channels[0])
+    gate = torch.rand(mask.shape, generator=torch.Generator().manual_seed(3)) if gated else None
+    exact = REFERENCE.conv_block(maps.double(), mask, None if gate is None else gate.double(), pairs(double(layers)))
+    given_gate = None if gate is None else gate.to(device)
+    ours = ops.conv_block(maps.to(device), mask.to(device), given_gate, pairs(layers.to(device))).cpu()
+    assert error(ours, exact) < FP32
+    assert not ours.permute(0, 2, 3, 1)[~mask].any()
+    assert ours.dtype == torch.float32
+
+
+def assert_same_attention(
+    ops: ReferenceOps, maps: Tensor, mask: Tensor, weights: AttentionWeights, *, device: str = "cpu"
+) -> None:
+    """That attention's probabilities are those of the definition."""
+    exact = REFERENCE.attend(maps.double(), mask, AttentionWeights(*(w.double() for w in weights)))
+    ours = ops.attend(maps.to(device), mask.to(device), AttentionWeights(*(w.to(device) for w in weights))).cpu()
+    # scores of up to some tens, of which the exponential is taken: their rounding counts that much more
+    assert float((ours.double() - exact).abs().max()) < 3e-5
+    assert not ours[~mask].any()
 
 
 def learn(ops: ReferenceOps, mask: Tensor, layers: nn.ModuleList, maps: Tensor, gate: Tensor | None) -> list[Tensor]:

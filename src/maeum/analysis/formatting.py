@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from maeum.types import Modality, Prediction
+from maeum.types import Modality, Prediction, Segment
 
 MODALITY_NAMES: dict[Modality, str] = {"faces": "face", "speech": "voice", "text": "words"}
 
@@ -31,6 +31,11 @@ def format_time(seconds: float, *, srt: bool = False) -> str:
     hours, minutes = divmod(minutes, 60)
     start = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{start}:{rest // 10:02d}.{rest % 10}"
+
+
+def format_span(segment: Segment) -> str:
+    """When a segment is: ``0:01.0 to 0:02.5``."""
+    return f"{format_time(segment.start_s)} to {format_time(segment.end_s)}"
 
 
 def format_face(id: int) -> str:

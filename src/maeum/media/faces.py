@@ -146,9 +146,7 @@ def centre_crop(rgb: NDArray[np.uint8], size_px: int = FACE_PX) -> NDArray[np.ui
         InputError: when the picture is not uint8 RGB.
     """
     check_rgb(rgb)
-    height, width = rgb.shape[:2]
-    side = min(height, width)
-    return _resized_square(rgb, (width - side) // 2, (height - side) // 2, side, size_px)
+    return _middle_square(rgb, min(rgb.shape[:2]), size_px)
 
 
 def resize_face(rgb: NDArray[np.uint8], size_px: int = FACE_PX) -> NDArray[np.uint8]:
@@ -158,9 +156,7 @@ def resize_face(rgb: NDArray[np.uint8], size_px: int = FACE_PX) -> NDArray[np.ui
         InputError: when the picture is not uint8 RGB.
     """
     check_rgb(rgb)
-    height, width = rgb.shape[:2]
-    side = max(height, width)
-    return _resized_square(rgb, (width - side) // 2, (height - side) // 2, side, size_px)
+    return _middle_square(rgb, max(rgb.shape[:2]), size_px)
 
 
 def check_rgb(rgb: NDArray[Any]) -> None:
@@ -170,6 +166,11 @@ def check_rgb(rgb: NDArray[Any]) -> None:
         raise InputError(
             f"is not an RGB picture ({what})", item="face", remedy="Give uint8 of shape (height, width, 3), 0..255."
         )
+
+
+def _middle_square(rgb: NDArray[np.uint8], side: int, size_px: int) -> NDArray[np.uint8]:
+    height, width = rgb.shape[:2]
+    return _resized_square(rgb, (width - side) // 2, (height - side) // 2, side, size_px)
 
 
 def _resized_square(rgb: NDArray[np.uint8], left: float, top: float, side: float, size_px: int) -> NDArray[np.uint8]:

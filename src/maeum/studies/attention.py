@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError
 from maeum.media.mtcnn.networks import load_networks
+from maeum.media.shapes import FACE_PX
 from maeum.models.network import SelectsPositions
 from maeum.models.pretrained import Pretrained
 from maeum.reports import figures
@@ -32,7 +33,6 @@ from maeum.types import Batch
 _MOST_FACES = 1500
 #: Below this certainty that it is a face, landmarks are not believed.
 _FACE = 0.5
-_ALIGNED = 48
 #: What an item is called that carries none of several labels.
 _NONE = "none"
 _BATCH = 32
@@ -128,7 +128,7 @@ def look(pretrained: Pretrained, dataset: StoreDataset, masses: Sequence[float],
                     for emotion in (*emotions, "all"):
                         counts[p, block, emotion] += here
                 if p == own:
-                    drawn = aligned(selected.unsqueeze(1).float(), points[clear], _ALIGNED)
+                    drawn = aligned(selected.unsqueeze(1).float(), points[clear], FACE_PX)
                     for emotions, one in zip(emotions_of_faces, drawn, strict=True):
                         for emotion in emotions:
                             density[emotion].append(one[0])

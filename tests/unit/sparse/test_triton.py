@@ -8,15 +8,17 @@ import sys
 
 import pytest
 import torch
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from maeum.sparse import AttentionWeights, PortableOps, operators
 from maeum.sparse.portable_ops import neighbours
 from sparse_cases import (
-    REFERENCE,
+    FP32,
     assert_learns_alike,
+    assert_same_attention,
+    assert_same_block,
     attention_of,
     double,
     error,
@@ -25,6 +27,7 @@ from sparse_cases import (
     maps_of,
     masks,
     pairs,
+    several,
 )
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -41,15 +44,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:TRITON_DEFAULT_FP_FUSION")
 
 OPS = TritonOps()
 OPS.dense_from = 2.0  # never the dense convolution
-FP32 = 1e-5
 #: Channels: fewer than a program takes, not whole programs, more than one takes.
 CHANNELS = [(1, 5), (24, 72)]
-several = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SCATTERED = torch.rand(3, 11, 13, generator=torch.Generator().manual_seed(0)) < 0.3
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
-@several
+@several(6)
 @given(mask=masks(), gated=st.booleans())
 @example(mask=torch.zeros(2, 5, 4, dtype=torch.bool), gated=True)
 @example(mask=full(1, 1, 1), gated=False)
@@ -57,17 +58,11 @@ SCATTERED = torch.rand(3, 11, 13, generator=torch.Generator().manual_seed(0)) < 
 @example(mask=SCATTERED, gated=True)
 @torch.no_grad()
 def test_blocks_equal_the_definition(channels: tuple[int, int], mask: Tensor, gated: bool) -> None:
-    layers, maps = layers_of(*channels), maps_of(mask, channels[0])
-    gate = torch.rand(mask.shape, generator=torch.Generator().manual_seed(3)) if gated else None
-    exact = REFERENCE.conv_block(maps.double(), mask, None if gate is None else gate.double(), pairs(double(layers)))
-    given_gate = None if gate is None else gate.to(DEVICE)
-    ours = OPS.conv_block(maps.to(DEVICE), mask.to(DEVICE), given_gate, pairs(layers.to(DEVICE))).cpu()
-    assert error(ours, exact) < FP32
-    assert not ours.permute(0, 2, 3, 1)[~mask].any()
+    assert_same_block(OPS, channels, mask, gated=gated, device=DEVICE)
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
-@several
+@several(6)
 @given(mask=masks())
 @example(mask=torch.zeros(2, 5, 4, dtype=torch.bool))
 @example(mask=full(1, 1, 1))
@@ -120,20 +115,16 @@ def test_blocks_learn_as_the_definition_does(mask: Tensor, gated: bool, training
 
 
 @pytest.mark.parametrize("channels", [1, 20, 72])
-@several
+@several(6)
 @given(mask=masks(), scale=st.sampled_from([0.01, 0.3, 3.0]), channels_last=st.booleans())
 @example(mask=torch.zeros(2, 5, 4, dtype=torch.bool), scale=0.3, channels_last=True)
 @example(mask=full(1, 1, 1), scale=0.3, channels_last=False)
 @example(mask=full(2, 9, 8), scale=0.3, channels_last=True)
 @torch.no_grad()
 def test_attention_equals_the_definition(channels: int, mask: Tensor, scale: float, channels_last: bool) -> None:
-    maps, weights = maps_of(mask, channels) * scale, attention_of(channels, len(mask))
-    exact = REFERENCE.attend(maps.double(), mask, AttentionWeights(*(w.double() for w in weights)))
-    given_maps = maps.contiguous(memory_format=torch.channels_last) if channels_last else maps
-    ours = OPS.attend(given_maps.to(DEVICE), mask.to(DEVICE), AttentionWeights(*(w.to(DEVICE) for w in weights))).cpu()
-    # scores of up to some tens, of which the exponential is taken: their rounding counts that much more
-    assert float((ours.double() - exact).abs().max()) < 3e-5
-    assert not ours[~mask].any()
+    maps = maps_of(mask, channels) * scale
+    maps = maps.contiguous(memory_format=torch.channels_last) if channels_last else maps
+    assert_same_attention(OPS, maps, mask, attention_of(channels, len(mask)), device=DEVICE)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from maeum.analysis.formatting import (
     MODALITY_NAMES,
     format_percent,
-    format_time,
+    format_span,
     format_value,
     format_values,
     format_with_interval,
@@ -101,9 +101,13 @@ def curve_lanes(
         for scale in timeline.scales:
             curves.append(_curve(scale, tones[scale], name, segments, timeline, numbers, y, left, width))
             y += _FIELD + _GAP
-        face = next((s.face for s in segments if s.face), None)
-        drawn.append(CurveLane(name, top, portraits.get(face) if face else None, tuple(curves)))
+        drawn.append(CurveLane(name, top, portrait_of(segments, portraits), tuple(curves)))
     return drawn
+
+
+def portrait_of(segments: Sequence[Segment], portraits: Mapping[int, str | None]) -> str | None:
+    """The picture of a lane's face; None where it has none."""
+    return next((portraits.get(segment.face) for segment in segments if segment.face), None)
 
 
 def bottom_of(lanes: Sequence[CurveLane]) -> float:
@@ -148,7 +152,7 @@ def _curve(
     for segment in sorted(segments, key=lambda s: s.start_s):
         prediction = segment.prediction
         x, w = left + segment.start_s * per_second, max(2.0, (segment.end_s - segment.start_s) * per_second)
-        when = f"{format_time(segment.start_s)} to {format_time(segment.end_s)}, {lane}"
+        when = f"{format_span(segment)}, {lane}"
         anchor = f"s{numbers[id(segment)]}"
         if scale not in prediction.values:
             tip = f"{when}: no answer ({prediction.reason})"

@@ -12,11 +12,27 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from maeum import __version__
-from maeum.analysis.formatting import MEANING, MODALITY_NAMES, format_face, format_percent, format_time, shortened
+from maeum.analysis.formatting import (
+    MEANING,
+    MODALITY_NAMES,
+    format_face,
+    format_percent,
+    format_span,
+    format_time,
+    shortened,
+)
 from maeum.analysis.palette import NO_ANSWER, colours, ink_on
 from maeum.analysis.terminal import lanes_of
 from maeum.analysis.writers.base import WRITERS, Writer
-from maeum.analysis.writers.html_curves import CurveLane, Reading, bottom_of, curve_lanes, own_values, readings
+from maeum.analysis.writers.html_curves import (
+    CurveLane,
+    Reading,
+    bottom_of,
+    curve_lanes,
+    own_values,
+    portrait_of,
+    readings,
+)
 from maeum.models.card import ModelCard, Score
 from maeum.types import MODALITIES, Segment, Timeline
 
@@ -166,16 +182,14 @@ def _lane(
         confidence = prediction.confidence if prediction.label else 0.0
         known = f"{label} {format_percent(confidence)}" if prediction.label else label
         filled = (_BLOCK - _HEAD) * confidence
-        when = f"{format_time(segment.start_s)} to {format_time(segment.end_s)}"
         blocks.append(Block(
             x=round(x, 1), y=y, width=round(w, 1), level=round(y + _BLOCK - filled, 1), filled=round(filled, 1),
             colour=tones[prediction.label] if prediction.label else NO_ANSWER,
             label=_fitting(label, known, w),
             anchor=f"s{numbers[id(segment)]}",
-            tip=f"{when}, {name}: {known if prediction.label else f'{label} ({prediction.reason})'}",
+            tip=f"{format_span(segment)}, {name}: {known if prediction.label else f'{label} ({prediction.reason})'}",
         ))  # fmt: skip
-    face = next((s.face for s in segments if s.face), None)
-    return Lane(name, y, portraits.get(face) if face else None, tuple(blocks))
+    return Lane(name, y, portrait_of(segments, portraits), tuple(blocks))
 
 
 def _fitting(short: str, long: str, width: float) -> str:
@@ -209,23 +223,15 @@ def _card(number: int, segment: Segment, tones: dict[str, str], scales: Mapping[
     who = [segment.speaker] if segment.speaker else []
     who += [format_face(segment.face)] if segment.face else []
     colour = tones[prediction.label] if prediction.label else NO_ANSWER
-    modalities = [MODALITY_NAMES[m] for m in MODALITIES if m in prediction.modalities]
-    bars = (
-        [_bar(f"{modalities[0]} alone" if len(modalities) == 1 else "together", "", prediction.probs, tones)]
-        if (modalities or prediction.answered) and not scales  # some networks predict nothing from one modality alone
-        else []
-    )
-    if len(modalities) > 1 and not scales:
-        bars += [
-            _bar(
-                MODALITY_NAMES[m], format_percent(prediction.modalities[m].share), prediction.modalities[m].probs, tones
-            )
-            for m in MODALITIES
-            if m in prediction.modalities
-        ]
+    own = [(MODALITY_NAMES[m], prediction.modalities[m]) for m in MODALITIES if m in prediction.modalities]
+    bars = []
+    if (own or prediction.answered) and not scales:  # some networks predict nothing from one modality alone
+        bars = [_bar(f"{own[0][0]} alone" if len(own) == 1 else "together", "", prediction.probs, tones)]
+        if len(own) > 1:
+            bars += [_bar(name, format_percent(opinion.share), opinion.probs, tones) for name, opinion in own]
     return Card(
         anchor=f"s{number}",
-        when=f"{format_time(segment.start_s)} to {format_time(segment.end_s)}",
+        when=format_span(segment),
         who=", ".join(who),
         face=segment.face,
         text=segment.text,
