@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -86,6 +86,17 @@ class Config(BaseModel):
         """The classes of which a setting of this type is one, chosen by its ``kind``; empty where it is this class."""
         return ()
 
+    @classmethod
+    def sections(cls, data: Mapping[str, Any]) -> Mapping[str, type[BaseModel]]:
+        """Settings that are plain mappings, and the class by which each is read later.
+
+        An unknown setting that is one of theirs is explained so.
+
+        Args:
+            data: the settings, of which another one may say which class it is.
+        """
+        return {}
+
     @model_validator(mode="before")
     @classmethod
     def _with_present_names(cls, data: Any) -> Any:
@@ -114,7 +125,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            raise ConfigError(_explain(cls, error), item=item) from error
+            raise ConfigError(_explain(cls, error, data), item=item) from error
 
     @classmethod
     def load(cls, path: Path | str | None, changes: Iterable[str] = ()) -> Self:
@@ -195,13 +206,12 @@ def format_difference(before: Any, now: Any, where: str = "") -> str:
 _ABSENT = object()
 
 
-def _explain(cls: type[BaseModel], error: ValidationError) -> str:
+def _explain(cls: type[BaseModel], error: ValidationError, data: dict[str, Any]) -> str:
     problems = []
     for item in error.errors():
         where = dotted(cls, item["loc"])
         if item["type"] == "extra_forbidden":
-            near = suggest_settings(cls, item["loc"])
-            problems.append(f"unknown setting {where!r}" + (f" (did you mean {' or '.join(near)}?)" if near else ""))
+            problems.append(f"unknown setting {where!r}{_hint(where, suggest_settings(cls, item['loc'], data))}")
         elif item["type"] == "missing":
             problems.append(f"the setting {where!r} is missing")
         elif item["type"] == "union_tag_invalid":
@@ -215,6 +225,17 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> str:
         else:
             problems.append(f"{where or 'settings'} = {_shortened(item.get('input'))}: {item['msg']}")
     return "; ".join(problems)
+
+
+def _hint(where: str, near: list[str]) -> str:
+    """What may be meant by an unknown setting: `` (did you mean speed?)``; empty for nothing."""
+    if not near:
+        return ""
+    section, _, name = near[0].rpartition(".")
+    others = [path for path in near[1:] if path.count(".") == near[0].count(".")]
+    if section and name == where.rpartition(".")[2] and not others:
+        return f" (it belongs under '{section}:', as {near[0]})"
+    return f" (did you mean {' or '.join(near)}?)"
 
 
 def _shortened(value: object, longest: int = 80) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -72,17 +73,20 @@ _LIKE_SIBLING, _LIKE_ELSEWHERE = 0.6, 0.8
 _MOST = 3
 
 
-def suggest_settings(root: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+def suggest_settings(root: type[BaseModel], location: Sequence[int | str], data: Any = None) -> list[str]:
     """Dotted paths of the settings that an unknown one may mean; none where nothing is like it.
 
     Args:
         root: the class of the settings.
         location: where the unknown setting is, such as ``("training", "learning_rate")``.
+        data: the settings as they were read, which may say by which class a plain mapping among them is read.
     """
     *parents, name = location
     owners, parts = _follow(root, parents)
     beside = {".".join((*parts, field)): field for owner in owners for field in owner.model_fields}
-    anywhere = {path: path.rpartition(".")[2] for path in setting_paths(root)}
+    sections = [_walk_sections(owner, _at(data, parents), tuple(parts)) for owner in owners]
+    paths = chain(setting_paths(root), _walk_sections(root, data, ()), *sections)
+    anywhere = {path: path.rpartition(".")[2] for path in paths}
     plain = _plain(str(name))
     for found in (
         _known(beside, plain),
@@ -130,6 +134,23 @@ def _walk(owner: type[BaseModel], parents: tuple[str, ...], inside: tuple[type, 
         yield ".".join((*parents, name))
         for model in nested_models(field.annotation):
             yield from _walk(model, (*parents, name), (*inside, owner))
+
+
+def _walk_sections(owner: type[BaseModel], data: Any, parents: tuple[str, ...]) -> Iterator[str]:
+    """Paths of the settings in the plain mappings of a class; see `maeum.config.Config.sections`."""
+    sections: Callable[[Any], Mapping[str, type[BaseModel]]] = getattr(owner, "sections", lambda _: {})
+    for name, section in sections(data).items() if isinstance(data, Mapping) else ():
+        yield from _walk(section, (*parents, name))
+
+
+def _at(data: Any, location: Sequence[int | str]) -> Any:
+    """What plain data holds at a place; None where it holds nothing there."""
+    for part in location:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
 
 
 def _follow(root: type[BaseModel], location: Sequence[int | str]) -> tuple[list[type[BaseModel]], list[str]]:

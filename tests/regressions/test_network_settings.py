@@ -8,6 +8,8 @@ import pytest
 
 from maeum.errors import ConfigError
 from maeum.models.networks import MODELS
+from maeum.runs.recipe import Recipe
+from maeum.studies.compare import Comparison
 
 TEXT = {"kind": "small", "vocabulary": 50, "width": 8, "channels": 4, "dim": 12}
 
@@ -35,3 +37,36 @@ TEXT = {"kind": "small", "vocabulary": 50, "width": 8, "channels": 4, "dim": 12}
 def test_impossible_sizes_are_named(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MODELS[name].build({"labels": 3, **settings})
+
+
+@pytest.mark.parametrize(
+    ("model", "setting", "meant"),
+    [
+        ("fe2e", "dim", r"\(it belongs under 'network:', as network\.dim\)"),
+        (
+            "fe2e",
+            "heads",
+            r"\(did you mean network\.faces\.transformer\.heads or network\.speech\.trans.*heads\?\)",
+        ),
+        ("mmer", "heads", r"\(it belongs under 'network:', as network\.heads\)"),
+        ("mesm", "top_p", r"\(it belongs under 'network:', as network\.top_p\)"),
+        ("mesm", "sharpnes", r"\(did you mean network\.sharpness\?\)"),
+        ("mult", "hidden_size", r"\(did you mean network\.dim\?\)"),
+        ("fe2e", "training.dim", r"\(it belongs under 'network:', as network\.dim\)"),
+        ("nothing", "dim", "$"),
+    ],
+)
+def test_a_network_setting_beside_model_is_shown_its_place(model: str, setting: str, meant: str) -> None:
+    """The error named no place: settings under ``network`` are a mapping, whose class ``model`` decides."""
+    section, _, name = setting.rpartition(".")
+    given = {section: {name: 4}} if section else {name: 4}
+    with pytest.raises(ConfigError, match=f"unknown setting '{setting}' ?{meant}"):
+        Recipe.parse({"name": "a", "model": model, "train": [], "dev": [], **given})
+
+
+@pytest.mark.parametrize(("name", "section"), [("dim", "network"), ("lr", "training")])
+def test_a_setting_of_an_entry_is_shown_its_place(name: str, section: str) -> None:
+    entries = {"x": {"title": "x", "model": "mesm", name: 4}}
+    problem = rf"'entries\.x\.{name}' \(it belongs under 'entries\.x\.{section}:', as entries\.x\.{section}\.{name}\)"
+    with pytest.raises(ConfigError, match=problem):
+        Comparison.parse({"name": "a", "title": "b", "shared": {}, "entries": entries})

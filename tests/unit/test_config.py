@@ -107,7 +107,6 @@ def test_a_docstring_under_a_setting_describes_it() -> None:
         ("training.learning_rate", "training.lr"),
         ("training.batchsize", "training.batch_size"),
         ("batchSize", "training.batch_size"),
-        ("lr", "training.lr"),
         ("scheduler", "training.schedule"),
         ("max_frame", "inputs.max_frames"),
         ("val", "dev"),
@@ -119,6 +118,18 @@ def test_a_setting_under_the_name_that_others_use_is_recognised(setting: str, me
     section, _, name = setting.rpartition(".")
     data.update({section: {name: 1}} if section else {name: 1})
     with pytest.raises(ConfigError, match=rf"unknown setting '{setting}' \(did you mean {meant}\?\)"):
+        Recipe.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("setting", "section"),
+    [("lr", "training"), ("patience", "training"), ("training.max_frames", "inputs"), ("mixup", "augment")],
+)
+def test_a_setting_in_the_wrong_place_is_shown_the_right_one(setting: str, section: str) -> None:
+    owner, _, name = setting.rpartition(".")
+    data: dict[str, object] = {"name": "a", "train": [], "dev": [], **({owner: {name: 1}} if owner else {name: 1})}
+    problem = rf"unknown setting '{setting}' \(it belongs under '{section}:', as {section}\.{name}\)"
+    with pytest.raises(ConfigError, match=problem):
         Recipe.parse(data)
 
 

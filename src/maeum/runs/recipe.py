@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from maeum.config import Config
 from maeum.corpora.splits import OfficialSplit, SplitConfig
@@ -14,6 +15,13 @@ from maeum.data.feed import AugmentConfig
 from maeum.inputs.settings import InputSettings
 from maeum.training.config import TrainConfig
 from maeum.types import Modality
+
+
+def network_section(model: Any) -> dict[str, type[BaseModel]]:
+    """The class of the settings that stand under ``network`` beside ``model: NAME``; none for an unknown name."""
+    from maeum.models.networks import MODELS  # takes a while, and is needed where a setting is wrong
+
+    return {"network": MODELS[model].config} if isinstance(model, str) and model in MODELS else {}
 
 
 class DataConfig(Config):
@@ -105,6 +113,11 @@ class Recipe(Config):
     """What the model is meant for; goes on its card."""
     limits: str = ""
     """What the model must not be used for, or cannot do; goes on its card."""
+
+    @classmethod
+    def sections(cls, data: Mapping[str, Any]) -> Mapping[str, type[BaseModel]]:
+        """See `Config`."""
+        return network_section(data.get("model", cls.model_fields["model"].default))
 
     def learns_from(self) -> tuple[Path, ...]:
         """Folders of the models that training starts from or is taught by."""

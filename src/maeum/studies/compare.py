@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from rich.console import Console
 
 from maeum.config import Config
@@ -20,10 +20,11 @@ from maeum.files import write_whole
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.reports.tables import ModelTable, metric_title
 from maeum.runs.evaluate import Evaluation, evaluate
-from maeum.runs.recipe import Recipe
+from maeum.runs.recipe import Recipe, network_section
 from maeum.runs.run_folder import reserve_run_folder
 from maeum.runs.train import train
 from maeum.studies.seeds import SeededScore, difference_over_seeds
+from maeum.training.config import TrainConfig
 from maeum.training.log import read_log
 from maeum.types import MODALITIES
 from maeum.wording import counted
@@ -54,6 +55,11 @@ class Entry(Config):
     """Settings of the network that are its own."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of the training that are its own."""
+
+    @classmethod
+    def sections(cls, data: Mapping[str, Any]) -> Mapping[str, type[BaseModel]]:
+        """See `Config`."""
+        return {**network_section(data.get("model")), "training": TrainConfig}
 
 
 class Comparison(Config):
