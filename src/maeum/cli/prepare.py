@@ -83,9 +83,11 @@ def transcribe(
     """Recognise the words of every utterance, for --transcripts. May be stopped; the same command goes on."""
     from maeum.data.store import Store
     from maeum.files import check_output_file
+    from maeum.preparation.transcripts import check_error_rate
     from maeum.preparation.transcripts import transcribe as run
 
     check_output_file(out)
+    check_error_rate(Store(store).rows)
     with stoppable(f"What was recognised is kept in {out}; the same command goes on from there."):
         made = run(store, model, out, device=device, console=progress_console())
     console = output_console()

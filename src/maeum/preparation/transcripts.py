@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
 from rich.console import Console
-from torchmetrics.functional.text import word_error_rate
 
 from maeum.data.collate import Collator
 from maeum.data.store import Store, spoken_text_of
@@ -68,15 +68,29 @@ class Transcripts:
     def error_rate(self, rows: Sequence[Mapping[str, Any]]) -> tuple[float, int] | None:
         """Word error rate against the corpus' own transcripts, and of how many utterances.
 
-        Capitals and punctuation do not count (see `units`). None where the corpus has no transcript of any.
+        Words that are wrong, missing or too many, relative to the words of the corpus' transcripts. Capitals and
+        punctuation do not count (see `units`). None where the corpus has no transcript of any.
+
+        Raises:
+            ConfigError: see `check_error_rate`.
         """
         pairs = [
-            (self.texts[row["id"]], known) for row in rows if row["id"] in self.texts and (known := spoken_text_of(row))
+            (known, self.texts[row["id"]]) for row in rows if row["id"] in self.texts and (known := spoken_text_of(row))
         ]
-        if not pairs:
+        references, hypotheses = (["".join(units(pair[side])).strip() for pair in pairs] for side in (0, 1))
+        if not any(references):
             return None
-        hypotheses, true = (["".join(units(text)).strip() for text in side] for side in zip(*pairs, strict=True))
-        return float(word_error_rate(hypotheses, true)), len(pairs)
+        check_error_rate(rows)
+        from jiwer import wer
+
+        return float(wer(references, hypotheses)), len(pairs)
+
+
+def check_error_rate(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ConfigError where word error rates can be taken of these items, but not with what is installed."""
+    if find_spec("jiwer") is None and any(map(spoken_text_of, rows)):
+        raise ConfigError("jiwer, which takes word error rates, is not installed",
+                          remedy="Run `pip install 'maeum[transcripts]'`.")  # fmt: skip
 
 
 def transcribe(
@@ -209,4 +223,4 @@ def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
     return recognise
 
 
-__all__ = ["Transcripts", "transcribe"]
+__all__ = ["Transcripts", "check_error_rate", "transcribe"]

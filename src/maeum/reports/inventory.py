@@ -46,7 +46,10 @@ _PACKAGES = (
     "mtcnn",
 )
 #: Extra -> (module, what it is for).
-_EXTRAS = {"track": ("tensorboard", "training curves in TensorBoard")}
+_EXTRAS = {
+    "track": ("tensorboard", "training curves in TensorBoard"),
+    "transcripts": ("jiwer", "word error rates of recognised transcripts"),
+}
 #: The tables that other packages can add to.
 TABLES: tuple[Registry[Any], ...] = (CORPORA, SPLITS, MODELS, LOSSES, METRICS, WRITERS)
 _DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac", "pcm_s16le")

@@ -22,7 +22,7 @@ from maeum.evaluation.report import evaluate as score
 from maeum.labels import LabelSet
 from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
 from maeum.preparation.model_items import items_for, read_of
-from maeum.preparation.transcripts import Transcripts
+from maeum.preparation.transcripts import Transcripts, check_error_rate
 from maeum.runs.checks import check_inputs
 from maeum.runs.predict import predict_pretrained
 from maeum.runs.provenance import provenance
@@ -108,8 +108,8 @@ def evaluate(
 
     Raises:
         StoreError, ModelError: when the store or the model cannot be read.
-        ConfigError: when the model reads none of the modalities, or the store was decoded with other settings than
-            the model's.
+        ConfigError: when the model reads none of the modalities, the store was decoded with other settings than the
+            model's, or the word error rate of transcripts cannot be taken (`check_error_rate`).
         CorpusError: when the items share something with what the model was trained on, and that is not allowed.
         EvaluationError: when no score is defined on these items.
     """
@@ -117,6 +117,8 @@ def evaluate(
     given = read_of(pretrained, modalities)
     corpus = Store(store)
     recognised = None if transcripts is None else Transcripts.read(transcripts)
+    if recognised is not None:
+        check_error_rate(corpus.rows)
     decoding = check_inputs(corpus, pretrained.settings, given)
     known = TrainedOn.read(pretrained.folder)
     everybody = corpus.members()

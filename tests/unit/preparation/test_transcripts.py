@@ -23,7 +23,7 @@ from maeum.data.store import Store
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.labels import LabelSet
 from maeum.preparation.prepare import prepare
-from maeum.preparation.transcripts import Transcripts, transcribe
+from maeum.preparation.transcripts import Transcripts, check_error_rate, transcribe
 from maeum.runs.evaluate import evaluate
 from maeum.studies.reproduce import REPRODUCTIONS
 from maeum.studies.study import Study
@@ -53,6 +53,48 @@ def test_a_model_that_spells_transcribes_a_corpus(store: Path, model: Path, tmp_
     assert Transcripts.read(tmp_path / "said.jsonl") == made
     rate = made.error_rate(Store(store).rows)
     assert rate == (pytest.approx(5 / 6), 20), "one of six words is right, whatever its case"
+
+
+ROWS = [
+    {"id": id, "text": text, "spoken_text": None, "provenance": None}
+    for id, text in (
+        ("a", "The cat sat on the mat."),
+        ("b", "No!"),
+        ("c", "Hello"),
+        ("d", None),
+        ("e", "not recognised"),
+    )
+]
+
+
+def test_the_word_error_rate_by_hand() -> None:
+    """One word of six is missing, one is another, one of the third is too many: 3 of 8 words."""
+    texts = {"a": "the cat sat on mat", "b": "yes", "c": "well hello", "d": "whatever"}
+    made = Transcripts("recogniser", "corpus", None, texts)
+    assert made.error_rate(ROWS) == (3 / 8, 3)
+    assert made.error_rate(ROWS[3:]) is None, "nothing is known of what it recognised"
+
+
+def test_without_jiwer_a_word_error_rate_is_refused_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maeum.preparation.transcripts.find_spec", lambda _: None)
+    made = Transcripts("recogniser", "corpus", None, {"a": "the cat", "d": "whatever"})
+    check_error_rate(ROWS[3:4])
+    assert made.error_rate(ROWS[3:4]) is None
+    for attempt in (check_error_rate, made.error_rate):
+        with pytest.raises(
+            ConfigError, match=r"jiwer, .*, is not installed\. Run `pip install 'maeum\[transcripts\]'`"
+        ):
+            attempt(ROWS)
+
+
+def test_scoring_with_transcripts_is_refused_before_it_begins_without_jiwer(
+    store: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcribe(store, model, tmp_path / "said.jsonl")
+    monkeypatch.setattr("maeum.preparation.transcripts.find_spec", lambda _: None)
+    monkeypatch.setattr("maeum.runs.evaluate.predict_pretrained", None)
+    with pytest.raises(ConfigError, match="is not installed"):
+        evaluate(model, store, transcripts=tmp_path / "said.jsonl")
 
 
 def test_an_interrupted_run_goes_on_where_it_stood(store: Path, model: Path, tmp_path: Path) -> None:
