@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import objectives
 from maeum.models.mmer import MMER, MMERConfig
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.training.config import TrainConfig
 from maeum.training.parts import backward, split
 from maeum.types import Batch
@@ -185,13 +187,40 @@ SCRIPT = textwrap.dedent("""
         memory = trainer.objective.losses["supervised-contrastive"].memory.features
         torch.save({{"model": model.state_dict(), "memory": memory}}, {folder!r} + "/end.pt")
     processes.wait()
+    if {command}:
+        from maeum.cli import main
+
+        sys.argv = ["maeum", *{command}]
+        main()
 """)
+
+
+def training_command(folder: Path) -> list[str]:
+    """The arguments of ``maeum train`` for a network that one epoch on a few sentences trains."""
+    words = {"happiness": "what a lovely day", "anger": "leave me alone", "sadness": "so sad i could cry"}
+    rows = [f",{text} {i},{label},s{i % 8},{'dev' if i % 8 > 5 else 'train'}" for i in range(8)
+            for label, text in words.items()]  # fmt: skip
+    (folder / "source").mkdir()
+    (folder / "source" / "table.csv").write_text("\n".join(["path,text,label,speaker,part", *rows]) + "\n")
+    prepare("folder", folder / "source", folder / "store", PrepareConfig(options={"labels": list(words)}))
+    text = {"kind": "small", "vocabulary": 60, "width": 8, "channels": 8, "dim": 8}
+    data = [{"store": str(folder / "store")}]
+    recipe = {
+        "name": "few", "network": {"dim": 8, "faces": None, "speech": None, "text": text},
+        "tokenizer": {"kind": "small", "vocabulary": 60}, "train": data, "dev": data,
+        "training": {"epochs": 1, "batch_size": 6, "precision": "fp32"},
+    }  # fmt: skip
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    return ["train", str(folder / "recipe.json"), "--out", str(folder / "trained")]
 
 
 @pytest.mark.trains
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
-    """Started by torchrun, with gloo; dropout, both contrasts, the memory and the decay of weights included."""
-    ends = []
+    """Started by torchrun, with gloo; dropout, both contrasts, the memory and the decay of weights included.
+
+    What `maeum train` prints is printed once: the second process had printed the final scores, too.
+    """
+    ends, command = [], training_command(tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -203,13 +232,17 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     for name, (parts, start) in runs.items():
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "run.py").write_text(SCRIPT.format(here=here, tests=tests, parts=parts, folder=str(folder)))
+        (folder / "run.py").write_text(SCRIPT.format(
+            here=here, tests=tests, parts=parts, folder=str(folder), command=command if name == "two" else []
+        ))  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             [*start, str(folder / "run.py")], capture_output=True, text=True, env=environment, timeout=300
         )
         assert done.returncode == 0, done.stderr[-3000:]
         assert len((folder / "log.jsonl").read_text().splitlines()) == 2
+        for line in ("epoch 1", "the best was 1; model: ", "dev uar ", "dev accuracy "):
+            assert done.stdout.count(line) == (name == "two"), (line, done.stdout)
         ends.append(torch.load(folder / "end.pt", weights_only=True))
     for one, other in (ends[:2], ends[2:]):
         torch.testing.assert_close(one["memory"], other["memory"], rtol=1e-5, atol=1e-6)
