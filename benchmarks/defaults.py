@@ -33,7 +33,7 @@ def minimal_recipe(model: str, store: Path, modalities: list[str]) -> dict[str, 
     """What a user has to write."""
     network: dict[str, Any] = {m: None for m in ("faces", "speech", "text") if m not in modalities}
     if model == "mmer":
-        network = {"speech": {"kind": "small"}, "text": {"kind": "small"}}
+        network = {"speech": {"kind": "small"}, "text": {"kind": "small"}, "freeze_text": False}
     data = [{"store": str(store), "modalities": modalities}]
     recipe = {"name": model, "model": model, "network": network, "train": data, "dev": data}
     return {**recipe, "tokenizer": {"kind": "small", "vocabulary": 2000}} if "text" in modalities else recipe
