@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _ENDINGS_WITH_ES = ("s", "x", "z", "ch", "sh")
+#: Spoken with a k at the end.
+_PLAIN = ("epoch",)
 
 
 def counted(number: int, noun: str, *, separate: bool = False) -> str:
@@ -24,7 +26,7 @@ def plural(noun: str, number: int = 2) -> str:
         return noun
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"
-    return f"{noun}es" if noun.endswith(_ENDINGS_WITH_ES) else f"{noun}s"
+    return f"{noun}es" if noun.endswith(_ENDINGS_WITH_ES) and not noun.endswith(_PLAIN) else f"{noun}s"
 
 
 def alternatives(names: Iterable[str]) -> str:

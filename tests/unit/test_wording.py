@@ -13,6 +13,7 @@ from maeum.wording import alternatives, counted
         (2, "entry", "2 entries"),
         (2, "day", "2 days"),
         (3, "batch", "3 batches"),
+        (6, "epoch", "6 epochs"),
         (3, "class", "3 classes"),
     ],
 )
