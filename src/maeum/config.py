@@ -90,7 +90,7 @@ class Config(BaseModel):
     def sections(cls, data: Mapping[str, Any]) -> Mapping[str, type[BaseModel]]:
         """Settings that are plain mappings, and the class by which each is read later.
 
-        An unknown setting that is one of theirs is explained so.
+        Error messages use them to show an unknown setting its place.
 
         Args:
             data: the settings, of which another one may say which class it is.
@@ -232,10 +232,15 @@ def _hint(where: str, near: list[str]) -> str:
     if not near:
         return ""
     section, _, name = near[0].rpartition(".")
-    others = [path for path in near[1:] if path.count(".") == near[0].count(".")]
+    top = section.partition(".")[0]
+    others = [p for p in near[1:] if p.count(".") == near[0].count(".") or p.partition(".")[0] != top]
     if section and name == where.rpartition(".")[2] and not others:
         return f" (it belongs under '{section}:', as {near[0]})"
-    return f" (did you mean {' or '.join(near)}?)"
+    return f" (did you mean {' or '.join(near[:_MOST_HINTS])}?)"
+
+
+#: So many settings that may be meant are named.
+_MOST_HINTS = 3
 
 
 def _shortened(value: object, longest: int = 80) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -58,6 +58,7 @@ _OTHER_NAMES = {
     "optim": ("optimizer",),
     "randomseed": ("seed",),
     "scheduler": ("schedule",),
+    "score": ("metrics",),
     "smoothing": ("label_smoothing",),
     "stepsize": ("lr",),
     "validation": ("dev",),
@@ -70,11 +71,12 @@ _OTHER_NAMES = {
 }
 #: How like the given name a setting beside it must be, and one elsewhere in the schema.
 _LIKE_SIBLING, _LIKE_ELSEWHERE = 0.6, 0.8
-_MOST = 3
 
 
 def suggest_settings(root: type[BaseModel], location: Sequence[int | str], data: Any = None) -> list[str]:
-    """Dotted paths of the settings that an unknown one may mean; none where nothing is like it.
+    """Dotted paths of the settings that an unknown one may mean, the shortest first; none where nothing is like it.
+
+    Of several only those are given that share most of its place: of an entry's ``lr`` that entry's own.
 
     Args:
         root: the class of the settings.
@@ -95,7 +97,9 @@ def suggest_settings(root: type[BaseModel], location: Sequence[int | str], data:
         _close(anywhere, plain, _LIKE_ELSEWHERE),
     ):
         if found:
-            return sorted(found, key=lambda path: path.count("."))[:_MOST]
+            shared = {path: _shared(path.split("."), parts) for path in found}
+            nearest = [path for path in found if shared[path] == max(shared.values())]
+            return sorted(nearest, key=lambda path: path.count("."))
     return []
 
 
@@ -109,12 +113,29 @@ def setting_paths(root: type[BaseModel]) -> list[str]:
     return list(dict.fromkeys(_walk(root, ())))
 
 
+def with_places(path: tuple[str, ...], annotation: Any) -> tuple[str, ...]:
+    """The path of what a list or mapping holds: ``N`` stands for a place in a list, ``NAME`` for a key."""
+    for candidate in (annotation, *get_args(annotation)):
+        origin = get_origin(candidate)
+        if origin in (tuple, list):
+            return (*path, "N")
+        if origin is dict:
+            return (*path, "NAME")
+    return path
+
+
 def nested_models(annotation: Any) -> list[type[BaseModel]]:
     """The settings classes that a field of this type may hold: itself or its kinds, members of unions and the like."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         kinds: Callable[[], tuple[type[BaseModel], ...]] = getattr(annotation, "kinds", tuple)
         return list(kinds()) or [annotation]
     return [model for argument in get_args(annotation) for model in nested_models(argument)]
+
+
+def _shared(path: Sequence[str], place: Sequence[str]) -> int:
+    """How many parts a path has in common with a place, from the start."""
+    return next((i for i, (one, other) in enumerate(zip(path, place, strict=False)) if one != other),
+                min(len(path), len(place)))  # fmt: skip
 
 
 def _known(paths: dict[str, str], plain: str) -> list[str]:
@@ -133,7 +154,7 @@ def _walk(owner: type[BaseModel], parents: tuple[str, ...], inside: tuple[type, 
     for name, field in owner.model_fields.items():
         yield ".".join((*parents, name))
         for model in nested_models(field.annotation):
-            yield from _walk(model, (*parents, name), (*inside, owner))
+            yield from _walk(model, with_places((*parents, name), field.annotation), (*inside, owner))
 
 
 def _walk_sections(owner: type[BaseModel], data: Any, parents: tuple[str, ...]) -> Iterator[str]:

@@ -54,6 +54,13 @@ def test_impossible_sizes_are_named(name: str, settings: dict[str, Any], message
         ("mult", "hidden_size", r"\(did you mean network\.dim\?\)"),
         ("fe2e", "training.dim", r"\(it belongs under 'network:', as network\.dim\)"),
         ("nothing", "dim", "$"),
+        (
+            "mmer",
+            "pretrained",
+            r"\(did you mean tokenizer\.pretrained or network\.speech\.pretrained or network\.text\.",
+        ),
+        ("fe2e", "pretrained", r"\(did you mean tokenizer\.pretrained or network\.text\.pretrained\?\)"),
+        ("mmer", "vocabulary", r"\(did you mean tokenizer\.vocabulary or network\.text\.vocabulary\?\)"),
     ],
 )
 def test_a_network_setting_beside_model_is_shown_its_place(model: str, setting: str, meant: str) -> None:
@@ -62,6 +69,30 @@ def test_a_network_setting_beside_model_is_shown_its_place(model: str, setting: 
     given = {section: {name: 4}} if section else {name: 4}
     with pytest.raises(ConfigError, match=f"unknown setting '{setting}' ?{meant}"):
         Recipe.parse({"name": "a", "model": model, "train": [], "dev": [], **given})
+
+
+@pytest.mark.parametrize(
+    ("setting", "meant"),
+    [
+        ("init_from", r"\(it belongs under 'entries\.NAME:', as entries\.NAME\.init_from\)"),
+        ("model", r"\(it belongs under 'entries\.NAME:', as entries\.NAME\.model\)"),
+        ("network", r"\(did you mean shared\.network or entries\.NAME\.network\?\)"),
+        ("training", r"\(did you mean shared\.training or entries\.NAME\.training\?\)"),
+        ("lr", r"\(it belongs under 'shared\.training:', as shared\.training\.lr\)"),
+        ("score", r"\(did you mean metrics\?\)"),
+        ("metric", r"\(did you mean metrics\?\)"),
+    ],
+)
+def test_a_setting_of_entries_beside_them_is_shown_a_place_that_exists(setting: str, meant: str) -> None:
+    """The error named ``entries.init_from``, which is an entry without a title."""
+    given = {"name": "a", "title": "b", "shared": {}, "entries": {"x": {"title": "x", "model": "mesm"}}, setting: 4}
+    with pytest.raises(ConfigError, match=f"unknown setting '{setting}' {meant}"):
+        Comparison.parse(given)
+
+
+def test_a_setting_of_training_items_is_shown_its_place() -> None:
+    with pytest.raises(ConfigError, match=r"'store' \(did you mean train\.N\.store or dev\.N\.store\?\)"):
+        Recipe.parse({"name": "a", "train": [], "dev": [], "store": "stores/a"})
 
 
 @pytest.mark.parametrize(("name", "section"), [("dim", "network"), ("lr", "training")])

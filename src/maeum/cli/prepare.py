@@ -82,17 +82,21 @@ def transcribe(
 ) -> None:
     """Recognise the words of every utterance, for --transcripts. May be stopped; the same command goes on."""
     from maeum.data.store import Store
+    from maeum.errors import ConfigError
     from maeum.files import check_output_file
-    from maeum.preparation.transcripts import check_error_rate
     from maeum.preparation.transcripts import transcribe as run
 
     check_output_file(out)
-    check_error_rate(Store(store).rows)
     with stoppable(f"What was recognised is kept in {out}; the same command goes on from there."):
         made = run(store, model, out, device=device, console=progress_console())
     console = output_console()
     console.print(counted(len(made.texts), "utterance"), soft_wrap=True)
-    if (rate := made.error_rate(Store(store).rows)) is not None:
-        known = counted(rate[1], "utterance")
-        console.print(f"word error rate {rate[0]:.3f} on {known} with a known transcript", soft_wrap=True)
+    try:
+        rate = made.error_rate(Store(store).rows)
+    except ConfigError as error:  # the transcripts are made, and of use without it
+        console.print(f"no word error rate: {error}", soft_wrap=True)
+    else:
+        if rate is not None:
+            known = counted(rate[1], "utterance")
+            console.print(f"word error rate {rate[0]:.3f} on {known} with a known transcript", soft_wrap=True)
     print_written(console, out)

@@ -87,9 +87,9 @@ class Transcripts:
 
 
 def check_error_rate(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Raise ConfigError where word error rates can be taken of these items, but not with what is installed."""
+    """Raise ConfigError when items have known transcripts and jiwer is not installed."""
     if find_spec("jiwer") is None and any(map(spoken_text_of, rows)):
-        raise ConfigError("jiwer, which takes word error rates, is not installed",
+        raise ConfigError("jiwer, which computes word error rates, is not installed",
                           remedy="Run `pip install 'maeum[transcripts]'`.")  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from maeum.config import Config
-from maeum.setting_names import nested_models
+from maeum.setting_names import nested_models, with_places
 from maeum.wording import alternatives
 
 #: Prose of the page in docs/ ends here.
@@ -138,7 +138,7 @@ def _walk(
             settings = _walk(
                 model,
                 default if isinstance(default, BaseModel) else None,
-                _with_places(path, field.annotation),
+                with_places(path, field.annotation),
                 condition if tag is None else f"{'.'.join(path)}.{tag[0]} = {tag[1]}",
                 others,
                 (*inside, owner),
@@ -160,17 +160,6 @@ def _default_text(field: FieldInfo, default: Any) -> str | None:
 
 def _description(field: FieldInfo) -> str:
     return " ".join((field.description or "").split())
-
-
-def _with_places(path: tuple[str, ...], annotation: Any) -> tuple[str, ...]:
-    """The path of what a list or mapping holds."""
-    for candidate in (annotation, *get_args(annotation)):
-        origin = get_origin(candidate)
-        if origin in (tuple, list):
-            return (*path, "N")
-        if origin is dict:
-            return (*path, "NAME")
-    return path
 
 
 def _tag(model: type[BaseModel]) -> tuple[str, str] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, create_model, model_validator
 from rich.console import Console
 
 from maeum.config import Config
@@ -39,6 +39,16 @@ In brackets: 95 % confidence intervals over speakers where they are known, else 
 block's first network is taken on the same items; where its interval holds 0, no difference is shown. A
 network (after another) started from what that one had learned: its epochs and minutes come on top.
 """
+
+
+#: Settings of a recipe that the comparison and its entries decide.
+_DECIDED = ("name", "model", "score")
+
+
+def _shared_settings() -> type[BaseModel]:
+    """The settings of a recipe that entries may share."""
+    fields: dict[str, Any] = {n: (f.annotation, f) for n, f in Recipe.model_fields.items() if n not in _DECIDED}
+    return create_model("Shared", **fields)
 
 
 class Entry(Config):
@@ -78,8 +88,13 @@ class Comparison(Config):
     part: str = "dev"
     """What is scored, of the store that the dev items are of."""
 
+    @classmethod
+    def sections(cls, data: Mapping[str, Any]) -> Mapping[str, type[BaseModel]]:
+        """See `Config`."""
+        return {"shared": _shared_settings()}
+
     @model_validator(mode="after")
-    def _followed_come_first(self) -> Comparison:
+    def _sources_come_first(self) -> Comparison:
         names = list(self.entries)
         for i, (name, entry) in enumerate(self.entries.items()):
             if entry.init_from is not None and entry.init_from not in names[:i]:
@@ -175,9 +190,9 @@ def compare(
     evaluations: list[Evaluation] = []
     for name, recipe in recipes.items():
         folder = Path(out) / comparison.name / name
-        leader = comparison.entries[name].init_from
-        led = recipe if leader is None else following(recipe, Path(out) / comparison.name / leader / "model")
-        train_once(led, folder, device, console)
+        source = comparison.entries[name].init_from
+        started = recipe if source is None else starting_from(recipe, folder.with_name(source) / "model")
+        train_once(started, folder, device, console)
         pretrained = load_pretrained(folder / "model", device)
         data = recipe.dev[0]
         done = evaluate(
@@ -206,21 +221,21 @@ def compare(
     )
 
 
-def following(recipe: Recipe, leader: Path) -> Recipe:
+def starting_from(recipe: Recipe, source: Path) -> Recipe:
     """The recipe of a network that starts from the branches of a trained one, and is taught by it where it says how.
 
     Raises:
         ConfigError: when the recipe itself says whom to start from, or who teaches.
-        ModelError: when the model folder ``leader`` cannot be read.
+        ModelError: when the model folder ``source`` cannot be read.
     """
     if recipe.start_from or recipe.teacher is not None:
         raise ConfigError("has start_from or teacher beside `init_from`, which is both", item=recipe.name,
                           remedy="Leave one of them out.")  # fmt: skip
-    has = load_pretrained(leader).card.modalities
+    has = load_pretrained(source).card.modalities
     absent = {m for m in MODALITIES if recipe.network.get(m, None if m == "text" else {}) is None}
     changes = {
-        "start_from": {m: leader for m in has if m not in absent},
-        "teacher": leader if recipe.training.needs_teacher else None,
+        "start_from": {m: source for m in has if m not in absent},
+        "teacher": source if recipe.training.needs_teacher else None,
         "tokenizer": None,
     }
     return recipe.model_copy(update=changes)

@@ -19,9 +19,10 @@ from maeum.models.network import SelectsPositions
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.models.registry import MODELS
 from maeum.preparation.model_items import items_for
+from maeum.preparation.transcripts import check_error_rate
 from maeum.runs.evaluate import Evaluation, evaluate, pooled
 from maeum.runs.recipe import Recipe
-from maeum.studies.compare import Comparison, following, train_once
+from maeum.studies.compare import Comparison, starting_from, train_once
 from maeum.types import MODALITIES, Modality
 
 #: T, A, V: how the papers call words, voice and faces; in their order.
@@ -87,7 +88,7 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
     made = []
     for name in names:
         title = study.network(name)
-        leader = study.entries[name].init_from
+        source = study.entries[name].init_from
         recipe = study.recipe(name)
         if subset is not None:
             recipe = _with_modalities(recipe, subset)
@@ -97,7 +98,7 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
         trainings = [recipe.training.model_copy(update={"seed": seed}) for seed in seeds]
         recipes = tuple(fold.model_copy(update={"training": t}) for t in trainings for _, fold in folds)
         places = tuple(f"seed-{seed}/{place}" for seed in seeds for place, _ in folds)
-        init_from = None if leader is None else variants(study, [leader], subset)[0]
+        init_from = None if source is None else variants(study, [source], subset)[0]
         if init_from is not None and subset == "T" and _rests(recipe):
             made.append(replace(init_from, title=f"{title}, all frozen"))
             continue
@@ -190,7 +191,7 @@ class Runs:
 
 
 def swept(study: Study) -> list[Variant]:
-    """The networks whose ``top_p`` is varied; raises ConfigError when there are none, or they have none."""
+    """The networks whose ``top_p`` is varied; raises ConfigError when the study names none, or one has no ``top_p``."""
     if not study.sweep:
         raise ConfigError("names no networks for a sweep", item=study.name, remedy="Give it `sweep: [...]`.")
     chosen = variants(study, study.sweep)
@@ -205,23 +206,42 @@ def swept(study: Study) -> list[Variant]:
 
 
 def train_all(
-    study: Study, chosen: Sequence[Variant], out: Path | str, device: str = "cpu", console: Console | None = None
+    study: Study,
+    chosen: Sequence[Variant],
+    out: Path | str,
+    device: str = "cpu",
+    console: Console | None = None,
+    *,
+    transcripts: Path | None = None,
 ) -> list[Runs]:
-    """Train what is not trained yet, seed by seed, each in ``out/<study>/<variant>/seed-<n>``; leaders come first.
+    """Train what is not trained yet, seed by seed, each in ``out/<study>/<variant>/seed-<n>``.
 
-    A fold's folder is in that of its seed: ``<session>``, or ``published-<session>`` by the published protocol.
+    The entries they start from come first. A fold's folder is in that of its seed: ``<session>``, or
+    ``published-<session>`` by the published protocol.
+
+    Args:
+        study: what the networks are of.
+        chosen: the networks.
+        out: folder of the runs.
+        device: where they are trained.
+        console: where progress is printed; None prints none.
+        transcripts: recognised words that `score_all` reads afterwards, in the place of those of the recipes.
 
     Raises:
-        ConfigError: when the dev items are of several stores, before anything is trained.
+        ConfigError: before anything is trained, when the dev items are of several stores, or recognised transcripts
+            will be scored and their word error rate cannot be computed.
     """
     if any(len(variant.recipes[0].dev) != 1 for variant in chosen):
         raise ConfigError("has dev items of several stores", item=study.name, remedy="Make a study for each.")
+    scored = [recipe.dev[0] for variant in chosen for recipe in variant.recipes]
+    for store in dict.fromkeys(data.store for data in scored if transcripts or data.transcripts):
+        check_error_rate(Store(store).rows)
 
     def trained(variant: Variant, number: int) -> Path:
         recipe = variant.recipes[number]
         folder = Path(out) / study.name / variant.key / variant.places[number]
         if variant.init_from is not None:
-            recipe = following(recipe, trained(variant.init_from, number))
+            recipe = starting_from(recipe, trained(variant.init_from, number))
         if console is not None and not (folder / "model").exists():
             console.print(f"{folder}:", soft_wrap=True)
         train_once(recipe, folder, device, console)

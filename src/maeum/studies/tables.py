@@ -60,7 +60,8 @@ def transcripts(study: Study, out: Path | str, device: str = "cpu", console: Con
                           remedy="Give it `transcripts: FILE`, made by `maeum transcribe`.")  # fmt: skip
     numbers, notes, done = [], [], []
     table: ModelTable | None = None
-    for runs in train_all(study, variants(study, list(study.entries)), out, device, console):
+    chosen = variants(study, list(study.entries))
+    for runs in train_all(study, chosen, out, device, console, transcripts=study.transcripts):
         given, recognised = score_all(study, runs), score_all(study, runs, transcripts=study.transcripts)
         done.append(given)
         first, *others = [m for m in _defined(study, given) if all(m in e.report.scores for e in recognised)]
@@ -289,7 +290,7 @@ def top_p(study: Study, out: Path | str, device: str = "cpu", console: Console |
 def _sweep_table(points: Sequence[SweepPoint], metrics: Sequence[str]) -> list[str]:
     """A row for each network and mass, in lines of Markdown."""
     blocks = list(points[0].selected)
-    after = ("GFLOPs", "of dense", "ms", "of all selected", *(f"selected, {block}" for block in blocks))
+    after = ("GFLOPs", "of dense", "ms", "ms / ms at p = 1", *(f"selected, {block}" for block in blocks))
     table = ModelTable(metrics, before=("network", "p"), after=after)
     for point in points:
         cost = point.cost

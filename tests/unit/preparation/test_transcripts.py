@@ -17,7 +17,9 @@ from transformers import (
     Wav2Vec2ForCTC,
     Wav2Vec2Processor,
 )
+from typer.testing import CliRunner
 
+from maeum.cli.app import app
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, ModelError, StoreError
@@ -97,6 +99,17 @@ def test_scoring_with_transcripts_is_refused_before_it_begins_without_jiwer(
         evaluate(model, store, transcripts=tmp_path / "said.jsonl")
 
 
+def test_transcripts_are_made_without_jiwer_and_no_rate_is_printed(
+    store: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maeum.preparation.transcripts.find_spec", lambda _: None)
+    out = tmp_path / "said.jsonl"
+    done = CliRunner().invoke(app, ["transcribe", str(store), "--model", str(model), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "no word error rate: jiwer, which computes word error rates, is not installed" in done.output
+    assert len(Transcripts.read(out).texts) == len(Store(store))
+
+
 def test_an_interrupted_run_goes_on_where_it_stood(store: Path, model: Path, tmp_path: Path) -> None:
     whole = transcribe(store, model, tmp_path / "whole.jsonl")
     lines = (tmp_path / "whole.jsonl").read_text().splitlines()
@@ -169,12 +182,10 @@ def test_recognised_words_are_read_instead(store: Path, model: Path, tmp_path: P
     assert not any("recognised" in note for note in given.report.notes)
 
 
-def test_the_gap_between_given_and_recognised_words_is_a_page(store: Path, model: Path, tmp_path: Path) -> None:
-    transcribe(store, model, tmp_path / "said.jsonl")
+def study_settings(store: Path, transcripts: Path) -> dict[str, Any]:
     text = {"kind": "small", "vocabulary": 60, "width": 8}
-    settings: dict[str, Any] = {
-        "name": "made", "title": "Made up", "seeds": 1, "metrics": ["accuracy"],
-        "transcripts": str(tmp_path / "said.jsonl"),
+    return {
+        "name": "made", "title": "Made up", "seeds": 1, "metrics": ["accuracy"], "transcripts": str(transcripts),
         "shared": {
             "target": "four-class",
             "train": [{"store": str(store), "modalities": ["speech", "text"]}],
@@ -186,6 +197,27 @@ def test_the_gap_between_given_and_recognised_words_is_a_page(store: Path, model
         },
         "entries": {"mmer": {"title": "MMER", "model": "mmer"}},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("named", ["study", "dev"])
+def test_a_study_with_transcripts_trains_nothing_without_jiwer(
+    named: str, store: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It trained every network and only then noticed that their words cannot be scored."""
+    transcribe(store, model, tmp_path / "said.jsonl")
+    settings = study_settings(store, tmp_path / "said.jsonl")
+    if named == "dev":
+        settings["shared"]["dev"][0]["transcripts"] = settings.pop("transcripts")
+    monkeypatch.setattr("maeum.preparation.transcripts.find_spec", lambda _: None)
+    page = REPRODUCTIONS["mmer/transcripts" if named == "study" else "mmer/table"]
+    with pytest.raises(ConfigError, match=r"jiwer, .*, is not installed"):
+        page(Study.parse(settings), tmp_path / "runs", "cpu", None)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_gap_between_given_and_recognised_words_is_a_page(store: Path, model: Path, tmp_path: Path) -> None:
+    transcribe(store, model, tmp_path / "said.jsonl")
+    settings = study_settings(store, tmp_path / "said.jsonl")
     page = REPRODUCTIONS["mmer/transcripts"](Study.parse(settings), tmp_path / "runs", "cpu", None)
     row = page.numbers["rows"][0]
     gap = row["recognised"]["accuracy"]["mean"] - row["given"]["accuracy"]["mean"]

@@ -58,7 +58,7 @@ def comparison(store: Path, **changes: Any) -> Comparison:
     return Comparison.parse({**settings, **changes})
 
 
-def test_a_contestant_has_the_shared_settings_and_its_own(store: Path) -> None:
+def test_an_entry_has_the_shared_settings_and_its_own(store: Path) -> None:
     recipe = comparison(store).recipe("mult")
     assert (recipe.name, recipe.model, recipe.score) == ("words-mult", "mult", "macro_f1")
     assert (recipe.training.epochs, recipe.training.lr) == (3, 0.02)
@@ -77,7 +77,7 @@ def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_contestant_may_follow_another(store: Path, tmp_path: Path) -> None:
+def test_an_entry_may_start_from_another(store: Path, tmp_path: Path) -> None:
     text = {"text": {"kind": "small", "vocabulary": 60, "width": 8, "channels": 8, "dim": 8}}
     frozen = {"lr_scale": {"encoders.text": 0}, "losses": {"distillation": {}}}
     asked = comparison(store, entries={

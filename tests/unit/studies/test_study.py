@@ -29,7 +29,7 @@ from maeum.runs.steps.network import build
 from maeum.runs.train import train
 from maeum.studies import attention
 from maeum.studies.attention import clip_picture, landmarks_of, look
-from maeum.studies.compare import following
+from maeum.studies.compare import starting_from
 from maeum.studies.face_regions import REGIONS, TEMPLATE
 from maeum.studies.reproduce import REPRODUCTIONS
 from maeum.studies.seeds import difference_over_seeds, over_seeds
@@ -135,33 +135,33 @@ def test_learning_rates_of_branches_that_are_gone_go_too() -> None:
     assert scales["AV"] == scales["A"] == {}
 
 
-FOLLOWS = {"title": "taught", "model": "mesm", "init_from": "fe2e", "network": {"top_p": 0.5},
+STARTS = {"title": "taught", "model": "mesm", "init_from": "fe2e", "network": {"top_p": 0.5},
            "training": {"losses": {"encoding-distillation": {}},
                         "lr_scale": {"encoders.text": 0, "heads.text": 0}}}  # fmt: skip
 
 
-def test_who_follows_starts_from_what_was_learned(store: Path, tmp_path: Path) -> None:
-    entries = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
+def test_an_entry_starts_from_what_another_learned(store: Path, tmp_path: Path) -> None:
+    entries = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": STARTS}
     asked = study(store, entries=entries, sweep=["taught"], seeds=2)
     chosen = variants(asked, ["taught"])
     (made,) = train_all(asked, chosen, tmp_path)
     recipe = Recipe.load(tmp_path / "made" / "taught" / "seed-1" / "recipe.json")
-    leader = tmp_path / "made" / "fe2e" / "seed-1" / "model"
-    assert recipe.start_from == dict.fromkeys(("faces", "speech", "text"), leader)
-    assert recipe.teacher == leader
-    learned, first = made.model(1).model.state_dict(), load_pretrained(leader).model.state_dict()
+    source = tmp_path / "made" / "fe2e" / "seed-1" / "model"
+    assert recipe.start_from == dict.fromkeys(("faces", "speech", "text"), source)
+    assert recipe.teacher == source
+    learned, first = made.model(1).model.state_dict(), load_pretrained(source).model.state_dict()
     for name in (n for n in first if n.startswith("encoders.text.") and "position_ids" not in n):
         assert torch.equal(learned[name], first[name]), "frozen, so as it was learned before"
     assert not torch.equal(learned["heads.faces.weight"], first["heads.faces.weight"])
-    before = (leader / "model.safetensors").stat().st_mtime_ns
+    before = (source / "model.safetensors").stat().st_mtime_ns
     moved = tmp_path / "moved"
     moved.mkdir()
     (tmp_path / "made").rename(moved / "made")
     train_all(asked, chosen, moved)
-    leader = moved / "made" / "fe2e" / "seed-1" / "model"
-    assert (leader / "model.safetensors").stat().st_mtime_ns == before, "trained once"
+    source = moved / "made" / "fe2e" / "seed-1" / "model"
+    assert (source / "model.safetensors").stat().st_mtime_ns == before, "trained once"
     other = moved / "made" / "fe2e" / "seed-0" / "model" / "model.safetensors"
-    (leader / "model.safetensors").write_bytes(other.read_bytes())
+    (source / "model.safetensors").write_bytes(other.read_bytes())
     with pytest.raises(StoreError, match=r"learned from other weights than those in .*fe2e/seed-1"):
         train_all(asked, chosen, moved)
 
@@ -223,16 +223,16 @@ def test_encodings_that_cannot_be_compared_are_named(
         train(Recipe.parse(changed), tmp_path / "run")
 
 
-def test_who_follows_names_no_other_source(store: Path, tmp_path: Path) -> None:
+def test_an_entry_that_starts_from_another_names_no_other_source(store: Path, tmp_path: Path) -> None:
     shared = {**study(store).shared, "teacher": "runs/other"}
     asked = study(store, shared=shared, entries={"a": {"title": "A", "model": "fe2e"}},
                   sweep=[], ablation=[])  # fmt: skip
     with pytest.raises(ConfigError, match="has start_from or teacher beside `init_from`"):
-        following(asked.recipe("a"), tmp_path)
+        starting_from(asked.recipe("a"), tmp_path)
 
 
-def test_a_subset_follows_the_same_subset(store: Path) -> None:
-    entries = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": FOLLOWS}
+def test_a_subset_starts_from_the_same_subset(store: Path) -> None:
+    entries = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": STARTS}
     asked = study(store, entries=entries, sweep=["taught"], ablation=["fe2e", "taught"])
     (voices,) = variants(asked, ["taught"], "A")
     assert (voices.key, voices.init_from and voices.init_from.key) == ("taught-A", "fe2e-A")
@@ -242,15 +242,15 @@ def test_a_subset_follows_the_same_subset(store: Path) -> None:
     assert words.init_from is not None
     assert words.init_from.key == "fe2e-T"
     assert words.recipes[0].training.losses == {}, "words have no frames"
-    rests = {**FOLLOWS["training"], "lr_scale": {"encoders.text": 0, "heads.text": 0, "fusion": 0}}
-    asked = study(store, entries={**entries, "taught": {**FOLLOWS, "training": rests}}, sweep=["taught"])
+    rests = {**STARTS["training"], "lr_scale": {"encoders.text": 0, "heads.text": 0, "fusion": 0}}
+    asked = study(store, entries={**entries, "taught": {**STARTS, "training": rests}}, sweep=["taught"])
     (words,) = variants(asked, ["taught"], "T")
     assert (words.key, words.title, words.init_from) == ("fe2e-T", "taught (after FE2E) T, all frozen", None)
 
 
-def test_only_those_before_can_be_followed(store: Path) -> None:
+def test_an_entry_starts_only_from_one_before_it(store: Path) -> None:
     with pytest.raises(ConfigError, match=r"taught: init_from names 'fe2e', not an entry before it \(none\)"):
-        study(store, entries={"taught": FOLLOWS, "fe2e": {"title": "FE2E", "model": "fe2e"}}, sweep=[], ablation=[])
+        study(store, entries={"taught": STARTS, "fe2e": {"title": "FE2E", "model": "fe2e"}}, sweep=[], ablation=[])
 
 
 def test_what_is_looked_into_is_what_is_scored(store: Path, tmp_path: Path) -> None:
