@@ -3,9 +3,10 @@
     python benchmarks/defaults.py STORE [--networks lf-lstm fe2e] [--modalities speech] [--epochs 6] [--seeds 3]
         [--set training.lr=5e-4]
 
-A minimal recipe names the network, a prepared corpus and the number of epochs. Networks leave out what the corpus does
-not have (`network: {faces: null}`), and MMER has its small encoders, since those of the hub are not minimal. Printed
-are the mean recall of the labels after every epoch, that of chance, and the median over seeds of the best epoch.
+A minimal recipe names the network, a prepared corpus and the number of epochs. Networks leave out the modalities that
+are not named (`network: {faces: null}`), and read text by their small encoders, since those of the hub are not minimal.
+MMER reads speech and text, whatever is named. Printed are the mean recall of the labels after every epoch, that of
+chance, and the median over seeds of the best epoch.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ from maeum.runs.train import train
 def minimal_recipe(model: str, store: Path, modalities: list[str]) -> dict[str, Any]:
     """What a user has to write."""
     network: dict[str, Any] = {m: None for m in ("faces", "speech", "text") if m not in modalities}
+    if "text" in modalities:
+        network["text"] = {"kind": "small"} if model in ("fe2e", "mesm") else {}  # whose encoders have kinds
     if model == "mmer":
+        modalities = ["speech", "text"]
         network = {"speech": {"kind": "small"}, "text": {"kind": "small"}, "freeze_text": False}
     data = [{"store": str(store), "modalities": modalities}]
     recipe = {"name": model, "model": model, "network": network, "train": data, "dev": data}

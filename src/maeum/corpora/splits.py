@@ -18,8 +18,8 @@ from maeum.config import Config
 from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import Kind, Member, Overlap, keys_of, overlaps
 from maeum.corpora.tables import read_text
-from maeum.errors import ConfigError, CorpusError
-from maeum.files import write_whole
+from maeum.errors import ConfigError, CorpusError, OutputError
+from maeum.files import write_error, write_whole
 from maeum.registry import Registry
 from maeum.settings_text import parse_yaml
 from maeum.wording import counted
@@ -67,7 +67,10 @@ class Split:
     def write(self, folder: Path | str) -> list[Path]:
         """Write it as lists (``train.txt``, ...) that `ListsSplit` reads; returns the files. Raises OutputError."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_error(folder, error, OutputError) from error
         written = []
         for part in PARTS:
             ids = [id for id, in_part in self.parts.items() if in_part == part]
@@ -404,8 +407,8 @@ def format_unmatched(ids: Sequence[str], noun: str, one: str, many: str) -> str:
     Args:
         ids: all of them; the first three are named.
         noun: what they are, in the singular.
-        one: what is said of one.
-        many: what is said of several.
+        one: the words after the count of one id.
+        many: the words after the count of several.
     """
     if not ids:
         return ""

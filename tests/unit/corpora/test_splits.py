@@ -23,7 +23,7 @@ from maeum.corpora.splits import (
     Splitter,
     read_split,
 )
-from maeum.errors import ConfigError, CorpusError
+from maeum.errors import ConfigError, CorpusError, OutputError
 from maeum.runs.recipe import Recipe
 from maeum.types import Utterance
 
@@ -239,6 +239,11 @@ class TestLists:
         split = LeaveOneOutSplit(test="S2").split(SESSIONS)
         assert [path.name for path in split.write(tmp_path)] == ["train.txt", "dev.txt", "test.txt"]
         assert ListsSplit(folder=tmp_path).split(SESSIONS).parts == split.parts
+
+    def test_a_file_in_the_place_of_the_folder_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "lists").touch()
+        with pytest.raises(OutputError, match=r"lists: cannot be written: File exists"):
+            LeaveOneOutSplit(test="S2").split(SESSIONS).write(tmp_path / "lists")
 
     def test_lists_that_contradict_each_other_are_refused(self, tmp_path: Path) -> None:
         members = [Member("u1", dialogue="d1"), Member("u2", dialogue="d1")]

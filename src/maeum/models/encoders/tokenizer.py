@@ -224,11 +224,18 @@ class HubTokenizer(Tokenizer):
 
     def save(self, folder: Path | str) -> None:
         """See `Tokenizer`; writes the files of ``save_pretrained``."""
-        with TemporaryDirectory() as written:
-            self._tokenizer.save_pretrained(written)
-            for file in Path(written).rglob("*"):
-                if file.is_file():
-                    _write(Path(folder) / file.relative_to(written), file.read_bytes())
+        try:
+            with TemporaryDirectory() as written:
+                self._tokenizer.save_pretrained(written)
+                for file in Path(written).rglob("*"):
+                    if file.is_file():
+                        _write(Path(folder) / file.relative_to(written), file.read_bytes())
+        except OSError as error:
+            raise ModelError(
+                f"cannot be written by way of the temporary folder: {error.strerror or error}",
+                item=folder,
+                remedy="Set TMPDIR to a folder that can be written.",
+            ) from error
 
     @classmethod
     def load(cls, folder: Path | str) -> HubTokenizer:

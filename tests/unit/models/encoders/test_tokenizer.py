@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,16 @@ def test_a_save_that_fails_leaves_the_tokenizer_that_was_there(
     (tmp_path / "file").touch()
     with pytest.raises(ModelError, match="cannot be written"):
         tokenizer.save(tmp_path / "file")
+
+
+def test_an_unusable_temporary_folder_is_named(
+    bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(
+        ModelError, match=r"new: cannot be written by way of the temporary folder: No such file .*TMPDIR"
+    ):
+        HubTokenizer(bert_folder).save(tmp_path / "new")
 
 
 def test_a_damaged_small_tokenizer_is_named(tmp_path: Path) -> None:
