@@ -134,7 +134,7 @@ def find_recording_faces(info: MediaInfo, detector: FaceDetector, every_s: float
         return RecordingFaces(notes=(f"the picture cannot be used: {error.problem}",))
     notes = list(frames.notes)
     if weak:
-        notes.append(f"{weak} weak face detection{'s were' if weak > 1 else ' was'} ignored")
+        notes.append(f"{counted(weak, 'weak face detection')} {'was' if weak == 1 else 'were'} ignored")
     faces = tuple(
         TrackedFace(
             id=number,

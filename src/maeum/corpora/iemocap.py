@@ -27,7 +27,7 @@ _NUMBER = r"\s*([^\s,\[\]]+)\s*"
 #: ``[6.2901 - 8.2357]<TAB>Ses01F_impro01_F000<TAB>neu<TAB>[2.5000, 2.5000, 2.5000]``
 _RATED = re.compile(rf"\[{_NUMBER}-{_NUMBER}\]\s*(\S+)\s+(\S+)\s+\[{_NUMBER},{_NUMBER},{_NUMBER}\]\s*")
 #: ``Ses01F_impro01_F000 [006.2901-008.2357]: Excuse me.``; the words may hold more colons.
-_SAID = re.compile(r"([^\s:]+)\s*(?:\[[^\]]*\])?\s*:(.*)")
+_TRANSCRIPT_LINE = re.compile(r"([^\s:]+)\s*(?:\[[^\]]*\])?\s*:(.*)")
 _DIALOGUE = re.compile(r"Ses(\d\d)([FM])_\w+")
 #: What transcribers note beside words: ``[LAUGHTER]``, ``{LG}``, ``<BREATHING>``, ``++GARBAGE++``.
 _MARK = re.compile(r"\[[A-Z][A-Z\d /_-]*\]|\{[A-Za-z][A-Za-z\d /_-]*\}|</?[A-Za-z]+>|\+\+[A-Za-z ]+\+\+")
@@ -292,7 +292,7 @@ def _read_transcript(path: Path, dialogue: str) -> tuple[dict[str, list[str]], l
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if not line.strip():
             continue
-        match = _SAID.fullmatch(line.strip())
+        match = _TRANSCRIPT_LINE.fullmatch(line.strip())
         if match and _turn_of(match[1], dialogue):
             words.setdefault(match[1], []).append(match[2].strip())
         elif line.lstrip().startswith(f"{dialogue}_"):

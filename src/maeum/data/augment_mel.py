@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maeum.config import Config
+from maeum.data.draws import chance, uniform
 from maeum.media.mel import LOG_OFFSET, TOP_HZ
 from maeum.media.shapes import HOP, MEL_CHUNK_FRAMES, SAMPLE_RATE_HZ
 
@@ -73,9 +74,9 @@ def augment_mel(mel_chunks: Tensor, config: MelAugment, generator: torch.Generat
     mel = mel_chunks.float().squeeze(1).permute(1, 0, 2).reshape(bands, count * width)
     mel = mel[:, : _last_sound(mel, floor) + 1]
     mel = trim_silence(mel, config, generator)
-    if _chance(config.window, generator):
-        length = round(_between(*config.window_s, generator) / FRAME_S)
-        start = int(_between(0, max(1, mel.shape[1] - length + 1), generator))
+    if chance(config.window, generator):
+        length = round(uniform(*config.window_s, generator) / FRAME_S)
+        start = int(uniform(0, max(1, mel.shape[1] - length + 1), generator))
         mel = mel[:, start : start + length]
     mel = _stretch(mel, config, generator)
     peak = mel.amax()
@@ -83,11 +84,11 @@ def augment_mel(mel_chunks: Tensor, config: MelAugment, generator: torch.Generat
         mel = mel + _smooth_gain(bands, config.eq_db, generator)
     if config.gain_db:
         mel = mel + float(torch.randn((), generator=generator)) * config.gain_db * NATURAL_PER_DB
-    if _chance(config.noise, generator):
-        mel = _add_noise(mel, _between(*config.snr_db, generator), generator)
-    if _chance(config.lowpass, generator):
+    if chance(config.noise, generator):
+        mel = _add_noise(mel, uniform(*config.snr_db, generator), generator)
+    if chance(config.lowpass, generator):
         mel = mel.clone()
-        mel[_band_of(_between(3000.0, 6000.0, generator), bands) :] = floor
+        mel[_band_of(uniform(3000.0, 6000.0, generator), bands) :] = floor
     mel = mel.clamp(min=floor)
     mel = _mask(mel, config, float(torch.minimum(mel.mean(), peak)), generator)
     return cut_mel_chunks(mel, width)
@@ -95,14 +96,14 @@ def augment_mel(mel_chunks: Tensor, config: MelAugment, generator: torch.Generat
 
 def trim_silence(mel: Tensor, config: MelAugment, generator: torch.Generator) -> Tensor:
     """Cut silence off both ends of ``mel (bands, frames)``, but for a random margin; at least one frame stays."""
-    if config.trim_db is None or _chance(config.keep_silence, generator):
+    if config.trim_db is None or chance(config.keep_silence, generator):
         return mel
     levels = mel.amax(0)
     loud = (levels >= levels.amax() - config.trim_db * NATURAL_PER_DB).nonzero().flatten()
     first, last = int(loud[0]), int(loud[-1])
-    crop = int(_between(0.0, config.crop_s, generator) / FRAME_S)
-    before = int(_between(0.0, config.margin_s, generator) / FRAME_S)
-    after = int(_between(0.0, config.margin_s, generator) / FRAME_S)
+    crop = int(uniform(0.0, config.crop_s, generator) / FRAME_S)
+    before = int(uniform(0.0, config.margin_s, generator) / FRAME_S)
+    after = int(uniform(0.0, config.margin_s, generator) / FRAME_S)
     start = max(0, first - before) if before > crop else min(first + crop - before, last)
     return mel[:, start : last + after + 1]
 
@@ -122,8 +123,8 @@ def _last_sound(mel: Tensor, floor: float) -> int:
 def _stretch(mel: Tensor, config: MelAugment, generator: torch.Generator) -> Tensor:
     """Other tempo (time axis) and other vocal tract (mel axis), linearly interpolated."""
     bands, frames = mel.shape
-    tempo = math.exp(_between(-1.0, 1.0, generator) * math.log1p(config.tempo))
-    factor = 1.0 + _between(-config.warp, config.warp, generator)
+    tempo = math.exp(uniform(-1.0, 1.0, generator) * math.log1p(config.tempo))
+    factor = 1.0 + uniform(-config.warp, config.warp, generator)
     mel = _resample(mel, torch.linspace(0, frames - 1, max(1, round(frames * tempo))))
     return _resample(mel.T, (torch.arange(bands) * factor).clamp(max=bands - 1)).T
 
@@ -143,7 +144,7 @@ def _smooth_gain(bands: int, spread_db: float, generator: torch.Generator) -> Te
 def _add_noise(mel: Tensor, snr_db: float, generator: torch.Generator) -> Tensor:
     """Steady noise of random colour: mean power ``snr_db`` below the signal's, tilted over the bands at random."""
     bands, frames = mel.shape
-    tilt = _between(-2.0, 2.0, generator) * torch.linspace(-1, 1, bands).view(bands, 1)
+    tilt = uniform(-2.0, 2.0, generator) * torch.linspace(-1, 1, bands).view(bands, 1)
     flutter = -torch.rand(bands, frames, generator=generator).clamp(min=1e-6).log()
     noise = tilt.exp() * flutter.sqrt()
     power = mel.exp()
@@ -157,23 +158,15 @@ def _mask(mel: Tensor, config: MelAugment, value: float, generator: torch.Genera
     mel = mel.clone()
     longest = min(config.time_mask_s / FRAME_S, frames / 5)
     for _ in range(config.time_masks):
-        length = int(_between(0, longest, generator))
-        start = int(_between(0, frames - length, generator))
+        length = int(uniform(0, longest, generator))
+        start = int(uniform(0, frames - length, generator))
         mel[:, start : start + length] = value
     for _ in range(config.band_masks):
-        length = int(_between(0, config.band_mask, generator))
-        start = int(_between(0, bands - length, generator))
+        length = int(uniform(0, config.band_mask, generator))
+        start = int(uniform(0, bands - length, generator))
         mel[start : start + length] = value
     return mel
 
 
 def _band_of(hz: float, bands: int) -> int:
     return int(bands * math.log1p(hz / 700.0) / math.log1p(TOP_HZ / 700.0))
-
-
-def _between(low: float, high: float, generator: torch.Generator) -> float:
-    return low + (high - low) * float(torch.rand((), generator=generator))
-
-
-def _chance(probability: float, generator: torch.Generator) -> bool:
-    return float(torch.rand((), generator=generator)) < probability

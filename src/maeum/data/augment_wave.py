@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from maeum.config import Config
+from maeum.data.draws import uniform
 from maeum.media.shapes import SAMPLE_RATE_HZ
 
 #: Samples of a window (32 ms), and how far it may move.
@@ -48,10 +50,7 @@ def augment_wave(wave: Tensor, config: WaveAugment, generator: torch.Generator) 
     Returns:
         ``(other samples,)``, within -1..1.
     """
-
-    def draw(low: float, high: float) -> float:
-        return low + (high - low) * float(torch.rand((), generator=generator))
-
+    draw = partial(uniform, generator=generator)
     speed = math.exp(draw(-1, 1) * math.log1p(config.speed))
     semitones = draw(-1, 1) * config.pitch
     noisy, snr_db, colour = draw(0, 1) < config.noise, draw(*config.snr_db), draw(0, 2)

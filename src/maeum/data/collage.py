@@ -62,7 +62,7 @@ class _Source:
         return f"{self.store.manifest['name']}:{self.row['id']}"
 
 
-#: Modality -> label -> what is there to choose from.
+#: Modality -> label -> the items to choose from.
 _Pools = dict[str, dict[str, list[_Source]]]
 
 #: Id and label of an item, and the face, voice and sentence that it is made of.

@@ -31,7 +31,7 @@ class Collator:
             only part of its transcript, so it gets none.
         vectors: tokens ``(length,)`` -> what a frozen text encoder makes of them, ``(length, width)``, or None where it
             is not known; a batch has the vectors of all its texts, or none.
-        conv_features: samples ``(samples,)`` -> what the frozen convolutions of a speech encoder hear in them,
+        conv_features: samples ``(samples,)`` -> the outputs of the frozen convolutions of a speech encoder,
             ``(steps, channels)``, or None where it is not known; a batch has those of all its sounds, or none.
     """
 

@@ -103,18 +103,6 @@ class ClipDataset(Dataset[Clip], ABC):
         """Everybody who speaks."""
         return {speaker for speaker in self.item_speakers() if speaker is not None}
 
-    def class_counts(self) -> dict[str, int]:
-        """Label -> items that carry it, 0 included. Raises ConfigError for dimensional targets."""
-        if self.label_set.task == "dimensional":
-            raise ConfigError("dimensional targets have no classes to count")
-        counts = dict.fromkeys(self.label_set.names, 0)
-        for target in self.targets():
-            if target is not None:
-                names = self.label_set.decode(target)
-                for name in [names] if isinstance(names, str) else names:
-                    counts[name] += 1
-        return counts
-
 
 class StoreDataset(ClipDataset):
     """One part of a prepared corpus. Safe in loader workers; reads a clip from disk on each access.

@@ -98,9 +98,10 @@ class Feed:
         if augment.view is not None:
             view = augment.view
             clips = [
-                replace(c, view=_said(c.view or c, view.mel_chunks, view.wave, view.text, generator)) for c in clips
+                replace(c, view=_vary_sound_and_text(c.view or c, view.mel_chunks, view.wave, view.text, generator))
+                for c in clips
             ]
-        return [_said(c, augment.mel_chunks, augment.wave, augment.text, generator) for c in clips]
+        return [_vary_sound_and_text(c, augment.mel_chunks, augment.wave, augment.text, generator) for c in clips]
 
     def _withhold(self, clip: Clip, generator: torch.Generator) -> Clip:
         present = clip.modalities
@@ -116,7 +117,7 @@ class Feed:
         return replace(clip, **withheld)
 
 
-def _said(
+def _vary_sound_and_text(
     clip: Clip,
     mel_chunks: MelAugment | None,
     wave: WaveAugment | None,
@@ -139,5 +140,5 @@ def _vary_faces(clips: list[Clip], config: FaceAugment, generator: torch.Generat
     if not sum(counts):
         return clips
     every = torch.cat([c.faces for c in clips if c.faces is not None])
-    mel_chunks = torch.split(augment_faces(every, config, generator), counts)
-    return [replace(c, faces=f) if n else c for c, f, n in zip(clips, mel_chunks, counts, strict=True)]
+    faces = torch.split(augment_faces(every, config, generator), counts)
+    return [replace(c, faces=f) if n else c for c, f, n in zip(clips, faces, counts, strict=True)]

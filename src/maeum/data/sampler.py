@@ -104,10 +104,6 @@ class BucketSampler(Sampler[list[int]]):
                 raise ConfigError(f"cannot resume: {name} was {state[name]}, is {here[name]}")
         self.epoch, self.position = int(state["epoch"]), int(state["position"])
 
-    def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch."""
-        self.epoch, self.position = epoch, 0
-
 
 def _weights(classes: NDArray[np.int64], balance: float) -> NDArray[np.float64]:
     _, which, counts = np.unique(classes, return_inverse=True, return_counts=True)

@@ -57,6 +57,11 @@ class Interval:
         return f"{self.low:{form}} to {self.high:{form}}"
 
 
+def format_score(value: float, interval: Interval | None, form: str = ".3f") -> str:
+    """A value and its interval, where there is one, in one cell: ``0.679 (0.658 to 0.696)``."""
+    return f"{value:{form}}" + ("" if interval is None else f" ({interval.format(form)})")
+
+
 def score_of_items(metric: Metric, outputs: Floats, target: NDArray[Any]) -> Callable[[Ints], float]:
     """A metric as a function of the indices of items, for `score_interval`.
 

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from maeum.errors import EvaluationError
 from maeum.evaluation.base import METRICS, Absent, Floats, as_floats, metrics_of
 from maeum.evaluation.calibration import ReliabilityBin
-from maeum.evaluation.intervals import FEWEST_GROUPS, Interval, few_groups_warning, score_interval, score_of_items
+from maeum.evaluation.intervals import (
+    FEWEST_GROUPS,
+    Interval,
+    few_groups_warning,
+    format_score,
+    score_interval,
+    score_of_items,
+)
 from maeum.evaluation.label_rows import label_details
 from maeum.evaluation.predictions import PredictionSet, Provenance
 from maeum.evaluation.thresholds import Thresholds
@@ -33,7 +40,7 @@ class Score:
 
     def format(self, form: str = ".3f") -> str:
         """As it is printed in one cell: ``0.679 (0.658 to 0.696)``."""
-        return f"{self.value:{form}}" + ("" if self.interval is None else f" ({self.interval.format(form)})")
+        return format_score(self.value, self.interval, form)
 
 
 @dataclass(frozen=True)

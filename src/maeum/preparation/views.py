@@ -50,7 +50,7 @@ class ViewsConfig(Config):
     paraphrase: BackTranslation | None = None
     """How the words are replaced by others; they stay when null."""
     tts: Annotated[SpeechT5Config | WaveformConfig, Field(discriminator="kind")] = WaveformConfig()
-    """The text-to-speech model that speaks them; ``waveform`` for none, but the recording itself, varied."""
+    """What speaks the words: a text-to-speech model, or ``waveform``, the recording itself, varied."""
     others: Literal["session", "corpus"] = "session"
     """Whose voice the text-to-speech model imitates: somebody else of the same ``session`` (of the same part, where
     there are no sessions), so that no voice of a session that is left out for testing is in training; or anybody of the

@@ -138,7 +138,7 @@ class Kernels:
         channels = (padded(out), padded(in_)) if turned else (padded(in_), padded(out))
         weight = weight.detach().float().contiguous()
         size = channels[0] * channels[1]
-        dtype = _dtype(bf16)
+        dtype = row_dtype(bf16)
         if plan is None:
             near, tiled = torch.empty(9 * size, dtype=dtype), torch.empty(16 * size, dtype=dtype)
         else:
@@ -173,7 +173,7 @@ class Kernels:
         """Weights ``(out, in, k, k)`` as `first` wants them; ``out`` in whole vectors."""
         by_row = weight.permute(0, 2, 3, 1).flatten(2)  # (out, k, k in)
         per = 2 if bf16 else 1
-        by_row = F.pad(by_row, (0, by_row.shape[2] % per)).to(_dtype(bf16))
+        by_row = F.pad(by_row, (0, by_row.shape[2] % per)).to(row_dtype(bf16))
         by_row = by_row.view(*by_row.shape[:2], -1, per)
         return torch.cat([part.permute(1, 2, 0, 3).flatten() for part in torch.split(by_row, self.panel)])
 
@@ -286,7 +286,8 @@ def padded(channels: int) -> int:
     return channels + -channels % LANES
 
 
-def _dtype(bf16: bool) -> torch.dtype:
+def row_dtype(bf16: bool) -> torch.dtype:
+    """The type of rows and packed weights."""
     return torch.bfloat16 if bf16 else torch.float32
 
 

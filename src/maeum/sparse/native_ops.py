@@ -13,7 +13,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from maeum.sparse.base import AttentionWeights, ConvNorm, learns, normalise, running, scale_and_bias
-from maeum.sparse.kernels import LANES, Kernels, Packed, Plan, padded
+from maeum.sparse.kernels import LANES, Kernels, Packed, Plan, padded, row_dtype
 from maeum.sparse.portable_ops import PortableOps
 
 
@@ -70,7 +70,7 @@ class NativeOps(PortableOps):
         if bf16 is None or learns((maps, *weights), ()):
             return super().attend(maps, mask, weights)
         hidden, channels = weights.w_map.shape
-        more, wider, dtype = padded(channels) - channels, padded(hidden) - hidden, _dtype(bf16)
+        more, wider, dtype = padded(channels) - channels, padded(hidden) - hidden, row_dtype(bf16)
         scale, shift = weights.scale.float(), weights.shift.float()
         added = scale * weights.bias.float() + shift
         modulation = torch.stack((scale.expand(len(maps), -1), added.expand(len(maps), -1)))
@@ -136,7 +136,7 @@ class NativeOps(PortableOps):
 
     def _folded(self, maps: Tensor, plan: Plan, gate: Tensor | None, layers: Sequence[ConvNorm], bf16: bool) -> Tensor:
         """Through all layers, outside training."""
-        dtype = _dtype(bf16)
+        dtype = row_dtype(bf16)
         values = _channels_last(maps).flatten(0, 2)
         rows = values
         if gate is not None or len(plan.positions) < len(values) or values.dtype != dtype or values.shape[1] % LANES:
@@ -158,7 +158,7 @@ class NativeOps(PortableOps):
         n, _, height, width = maps.shape
         packed, bias = self._packed(conv, norm, bf16, first=True)
         assert isinstance(packed, Tensor)
-        out = self._kernels.buffer("first", (n, height // 2, width // 2, len(bias)), _dtype(bf16))
+        out = self._kernels.buffer("first", (n, height // 2, width // 2, len(bias)), row_dtype(bf16))
         self._kernels.first(maps.float().contiguous(), packed, bias, conv.kernel_size[0], out)
         return out.permute(0, 3, 1, 2)
 
@@ -194,7 +194,7 @@ class _Gather(Function):
         ctx.kernels, ctx.plan = kernels, plan
         ctx.gate_dtype = None if gate is None else gate.dtype
         ctx.save_for_backward(values, flat)
-        out = torch.empty(len(plan.positions), values.shape[1], dtype=_dtype(bf16))
+        out = torch.empty(len(plan.positions), values.shape[1], dtype=row_dtype(bf16))
         return kernels.gather(values, plan.positions, flat, out)
 
     @staticmethod
@@ -214,7 +214,7 @@ class _Convolve(Function):
     def forward(
         ctx: Any, kernels: Kernels, plan: Plan, bf16: bool, rows: Tensor, weight: Tensor, bias: Tensor | None
     ) -> Tensor:
-        rows = rows.to(_dtype(bf16)).contiguous()
+        rows = rows.to(row_dtype(bf16)).contiguous()
         ctx.kernels, ctx.plan, ctx.bf16 = kernels, plan, bf16
         ctx.save_for_backward(rows, weight)
         packed = kernels.pack(weight, None, plan=plan, bf16=bf16)
@@ -270,10 +270,6 @@ class _Pool(Function):
     def backward(ctx: Any, gradient: Tensor, _: None) -> tuple[None, Tensor, None]:
         maps, mask = ctx.saved_tensors
         return None, ctx.kernels.unpool(maps, mask, gradient.to(maps.dtype).contiguous()), None
-
-
-def _dtype(bf16: bool) -> torch.dtype:
-    return torch.bfloat16 if bf16 else torch.float32
 
 
 def _channels_last(maps: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def top_p_mask(probs: Tensor, mask: Tensor, p: float, preference: Tensor | None = None) -> Tensor:
-    """Nucleus: the fewest most probable active positions whose mass reaches p; with the one that crosses p.
+    """Nucleus: the fewest most probable active positions whose mass reaches p, including the one that crosses p.
 
     Args:
         probs: ``(n, height, width)``, summing to 1 over each map's active positions.

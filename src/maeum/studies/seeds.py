@@ -11,7 +11,7 @@ import numpy as np
 
 from maeum.errors import ConfigError, EvaluationError
 from maeum.evaluation.base import METRICS, Floats, Ints
-from maeum.evaluation.intervals import UNBOUNDED, Bounds, Interval, score_interval, score_of_items
+from maeum.evaluation.intervals import UNBOUNDED, Bounds, Interval, format_score, score_interval, score_of_items
 from maeum.evaluation.thresholds import Thresholds
 from maeum.labels import LabelSet
 from maeum.runs.evaluate import Evaluation
@@ -30,7 +30,7 @@ class SeededScore:
 
     def format(self, form: str = ".3f") -> str:
         """As it is printed in one cell: ``0.653 (0.640 to 0.668)``."""
-        return f"{self.value:{form}}" + ("" if self.interval is None else f" ({self.interval.format(form)})")
+        return format_score(self.value, self.interval, form)
 
 
 def judged_outputs(metric: str, run: Evaluation) -> Floats:

@@ -19,8 +19,8 @@ _NUMBERS = 1 << 32
 class Dropout(nn.Dropout):
     """Dropout that is quick on processors in fp32, which is drawn, scaled and masked in one pass.
 
-    Other types, and machines without a compiler, have torch's. ``p`` is rounded to a multiple of 2^-32. The two draw
-    other numbers, so a seed holds on machines that have the kernel (``native/dropout.cpp``), or on those without it.
+    Other types, and machines without a compiler, have torch's. ``p`` is rounded to a multiple of 2^-32. The kernel
+    (``native/dropout.cpp``) and torch draw different numbers, so one seed gives different masks with and without it.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from label_counts import class_counts
 from maeum.corpora import LeftOut, make_corpus
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
@@ -231,4 +232,4 @@ def test_one_recording_of_two_people_is_cut_in_two(
     first = clips.targets()[0]
     assert first is not None
     assert first.tolist() == [5.25, 4.0]
-    assert StoreDataset(store, labelled=True).class_counts()["happiness"] == 1
+    assert class_counts(StoreDataset(store, labelled=True))["happiness"] == 1

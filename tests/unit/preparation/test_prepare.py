@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from label_counts import class_counts
 from maeum.corpora import CORPORA
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
@@ -57,7 +58,7 @@ def test_account_of_every_item(recordings: Path, tmp_path: Path):
     assert "7 of 9 items used, 2 left out" in report.lines()[0]
     clips = StoreDataset(tmp_path / "store", "dev")
     assert clips[0].modalities == ("speech", "text")
-    assert clips.class_counts() == {**dict.fromkeys(clips.label_set.names, 0), "happiness": 1, "sadness": 1}
+    assert class_counts(clips) == {**dict.fromkeys(clips.label_set.names, 0), "happiness": 1, "sadness": 1}
 
 
 def test_second_run_reuses_everything_and_a_changed_source_is_seen(

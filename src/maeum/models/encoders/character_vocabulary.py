@@ -47,7 +47,7 @@ class CharacterVocabulary:
         counts = Counter(unit for text in texts for unit in units(text))
         often = sorted(unit for unit, count in counts.items() if count >= SELDOM and unit != " ")
         if not often:
-            raise ConfigError(f"the transcripts hold no character {SELDOM} times, so there is nothing to spell",
+            raise ConfigError(f"the transcripts hold no character {SELDOM} times, so a CTC head has no symbols",
                               remedy="Leave training.losses.ctc out.")  # fmt: skip
         return cls(("", " ", *often))
 

@@ -14,7 +14,7 @@ from maeum.models.encoders.text import TextConfig
 from maeum.models.mmer import MMER, MMERConfig
 from maeum.models.published.fe2e import read_checkpoint
 
-#: What the published CTC head spells: the characters of facebook/wav2vec2-base-960h; the first is the blank.
+#: The symbols of the published CTC head: the characters of facebook/wav2vec2-base-960h; the first is the blank.
 CHARACTERS = ("", "", "", "", " ", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
 
 _OURS = {
