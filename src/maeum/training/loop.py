@@ -390,10 +390,16 @@ def seed_everything(seed: int) -> None:
 
 
 def bf16_is_native(device: torch.device) -> bool:
-    """Whether bf16 is faster than fp32 here: Ampere and later GPUs, CPUs with AMX or AVX-512 BF16 (x1.8 on Zen 4)."""
+    """Whether bf16 is faster than fp32 here: Ampere and later GPUs, CPUs with AMX or AVX-512 BF16 (x1.8 on Zen 4).
+
+    Where torch was told to use fewer vector units than the CPU has (``ATEN_CPU_CAPABILITY``), its attention in bf16
+    fails, so it counts as slower.
+    """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    if device.type != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def save_atomically(state: object, path: Path) -> None:

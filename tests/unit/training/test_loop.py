@@ -16,7 +16,7 @@ from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import Dropout
 from maeum.training.log import read_log
-from maeum.training.loop import Progress, Trainer, learning_rate, rest_frozen_parts
+from maeum.training.loop import Progress, Trainer, bf16_is_native, learning_rate, rest_frozen_parts
 from maeum.types import Batch
 from objectives import objective_of
 
@@ -205,6 +205,13 @@ def test_without_a_learning_rate_it_is_that_of_what_is_trained() -> None:
     assert learning_rate(hub, TrainConfig(lr=0.1)) == 0.1
     hub.encoders["text"].requires_grad_(False)
     assert learning_rate(hub, TrainConfig()) == 3e-4
+
+
+def test_bf16_is_left_alone_where_torch_may_not_use_the_vector_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True)
+    for capability, native in (("DEFAULT", False), ("AVX2", False), ("AVX512", True)):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        assert bf16_is_native(torch.device("cpu")) == native
 
 
 def test_dropout_of_every_network_is_the_quick_one(tmp_path: Path) -> None:
