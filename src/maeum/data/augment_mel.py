@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maeum.config import Config
-from maeum.data.draws import chance, uniform
+from maeum.data.augment_wave import chance, uniform
 from maeum.media.mel import LOG_OFFSET, TOP_HZ
 from maeum.media.shapes import HOP, MEL_CHUNK_FRAMES, SAMPLE_RATE_HZ
 

@@ -11,7 +11,6 @@ from pydantic import Field
 from torch import Tensor
 
 from maeum.config import Config
-from maeum.data.draws import uniform
 from maeum.media.shapes import SAMPLE_RATE_HZ
 
 #: Samples of a window (32 ms), and how far it may move.
@@ -123,3 +122,13 @@ def noise_like(wave: Tensor, snr_db: float, colour: float, generator: torch.Gene
     noise: Tensor = torch.fft.irfft(spectrum * tilt, len(wave))
     wanted = wave.square().mean() / 10 ** (snr_db / 10)
     return noise * (wanted / noise.square().mean().clamp(min=1e-12)).sqrt()
+
+
+def uniform(low: float, high: float, generator: torch.Generator) -> float:
+    """A number from low to high, each equally probable."""
+    return low + (high - low) * float(torch.rand((), generator=generator))
+
+
+def chance(probability: float, generator: torch.Generator) -> bool:
+    """True with this probability."""
+    return float(torch.rand((), generator=generator)) < probability
