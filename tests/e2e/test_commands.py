@@ -196,7 +196,7 @@ def test_prepare_train_evaluate_and_use(maeum: Maeum, tmp_path: Path, clip: Path
     accuracy = json.loads(report.read_text())["scores"]["accuracy"]["value"]
     margin("accuracy; three sentences are easy to tell apart", accuracy, above=0.9)
     prediction = package.load(run / "model").predict(text="what a lovely happy day")
-    margin("probability of happiness", prediction.probs["happiness"], above=0.5)
+    margin("probability of happiness", prediction.probs["happiness"], above=0.4)
     assert prediction.label == max(prediction.probs, key=prediction.probs.__getitem__)
     used = maeum("analyse", clip, "--model", run / "model")
     assert used.code == 0
