@@ -52,8 +52,8 @@ def augment_wave(wave: Tensor, config: WaveAugment, generator: torch.Generator) 
     draw = partial(uniform, generator=generator)
     speed = math.exp(draw(-1, 1) * math.log1p(config.speed))
     semitones = draw(-1, 1) * config.pitch
-    noisy, snr_db, colour = draw(0, 1) < config.noise, draw(*config.snr_db), draw(0, 2)
-    echoes, room_s, near = draw(0, 1) < config.room, draw(*config.room_s), draw(0.3, 1)
+    noisy, snr_db, colour = chance(config.noise, generator), draw(*config.snr_db), draw(0, 2)
+    echoes, room_s, near = chance(config.room, generator), draw(*config.room_s), draw(0.3, 1)
     gain_db = config.gain_db * float(torch.randn((), generator=generator))
     if config.pitch and len(wave) >= _SHORTEST:
         ratio = 2 ** (semitones / 12)
