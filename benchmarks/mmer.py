@@ -215,13 +215,13 @@ def frozen(way: Way, model: MMER, clips: Sequence[Clip]) -> dict[bytes, torch.Te
     return kept
 
 
-def work(way: Way, count: int, alike: int, small: bool, threads: int, asked: Connection) -> None:
-    """Train so many utterances as often as asked; what a process of its own does."""
+def work(way: Way, count: int, alike: int, small: bool, threads: int, requests: Connection) -> None:
+    """Train so many utterances as often as requested; what a process of its own does."""
     torch.set_num_threads(threads)
     training = Training(way, count, alike, small)
-    asked.send(None)
-    while some := asked.recv():
-        asked.send(training.train(some))
+    requests.send(None)
+    while some := requests.recv():
+        requests.send(training.train(some))
 
 
 class Worker:

@@ -36,7 +36,7 @@ def test_mesm_06_a_random_split_of_utterances_is_refused() -> None:
     shared = {(overlap.kind, overlap.parts): overlap.count for overlap in found}
     assert shared["speaker", ("train", "test")] == 10
     assert shared["dialogue", ("train", "test")] >= 150
-    assert refuse(found, allow=True) == format_overlaps(found), "allowed, it is said with every score"
+    assert refuse(found, allow=True) == format_overlaps(found), "allowed, it stands with every score"
 
 
 def test_mesm_06_a_split_by_dialogue_still_shares_speakers() -> None:

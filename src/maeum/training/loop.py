@@ -392,7 +392,7 @@ def seed_everything(seed: int) -> None:
 def bf16_is_native(device: torch.device) -> bool:
     """Whether bf16 is faster than fp32 here: Ampere and later GPUs, CPUs with AMX or AVX-512 BF16 (x1.8 on Zen 4).
 
-    Where torch was told to use fewer vector units than the CPU has (``ATEN_CPU_CAPABILITY``), its attention in bf16
+    Where torch is limited to fewer vector units than the CPU has (``ATEN_CPU_CAPABILITY``), its attention in bf16
     fails, so it counts as slower.
     """
     if device.type == "cuda":

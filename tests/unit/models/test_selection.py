@@ -173,17 +173,17 @@ def test_faces_may_be_asked_by_the_voice():
 def test_while_training_clips_may_ask_with_the_words_of_others():
     model = mesm(speech=None, text=WORDS, query_shuffle=1.0, levels=1).train()
     batch = clips()
-    said = model.encoders["text"](batch.tokens, batch.tokens_mask)
+    encoded = model.encoders["text"](batch.tokens, batch.tokens_mask)
     there = {"text": torch.tensor([True] * 5 + [False])}
     mask = torch.ones(6, 1, dtype=torch.bool)
     torch.manual_seed(0)
-    asked = model.attention_query("faces", {"text": said}, there, mask)
-    own = model.eval().attention_query("faces", {"text": said}, there, mask)
-    assert torch.equal(own[:5], said[:5])
+    queries = model.attention_query("faces", {"text": encoded}, there, mask)
+    own = model.eval().attention_query("faces", {"text": encoded}, there, mask)
+    assert torch.equal(own[:5], encoded[:5])
     assert torch.equal(own[5], model.absent_text)
-    everybody = torch.cat((said[:5], model.absent_text.unsqueeze(0)))
-    assert not torch.equal(asked, own)
-    for one in asked:
+    everybody = torch.cat((encoded[:5], model.absent_text.unsqueeze(0)))
+    assert not torch.equal(queries, own)
+    for one in queries:
         assert any(torch.equal(one, other) for other in everybody)
 
 

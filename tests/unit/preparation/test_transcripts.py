@@ -49,10 +49,10 @@ def model(tmp_path_factory: pytest.TempPathFactory, make_spelling_mmer: Callable
 
 
 def test_a_model_that_spells_transcribes_a_corpus(store: Path, model: Path, tmp_path: Path) -> None:
-    made = transcribe(store, model, tmp_path / "said.jsonl")
+    made = transcribe(store, model, tmp_path / "transcripts.jsonl")
     assert set(made.texts) == {row["id"] for row in Store(store).rows}
     assert set(made.texts.values()) == {"A"}
-    assert Transcripts.read(tmp_path / "said.jsonl") == made
+    assert Transcripts.read(tmp_path / "transcripts.jsonl") == made
     rate = made.error_rate(Store(store).rows)
     assert rate == (pytest.approx(5 / 6), 20), "one of six words is right, whatever its case"
 
@@ -92,18 +92,18 @@ def test_without_jiwer_a_word_error_rate_is_refused_and_nothing_else(monkeypatch
 def test_scoring_with_transcripts_is_refused_before_it_begins_without_jiwer(
     store: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transcribe(store, model, tmp_path / "said.jsonl")
+    transcribe(store, model, tmp_path / "transcripts.jsonl")
     monkeypatch.setattr("maeum.preparation.transcripts.find_spec", lambda _: None)
     monkeypatch.setattr("maeum.runs.evaluate.predict_pretrained", None)
     with pytest.raises(ConfigError, match="is not installed"):
-        evaluate(model, store, transcripts=tmp_path / "said.jsonl")
+        evaluate(model, store, transcripts=tmp_path / "transcripts.jsonl")
 
 
 def test_transcripts_are_made_without_jiwer_and_no_rate_is_printed(
     store: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("maeum.preparation.transcripts.find_spec", lambda _: None)
-    out = tmp_path / "said.jsonl"
+    out = tmp_path / "transcripts.jsonl"
     done = CliRunner().invoke(app, ["transcribe", str(store), "--model", str(model), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert "no word error rate: jiwer, which computes word error rates, is not installed" in done.output
@@ -151,7 +151,7 @@ def test_a_recogniser_of_the_hub_transcribes_too(
         ctc.lm_head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 5.0, 0.0]))
     ctc.save_pretrained(tmp_path / "ctc")
     Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(tmp_path / "ctc")
-    made = transcribe(store, tmp_path / "ctc", tmp_path / "said.jsonl")
+    made = transcribe(store, tmp_path / "ctc", tmp_path / "transcripts.jsonl")
     assert set(made.texts.values()) == {"B"}
     ctc.wav2vec2.save_pretrained(tmp_path / "encoder")
     Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(tmp_path / "encoder")
@@ -164,8 +164,8 @@ def test_a_recogniser_of_the_hub_transcribes_too(
 
 
 def test_recognised_words_are_read_instead(store: Path, model: Path, tmp_path: Path) -> None:
-    transcribe(store, model, tmp_path / "said.jsonl")
-    said = {**Transcripts.read(tmp_path / "said.jsonl").texts}
+    transcribe(store, model, tmp_path / "transcripts.jsonl")
+    said = {**Transcripts.read(tmp_path / "transcripts.jsonl").texts}
     silent = next(iter(said))
     said[silent] = ""
     with pytest.raises(StoreError, match="none of its utterances is in the transcripts"):
@@ -176,7 +176,9 @@ def test_recognised_words_are_read_instead(store: Path, model: Path, tmp_path: P
     assert {clip.text for clip in clips.values()} == {"A", ""}
     assert {clip.spoken_text for clip in clips.values()} == {SAID}
     given = evaluate(model, store, "dev", target="four-class", intervals=False)
-    heard = evaluate(model, store, "dev", target="four-class", intervals=False, transcripts=tmp_path / "said.jsonl")
+    heard = evaluate(
+        model, store, "dev", target="four-class", intervals=False, transcripts=tmp_path / "transcripts.jsonl"
+    )
     assert not torch.equal(given.predictions.logits, heard.predictions.logits)
     assert heard.report.notes[0].startswith(f"words were recognised by {model}: word error rate 0.833 of 4 items")
     assert not any("recognised" in note for note in given.report.notes)
@@ -204,8 +206,8 @@ def test_a_study_with_transcripts_trains_nothing_without_jiwer(
     named: str, store: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It trained every network and only then noticed that their words cannot be scored."""
-    transcribe(store, model, tmp_path / "said.jsonl")
-    settings = study_settings(store, tmp_path / "said.jsonl")
+    transcribe(store, model, tmp_path / "transcripts.jsonl")
+    settings = study_settings(store, tmp_path / "transcripts.jsonl")
     if named == "dev":
         settings["shared"]["dev"][0]["transcripts"] = settings.pop("transcripts")
     monkeypatch.setattr("maeum.preparation.transcripts.find_spec", lambda _: None)
@@ -216,8 +218,8 @@ def test_a_study_with_transcripts_trains_nothing_without_jiwer(
 
 
 def test_the_gap_between_given_and_recognised_words_is_a_page(store: Path, model: Path, tmp_path: Path) -> None:
-    transcribe(store, model, tmp_path / "said.jsonl")
-    settings = study_settings(store, tmp_path / "said.jsonl")
+    transcribe(store, model, tmp_path / "transcripts.jsonl")
+    settings = study_settings(store, tmp_path / "transcripts.jsonl")
     page = REPRODUCTIONS["mmer/transcripts"](Study.parse(settings), tmp_path / "runs", "cpu", None)
     row = page.numbers["rows"][0]
     gap = row["recognised"]["accuracy"]["mean"] - row["given"]["accuracy"]["mean"]

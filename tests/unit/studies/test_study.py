@@ -94,8 +94,8 @@ def study(store: Path, **changes: Any) -> Study:
 def runs(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the runs of the study, trained once."""
     folder = tmp_path_factory.mktemp("runs")
-    asked = study(store)
-    train_all(asked, variants(asked, list(asked.entries)), folder)
+    small_study = study(store)
+    train_all(small_study, variants(small_study, list(small_study.entries)), folder)
     return folder
 
 
@@ -116,15 +116,15 @@ def test_every_seed_is_its_own_training(store: Path, runs: Path) -> None:
 
 
 def test_a_subset_has_the_branches_of_its_letters_alone(store: Path) -> None:
-    asked = study(store)
-    assert subsets_of(asked) == ("TAV", "TA", "TV", "AV", "T", "A", "V")
-    (variant,) = variants(asked, ["fe2e"], "AV")
+    small_study = study(store)
+    assert subsets_of(small_study) == ("TAV", "TA", "TV", "AV", "T", "A", "V")
+    (variant,) = variants(small_study, ["fe2e"], "AV")
     network = variant.recipes[0].network
     assert network["text"] is None
     assert network["faces"] is not None
     assert variant.recipes[0].tokenizer is None
     assert [r.training.seed for r in variant.recipes] == [0, 1]
-    voices = study(store, shared={**asked.shared, "network": {"faces": None, "text": None}})
+    voices = study(store, shared={**small_study.shared, "network": {"faces": None, "text": None}})
     assert subsets_of(voices) == ("A",)
 
 
@@ -142,9 +142,9 @@ STARTS = {"title": "taught", "model": "mesm", "init_from": "fe2e", "network": {"
 
 def test_an_entry_starts_from_what_another_learned(store: Path, tmp_path: Path) -> None:
     entries = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": STARTS}
-    asked = study(store, entries=entries, sweep=["taught"], seeds=2)
-    chosen = variants(asked, ["taught"])
-    (made,) = train_all(asked, chosen, tmp_path)
+    small_study = study(store, entries=entries, sweep=["taught"], seeds=2)
+    chosen = variants(small_study, ["taught"])
+    (made,) = train_all(small_study, chosen, tmp_path)
     recipe = Recipe.load(tmp_path / "made" / "taught" / "seed-1" / "recipe.json")
     source = tmp_path / "made" / "fe2e" / "seed-1" / "model"
     assert recipe.start_from == dict.fromkeys(("faces", "speech", "text"), source)
@@ -157,13 +157,13 @@ def test_an_entry_starts_from_what_another_learned(store: Path, tmp_path: Path) 
     moved = tmp_path / "moved"
     moved.mkdir()
     (tmp_path / "made").rename(moved / "made")
-    train_all(asked, chosen, moved)
+    train_all(small_study, chosen, moved)
     source = moved / "made" / "fe2e" / "seed-1" / "model"
     assert (source / "model.safetensors").stat().st_mtime_ns == before, "trained once"
     other = moved / "made" / "fe2e" / "seed-0" / "model" / "model.safetensors"
     (source / "model.safetensors").write_bytes(other.read_bytes())
     with pytest.raises(StoreError, match=r"learned from other weights than those in .*fe2e/seed-1"):
-        train_all(asked, chosen, moved)
+        train_all(small_study, chosen, moved)
 
 
 @pytest.mark.trains
@@ -225,26 +225,26 @@ def test_encodings_that_cannot_be_compared_are_named(
 
 def test_an_entry_that_starts_from_another_names_no_other_source(store: Path, tmp_path: Path) -> None:
     shared = {**study(store).shared, "teacher": "runs/other"}
-    asked = study(store, shared=shared, entries={"a": {"title": "A", "model": "fe2e"}},
+    small_study = study(store, shared=shared, entries={"a": {"title": "A", "model": "fe2e"}},
                   sweep=[], ablation=[])  # fmt: skip
     with pytest.raises(ConfigError, match="has start_from or teacher beside `init_from`"):
-        starting_from(asked.recipe("a"), tmp_path)
+        starting_from(small_study.recipe("a"), tmp_path)
 
 
 def test_a_subset_starts_from_the_same_subset(store: Path) -> None:
     entries = {"fe2e": {"title": "FE2E", "model": "fe2e"}, "taught": STARTS}
-    asked = study(store, entries=entries, sweep=["taught"], ablation=["fe2e", "taught"])
-    (voices,) = variants(asked, ["taught"], "A")
+    small_study = study(store, entries=entries, sweep=["taught"], ablation=["fe2e", "taught"])
+    (voices,) = variants(small_study, ["taught"], "A")
     assert (voices.key, voices.init_from and voices.init_from.key) == ("taught-A", "fe2e-A")
     assert voices.recipes[0].training.lr_scale == {}
-    (words,) = variants(asked, ["taught"], "T")
+    (words,) = variants(small_study, ["taught"], "T")
     assert (words.key, words.title) == ("taught-T", "taught (after FE2E) T")
     assert words.init_from is not None
     assert words.init_from.key == "fe2e-T"
     assert words.recipes[0].training.losses == {}, "words have no frames"
     rests = {**STARTS["training"], "lr_scale": {"encoders.text": 0, "heads.text": 0, "fusion": 0}}
-    asked = study(store, entries={**entries, "taught": {**STARTS, "training": rests}}, sweep=["taught"])
-    (words,) = variants(asked, ["taught"], "T")
+    small_study = study(store, entries={**entries, "taught": {**STARTS, "training": rests}}, sweep=["taught"])
+    (words,) = variants(small_study, ["taught"], "T")
     assert (words.key, words.title, words.init_from) == ("fe2e-T", "taught (after FE2E) T, all frozen", None)
 
 
@@ -255,10 +255,10 @@ def test_an_entry_starts_only_from_one_before_it(store: Path) -> None:
 
 def test_what_is_looked_into_is_what_is_scored(store: Path, tmp_path: Path) -> None:
     split = {"kind": "random", "by": "speaker", "dev_share": 0.3, "test_share": 0.3, "seed": 1}
-    asked = study(store, part="test", seeds=1, shared={**study(store).shared, "split": split})
-    (made,) = train_all(asked, variants(asked, ["mesm"]), tmp_path)
-    (scored,) = score_all(asked, made)
-    assert items_of(asked, made).ids == scored.predictions.ids
+    small_study = study(store, part="test", seeds=1, shared={**study(store).shared, "split": split})
+    (made,) = train_all(small_study, variants(small_study, ["mesm"]), tmp_path)
+    (scored,) = score_all(small_study, made)
+    assert items_of(small_study, made).ids == scored.predictions.ids
     assert 0 < len(scored.predictions.ids) < 20
 
 
@@ -312,13 +312,13 @@ def test_the_ablation_trains_each_subset(store: Path, tmp_path: Path) -> None:
 
 
 def test_selected_positions_are_counted_by_region(store: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = study(store)
-    (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
+    small_study = study(store)
+    (made,) = train_all(small_study, variants(small_study, ["mesm"]), runs)
     # Faces of noise have no landmarks.
     monkeypatch.setattr(
         attention, "landmarks_of", lambda faces: (TEMPLATE.expand(len(faces), 5, 2), torch.ones(len(faces)))
     )
-    seen = look(made.model(), items_of(asked, made), [0.3, 1.0], 0.3)
+    seen = look(made.model(), items_of(small_study, made), [0.3, 1.0], 0.3)
     assert (seen.faces, seen.unclear) == (32, 0)
     assert list(seen.shares[1.0][0]) == ["all", *EMOTIONS[:2]]
     for block in range(3):
@@ -332,10 +332,10 @@ def test_selected_positions_are_counted_by_region(store: Path, runs: Path, monke
 
 
 def test_faces_of_noise_have_no_clear_landmarks(store: Path, runs: Path) -> None:
-    asked = study(store)
-    (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
+    small_study = study(store)
+    (made,) = train_all(small_study, variants(small_study, ["mesm"]), runs)
     with pytest.raises(ConfigError, match="no faces in which landmarks are found"):
-        look(made.model(), items_of(asked, made), [0.3], 0.3)
+        look(made.model(), items_of(small_study, made), [0.3], 0.3)
 
 
 def test_landmarks_have_the_order_that_regions_want(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,11 +349,11 @@ def test_landmarks_have_the_order_that_regions_want(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_picture_of_a_clip_without_a_face(store: Path, runs: Path) -> None:
-    asked = study(store)
-    (made,) = train_all(asked, variants(asked, ["mesm"]), runs)
+    small_study = study(store)
+    (made,) = train_all(small_study, variants(small_study, ["mesm"]), runs)
     model = made.model()
     assert isinstance(model.model, MESM)
-    batch = collator(model.tokenizer, model.settings)([items_of(asked, made)[0]])
+    batch = collator(model.tokenizer, model.settings)([items_of(small_study, made)[0]])
     assert clip_picture(model, replace(batch, faces=None, faces_mask=None), "x").startswith(b"\x89PNG")
 
 
