@@ -172,7 +172,8 @@ SCRIPT = textwrap.dedent("""
     processes, device = launched("cpu")
     contrast = {{"weight": 0.5, "memory": 4}}
     changes = {{"epochs": 2, "lr": 0.01, **{parts}, "optimizer": "adamw", "weight_decay": 0.1,
-               "losses": {{**TASKS.losses, "supervised-contrastive": contrast}}, "checkpoint_every_s": 0.0}}
+               "losses": {{**TASKS.losses, "supervised-contrastive": contrast}}, "checkpoint_every_s": 0.0,
+               "precision": "fp32"}}
     config = TASKS.model_copy(update=changes)
     model = small()
     model.dropout.p = 0.3
@@ -247,6 +248,8 @@ def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
     for one, other in (ends[:2], ends[2:]):
         torch.testing.assert_close(one["memory"], other["memory"], rtol=1e-5, atol=1e-6)
         for name in one["model"]:
-            torch.testing.assert_close(one["model"][name], other["model"][name], rtol=1e-5, atol=1e-6)
+            # Attention is blind to the bias of its keys: its gradient is rounding, of which Adam makes whole steps.
+            if not name.endswith(("key.bias", "k_proj.bias")):
+                torch.testing.assert_close(one["model"][name], other["model"][name], rtol=1e-5, atol=5e-6)
         torch.manual_seed(0)
         assert not torch.equal(one["model"]["head.weight"], small().head.weight)
