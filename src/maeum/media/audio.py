@@ -15,15 +15,25 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from maeum.errors import InputError, MediaError
-from maeum.media.container import checked_range, choose_audio, duration_s, name_of, open_media, origin_s
+from maeum.media.container import (
+    LONGEST_GAP_S,
+    checked_range,
+    choose_audio,
+    clock_shift_s,
+    duration_s,
+    jump_note,
+    name_of,
+    open_media,
+    origin_s,
+)
 from maeum.media.shapes import SAMPLE_RATE_HZ
 
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 1_000, 768_000
 _MOST_CHANNELS = 64
+#: Frames with this many planes or more are interleaved before they are read.
+_MOST_PLANES = 8
 #: Timestamps that disagree with the sample count by less are jitter.
 _JITTER_S = 0.04
-#: Jumps beyond this are a new clock, not silence.
-_LONGEST_GAP_S = 600.0
 _GAP_TO_REPORT_S = 0.1
 _MISSING_TAIL_S = 0.5
 #: Decoding starts this much before the stretch, so that decoders with memory have settled.
@@ -203,7 +213,8 @@ class _Reader:
         self.origin_s = origin_s(container)
         self.decoded_any = False
         self.n_bad = self.n_seen = 0
-        self._shift_s = 0.0  # added to timestamps after the file's clock jumped
+        self._shift_s = self._late_s = clock_shift_s(container, stream, notes)  # added to timestamps
+        self._packers: dict[tuple[str, str, int], av.AudioResampler] = {}
         self._read_to_s = 0.0
         self._gaps_s = 0.0
 
@@ -249,6 +260,7 @@ class _Reader:
 
     def _mono(self, frame: av.AudioFrame) -> NDArray[np.float32]:
         """One frame as ``(samples,)`` at full scale 1.0."""
+        frame = self._packed(frame)
         array = frame.to_ndarray()
         if not frame.format.is_planar:
             array = array.reshape(-1, frame.layout.nb_channels).T
@@ -263,6 +275,16 @@ class _Reader:
             mono = np.where(fine, mono, np.float32(0))
         return mono
 
+    def _packed(self, frame: av.AudioFrame) -> av.AudioFrame:
+        """The frame itself, or its channels interleaved where PyAV cannot read planes: it reads past the eighth."""
+        if not frame.format.is_planar or frame.layout.nb_channels < _MOST_PLANES:
+            return frame
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if kind not in self._packers:
+            self._packers[kind] = av.AudioResampler("flt", frame.layout, frame.sample_rate)
+        (packed,) = self._packers[kind].resample(frame)
+        return packed
+
     def _timed(self) -> Iterator[tuple[av.AudioFrame, float]]:
         """Frames with their start in seconds from the recording's start; a clock that jumps is put right."""
         if self.start_s > _SEEK_FROM_S:
@@ -273,18 +295,16 @@ class _Reader:
                 frame_s = float(frame.pts * frame.time_base) - self.origin_s + self._shift_s
             else:
                 frame_s = expected_s if expected_s is not None else 0.0
-            if expected_s is not None and not -1.0 < frame_s - expected_s < _LONGEST_GAP_S:
+            if expected_s is not None and not -1.0 < frame_s - expected_s < LONGEST_GAP_S:
                 self._shift_s += expected_s - frame_s
-                self.notes.append(
-                    f"{name_of(self.stream)}: the file's clock jumps at {expected_s:.2f} s; read on without a gap"
-                )
+                self.notes.append(jump_note(self.stream, expected_s))
                 frame_s = expected_s
             expected_s = frame_s + frame.samples / frame.sample_rate
             yield frame, frame_s
 
     def _seek(self, to_s: float) -> None:
         try:
-            self.container.seek(int((self.origin_s + to_s) * av.time_base), backward=True)
+            self.container.seek(int((self.origin_s - self._late_s + to_s) * av.time_base), backward=True)
         except av.FFmpegError:
             return  # not seekable: everything before the start is decoded and cut off
         self.stream.codec_context.flush_buffers()
@@ -318,7 +338,7 @@ class _Reader:
         length = duration_s(self.container, self.stream)
         if length is None or not self.stream.time_base or not self.decoded_any:
             return
-        until = float((self.stream.start_time or 0) * self.stream.time_base) - self.origin_s + length
+        until = float((self.stream.start_time or 0) * self.stream.time_base) - self.origin_s + self._late_s + length
         if self._read_to_s < min(until, self.end_s) - _MISSING_TAIL_S:
             self.notes.append(
                 f"truncated: {name_of(self.stream)} can be read to {self._read_to_s:.2f} s of {until:.2f} s"

@@ -16,6 +16,8 @@ from av.video.stream import VideoStream
 
 from maeum.errors import MediaError
 
+#: Timestamps that jump further ahead are a new clock, not a silence or a still picture.
+LONGEST_GAP_S = 600.0
 #: Demuxers that make pictures out of any text file.
 _TEXT_DEMUXERS = frozenset({"tty"})
 
@@ -116,6 +118,25 @@ def origin_s(container: InputContainer) -> float:
         return float(start / av.time_base)
     starts = [float(s.start_time * s.time_base) for s in container.streams if s.start_time is not None and s.time_base]
     return min(starts, default=0.0)
+
+
+def clock_shift_s(container: InputContainer, stream: VideoStream | AudioStream, notes: list[str]) -> float:
+    """What to add to a stream's timestamps (minus `origin_s`): 0, unless it claims to start absurdly late.
+
+    A stream said to start more than 600 s after the others has another clock; it is read from 0 s on, and a note says so.
+    """
+    if stream.start_time is None or not stream.time_base:
+        return 0.0
+    late_s = float(stream.start_time * stream.time_base) - origin_s(container)
+    if late_s <= LONGEST_GAP_S:
+        return 0.0
+    notes.append(f"{name_of(stream)} claims to start at {late_s:.2f} s; read from 0 s on")
+    return -late_s
+
+
+def jump_note(stream: VideoStream | AudioStream, time_s: float) -> str:
+    """The note on a clock that jumped while a stream was read."""
+    return f"{name_of(stream)}: the file's clock jumps at {time_s:.2f} s; read on without a gap"
 
 
 def name_of(stream: VideoStream | AudioStream) -> str:

@@ -14,7 +14,17 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from maeum.errors import MediaError
-from maeum.media.container import checked_range, choose_video, duration_s, name_of, open_media, origin_s
+from maeum.media.container import (
+    LONGEST_GAP_S,
+    checked_range,
+    choose_video,
+    clock_shift_s,
+    duration_s,
+    jump_note,
+    name_of,
+    open_media,
+    origin_s,
+)
 from maeum.media.geometry import frame_to_rgb
 from maeum.media.sample_times import GridTimes, ListedTimes, SampleTimes
 
@@ -171,7 +181,8 @@ class _Decoder:
         self, container: InputContainer, stream: VideoStream, path: Path, notes: list[str], times: SampleTimes
     ) -> None:
         self.container, self.stream, self.path, self.notes, self.sample_times = container, stream, path, notes, times
-        self.origin_s = origin_s(container)
+        self.origin_s = origin_s(container) - clock_shift_s(container, stream, notes)
+        self.clock_jumped = False
         self.step_s = 1.0 / float(stream.average_rate or stream.guessed_rate or 25)
         stream.thread_type = "AUTO"
 
@@ -242,6 +253,10 @@ class _Decoder:
                 pts_s = float(frame.pts * frame.time_base) - self.origin_s
             else:
                 pts_s = expected_s if expected_s is not None else 0.0
+            if expected_s is not None and pts_s - expected_s > LONGEST_GAP_S:
+                self.origin_s += pts_s - expected_s
+                self.notes.append(jump_note(self.stream, expected_s))
+                pts_s = expected_s
             expected_s = pts_s + self.step_s
             yield frame, pts_s
 
@@ -282,7 +297,9 @@ class _Decoder:
         if not later:
             return True
         start_s, end_s = (float(pts * packet.time_base) - self.origin_s for pts in (packet.pts, min(later)))
-        return self.sample_times.any_within(start_s - _CLOCK_ROUNDING_S, end_s + _CLOCK_ROUNDING_S)
+        if end_s - start_s > LONGEST_GAP_S:
+            self.clock_jumped = True  # times of packets ahead no longer say when their pictures are shown
+        return self.clock_jumped or self.sample_times.any_within(start_s - _CLOCK_ROUNDING_S, end_s + _CLOCK_ROUNDING_S)
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         bad = total_bad = 0
