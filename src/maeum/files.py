@@ -50,9 +50,25 @@ def atomic_write(path: Path, error_type: type[MaeumError] = StoreError) -> Itera
 
 
 def write_whole(path: Path, content: str | bytes, error_type: type[MaeumError] = OutputError) -> None:
-    """Write text (as UTF-8) or bytes as `atomic_write` does."""
+    """Write text (as UTF-8) or bytes as `atomic_write` does.
+
+    Of a file name that is no UTF-8, a text holds what UTF-8 cannot write: it is escaped as JSON does it.
+    """
     with atomic_write(path, error_type) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
+
+
+def check_regular(path: Path, error_type: type[MaeumError]) -> None:
+    """Raise an error where a path is a pipe, a socket or a device, which may never come to an end.
+
+    A folder, or nothing at all, is left to whoever reads it.
+    """
+    try:
+        other = path.exists() and not path.is_file() and not path.is_dir()
+    except (OSError, ValueError):
+        return
+    if other:
+        raise error_type("is a pipe or a device, not a file", item=path, remedy="Write it to a file first.")
 
 
 def write_error(path: Path, error: OSError, error_type: type[MaeumError] = StoreError) -> MaeumError:

@@ -58,7 +58,7 @@ class LabelSet:
             raise ConfigError(f"unknown task {self.task!r}", remedy="Use single-label, multi-label or dimensional.")
         if self.task == "dimensional" and (self.ranges is None or len(self.ranges) != len(self.names)):
             raise ConfigError("a dimensional label set needs one (lowest, highest) range per name")
-        if wrong := [pair for pair in self.ranges or () if not pair[0] < pair[1]]:
+        if wrong := [pair for pair in self.ranges or () if not -math.inf < pair[0] < pair[1] < math.inf]:
             raise ConfigError(f"the range {wrong[0]} does not go from a lower to a higher value")
 
     def __len__(self) -> int:

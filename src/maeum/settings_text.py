@@ -12,6 +12,13 @@ from typing import Any
 import yaml
 
 from maeum.errors import ConfigError
+from maeum.files import check_regular
+
+#: Lists and mappings in each other; settings need a handful.
+_DEEPEST = 100
+_TOO_DEEP = f"lists or mappings are nested more than {_DEEPEST} deep"
+#: Characters of a YAML, which is slow to read; and values where aliases stand for copies of what they name.
+_LARGEST_YAML, _MOST_ALIASED = 4_000_000, 100_000
 
 
 def parse_yaml(text: str, item: object = None) -> Any:
@@ -24,27 +31,38 @@ def parse_yaml(text: str, item: object = None) -> Any:
     Raises:
         ConfigError: where the text is no YAML, or gives a key twice; names the line.
     """
+    if len(text) > _LARGEST_YAML:
+        raise ConfigError(f"is too large for settings: {len(text):,} characters", item=item,
+                          remedy=f"Give at most {_LARGEST_YAML:,}.")  # fmt: skip
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"cannot be read: {_describe(error)}", item=item) from error
+    except (ValueError, TypeError) as error:  # of a tag, such as !!set, on a value that is none
+        raise ConfigError(f"cannot be read: {error}", item=item) from error
 
 
 def parse_json(text: str, item: object = None) -> Any:
     """Plain data from JSON; arguments and errors as those of `parse_yaml`."""
     try:
-        return json.loads(text, object_pairs_hook=_unique_pairs)
+        data = json.loads(text, object_pairs_hook=_unique_pairs)
     except _RepeatedKey as error:
         # JSON is YAML once its tabs are blanks, and the YAML reader knows the lines. It is too slow for every file.
         parse_yaml(text.replace("\t", " "), item)
         raise ConfigError(f"cannot be read: the key {error.args[0]!r} is given twice", item=item) from error
-    except json.JSONDecodeError as error:
+    except RecursionError as error:
+        raise ConfigError(f"cannot be read: {_TOO_DEEP}", item=item) from error
+    except ValueError as error:  # no JSON, or a number with thousands of digits
         raise ConfigError(f"cannot be read: {error}", item=item) from error
+    if text.count("[") + text.count("{") > _DEEPEST and _is_too_deep(data):
+        raise ConfigError(f"cannot be read: {_TOO_DEEP}", item=item)
+    return data
 
 
 def read_settings(path: Path) -> Any:
     """Plain data from a ``.json`` file, or from any other as YAML; raises ConfigError naming the file."""
     try:
+        check_regular(path, ConfigError)
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError("no such file", item=path) from error
@@ -111,8 +129,60 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _is_too_deep(data: Any) -> bool:
+    level = [data]
+    for _ in range(_DEEPEST):
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, list | dict)
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+        ]
+        if not level:
+            return False
+    return any(isinstance(whole, list | dict) for whole in level)
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``) and refuses a key given twice."""
+    """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``) and refuses a key given twice.
+
+    It also refuses what would exhaust the program: deep nesting, and aliases of aliases.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._aliased = False
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """The next node; its values are counted as often as aliases name them."""
+        mark = self.peek_event().start_mark
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise yaml.composer.ComposerError(None, None, _TOO_DEEP, mark)
+        alias = self.check_event(yaml.AliasEvent)
+        self._aliased |= alias
+        node: Any = super().compose_node(parent, index)
+        self._depth -= 1
+        if alias and id(node) not in self._sizes:
+            raise yaml.composer.ComposerError(None, None, "an alias names what it stands in", mark)
+        if not alias:
+            parts = [part for value in node.value for part in (value if isinstance(value, tuple) else (value,))]
+            nodes = () if isinstance(node, yaml.ScalarNode) else parts
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in nodes)
+        if self._aliased and self._sizes[id(node)] > _MOST_ALIASED:
+            problem = f"with its aliases written out it has more than {_MOST_ALIASED:,} values"
+            raise yaml.composer.ComposerError(None, None, problem, mark)
+        return node
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        """The value of a node; one that its tag cannot read is an error of YAML, with its line."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as error:
+            what = f"{node.value!r:.80} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         lines: dict[Hashable, int] = {}
@@ -120,7 +190,11 @@ class _Loader(yaml.SafeLoader):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in lines:
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a list or a mapping is no name of a setting", key_node.start_mark
+                )
+            if key in lines:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice, first in line {lines[key]}", key_node.start_mark
                 )

@@ -11,6 +11,7 @@ import torch
 from maeum.errors import ConfigError
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
+from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.network import (
     CTC_LOGITS,
     ComparesEncodings,
@@ -65,6 +66,7 @@ SMALL: dict[str, dict[str, object]] = {
         "project": 0,
     },
 }
+TOKENIZER = train_tokenizer(["a few words"] * 4, 50)
 pytestmark = pytest.mark.parametrize("name", list(MODELS))
 
 
@@ -127,7 +129,7 @@ def test_saved_and_loaded_it_says_the_same(name: str, tmp_path: Path) -> None:
     model, batch = build(name).eval(), make_batch()
     labels = LabelSet(("a", "b", "c", "d", "e"))
     card = ModelCard(name="x", title="x", licence="none", non_commercial=True, parameters=0)
-    save_pretrained(tmp_path / "model", kind=name, model=model, label_set=labels, card=card)
+    save_pretrained(tmp_path / "model", kind=name, model=model, label_set=labels, card=card, tokenizer=TOKENIZER)
     again = load_pretrained(tmp_path / "model")
     assert again.label_set == labels
     torch.testing.assert_close(again.model(batch).logits, model(batch).logits, rtol=1e-5, atol=1e-6)
@@ -136,7 +138,7 @@ def test_saved_and_loaded_it_says_the_same(name: str, tmp_path: Path) -> None:
 def test_shares_of_the_modalities_that_a_clip_has_sum_to_one(name: str, tmp_path: Path) -> None:
     card = ModelCard(name="x", title="x", licence="none", non_commercial=True, parameters=0)
     labels = LabelSet(("a", "b", "c", "d", "e"))
-    save_pretrained(tmp_path / "model", kind=name, model=build(name), label_set=labels, card=card)
+    save_pretrained(tmp_path / "model", kind=name, model=build(name), label_set=labels, card=card, tokenizer=TOKENIZER)
     pretrained = load_pretrained(tmp_path / "model")
     fused, own, shares = pretrained.probabilities(pretrained.model(make_batch()))
     torch.testing.assert_close(fused.sum(1), torch.ones(3))

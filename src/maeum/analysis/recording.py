@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -59,8 +60,8 @@ class TrackedFace:
 
     def between(self, start_s: float, end_s: float) -> torch.Tensor:
         """Its crops in a stretch, ``(n, 3, 48, 48)``."""
-        times = torch.tensor(self.times_s, dtype=torch.float64)
-        return self.crops[(times >= start_s - _CLOCK_S) & (times < end_s - _CLOCK_S)]
+        first, last = (bisect_left(self.times_s, time_s - _CLOCK_S) for time_s in (start_s, end_s))
+        return self.crops[first:last]
 
 
 @dataclass(frozen=True)

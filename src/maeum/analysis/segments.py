@@ -14,8 +14,11 @@ Rules, in this order:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from maeum.media.text import TranscriptLine
 from maeum.wording import counted
@@ -54,11 +57,11 @@ class FacePresence:
 
     def score(self, start_s: float, end_s: float) -> float:
         """How large and how long it is visible within a stretch: the sum of its areas."""
-        return sum(a for t, a in zip(self.times_s, self.areas, strict=True) if start_s <= t < end_s)
+        return sum(self.areas[bisect_left(self.times_s, start_s) : bisect_left(self.times_s, end_s)])
 
     def seen(self, start_s: float, end_s: float) -> bool:
         """Whether a frame within a stretch shows it."""
-        return any(start_s <= t < end_s for t in self.times_s)
+        return bisect_left(self.times_s, start_s) < bisect_left(self.times_s, end_s)
 
 
 @dataclass(frozen=True)
@@ -151,21 +154,28 @@ def _equal_parts(start_s: float, end_s: float, longest_s: float) -> list[Span]:
 def _from_lines(lines: Sequence[TranscriptLine], duration_s: float, notes: list[str]) -> list[PlannedSegment]:
     """A segment for each line of a timed transcript; long ones are split between words."""
     lines = sorted(lines, key=lambda line: line.start_s or 0.0)
+    starts = [line.start_s or 0.0 for line in lines]
     planned: list[PlannedSegment] = []
-    beyond = 0
-    for i, line in enumerate(lines):
+    beyond = instants = 0
+    for line in lines:
         start = max(0.0, line.start_s or 0.0)
-        following = [x.start_s for x in lines[i + 1 :] if x.start_s is not None and x.start_s > start]
-        end = line.end_s if line.end_s is not None else min([duration_s, *following[:1]])
+        following = bisect_right(starts, start)
+        end = line.end_s if line.end_s is not None else min([duration_s, *starts[following : following + 1]])
         end = min(end, duration_s)
         if end <= start:
-            beyond += 1
+            if start < duration_s:
+                instants += 1
+            else:
+                beyond += 1
             continue
         spans = _equal_parts(start, end, LONG_S) if end - start > LONGEST_LINE_S else [(start, end)]
         for (a, b), text in zip(spans, share_words(line.text, [b - a for a, b in spans]), strict=True):
             planned.append(PlannedSegment(a, b, has_voice=True, text=text, speaker=line.speaker))
     if beyond:
         notes.append(f"{counted(beyond, 'line')} of the transcript beyond the recording's end left out")
+    if instants:
+        notes.append(f"{counted(instants, 'line')} of the transcript that {'ends' if instants == 1 else 'end'} when "
+                     f"{'it begins' if instants == 1 else 'they begin'} left out")  # fmt: skip
     return planned
 
 
@@ -175,12 +185,11 @@ def share_words(text: str, weights: Sequence[float]) -> list[str]:
     total = sum(weights) or 1.0
     characters = sum(len(w) + 1 for w in words) or 1
     parts: list[list[str]] = [[] for _ in weights]
-    limits = [sum(weights[: i + 1]) / total * characters for i in range(len(weights))]
+    limits = [so_far / total * characters for so_far in accumulate(weights)]
     position = 0.0
     for word in words:
         middle = position + (len(word) + 1) / 2
-        index = next((i for i, limit in enumerate(limits) if middle <= limit), len(parts) - 1)
-        parts[index].append(word)
+        parts[min(bisect_left(limits, middle), len(parts) - 1)].append(word)
         position += len(word) + 1
     return [" ".join(part) for part in parts]
 
@@ -212,22 +221,37 @@ def _join_short_voice(
         long enough for segments of their own. A note counts what is neither.
     """
     segments, alone, unused = list(from_lines), list[Span](), list[float]()
-    for gap in _minus([(0.0, duration_s)], [(s.start_s, s.end_s) for s in from_lines]):
-        for start, end in stretches(_voice_within(gap, voice)):
-            before = [i for i, s in enumerate(segments) if s.end_s == gap[0] and start - gap[0] <= _PAUSE_S]
-            after = [i for i, s in enumerate(segments) if s.start_s == gap[1] and gap[1] - end <= _PAUSE_S]
+    ending, starting = defaultdict[float, list[int]](list), defaultdict[float, list[int]](list)
+    for i, segment in enumerate(segments):  # each at most once prolonged at either end, and not beyond its gap
+        ending[segment.end_s].append(i)
+        starting[segment.start_s].append(i)
+    gaps = _minus([(0.0, duration_s)], [(s.start_s, s.end_s) for s in from_lines])
+    for gap, within in zip(gaps, _shared_out(voice, gaps), strict=True):
+        for start, end in stretches(_voice_within(gap, within)):
+            before = ending[gap[0]] if start - gap[0] <= _PAUSE_S else []
+            after = starting[gap[1]] if gap[1] - end <= _PAUSE_S else []
             if end - start >= SHORTEST_SEGMENT_S:
                 alone.append((start, end))
             elif before and (not after or start - gap[0] <= gap[1] - end):
-                segments[before[0]] = replace(segments[before[0]], end_s=end)
+                i = before.pop(0)
+                segments[i] = replace(segments[i], end_s=end)
             elif after:
-                segments[after[0]] = replace(segments[after[0]], start_s=start)
+                i = after.pop(0)
+                segments[i] = replace(segments[i], start_s=start)
             else:
                 unused.append(end - start)
     if unused:
         notes.append(f"{counted(len(unused), 'stretch')} of voice outside the transcript's lines, "
                      f"{sum(unused):.1f} s in all, too short for a segment: not used")  # fmt: skip
     return segments, alone
+
+
+def _shared_out(voice: Sequence[Span], gaps: Sequence[Span]) -> Iterator[Sequence[Span]]:
+    """For each gap, both in the order of time, the stretches of voice that reach into it."""
+    latest = list(accumulate((end for _, end in voice), max))
+    starts = [start for start, _ in voice]
+    for begin, end in gaps:
+        yield voice[bisect_right(latest, begin) : bisect_left(starts, end)]
 
 
 def _voice_within(gap: Span, voice: Sequence[Span]) -> list[Span]:
@@ -332,13 +356,20 @@ def _intervals(face: FacePresence, every_s: float, at_least_s: float) -> list[Sp
 
 
 def _minus(spans: Sequence[Span], taken: Sequence[Span]) -> list[Span]:
-    """The parts of spans that no taken span covers."""
-    rest = list(spans)
-    for begin, end in taken:
-        rest = [
-            piece
-            for a, b in rest
-            for piece in ((a, min(b, begin)), (max(a, end), b))
-            if piece[1] - piece[0] > _SPAN_ROUNDING_S
-        ]
-    return rest
+    """The parts of spans, which are in the order of time, that no taken span covers."""
+    rest: list[Span] = []
+    merged: list[Span] = []
+    for begin, end in sorted(taken):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((begin, end))
+    ends = [end for _, end in merged]
+    for a, b in spans:
+        i = bisect_right(ends, a)
+        while i < len(merged) and merged[i][0] < b:
+            rest.append((a, merged[i][0]))
+            a = merged[i][1]
+            i += 1
+        rest.append((a, b))
+    return [(a, b) for a, b in rest if b - a > _SPAN_ROUNDING_S]

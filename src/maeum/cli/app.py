@@ -101,7 +101,9 @@ def _run() -> Any:
             return error.exit_code
         context = getattr(error, "ctx", None)
         command = "maeum" if context is None else context.command_path
-        return complain(f"{error.format_message().rstrip('.')}. See {command} --help", error.exit_code)
+        message = error.format_message()
+        end = "" if message.endswith("?") else "."
+        return complain(f"{message.rstrip('.')}{end} See {command} --help", error.exit_code)
     return code
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from maeum.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,27 +66,39 @@ def _one_line(message: str, name_style: str, style: str) -> None:
     from rich.text import Text
 
     sys.stdout.flush()
-    line = " ".join(message.split())
+    line = visible(" ".join(message.split()))
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text.assemble(("maeum: ", name_style), (line, style)))
 
 
 def output_console() -> Console:
     """Standard output."""
-    from rich.console import Console
-
-    class Output(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # `main` knows what to do
-
-    return Output(highlight=False, emoji=False, markup=False)
+    return _console_class()(highlight=False, emoji=False, markup=False)
 
 
 def progress_console() -> Console | None:
     """Where progress is drawn: standard error, if it is a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    console: Console = _console_class()(stderr=True)
     return console if console.is_terminal else None
+
+
+@cache
+def _console_class() -> type[Console]:
+    """A console on which no text from outside can act, whoever prints it; made when first used, as rich is slow."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class VisibleConsole(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                shown = segment.text if segment.control else visible(segment.text)
+                yield segment if shown == segment.text else Segment(shown, segment.style)
+
+        def on_broken_pipe(self) -> None:
+            if not self.stderr:
+                raise BrokenPipeError  # `main` knows what to do
+            super().on_broken_pipe()
+
+    return VisibleConsole
 
 
 def print_written(console: Console, path: Path | str) -> None:

@@ -10,6 +10,7 @@ import typer
 from maeum.cli.console import output_console, print_written, stoppable_training
 from maeum.cli.evaluate import write_comparison
 from maeum.cli.options import Changes, Device
+from maeum.visible import visible
 
 _RunsFolder = Annotated[Path, typer.Option(help="The folder of the runs, and of the results.")]
 
@@ -36,7 +37,7 @@ def compare(
         check_output_file(page)
     with stoppable_training(out):
         done = [run(one, out, device=device, console=console) for one in chosen]
-    text = markdown_page(done)
+    text = visible(markdown_page(done))
     console.print(text, soft_wrap=True)
     for outcome in done:
         write_comparison(
@@ -77,7 +78,7 @@ def reproduce(
     folder = pages or out / chosen.name / ("" if chosen.protocol == "honest" else chosen.protocol)
     folder.mkdir(parents=True, exist_ok=True)
     name = what.replace("/", "-")
-    texts = {f"{name}.md": made.markdown, f"{name}.json": json.dumps(made.numbers, indent=1) + "\n"}
+    texts = {f"{name}.md": visible(made.markdown), f"{name}.json": json.dumps(made.numbers, indent=1) + "\n"}
     for file, content in {**texts, **made.files}.items():
         write_whole(folder / file, content)
         print_written(console, folder / file)

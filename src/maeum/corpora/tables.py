@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maeum.errors import CorpusError
+from maeum.files import check_regular
 
 #: Control characters U+0080..U+009F that are Windows-1252 letters read as Latin-1 ('\x92' for an apostrophe).
 _WINDOWS = {code: char for code in range(0x80, 0xA0) if (char := bytes([code]).decode("cp1252", "ignore"))}
@@ -45,6 +46,7 @@ def finite(text: str) -> float | None:
 
 def read_text(path: Path) -> str:
     """A text file; raises CorpusError naming it when it cannot be read."""
+    check_regular(path, CorpusError)
     try:
         return decode_text(path.read_bytes())
     except FileNotFoundError as error:

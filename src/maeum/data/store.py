@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import Member
 from maeum.corpora.targets import Target
 from maeum.data.index import FORMAT, label_names, read_index
@@ -60,7 +61,10 @@ class Store:
         if found != FORMAT:
             raise StoreError(f"has the store format {found}; this version reads {FORMAT}", item=self.folder,
                              remedy="Make it again: the command that made it, with --restart.")  # fmt: skip
-        self.manifest: dict[str, Any] = read_json(self.folder / "manifest.json")
+        self.manifest = _checked(read_json(self.folder / "manifest.json"), self.folder / "manifest.json")
+        if strange := next((row for row in rows if row["part"] not in (None, *PARTS)), None):
+            raise StoreError(f"the index is damaged (the part of {strange['id']} is {strange['part']!r}, none of "
+                             f"{', '.join(PARTS)})", item=index, remedy=REMAKE)  # fmt: skip
         media_root = Path(self.manifest.get("media_root", ""))
         #: Its rows as `maeum.data.index` describes them; ``media`` with the manifest's ``media_root`` before it.
         self.rows: list[dict[str, Any]] = [{**r, "media": r["media"] and str(media_root / r["media"])} for r in rows]
@@ -73,19 +77,25 @@ class Store:
     @property
     def label_set(self) -> LabelSet:
         """What its labels are."""
-        return LabelSet.from_dict(self.manifest["label_set"])
+        return self._read_labels(self.manifest["label_set"])
 
     @property
     def scales(self) -> LabelSet | None:
         """What its items have beside their label; None where there is nothing."""
         scales = self.manifest.get("scales")
-        return None if scales is None else LabelSet.from_dict(scales)
+        return None if scales is None else self._read_labels(scales)
 
     @property
     def other_labels(self) -> dict[str, LabelSet]:
         """The labels of other kinds that its items have, by kind."""
         kinds: Mapping[str, Any] = self.manifest.get("other_labels", {})
-        return {kind: LabelSet.from_dict(labels) for kind, labels in kinds.items()}
+        return {kind: self._read_labels(labels) for kind, labels in kinds.items()}
+
+    def _read_labels(self, labels: Any) -> LabelSet:
+        try:
+            return LabelSet.from_dict(labels if isinstance(labels, Mapping) else {"names": labels})
+        except ConfigError as error:
+            raise StoreError(f"is damaged ({error})", item=self.folder / "manifest.json", remedy=REMAKE) from error
 
     def target(self, target: str | Target) -> Target:
         """One of its targets by name (a target is given back as it is); raises ConfigError on an unknown one."""
@@ -172,11 +182,29 @@ def _member(row: Mapping[str, Any], corpus: str) -> Member:
     )
 
 
+#: What the values of a manifest are that somebody may have edited.
+_KINDS: dict[str, type] = {
+    "name": str, "label_set": dict, "targets": dict, "other_labels": dict, "settings": dict, "account": dict,
+    "media_root": str, "licence": str, "modalities": list, "notes": list, "left_out": list,
+}  # fmt: skip
+
+
+def _checked(manifest: Any, path: Path) -> dict[str, Any]:
+    """The manifest; raises StoreError where it is none."""
+    if not isinstance(manifest, dict):
+        raise StoreError(f"is damaged (a {type(manifest).__name__}, no mapping)", item=path, remedy=REMAKE)
+    for name, kind in _KINDS.items():
+        if not isinstance(manifest.get(name, kind()), kind) or (name == "name" and name not in manifest):
+            what = f"its {name!r} is {manifest[name]!r:.60}" if name in manifest else f"it has no {name!r}"
+            raise StoreError(f"is damaged ({what})", item=path, remedy=REMAKE)
+    return manifest
+
+
 def read_json(path: Path) -> Any:
     """A JSON file of a store; raises StoreError when it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise StoreError("is missing", item=path, remedy=REMAKE) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"is damaged ({error})", item=path, remedy=REMAKE) from error

@@ -21,6 +21,11 @@ from maeum.data.store import LEFT_OUT, NOTES, read_json
 from maeum.errors import StoreError
 from maeum.files import TEMPORARY, atomic_write, write_error, write_whole
 from maeum.labels import LabelSet
+from maeum.visible import csv_cell
+
+
+#: The files of a store beside its shards; the index goes first, as without it nothing that is left counts as a store.
+_FILES = ("index.parquet", "manifest.json", LEFT_OUT, NOTES, "settings.json")
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class StoreWriter:
     Args:
         folder: where the store is to be; made when missing.
         settings: JSON-able; what, besides the sources' content, decides what the store holds.
-        restart: throw away what was made with other settings, or by another version of the store format. A folder in
-            which no shard was finished needs no ``restart``.
+        restart: throw away what was made with other settings, or by another version of the store format, and a store
+            whose settings are damaged. A folder in which no shard was finished needs no ``restart``.
 
     Raises:
         StoreError: when the folder holds a store made with other settings, or something else, or cannot be written, or
@@ -88,8 +93,11 @@ class StoreWriter:
 
     def _begin(self) -> None:
         path = self.folder / "settings.json"
-        if path.exists():
-            before = read_json(path)
+        there = [p.name for p in self.folder.iterdir() if not p.name.startswith(TEMPORARY)]
+        others = [name for name in there if name not in (".lock", "shards", *_FILES)]
+        is_store = not others and ("index.parquet" in there or self._has_shards())
+        if path.exists() or is_store:
+            before = self._settings_before(path, replaceable=is_store)
             if before != self.settings:
                 if not self._restart and self._has_shards():
                     if before.get("format") != FORMAT:
@@ -101,19 +109,28 @@ class StoreWriter:
                     changes = format_difference(before, self.settings)
                     raise StoreError(f"was prepared with other settings: {changes}", item=self.folder,
                                      remedy="Choose another folder, or start anew with --restart.")  # fmt: skip
-                # The index goes first: without it nothing that is left counts as a store.
-                for name in ("index.parquet", "manifest.json", LEFT_OUT, NOTES, "settings.json"):
+                for name in _FILES:
                     (self.folder / name).unlink(missing_ok=True)
-        elif others := [
-            p.name
-            for p in self.folder.iterdir()
-            if p.name not in (".lock", "shards") and not p.name.startswith(TEMPORARY)
-        ]:
-            raise StoreError(f"is not a store but holds other files ({others[0]})", item=self.folder,
+        elif strange := [name for name in there if name not in (".lock", "shards")]:
+            raise StoreError(f"is not a store but holds other files ({strange[0]})", item=self.folder,
                              remedy="Choose an empty or new folder.")  # fmt: skip
         for leftover in (*self.folder.glob(f"{TEMPORARY}*"), *self._shards.glob(f"{TEMPORARY}*")):
             leftover.unlink(missing_ok=True)
         write_whole(path, json.dumps(self.settings, indent=2, ensure_ascii=False), StoreError)
+
+    def _settings_before(self, path: Path, *, replaceable: bool) -> dict[str, Any]:
+        """The settings of the store that is there; empty where they are damaged and the store is made anew."""
+        try:
+            before = read_json(path)
+            problem = "" if isinstance(before, dict) else f"is damaged (a {type(before).__name__}, no mapping)"
+        except StoreError as error:
+            before, problem = {}, error.problem
+        if not problem:
+            return dict(before)
+        if replaceable and self._restart:
+            return {}
+        replace = ", or replace the store with --restart" if replaceable else ""
+        raise StoreError(problem, item=path, remedy=f"Choose another folder{replace}.")
 
     def _has_shards(self) -> bool:
         return any(not path.name.startswith(TEMPORARY) for path in self._shards.iterdir())
@@ -196,5 +213,5 @@ def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(columns)
-    table.writerows([row.get(name) for name in columns] for row in rows)
+    table.writerows([csv_cell(row.get(name) or "") for name in columns] for row in rows)
     write_whole(path, text.getvalue(), StoreError)

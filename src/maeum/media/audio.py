@@ -330,7 +330,7 @@ class _Reader:
                 if frame.samples > 0 and frame.sample_rate > 0:
                     yield frame
         if bad:
-            self.notes.append(f"{name_of(self.stream)}: {bad} damaged packets were left out")
+            self.notes.append(f"{name_of(self.stream)}: {counted(bad, 'damaged packet')} {'was' if bad == 1 else 'were'} left out")
 
     def _report(self) -> None:
         if self._gaps_s >= _GAP_TO_REPORT_S:

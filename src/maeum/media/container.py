@@ -15,6 +15,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from maeum.errors import MediaError
+from maeum.files import check_regular
 
 #: Timestamps that jump further ahead are a new clock, not a silence or a still picture.
 LONGEST_GAP_S = 600.0
@@ -51,13 +52,14 @@ _REMEDY_CONTENT = "Give a video or audio file that a player can play, such as mp
 
 
 def check_file(path: Path) -> None:
-    """Raise MediaError unless the path is a readable file that is not empty."""
+    """Raise MediaError unless the path is a readable file, no pipe or device, that is not empty."""
     try:
         if path.is_dir():
             raise MediaError("is a directory", item=path, remedy="Give a file, or each file in it one by one.")
         if not path.exists():
             raise MediaError("no such file", item=path, remedy="Check the path's spelling and the current directory.")
-        if path.is_file() and path.stat().st_size == 0:
+        check_regular(path, MediaError)
+        if path.stat().st_size == 0:
             raise MediaError("is empty (0 bytes)", item=path, remedy="Copy or download it again.")
     except (OSError, ValueError) as error:
         raise MediaError(f"cannot be looked up: {error}", item=path, remedy="Check the path.") from error

@@ -320,4 +320,4 @@ class _Decoder:
                 assert isinstance(frame, av.VideoFrame)
                 yield frame
         if total_bad:
-            self.notes.append(f"{name_of(self.stream)}: {total_bad} damaged packets were left out")
+            self.notes.append(f"{name_of(self.stream)}: {counted(total_bad, 'damaged packet')} {'was' if total_bad == 1 else 'were'} left out")

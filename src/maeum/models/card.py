@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from maeum.config import Config
 from maeum.types import Modality
+from maeum.visible import visible
 
 
 class Score(Config):
@@ -63,7 +64,7 @@ def markdown(card: ModelCard) -> str:
     notes = "".join(f"\n- {note}" for note in card.notes) + ("\n" if card.notes else "")
     use = "**Non-commercial use only.** " if card.non_commercial else ""
     rows = "\n".join(_row(score) for score in card.scores) or "| none measured | | | |"
-    return f"""# {card.title}
+    page = f"""# {card.title}
 
 {use}Licence: {card.licence}
 
@@ -88,10 +89,12 @@ Reads {", ".join(card.modalities) or "nothing"}; answers {", ".join(card.labels)
 
 {card.limits or "Not stated."}
 """
+    return visible(page)
 
 
 def _row(score: Score) -> str:
     interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
     count = ", ".join(str(n) for n in (score.items, score.speakers) if n is not None)
     data = f"{score.data}; {score.overlap}" if score.overlap else score.data
-    return f"| {score.name} | {data} | {score.value:.3f}{interval} | {count} |"
+    name, data = (" ".join(text.split()).replace("|", r"\|") for text in (score.name, data))
+    return f"| {name} | {data} | {score.value:.3f}{interval} | {count} |"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, file_digest, sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import safetensors
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.devices import check_device
-from maeum.errors import ConfigError, ModelError
+from maeum.errors import ConfigError, MaeumError, ModelError
 from maeum.files import write_whole
 from maeum.inputs.settings import InputSettings
 from maeum.labels import LabelSet
@@ -26,8 +26,9 @@ from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
 from maeum.models.network import Network
 from maeum.models.networks import MODELS
-from maeum.models.weights import with_present_names
+from maeum.models.weights import why_unreadable, with_present_names
 from maeum.types import MODALITIES, Modality, ModelOutput
+from maeum.wording import counted
 
 #: Name of the model that ships inside the package.
 EMBEDDED = "embedded"
@@ -35,14 +36,18 @@ _WEIGHTS, _CONFIG, _CARD, _README = "model.safetensors", "config.json", "card.js
 _TOKENIZER = "tokenizer"
 
 
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class Calibration(Config):
     """What was fitted on dev predictions."""
 
-    temperatures: dict[str, float] = Field(default_factory=dict)
+    temperatures: dict[str, _Positive] = Field(default_factory=dict)
     """Temperature of a single-label model for each set of modalities, such as ``faces+speech``."""
-    thresholds: tuple[float, ...] | None = None
+    thresholds: tuple[_Finite, ...] | None = None
     """Of a multi-label model the probability of each label above which it applies; 0.5 for all when null."""
-    margins: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    margins: dict[str, tuple[_Finite | None, ...]] = Field(default_factory=dict)
     """Of a dimensional model, for each set of modalities and each scale, the distance from the predicted value within
     which the true one lies for 90 % of new items; null where there were too few items."""
 
@@ -66,6 +71,8 @@ class _Stored(Config):
     """How recordings become its input."""
     calibration: Calibration = Calibration()
     """Temperatures, thresholds and margins that were fitted to it."""
+    weights_sha256: str | None = None
+    """SHA-256 of the file of weights; null in a folder of an earlier release, which is not checked then."""
 
 
 @dataclass(frozen=True)
@@ -145,21 +152,27 @@ def save_pretrained(
         half: store weights as float16 (half the size; computed in float32 all the same).
 
     Raises:
+        ConfigError: on an unknown network, or one that reads text but is given without its tokenizer.
         ModelError: when the folder cannot be written.
     """
     if kind not in MODELS:
         raise ConfigError(f"unknown network {kind!r}", remedy=f"Known: {', '.join(MODELS)}.")
+    if tokenizer is None and "text" in model.modalities:
+        raise ConfigError("the network reads text, and comes without its tokenizer", item=folder,
+                          remedy="Give tokenizer=, such as one of train_tokenizer.")  # fmt: skip
     tensors = {name: _stored_tensor(t, half) for name, t in model.state_dict().items()}
+    weights = save(tensors, {"licence": card.licence, "name": card.name})
     stored = _Stored(
         model=kind,
         network=model.stored_settings().model_dump(mode="json"),
         labels=label_set.to_dict(),
         inputs=settings or InputSettings(),
         calibration=calibration or Calibration(),
+        weights_sha256=sha256(weights).hexdigest(),
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / _WEIGHTS, save(tensors, {"licence": card.licence, "name": card.name}), ModelError)
+        write_whole(folder / _WEIGHTS, weights, ModelError)
         if tokenizer is not None:
             tokenizer.save(folder / _TOKENIZER)
         stored.save(folder / _CONFIG, ModelError)
@@ -188,7 +201,9 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
         device: where it runs.
 
     Raises:
-        ModelError: when there is no such model, it cannot be fetched, or a file of it is missing or damaged.
+        ModelError: when there is no such model, it cannot be fetched, or a file of it is missing, damaged or does not
+            belong to the others.
+        ConfigError: when a setting of its files has a value that cannot be.
     """
     folder, name = _find(name_or_dir)
     if missing := _missing(folder):
@@ -198,34 +213,76 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
         raise ModelError(f"is not a model folder: {missing[0]} is missing", item=folder, remedy=remedy)
     stored = _Stored.load(folder / _CONFIG)
     card = ModelCard.load(folder / _CARD)
-    label_set = LabelSet.from_dict(stored.labels)
-    thresholds = stored.calibration.thresholds
-    if thresholds is not None and len(thresholds) != len(label_set):
-        raise ModelError(
-            f"has {len(thresholds)} thresholds for {len(label_set)} labels",
-            item=folder / _CONFIG,
-            remedy="Calibrate the model again.",
-        )
-    if wrong := [m for m in stored.calibration.margins.values() if len(m) != len(label_set)]:
-        raise ModelError(
-            f"has {len(wrong[0])} margins for {len(label_set)} scales",
-            item=folder / _CONFIG,
-            remedy="Calibrate the model again.",
-        )
-    model = MODELS[stored.model].build(stored.network)
-    try:
-        weights = with_present_names(load_file(folder / _WEIGHTS), model.state_dict())
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
-    except (OSError, safetensors.SafetensorError, RuntimeError) as error:
-        raise ModelError(
-            f"the weights cannot be read: {str(error).splitlines()[0]}",
-            item=folder / _WEIGHTS,
-            remedy="Fetch it again.",
-        ) from error
+    label_set, model = _build(stored, folder / _CONFIG)
+    if "text" in model.modalities and not (folder / _TOKENIZER).is_dir():
+        raise ModelError(f"its network reads text, but the folder {_TOKENIZER} is missing", item=folder,
+                         remedy="Copy or fetch the whole model folder again.")  # fmt: skip
+    model.load_state_dict(_read_weights(folder / _WEIGHTS, model, stored.weights_sha256))
     model = on_device(model, device).eval()
     model.requires_grad_(False)
     tokenizer = load_tokenizer(folder / _TOKENIZER) if (folder / _TOKENIZER).is_dir() else None
     return Pretrained(name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card, folder)
+
+
+def _build(stored: _Stored, path: Path) -> tuple[LabelSet, Network]:
+    """The label set and the network, without its weights; raises an error naming the file where they do not fit."""
+    try:
+        label_set = LabelSet.from_dict(stored.labels)
+        model = MODELS[stored.model].build(stored.network)
+    except MaeumError as error:
+        if error.item is not None:
+            raise
+        raise type(error)(error.problem, item=path, remedy=error.remedy) from error
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
+        raise ModelError(f"the network cannot be built: {error}", item=path, remedy=_AGAIN) from error
+    outputs = getattr(model.built_from, "labels", len(label_set))
+    if outputs != len(label_set):
+        raise ModelError(f"has {counted(len(label_set), 'label')} for {counted(outputs, 'output')} of its network",
+                         item=path, remedy=_AGAIN)  # fmt: skip
+    thresholds, recalibrate = stored.calibration.thresholds, "Calibrate the model again."
+    if thresholds is not None and len(thresholds) != len(label_set):
+        raise ModelError(f"has {counted(len(thresholds), 'threshold')} for {counted(len(label_set), 'label')}",
+                         item=path, remedy=recalibrate)  # fmt: skip
+    if wrong := [m for m in stored.calibration.margins.values() if len(m) != len(label_set)]:
+        raise ModelError(f"has {counted(len(wrong[0]), 'margin')} for {counted(len(label_set), 'scale')}",
+                         item=path, remedy=recalibrate)  # fmt: skip
+    return label_set, model
+
+
+_AGAIN = "Fetch or copy the model folder again."
+
+
+def _read_weights(path: Path, model: Network, expected: str | None) -> dict[str, Tensor]:
+    """The weights of a network, in float32; raises ModelError where they are damaged or not its own."""
+    wanted = model.state_dict()
+    try:
+        if expected is not None:
+            with path.open("rb") as file:
+                if file_digest(file, "sha256").hexdigest() != expected:
+                    raise ModelError(f"the weights are not those that {_CONFIG} was written with (another SHA-256)",
+                                     item=path, remedy=_AGAIN)  # fmt: skip
+        found = with_present_names(load_file(path), wanted)
+    except (OSError, safetensors.SafetensorError, RuntimeError) as error:
+        raise ModelError(f"the weights cannot be read: {why_unreadable(error)}", item=path, remedy=_AGAIN) from error
+    problems = [f"{name} is missing" for name in wanted if name not in found]
+    problems += [f"the network has no {name}" for name in found if name not in wanted]
+    problems += [
+        f"{name} is {_shape(found[name])}, and {_shape(tensor)} in the network"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" (and {counted(len(problems) - 1, 'other difference')})" if len(problems) > 1 else ""
+        raise ModelError(f"the weights do not fit the network of {_CONFIG}: {problems[0]}{more}",
+                         item=path, remedy=_AGAIN)  # fmt: skip
+    weights = {name: t.float() if t.is_floating_point() else t for name, t in found.items()}
+    if broken := [name for name, t in weights.items() if t.is_floating_point() and not t.isfinite().all()]:
+        raise ModelError(f"the weights of {broken[0]} hold numbers that are not finite", item=path, remedy=_AGAIN)
+    return weights
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"
 
 
 def on_device(model: Network, device: str | torch.device) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Container, Mapping
 
@@ -25,6 +26,13 @@ def with_present_names(weights: Mapping[str, Tensor], known: Container[str]) -> 
         known: the network's names; a weight of such a name keeps it.
     """
     return {name if name in known else _present_name(name): tensor for name, tensor in weights.items()}
+
+
+def why_unreadable(error: Exception) -> str:
+    """Why ``torch.load`` cannot read a file, in one line, without its advice to run whatever code is in it."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is damaged, or holds more than tensors"
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _present_name(name: str) -> str:

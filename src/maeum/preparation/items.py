@@ -12,6 +12,7 @@ from maeum.archives import ArchiveError, archive_of, read_member
 from maeum.corpora.base import LeftOut
 from maeum.data.shards import StoreItem, as_samples
 from maeum.errors import CorpusError
+from maeum.files import check_regular
 from maeum.inputs.clip import CheckedClip
 from maeum.inputs.utterances import UtteranceReader
 from maeum.types import Utterance
@@ -69,6 +70,7 @@ def content_hash(path: Path) -> str:
         CorpusError: when it cannot be read.
     """
     try:
+        check_regular(path, CorpusError)
         if path.exists():
             with path.open("rb") as file:
                 return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

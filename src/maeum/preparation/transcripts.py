@@ -16,7 +16,7 @@ from rich.console import Console
 from maeum.data.collate import Collator
 from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.files import write_whole
+from maeum.files import check_regular, write_whole
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.character_vocabulary import units
 from maeum.models.encoders.hub import fetch
@@ -50,13 +50,14 @@ class Transcripts:
             ConfigError: when it is no such file.
         """
         path = Path(path)
+        check_regular(path, ConfigError)
         try:
             # Not splitlines, for which some characters of a text are ends of lines.
             first, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             head, rows = json.loads(first), [json.loads(line) for line in lines]
             texts = {str(line["id"]): str(line["text"]) for line in rows}
             return cls(str(head["model"]), str(head["corpus"]), head["weights"], texts)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigError(
                 "no such file"
                 if isinstance(error, FileNotFoundError)

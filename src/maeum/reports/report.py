@@ -27,6 +27,7 @@ from maeum.reports.passport import passports
 from maeum.reports.tables import MAJORITY, ModelTable, format_number, markdown_table, metric_arrow
 from maeum.reports.terminal import cell
 from maeum.runs.evaluate import Evaluation, check_same_labels
+from maeum.visible import csv_cell, visible
 from maeum.wording import counted
 
 _MEANING = "Scores say how often a model agrees with the labels of this corpus, not what people feel."
@@ -99,7 +100,7 @@ def compare(evaluations: Sequence[Evaluation], title: str = "") -> ComparisonPag
     }
     environment = Environment(loader=PackageLoader("maeum.reports"), autoescape=select_autoescape(["html.j2"]))
     return ComparisonPage(
-        page=environment.get_template("scores.html.j2").render(shown),
+        page=visible(environment.get_template("scores.html.j2").render(shown)),
         markdown=_markdown(shown),
         records=json.dumps([p for e in evaluations for p in passports(e.report)], indent=1, allow_nan=False) + "\n",
         answers={name: _answers(e) for name, e in zip(names, evaluations, strict=True)},
@@ -307,10 +308,11 @@ def _answers(evaluation: Evaluation) -> str:
     outputs = label_set.activate(evaluation.predictions.logits.double()).numpy()
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
-    table.writerow(["id", "speaker", "true", *label_set.names])
+    table.writerow(["id", "speaker", "true", *map(csv_cell, label_set.names)])
     for row, target, output in zip(evaluation.rows, evaluation.predictions.target, outputs, strict=True):
         true = _format_target(label_set, target.double().numpy())
-        table.writerow([row["id"], row["speaker"] or "", true, *(f"{value:.6f}" for value in output.tolist())])
+        about = map(csv_cell, (row["id"], row["speaker"] or "", true))
+        table.writerow([*about, *(f"{value:.6f}" for value in output.tolist())])
     return written.getvalue()
 
 
@@ -333,7 +335,7 @@ def _markdown(shown: dict[str, Any]) -> str:
         lines += [f"- {note}" for note in report.notes]
         lines += [f"- {key}: {value}" for key, value in run["passport"]]
         lines.append("")
-    return "\n".join(lines)
+    return visible("\n".join(lines))
 
 
 __all__ = ["ComparisonPage", "compare"]

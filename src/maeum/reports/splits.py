@@ -14,6 +14,7 @@ from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import KINDS, Member, Overlap, format_overlaps, keys_of, overlaps
 from maeum.corpora.splits import Split
 from maeum.reports.tables import markdown_table
+from maeum.visible import visible
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -60,7 +61,7 @@ class SplitReport:
         lines = [f"# {self.name}", ""]
         for rows in (self.parts, self.shared):
             lines += [*markdown_table(rows[0], rows[1:], "numbers"), ""]
-        return "\n".join([*lines, *self.lines()]) + "\n"
+        return visible("\n".join([*lines, *self.lines()])) + "\n"
 
 
 def report_split(split: Split, members: Sequence[Member], corpus: str) -> SplitReport:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from maeum.evaluation.base import METRICS
+from maeum.visible import visible
 
 MAJORITY = "majority baseline"
 UNDEFINED = "undefined"
@@ -27,7 +28,8 @@ def markdown_table(
 
 
 def _line(cells: Sequence[object]) -> str:
-    return f"| {' | '.join(' '.join(str(cell).split()).replace('|', chr(92) + '|') for cell in cells)} |"
+    plain = (visible(" ".join(str(cell).split())).replace("|", r"\|") for cell in cells)
+    return f"| {' | '.join(plain)} |"
 
 
 def metric_arrow(metric: str) -> str:

@@ -6,9 +6,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from maeum.analysis.formatting import shortened
 from maeum.evaluation.report import Report
 from maeum.reports.tables import metric_arrow
 from maeum.wording import counted
+
+
+#: Letters of a label above its column of a confusion matrix.
+_WIDEST_HEAD = 11
 
 
 def show_report(report: Report, console: Console) -> None:
@@ -61,7 +66,7 @@ def _confusion(counts: tuple[tuple[int, ...], ...], names: list[str]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), title="rows: true, columns: predicted", title_justify="left")
     table.add_column("")
     for name in names:
-        table.add_column(name[:8], justify="right")
+        table.add_column(shortened(name, _WIDEST_HEAD), justify="right", no_wrap=True)
     for i, (name, row) in enumerate(zip(names, counts, strict=True)):
         table.add_row(name, *(Text(str(n), "bold" if i == k else "") for k, n in enumerate(row)))
     return table

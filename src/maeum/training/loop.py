@@ -20,6 +20,7 @@ from torch import nn
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.files import atomic_write
 from maeum.models.network import Network
+from maeum.models.weights import why_unreadable
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
 from maeum.training.log import append_to_log
@@ -288,7 +289,7 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise StoreError(
-                f"the checkpoint cannot be read ({error})", item=path, remedy="Delete it to start anew."
+                f"the checkpoint cannot be read ({why_unreadable(error)})", item=path, remedy="Delete it to start anew."
             ) from error
         if state.get("epochs_from") != 1:
             raise StoreError(

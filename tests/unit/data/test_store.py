@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -335,3 +336,62 @@ def test_output_inside_a_file(tmp_path: Path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot be written"):
         StoreWriter(tmp_path / "file/store", {}).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda manifest: [manifest], r"manifest\.json: is damaged \(a list, no mapping\)"),
+        (lambda manifest: {**manifest, "name": 3}, r"is damaged \(its 'name' is 3\)"),
+        (lambda manifest: {"label_set": manifest["label_set"]}, r"is damaged \(it has no 'name'\)"),
+        (lambda manifest: {**manifest, "label_set": [1]}, r"is damaged \(its 'label_set' is \[1\]\)"),
+    ],
+)
+def test_a_manifest_that_somebody_edited_is_named(tmp_path: Path, edit: Callable[..., object], problem: str) -> None:
+    path = make(tmp_path / "s", 1) / "manifest.json"
+    path.write_text(json.dumps(edit(json.loads(path.read_text()))))
+    with pytest.raises(StoreError, match=problem):
+        Store(tmp_path / "s")
+
+
+def test_a_part_that_there_is_not_is_named_with_its_item(tmp_path: Path) -> None:
+    index = make(tmp_path / "s", 1) / "index.parquet"
+    table = pq.read_table(index)
+    column = table.column_names.index("part")
+    parts = ["zzz", *table["part"].to_pylist()[1:]]
+    pq.write_table(table.set_column(column, table.schema.field("part"), [parts]), index)
+    with pytest.raises(StoreError, match=r"index\.parquet: the index is damaged \(the part of u/0 ü is 'zzz', none of"):
+        Store(tmp_path / "s")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 100_000, None], ids=["cut off", "a list", "deep", "missing"])
+def test_a_store_with_damaged_settings_is_made_anew_with_restart(tmp_path: Path, content: str | None) -> None:
+    settings = make(tmp_path / "s", 1) / "settings.json"
+    settings.unlink() if content is None else settings.write_text(content)
+    with pytest.raises(StoreError, match=r"settings\.json: is .*or replace the store with --restart"):
+        make(tmp_path / "s", 1)
+    with StoreWriter(tmp_path / "s", {"corpus": "made"}, restart=True) as writer:
+        assert not (tmp_path / "s" / "index.parquet").exists()
+        writer.finish([], MANIFEST)
+    assert len(Store(tmp_path / "s")) == 0
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "manifest.json"])
+def test_what_is_no_store_is_never_made_anew(tmp_path: Path, name: str) -> None:
+    """A folder of somebody's own, with a file that happens to be called as one of a store."""
+    (tmp_path / name).write_text("mine")
+    (tmp_path / "settings.json").write_text("[]")
+    with pytest.raises(StoreError, match=r"settings\.json: is damaged .*Choose another folder\.$"):
+        StoreWriter(tmp_path, {}, restart=True).__enter__()
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(StoreError, match=f"is not a store but holds other files \\({name}"):
+        StoreWriter(tmp_path, {}, restart=True).__enter__()
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_tables_for_people_hold_nothing_that_a_spreadsheet_would_run(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "s", {}) as writer:
+        path = writer.shard_path(["x"])
+        write_shard(path, [LeftOut("=1+1", "\x1b[31mred", "dev"), item(0)])
+        writer.finish([path], MANIFEST)
+    assert (tmp_path / "s" / "left_out.csv").read_text() == "id,part,reason\n'=1+1,dev,␛[31mred\n"

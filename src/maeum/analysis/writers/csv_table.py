@@ -8,9 +8,7 @@ import io
 from maeum.analysis.writers.base import WRITERS, Writer
 from maeum.models.card import ModelCard
 from maeum.types import MODALITIES, Segment, Timeline
-
-#: Spreadsheets take a cell that begins with one of these for a formula, and run it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\n")
+from maeum.visible import csv_cell, visible
 
 
 def render_csv(timeline: Timeline, card: ModelCard | None) -> str:
@@ -23,7 +21,7 @@ def render_csv(timeline: Timeline, card: ModelCard | None) -> str:
     rows.writeheader()
     for segment in timeline.segments:
         rows.writerow(_row(segment, timeline))
-    return table.getvalue()
+    return visible(table.getvalue())  # names of labels are in its columns
 
 
 def _columns(timeline: Timeline) -> list[str]:
@@ -60,10 +58,7 @@ def _row(segment: Segment, timeline: Timeline) -> dict[str, object]:
 
 
 def _cell(text: str | None) -> str | None:
-    if text is None:
-        return None
-    text = "\n".join(text.splitlines())  # a lone carriage return would end the row
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return None if text is None else csv_cell(text)
 
 
 WRITERS.register("csv")(Writer(".csv", "a row for each segment, for spreadsheets", render_csv))

@@ -35,6 +35,7 @@ from maeum.analysis.writers.html_curves import (
 )
 from maeum.models.card import ModelCard, Score
 from maeum.types import MODALITIES, Segment, Timeline
+from maeum.visible import visible
 
 #: Geometry of the drawn timeline, in SVG units (pixels at full width).
 _LEFT, _LANE, _BLOCK, _HEAD, _TOP, _WIDTH = 132, 64, 54, 22, 8, 1080
@@ -106,7 +107,7 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
         card: the model's card; its licence, data and scores are shown with it.
 
     Returns:
-        A whole HTML document. All texts from outside are escaped.
+        A whole HTML document. All texts from outside are escaped, and signs in them that are not seen are shown.
     """
     tones = {} if timeline.scales else colours(timeline.labels)
     portraits = {t.id: _data_uri(t.thumbnail_png) for t in timeline.tracks}
@@ -123,7 +124,7 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
             for i, (name, segments) in enumerate(segments_of_lanes)
         ]
         bottom = _TOP + len(lanes) * _LANE
-    return _template().render(
+    page = _template().render(
         title=Path(timeline.source).name,
         timeline=timeline,
         version=__version__,
@@ -147,6 +148,7 @@ def render_html(timeline: Timeline, card: ModelCard | None = None) -> str:
         measures=tuple(dict.fromkeys(s.name for s in card.scores)) if card else (),
         measured=_measured(card) if card else {},
     )
+    return visible(page)
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from maeum.analysis.formatting import format_face, format_percent, format_time, 
 from maeum.analysis.writers.base import WRITERS, Writer
 from maeum.models.card import ModelCard
 from maeum.types import Segment, Timeline
+from maeum.visible import visible
 
 
 def render_srt(timeline: Timeline, card: ModelCard | None) -> str:
@@ -18,7 +19,7 @@ def render_srt(timeline: Timeline, card: ModelCard | None) -> str:
         lines = [_line(segment, timeline) for segment in segments]
         times = f"{format_time(start_s, srt=True)} --> {format_time(end_s, srt=True)}"
         cues.append(f"{number}\n{times}\n" + "\n".join(lines) + "\n")
-    return "\n".join(cues)
+    return visible("\n".join(cues))
 
 
 def _times(segment: Segment) -> tuple[float, float]:

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from maeum.errors import ModelError
+from maeum.files import check_regular
 from maeum.models.branches import BranchConfig, TransformerConfig
 from maeum.models.encoders.text import TextConfig
 from maeum.models.fe2e import FE2E, FE2EConfig
 from maeum.models.mesm import MESM, MESMConfig
+from maeum.models.weights import why_unreadable
 
 #: Published prefix and our name of each branch, in the published order of the fusion weights.
 _BRANCHES = (("t", "text"), ("v", "faces"), ("a", "speech"))
@@ -161,18 +163,15 @@ def _infer_branch(
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """The state dict in a file written by ``torch.save``, read without running code from it; raises ModelError."""
+    check_regular(path, ModelError)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ModelError("no such file", item=path) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"cannot be read as a checkpoint: {_first_line(error)}", item=path) from error
+        raise ModelError(f"cannot be read as a checkpoint: {why_unreadable(error)}", item=path) from error
     except pickle.UnpicklingError as error:
-        raise ModelError(f"cannot be read safely: {_first_line(error)}", item=path) from error
+        raise ModelError(f"cannot be read safely: {why_unreadable(error)}", item=path) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError("holds no state dict of tensors", item=path)
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
