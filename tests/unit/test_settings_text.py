@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from maeum.errors import ConfigError
@@ -61,3 +63,49 @@ def test_json_is_read_as_json() -> None:
     assert parse_json('{"a": [1, null, true], "b": "\\u00e4"}') == {"a": [1, None, True], "b": "ä"}
     with pytest.raises(ConfigError, match="Expecting"):
         parse_json("{a: 1}")
+
+
+def bomb(width: int, depth: int) -> str:
+    """Lists of lists of ... of which each names the one before it several times."""
+    lines = ["a0: &a0 [1, 1]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * width)}]" for i in range(1, depth)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[" * 10_000, "nested more than 100 deep, line 1, column 101"),
+        ("[" * 10_000 + "]" * 10_000, "nested more than 100 deep"),
+        ("? [a]\n: 1", "a list or a mapping is no name of a setting, line 1, column 3"),
+        ("? {a: 1}\n: 1", "is no name of a setting"),
+        (bomb(9, 9), r"with its aliases written out it has more than 100,000 values, line \d"),
+        (bomb(2, 60), "more than 100,000 values"),
+        ("a: &a [*a]", "an alias names what it stands in"),
+        ("a: 2024-99-99", "'2024-99-99' is no timestamp, line 1, column 4"),
+        ("a: " + "9" * 5000, "is no int, line 1"),
+        ("a: !!set [1]", "cannot be read"),
+        ("# " * 2_000_001, "is too large for settings: 4,000,002 characters"),
+    ],
+    ids=lambda text: text[:12].split("\n")[0],
+)
+def test_yaml_that_would_exhaust_the_program_is_one_error(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as error:
+        parse_yaml(text, "r.yaml")
+    assert str(error.value).startswith("r.yaml: ")
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("text", ["[" * 10_000, "[" * 10_000 + "]" * 10_000, '{"a":' * 500 + "1" + "}" * 500])
+def test_deep_json_is_one_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="nested more than 100 deep"):
+        parse_json(text)
+    with pytest.raises(ConfigError, match="4300 digits"):
+        parse_json("9" * 5000)
+
+
+def test_what_settings_need_is_read() -> None:
+    assert parse_yaml("x: &x [1, 2]\ny: [*x, *x]") == {"x": [1, 2], "y": [[1, 2], [1, 2]]}
+    deep = "[" * 90 + "]" * 90
+    assert parse_yaml(deep) == parse_json(deep)
+    assert len(parse_json(json.dumps([[]] * 2000))) == 2000

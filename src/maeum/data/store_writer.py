@@ -23,7 +23,6 @@ from maeum.files import TEMPORARY, atomic_write, write_error, write_whole
 from maeum.labels import LabelSet
 from maeum.visible import csv_cell
 
-
 #: The files of a store beside its shards; the index goes first, as without it nothing that is left counts as a store.
 _FILES = ("index.parquet", "manifest.json", LEFT_OUT, NOTES, "settings.json")
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from maeum.errors import MediaError
+from maeum.corpora.tables import read_columns
+from maeum.errors import MaeumError, MediaError
 from maeum.media.audio import read_audio
 from maeum.media.images import read_image
 from maeum.media.info import probe
+from maeum.media.text import read_transcript
 from maeum.media.video import sample_frames
+from maeum.models.published.fe2e import read_checkpoint
+from maeum.preparation.items import content_hash
+from maeum.preparation.transcripts import Transcripts
+from maeum.settings_text import read_settings
 
 READERS = {
     "probe": probe,
@@ -256,3 +264,29 @@ class TestImages:
         (tmp_path / "bad.zip").write_bytes(b"PK nothing")
         with pytest.raises(MediaError, match=r"bad\.zip"):
             read_image(tmp_path / "bad.zip" / "a.png")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+@pytest.mark.parametrize(
+    ("suffix", "read"),
+    [(".mp4", probe), (".wav", read_audio), (".png", read_image), (".srt", read_transcript), (".yaml", read_settings),
+     (".json", read_settings), (".csv", read_columns), (".jsonl", Transcripts.read), (".pt", read_checkpoint),
+     (".bin", content_hash)],
+)  # fmt: skip
+def test_what_never_ends_is_refused_before_it_is_read(
+    tmp_path: Path, kind: str, suffix: str, read: Callable[[Path], object]
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
+    with pytest.raises(MaeumError, match=rf"x\{suffix}: is a pipe or a device, not a file"):
+        read(path)
+
+
+def test_a_picture_that_ends_before_the_sound_is_not_truncated(
+    tmp_path: Path, make_media: Callable[..., Path], make_sine: Callable[..., object]
+) -> None:
+    grey = np.full((24, 32, 3), 50, np.uint8)
+    path = make_media(tmp_path / "a.mkv", [grey, grey], times_ms=[0, 67], sound=make_sine(200, 3.6, 16_000))
+    frames = sample_frames(path, every_s=0.5)
+    assert len(list(frames)) == 1
+    assert frames.notes == ()

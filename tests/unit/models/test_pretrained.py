@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import EKMAN
@@ -21,6 +25,7 @@ from maeum.models.pretrained import (
     save_pretrained,
     subset_name,
 )
+from maeum.models.published.fe2e import read_checkpoint
 from maeum.types import Batch
 
 BRANCH = BranchConfig(widths=(4, 4, 4, 8), stem_blocks=1, hidden=8, transformer=TransformerConfig(layers=1))
@@ -114,7 +119,10 @@ def test_damaged_weights_are_named(folder: Path) -> None:
 def test_weights_of_another_network_are_refused(folder: Path) -> None:
     text = (folder / "config.json").read_text()
     (folder / "config.json").write_text(text.replace('"hidden": 8', '"hidden": 9'))
-    with pytest.raises(ModelError, match=r"do not fit the network of config\.json: \S+ is [\d x]*8[\d x]*, and [\d x]*9[\d x]* in the network \(and"):
+    with pytest.raises(
+        ModelError,
+        match=r"do not fit the network of config\.json: \S+ is [\d x]*8[\d x]*, and [\d x]*9[\d x]* in the network",
+    ):
         load_pretrained(folder)
 
 
@@ -183,3 +191,81 @@ def test_the_embedded_model_states_its_licence_and_fits() -> None:
     assert set(card.labels) == set(EKMAN.names)
     assert set(card.modalities) == {"faces", "speech", "text"}
     assert {s.name for s in card.scores} >= {"accuracy", "uar", "macro_f1", "ece"}
+
+
+def test_a_network_that_reads_text_needs_its_tokenizer(folder: Path, tmp_path: Path) -> None:
+    loaded = load_pretrained(folder)
+    with pytest.raises(ConfigError, match="reads text, and comes without its tokenizer"):
+        save_pretrained(tmp_path / "n", kind="fe2e", model=loaded.model, label_set=EKMAN, card=CARD)
+    shutil.rmtree(folder / "tokenizer")
+    with pytest.raises(ModelError, match="reads text, but the folder tokenizer is missing"):
+        load_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda c: [c], r"config\.json: holds no settings"),
+        (lambda c: c | {"labels": {"names": ["a", "b", "c"]}}, "has 3 labels for 7 outputs of its network"),
+        (lambda c: c | {"labels": {"names": "abc"}}, r"config\.json: a label set needs a list of names"),
+        (lambda c: c | {"labels": 3}, r"config\.json: labels = 3"),
+        (lambda c: c | {"model": "fe3e"}, r"config\.json: unknown network 'fe3e'"),
+        (lambda c: c | {"network": c["network"] | {"dim": "x"}}, r"config\.json: dim = 'x'"),
+        (lambda c: c | {"network": c["network"] | {"dim": -8}}, r"config\.json: "),
+        *[
+            (lambda c, t=t: c | {"calibration": {"temperatures": {"faces": t}}}, r"config\.json: calibration\.temp")
+            for t in (0, -1.5, float("nan"), float("inf"), "hot")
+        ],
+        (lambda c: c | {"calibration": {"thresholds": [float("nan")] * 7}}, r"calibration\.thresholds\.0 = nan"),
+        (lambda c: c | {"calibration": {"margins": {"faces": [float("inf")] * 7}}}, r"calibration\.margins"),
+    ],
+)
+def test_an_edited_config_is_one_clear_error(folder: Path, edit: Callable[[Any], object], problem: str) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(edit(json.loads(path.read_text()))))
+    with pytest.raises((ModelError, ConfigError), match=problem) as error:
+        load_pretrained(folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def without_hash(folder: Path) -> None:
+    """As an earlier release wrote it."""
+    config = json.loads((folder / "config.json").read_text())
+    del config["weights_sha256"]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda w: w | {"fusion.weight": w["fusion.weight"].repeat(1, 2)}, r"fusion\.weight is 1 x 4, and 1 x 2 in"),
+        (lambda w: {n: t for n, t in w.items() if n != "fusion.weight"}, r"fusion\.weight is missing"),
+        (lambda w: w | {"more": w["fusion.weight"].clone()}, "the network has no more"),
+        (
+            lambda w: w | {"fusion.weight": w["fusion.weight"] * float("nan")},
+            r"of fusion\.weight hold numbers that are",
+        ),
+    ],
+)
+def test_edited_weights_are_told_by_their_hash_or_by_what_is_wrong(
+    folder: Path, edit: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], problem: str
+) -> None:
+    path = folder / "model.safetensors"
+    save_file(edit(load_file(path)), path)
+    with pytest.raises(ModelError, match=r"model\.safetensors: the weights are not those .* \(another SHA-256\)"):
+        load_pretrained(folder)
+    without_hash(folder)
+    with pytest.raises(ModelError, match=problem):
+        load_pretrained(folder)
+
+
+def test_a_folder_of_an_earlier_release_has_no_hash(folder: Path) -> None:
+    without_hash(folder)
+    assert load_pretrained(folder).card.name == "try"
+
+
+def test_torchs_advice_to_run_code_is_not_passed_on(tmp_path: Path) -> None:
+    torch.save({"a": Path("x")}, tmp_path / "x.pt")
+    with pytest.raises(ModelError, match=r"cannot be read safely: it is damaged, or holds more than tensors$") as error:
+        read_checkpoint(tmp_path / "x.pt")
+    assert "weights_only" not in str(error.value)

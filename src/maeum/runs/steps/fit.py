@@ -128,7 +128,9 @@ def _best(folder: Path, device: str) -> dict[str, Tensor]:
         state: dict[str, Tensor] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise StoreError(
-            f"the best weights cannot be read ({why_unreadable(error)})", item=path, remedy="Train again in another folder."
+            f"the best weights cannot be read ({why_unreadable(error)})",
+            item=path,
+            remedy="Train again in another folder.",
         ) from error
     return state
 
