@@ -29,6 +29,11 @@ def plural(noun: str, number: int = 2) -> str:
     return f"{noun}es" if noun.endswith(_ENDINGS_WITH_ES) and not noun.endswith(_PLAIN) else f"{noun}s"
 
 
+def was(number: int) -> str:
+    """The verb after so many: ``1 file was``, ``2 files were``."""
+    return "was" if number == 1 else "were"
+
+
 def alternatives(names: Iterable[str]) -> str:
     """``a, b or c``."""
     *first, last = names

@@ -28,7 +28,7 @@ from maeum.inputs.clip import CheckedClip, make_clip
 from maeum.media.faces import FaceDetector
 from maeum.media.info import probe
 from maeum.media.shapes import MEL_CHUNK_S
-from maeum.media.text import TranscriptLine, read_transcript
+from maeum.media.text import TranscriptLine, read_noted_transcript
 from maeum.models.card import ModelCard
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained
 from maeum.types import Modality, Prediction, Segment, Timeline
@@ -138,7 +138,7 @@ class Recognizer:
             raise InputError(f"{type(progress).__name__} cannot be called", item="progress", remedy="Give a function.")
         min_confidence = self._predictor.check_confidence(min_confidence)
         report = progress or _no_progress
-        lines = read_transcript(transcript) if transcript is not None else []
+        lines, cut_off = read_noted_transcript(transcript) if transcript is not None else ([], ())
         info = probe(path)
         every_s = self.pretrained.settings.frame_every_s
         audio = read_recording_audio(info, report)
@@ -163,7 +163,7 @@ class Recognizer:
             tracks=tuple(f.track for f in faces.faces),
             labels=self.labels,
             model=self.card.name,
-            notes=tuple(dict.fromkeys([*audio.notes, *missing, *faces.notes, *plan.notes])),
+            notes=tuple(dict.fromkeys([*audio.notes, *missing, *faces.notes, *cut_off, *plan.notes])),
             scales=self.scales,
         )
 

@@ -26,7 +26,7 @@ from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.media.tracks import track_faces
 from maeum.media.video import sample_frames
 from maeum.types import FaceTrack
-from maeum.wording import counted
+from maeum.wording import counted, was
 
 #: Called with how far a pass over the recording has come: what is done, seconds done, seconds in all.
 Progress = Callable[[str, float, float], None]
@@ -135,7 +135,7 @@ def find_recording_faces(info: MediaInfo, detector: FaceDetector, every_s: float
         return RecordingFaces(notes=(f"the picture cannot be used: {error.problem}",))
     notes = list(frames.notes)
     if weak:
-        notes.append(f"{counted(weak, 'weak face detection')} {'was' if weak == 1 else 'were'} ignored")
+        notes.append(f"{counted(weak, 'weak face detection')} {was(weak)} ignored")
     faces = tuple(
         TrackedFace(
             id=number,

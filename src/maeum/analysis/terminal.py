@@ -142,10 +142,13 @@ def _fitting(label: str, width: int) -> str:
 
 
 def _axis(duration_s: float, width: int) -> Text:
+    """Times under the strips: five where they fit, else three or two."""
+    longest = len(format_time(duration_s)) + 1
+    parts = next((parts for parts in (4, 2) if (parts + 1) * longest <= width), 1)
     marks = [" "] * width
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        text = format_time(duration_s * share)
-        at = min(max(0, round(share * width - (len(text) / 2 if share > 0 else 0))), width - len(text))
+    for part in range(parts + 1):
+        text = format_time(duration_s * part / parts)
+        at = min(max(0, round(width * part / parts - (len(text) / 2 if part else 0))), width - len(text))
         marks[at : at + len(text)] = text
     return Text("".join(marks))
 

@@ -18,6 +18,7 @@ from maeum.inputs.words import missing_words_reason
 from maeum.media.mel import to_mel_chunks
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.types import MODALITIES, Clip, Modality, Sound
+from maeum.wording import counted, was
 
 _MEL_CHUNKS: tuple[Sound, ...] = ("mel_chunks",)
 _NOUN: dict[Modality, str] = {"faces": "faces", "speech": "voices", "text": "words"}
@@ -96,7 +97,8 @@ def make_clip(
         if len(faces) == 0:
             reasons["faces"], faces = "no face: the picture is of one colour", None
         elif len(faces) < given:
-            notes.append(f"{given - len(faces)} pictures of one colour were left out")
+            less = given - len(faces)
+            notes.append(f"{counted(less, 'picture')} of one colour {was(less)} left out")
     mel_chunks = samples = None
     if wave is not None and (reason := missing_speech_reason(wave, require_voice=require_voice)):
         reasons["speech"] = reason

@@ -27,6 +27,7 @@ from maeum.media.sample_times import GridTimes
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.media.video import Frame, sample_frames
 from maeum.types import Modality, Recording, Sound, Utterance
+from maeum.wording import counted
 
 #: Stretches without an utterance that are longer are skipped by seeking; DivX has a key frame at least every 10 s.
 _SEEK_RATHER_S = 10.0
@@ -206,7 +207,8 @@ class UtteranceReader:
         for number, pictures in _dealt(frames, times_s):
             faces[number] = self._detected(pictures, group[number])
             absent = len(times_s[number]) - len(pictures)
-            notes[number] = (f"{absent} of {len(times_s[number])} pictures are not in the file",) if absent else ()
+            of = counted(len(times_s[number]), "picture")
+            notes[number] = (f"{absent} of {of} {'is' if absent == 1 else 'are'} not in the file",) if absent else ()
         return [
             replace(faces[n], notes=(*spans[n][2], *frames.notes, *notes[n], *faces[n].notes))
             for n in range(len(group))
@@ -233,7 +235,11 @@ class UtteranceReader:
 
     def _stacked(self, crops: Sequence[Rgb | None]) -> _UtteranceFaces:
         faces = [crop for crop in crops if crop is not None]
-        without = f"no face in {len(crops) - len(faces)} of {len(crops)} frames" if len(faces) < len(crops) else None
+        without = (
+            f"no face in {len(crops) - len(faces)} of {counted(len(crops), 'frame')}"
+            if len(faces) < len(crops)
+            else None
+        )
         if not faces:
             return _UtteranceFaces(missing_reason=without)
         return _UtteranceFaces(stack_faces(faces), notes=(without,) if without else ())

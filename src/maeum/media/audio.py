@@ -27,6 +27,7 @@ from maeum.media.container import (
     origin_s,
 )
 from maeum.media.shapes import SAMPLE_RATE_HZ
+from maeum.wording import counted, was
 
 _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ = 1_000, 768_000
 _MOST_CHANNELS = 64
@@ -330,7 +331,7 @@ class _Reader:
                 if frame.samples > 0 and frame.sample_rate > 0:
                     yield frame
         if bad:
-            self.notes.append(f"{name_of(self.stream)}: {counted(bad, 'damaged packet')} {'was' if bad == 1 else 'were'} left out")
+            self.notes.append(f"{name_of(self.stream)}: {counted(bad, 'damaged packet')} {was(bad)} left out")
 
     def _report(self) -> None:
         if self._gaps_s >= _GAP_TO_REPORT_S:

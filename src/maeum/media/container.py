@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,10 +148,16 @@ def name_of(stream: VideoStream | AudioStream) -> str:
     return f"{stream.type} stream {stream.index} ({codec})"
 
 
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
 def duration_s(container: InputContainer, stream: VideoStream | AudioStream | None = None) -> float | None:
     """Length of the file, or of one stream, as its header states it; None when it does not."""
     if stream is not None and stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
+    if stream is not None and (tag := _CLOCK.fullmatch(stream.metadata.get("DURATION", ""))):
+        hours, minutes, seconds = map(float, tag.groups())  # how Matroska keeps it; the file may be longer
+        return hours * 3600 + minutes * 60 + seconds or None
     return container.duration / av.time_base if container.duration and container.duration > 0 else None
 
 

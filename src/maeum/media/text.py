@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,16 @@ def read_transcript(path: Path | str) -> list[TranscriptLine]:
     Raises:
         TranscriptError: when the file cannot be read, is of another kind, or a line makes no sense; it names the line.
     """
+    return read_noted_transcript(path)[0]
+
+
+def read_noted_transcript(path: Path | str) -> tuple[list[TranscriptLine], tuple[str, ...]]:
+    """The same, and what there is to note: that the file ends within a line, as a copy does that was cut off."""
     path = Path(path)
+    notes: list[str] = []
     readers: dict[str, Callable[[str, Path], list[TranscriptLine]]] = {
-        ".srt": _subtitles, ".vtt": _subtitles, ".txt": _plain, ".json": _json,
+        ".srt": partial(_subtitles, notes=notes), ".vtt": partial(_subtitles, notes=notes),
+        ".txt": _plain, ".json": _json,
     }  # fmt: skip
     reader = readers.get(path.suffix.lower())
     if reader is None:
@@ -52,7 +60,7 @@ def read_transcript(path: Path | str) -> list[TranscriptLine]:
         raise TranscriptError("holds no text", item=path, remedy="Leave the transcript out, or give one with words.")
     if all(line.start_s is not None for line in lines):
         lines.sort(key=lambda line: line.start_s or 0.0)
-    return lines
+    return lines, tuple(notes)
 
 
 def _decoded(path: Path) -> str:
@@ -65,7 +73,7 @@ def _decoded(path: Path) -> str:
         raise TranscriptError(f"cannot be read: {error.strerror}", item=path) from error
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         encodings = ["utf-16"]
-    elif b"\0" in data[:200] and len(data) % 2 == 0:
+    elif _is_utf_16(data):
         encodings = ["utf-16-le" if data[1:2] == b"\0" else "utf-16-be"]
     else:
         encodings = ["utf-8-sig", "cp1252", "latin-1"]
@@ -75,9 +83,17 @@ def _decoded(path: Path) -> str:
         except UnicodeDecodeError:
             continue
         if "\0" in text:
-            break
+            line = text[: text.index("\0")].count("\n") + 1
+            raise TranscriptError(f"line {line}: holds the byte 0, so the file is damaged or not text", item=path,
+                                  remedy="Copy it again, or give a transcript saved as UTF-8.")  # fmt: skip
         return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     raise TranscriptError("is not text", item=path, remedy="Give a transcript saved as UTF-8.")
+
+
+def _is_utf_16(data: bytes) -> bool:
+    """Whether text without a mark is UTF-16: letters, digits and blanks have a zero in one byte of their two."""
+    zeros = [place % 2 for place, byte in enumerate(data[:200]) if byte == 0]
+    return len(data) % 2 == 0 and len(zeros) > len(data[:200]) / 20 and len(set(zeros)) == 1
 
 
 _CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
@@ -87,18 +103,24 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<\d[\d:.]*>|\{\\[^}]*\}")
 _BLOCK = re.compile(r"^(NOTE|STYLE|REGION)\b")
 
 
-def _subtitles(text: str, path: Path) -> list[TranscriptLine]:
-    rows = text.split("\n")
+def _subtitles(text: str, path: Path, notes: list[str]) -> list[TranscriptLine]:
+    rows = text.rstrip().split("\n")
     cues: list[TranscriptLine] = []
+    stray = 0  # the line of a number or a part of a time that no cue followed
     row = 1 if rows and rows[0].startswith("WEBVTT") else 0
     while row < len(rows):
         if "-->" not in rows[row]:
             if _BLOCK.match(rows[row]) and not _is_name_of_cue(rows, row):
                 row = _next_blank(rows, row)
+            elif _PART_OF_CUE.fullmatch(rows[row]):
+                stray = stray or row + 1
             row += 1
             continue
+        stray = 0
         start_s, end_s = _timing(rows[row], path, row + 1)
         last = _end_of_cue(rows, row + 1)
+        if last >= len(rows) and not any(map(str.strip, rows[row + 1 : last])):
+            stray = row + 1
         cues.extend(_voices(" ".join(r.strip() for r in rows[row + 1 : last] if r.strip()), start_s, end_s))
         row = last
     if not text.startswith("WEBVTT") and text.strip() and "-->" not in text:
@@ -106,7 +128,15 @@ def _subtitles(text: str, path: Path) -> list[TranscriptLine]:
             "line 1: there is no time such as 00:00:01,000 --> 00:00:02,500 in the file", item=path,
             remedy="Give a SubRip or WebVTT file, or call it .txt when it has no times.",
         )  # fmt: skip
+    if stray:
+        notes.append(
+            f"the transcript ends within a line (line {stray} of its file), which is left out: was it cut off?"
+        )
     return cues
+
+
+#: The number of a cue, with or without the beginning of its times.
+_PART_OF_CUE = re.compile(r"\s*\d+\s*|\s*[\d:.,]+\s*-*\s*")
 
 
 def _is_name_of_cue(rows: list[str], row: int) -> bool:

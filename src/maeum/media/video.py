@@ -27,6 +27,7 @@ from maeum.media.container import (
 )
 from maeum.media.geometry import frame_to_rgb
 from maeum.media.sample_times import GridTimes, ListedTimes, SampleTimes
+from maeum.wording import counted, was
 
 #: A picture that starts a little after the sound (reordered first frames) is shown from the start.
 LATE_FIRST_FRAME_S = 0.25
@@ -320,4 +321,6 @@ class _Decoder:
                 assert isinstance(frame, av.VideoFrame)
                 yield frame
         if total_bad:
-            self.notes.append(f"{name_of(self.stream)}: {counted(total_bad, 'damaged packet')} {'was' if total_bad == 1 else 'were'} left out")
+            self.notes.append(
+                f"{name_of(self.stream)}: {counted(total_bad, 'damaged packet')} {was(total_bad)} left out"
+            )

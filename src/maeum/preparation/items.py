@@ -50,7 +50,8 @@ class ItemMaker:
         clip = checked.clip
         notes = tuple(dict.fromkeys([*utterance.notes, *checked.notes, *checked.reasons]))
         if not clip.modalities:
-            reason = "; ".join(notes) or f"has none of {', '.join(self.reader.modalities)}"
+            wanted = ", ".join(self.reader.modalities)
+            reason = "; ".join(notes) or (f"has none of {wanted}" if wanted else "has neither media nor words")
             return LeftOut(utterance.id, reason, utterance.part)
         return StoreItem(
             replace(utterance, text=None) if "text" in checked.missing else utterance,

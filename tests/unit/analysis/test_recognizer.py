@@ -377,7 +377,7 @@ def test_blank_pictures_among_others_are_left_out_and_counted(recognizer: Recogn
     alone = recognizer.predict(faces=[picture])
     mixed = recognizer.predict(faces=[np.zeros((48, 48, 3), np.uint8), picture])
     assert mixed.probs == pytest.approx(alone.probs)
-    assert "1 pictures of one colour were left out" in mixed.notes
+    assert "1 picture of one colour was left out" in mixed.notes
 
 
 def test_words_in_letters_that_the_model_does_not_know_get_no_answer(picture: Any):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -169,3 +171,48 @@ def test_whatever_comes_segments_are_sound(
             by_face.setdefault(s.face, []).append(s)
     for mine in by_face.values():
         assert all(a.end_s <= b.start_s + 1e-6 for a, b in pairwise(mine))
+
+
+def work_of(lines: int, frames_a_line: int = 2) -> int:
+    """Steps of the interpreter that a transcript of so many lines takes, with voice and two faces all along."""
+    words = [TranscriptLine("a b", i * 2.0, i * 2.0 + 1.4) for i in range(lines)]
+    voice = [(i * 2.0, i * 2.0 + 1.8) for i in range(lines)]
+    times = tuple(i * 2.0 / frames_a_line for i in range(lines * frames_a_line))
+    faces = [FacePresence(k, times, (100.0 + k,) * len(times)) for k in (1, 2)]
+    steps = 0
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal steps
+        frame.f_trace_opcodes = True
+        steps += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        plan = plan_segments(lines * 2.0, words, voice, faces, 0.5)
+    finally:
+        sys.settrace(before)
+    assert len(plan.segments) >= lines
+    return steps
+
+
+def test_a_long_transcript_takes_time_in_proportion_to_its_lines() -> None:
+    few, many = work_of(100), work_of(400)
+    assert many < 4.5 * few
+
+
+def test_twenty_thousand_lines_in_a_short_recording() -> None:
+    words = [TranscriptLine("a", i / 2000, i / 2000 + 0.0004) for i in range(20_000)]
+    plan = plan_segments(10.0, words, [(i / 2000, i / 2000 + 0.00045) for i in range(20_000)], [], 0.5)
+    assert sum(segment.text is not None for segment in plan.segments) == 20_000
+
+
+def test_a_line_without_length_is_counted_apart_from_those_beyond_the_end() -> None:
+    lines = [TranscriptLine("a", 1.0, 2.0), TranscriptLine("b", 3.0, 3.0), TranscriptLine("c", 20.0, 21.0)]
+    plan = plan_segments(10.0, lines, [], [], 0.5)
+    assert [segment.text for segment in plan.segments] == ["a"]
+    assert plan.notes == (
+        "1 line of the transcript beyond the recording's end left out",
+        "1 line of the transcript that ends when it begins left out",
+    )

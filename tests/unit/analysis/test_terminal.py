@@ -71,3 +71,13 @@ def test_a_very_sure_prediction_does_not_read_as_certain(certain: Timeline):
     shown = show(certain, 80)
     assert "sadness >99%" in " ".join(shown.split())
     assert "100%" not in shown
+
+
+@pytest.mark.parametrize(("width", "times"), [(40, ["0:00.0", "1:00:00.0", "2:00:00.0"]), (100, None)])
+def test_times_below_the_strips_do_not_run_into_each_other(timeline: Timeline, width: int, times: list[str] | None):
+    axis = next(
+        line
+        for line in show(replace(timeline, duration_s=7200.0), width).splitlines()
+        if line.strip()[:6] == "0:00.0" and " - " not in line
+    )
+    assert axis.split() == (times or ["0:00.0", "30:00.0", "1:00:00.0", "1:30:00.0", "2:00:00.0"])

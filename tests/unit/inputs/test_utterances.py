@@ -208,8 +208,10 @@ def test_nothing_left_is_left_out_with_the_reason(tmp_path: Path):
     assert broken.part == "dev"
     assert "a.mp4" in broken.reason
     Image.fromarray(np.zeros((100, 100, 3), np.uint8)).save(tmp_path / "b.png")
-    assert EVERYTHING(of(tmp_path / "b.png")) == LeftOut("u", "no face in 1 of 1 frames")
+    assert EVERYTHING(of(tmp_path / "b.png")) == LeftOut("u", "no face in 1 of 1 frame")
     assert EVERYTHING(Utterance("u", text="  ")) == LeftOut("u", "has none of faces, speech, text")
+    nothing = ItemMaker(UtteranceReader(ClipSettings(), "none", ()))  # of a corpus whose media are all gone
+    assert nothing(Utterance("u")) == LeftOut("u", "has neither media nor words")
 
 
 def test_text_survives_broken_media_and_says_so(tmp_path: Path):
@@ -268,7 +270,7 @@ def test_weak_detections_are_ignored(tmp_path: Path, astronaut: np.ndarray, monk
         crop_face(astronaut, sure),
     )
     monkeypatch.setattr(module.FaceDetector, "detect", lambda *_: [[weak]])
-    assert EVERYTHING(of(tmp_path / "a.png")) == LeftOut("u", "no face in 1 of 1 frames")
+    assert EVERYTHING(of(tmp_path / "a.png")) == LeftOut("u", "no face in 1 of 1 frame")
 
 
 def test_silence_is_cut_as_in_use(tmp_path: Path, make_media: Callable[..., Path]):

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from maeum.errors import TranscriptError
-from maeum.media.text import TranscriptLine, read_transcript
+from maeum.media.text import TranscriptLine, read_noted_transcript, read_transcript
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -156,7 +157,7 @@ class TestJson:
         ("a.vtt", b"WEBVTT\n\n", "holds no text"),
         ("a.json", b"{\n\n nope", "line 3: is not JSON"),
         ("a.json", b"[" * 100_000, "a.json"),
-        ("a.txt", bytes(range(256)), "is not text"),
+        ("a.txt", bytes(range(256)), "line 1: holds the byte 0"),
         ("a.pdf", b"%PDF", "unknown extension"),
     ],
 )
@@ -172,3 +173,25 @@ def test_missing_file_and_directory(tmp_path):
     (tmp_path / "d.srt").mkdir()
     with pytest.raises(TranscriptError, match="is a directory"):
         read_transcript(tmp_path / "d.srt")
+
+
+CUES = "1\n00:00:01,000 --> 00:00:02,000\none\n\n2\n00:00:03,000 --> 00:00:04,000\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "line"),
+    [("", None), ("\n\n", None), ("\n3\n00:00:05,000 --> 00:00:06", 10), ("\n3\n00:00:05,0", 9), ("\n3", 9),
+     ("\nNOTE made by hand", None), ("\n3\n00:00:05,000 --> 00:00:06,000\nthree", None)],
+)  # fmt: skip
+def test_a_last_cue_that_was_cut_off_is_noted(tmp_path: Path, end: str, line: int | None) -> None:
+    (tmp_path / "a.srt").write_text(CUES + end)
+    lines, notes = read_noted_transcript(tmp_path / "a.srt")
+    assert [line.text for line in lines][:2] == ["one", "two"]
+    assert [f"line {line} " in note for note in notes] == ([] if line is None else [True])
+
+
+@pytest.mark.parametrize("blanks", ["", "\n"])  # an even number of bytes, and an odd one
+def test_a_zero_in_a_cue_is_named_with_its_line(tmp_path: Path, blanks: str) -> None:
+    (tmp_path / "a.srt").write_text(CUES.replace("one", "o\0e") + blanks)
+    with pytest.raises(TranscriptError, match="line 3: holds the byte 0, so the file is damaged or not text"):
+        read_transcript(tmp_path / "a.srt")
