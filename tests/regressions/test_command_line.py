@@ -127,3 +127,10 @@ def test_settings_are_set_on_the_command_line(run: Run, tmp_path: Path) -> None:
     code, _, err = run(*arguments, "training.lr=1e-3", "--set", "train.0.store=other-store")
     assert code == 2
     assert "other-store" in err
+
+
+def test_a_question_about_a_misspelt_command_ends_as_one(run: Run) -> None:
+    code, _, err = run("analyze", "clip.mp4")
+    assert code == 2
+    assert "?. See" not in err
+    assert "? See maeum --help" in err

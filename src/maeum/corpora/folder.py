@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from maeum.config import Config
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, hidden
@@ -19,6 +19,7 @@ from maeum.corpora.targets import Target
 from maeum.errors import CorpusError
 from maeum.labels import EMOTIONS, LabelSet, Task, canonical
 from maeum.types import HALVES, Recording, Utterance
+from maeum.visible import visible
 
 #: The columns that are read, and what tables of others call them.
 _COLUMNS = {
@@ -63,6 +64,15 @@ class FolderOptions(Config):
     #: Left out of what a store is keyed by: it may be stated or corrected later, and nothing is decoded again.
     licence: str = Field(default="yours to state", min_length=1, exclude=True)
     """Licence of the recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them."""
+
+    @field_validator("labels", mode="after")
+    @classmethod
+    def _as_cells(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        for label in labels:
+            if "|" in label or "\n" in label or visible(label) != label or label.strip() != label or not label:
+                raise ValueError(f"{label!r} cannot be a label in a table: give words without '|', line breaks, signs "
+                                 "that are not seen, or blanks around them")  # fmt: skip
+        return labels
 
 
 @CORPORA.register("folder")

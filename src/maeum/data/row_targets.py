@@ -11,6 +11,7 @@ from maeum.corpora.targets import Target
 from maeum.data.store import Store
 from maeum.errors import ConfigError
 from maeum.labels import LabelSet
+from maeum.wording import counted
 
 
 class RowTargets:
@@ -55,7 +56,7 @@ class RowTargets:
             label = known[0] if isinstance(label, str) else known
         if self.label_set.task == "single-label" and isinstance(label, list):
             if len(label) != 1:
-                return None, f"{len(label)} labels where one is wanted"
+                return None, f"{counted(len(label), 'label')} where one is wanted"
             label = label[0]
         try:
             return self.label_set.encode(label), None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -28,7 +29,7 @@ from maeum.evaluation.thresholds import Thresholds
 from maeum.evaluation.trivial import chance_score, majority_score
 from maeum.files import write_whole
 from maeum.labels import LabelSet
-from maeum.wording import counted
+from maeum.wording import alternatives, counted
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def evaluate(
     outputs = as_floats(label_set.activate(predictions.logits.detach().cpu().double()), "outputs", 2)
     target = predictions.target.detach().cpu().numpy()
     if margins is not None and len(margins) != len(label_set):
-        raise EvaluationError(f"{len(label_set)} labels for {len(margins)} margins")
+        raise EvaluationError(f"{counted(len(label_set), 'label')} for {counted(len(margins), 'margin')}")
     several = label_set.task == "multi-label"
     decided = outputs if thresholds is None or not several else Thresholds(tuple(thresholds)).apply(outputs)
     scored = _Scored(label_set, outputs, decided, target, predictions.groups, seed)
@@ -233,11 +234,11 @@ class _Scored:
             try:
                 values[name] = METRICS[name].function(self._judged(name), self.target, absent)
             except EvaluationError as error:
+                last = EvaluationError(self._by_name(error.problem), item=error.item, remedy=error.remedy)
                 if absent == "error":
-                    raise
-                last = error
+                    raise last from error
                 where = "" if error.item is None else f"{error.item}, "
-                notes.append(f"{name} is left out: {where}{error.problem}")
+                notes.append(f"{name} is left out: {where}{last.problem}")
         if last is not None and not values:
             raise last
         return values, notes
@@ -254,7 +255,7 @@ class _Scored:
                     score, len(self.target), self.groups, bounds=(metric.low, metric.high), seed=self.seed
                 )
             except EvaluationError as error:
-                reasons.setdefault(error.problem, []).append(name)
+                reasons.setdefault(self._by_name(error.problem), []).append(name)
         return found, [f"no interval for {', '.join(of)}: {reason}" for reason, of in reasons.items()]
 
     def baselines(self, names: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
@@ -262,6 +263,15 @@ class _Scored:
         majority = {n: majority_score(METRICS[n], self.target, len(self.label_set)) for n in names}
         chance = {n: chance_score(METRICS[n], self._judged(n), self.target, self.seed) for n in names}
         return _defined(majority), _defined(chance)
+
+    def _by_name(self, problem: str) -> str:
+        """What a metric says of classes, which it knows by number, with their names."""
+
+        def name(found: re.Match[str]) -> str:
+            names = [self.label_set.names[int(number)] for number in found[1].split(", ")]
+            return f"no item is {alternatives(names)}"
+
+        return re.sub(r"classes \[(\d+(?:, \d+)*)\] have no items", name, problem)
 
     def _judged(self, name: str) -> Floats:
         return METRICS[name].given(self.outputs, self.decided)

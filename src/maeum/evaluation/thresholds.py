@@ -9,6 +9,7 @@ import numpy as np
 from maeum.errors import EvaluationError
 from maeum.evaluation.base import ArrayLike, Floats, as_floats
 from maeum.evaluation.multilabel import label_f1
+from maeum.wording import counted
 
 #: 0.05, 0.10 ... 0.95 (Dai et al. 2021).
 GRID = tuple(round(0.05 * i, 2) for i in range(1, 20))
@@ -25,7 +26,7 @@ class Thresholds:
         """0/1 of each label, ``(n, labels)``; raises EvaluationError when the number of labels differs."""
         p = as_floats(probs, "probabilities", 2)
         if p.shape[1] != len(self.values):
-            raise EvaluationError(f"{p.shape[1]} labels for {len(self.values)} thresholds")
+            raise EvaluationError(f"{counted(p.shape[1], 'label')} for {counted(len(self.values), 'threshold')}")
         return (p > np.asarray(self.values)).astype(np.float64)
 
 

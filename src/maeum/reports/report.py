@@ -46,7 +46,7 @@ _OTHER_ITEMS = (
 #: `Report.overlap` where it says nothing.
 _NO_OVERLAP = {
     "": "none found",
-    None: "not known: the model does not record what it was trained on",
+    None: "not known: the model does not record which items it was trained on",
 }
 
 
@@ -99,6 +99,7 @@ def compare(evaluations: Sequence[Evaluation], title: str = "") -> ComparisonPag
         "runs": runs,
     }
     environment = Environment(loader=PackageLoader("maeum.reports"), autoescape=select_autoescape(["html.j2"]))
+    environment.filters["counted"] = counted
     return ComparisonPage(
         page=visible(environment.get_template("scores.html.j2").render(shown)),
         markdown=_markdown(shown),

@@ -11,7 +11,6 @@ from maeum.evaluation.report import Report
 from maeum.reports.tables import metric_arrow
 from maeum.wording import counted
 
-
 #: Letters of a label above its column of a confusion matrix.
 _WIDEST_HEAD = 11
 

@@ -196,7 +196,7 @@ def _traced(keys: Keys) -> dict[Kind, dict[str, tuple[str, str]]]:
 def notes_of(known: bool, chosen_on: int, calibrated_on: int) -> tuple[str, ...]:
     """Notes for a reader of scores on what the model knows of the scored items; counts: see `TrainedOn`."""
     if not known:
-        return ("the model does not record what it was trained on, so these items may be among it",)
+        return ("the model does not record which items it was trained on, so these items may be among it",)
     chosen = f"on {chosen_on} of these items the model's best epoch was chosen" if chosen_on else ""
     calibrated = f"on {calibrated_on} of these items the model was calibrated" if calibrated_on else ""
     return tuple(filter(None, (chosen, calibrated)))

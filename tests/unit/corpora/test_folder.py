@@ -13,7 +13,7 @@ from label_counts import class_counts
 from maeum.corpora import LeftOut, make_corpus
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
-from maeum.errors import CorpusError
+from maeum.errors import ConfigError, CorpusError
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.types import Utterance
 
@@ -233,3 +233,9 @@ def test_one_recording_of_two_people_is_cut_in_two(
     assert first is not None
     assert first.tolist() == [5.25, 4.0]
     assert class_counts(StoreDataset(store, labelled=True))["happiness"] == 1
+
+
+@pytest.mark.parametrize("label", ["a|b", "a\nb", "\x1b[31m", " a", "", "a\u202eb"])
+def test_a_label_that_breaks_a_table_is_refused(label: str):
+    with pytest.raises(ConfigError, match=r"labels: .* cannot be a label in a table"):
+        make_corpus("folder", {"labels": ["calm", label]})

@@ -92,7 +92,7 @@ def test_an_absent_class_is_an_error_with_a_remedy():
     test = predictions("test")
     keep = test.target != 2
     few = PredictionSet(tuple(np.array(test.ids)[keep.numpy()]), test.logits[keep], test.target[keep])
-    with pytest.raises(EvaluationError, match=r"classes \[2\] have no items"):
+    with pytest.raises(EvaluationError, match="no item is fear, so a mean over all"):
         evaluate(few, EKMAN)
     report = evaluate(few, EKMAN, absent="exclude")
     assert "no items of fear: left out of means over classes" in report.notes
@@ -205,3 +205,10 @@ def test_items_without_a_speaker_are_groups_of_their_own_and_counted():
     assert interval is not None
     assert (report.groups, report.ungrouped, interval.groups) == (2, 4, 6)
     assert report.interval_over == "speakers and 4 items without one"
+
+
+def test_a_speaker_on_whom_a_class_rests_is_named_with_the_class():
+    logits, target = torch.eye(7)[torch.arange(42) % 7], torch.arange(42) % 7
+    groups = tuple("ann" if i % 7 == 0 else f"s{i % 5}" for i in range(42))
+    report = evaluate(PredictionSet(tuple(map(str, range(42))), logits, target, groups), EKMAN)
+    assert any("rests on speaker ann alone, without which no item is anger, so" in note for note in report.notes)

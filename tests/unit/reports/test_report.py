@@ -92,7 +92,7 @@ def test_what_overlaps_is_said_of_those_that_it_holds_for(tmp_path: Path):
     overlaps = {"a": "overlap allowed: 2 speakers", "b": "", "c": None, "d": "overlap allowed: 2 speakers"}
     made = compare([evaluation(tmp_path, model=name, overlap=overlap) for name, overlap in overlaps.items()])
     assert "**a, d: overlap allowed: 2 speakers**" in made.markdown
-    assert "**c: overlap not known: the model does not record what it was trained on**" in made.markdown
+    assert "**c: overlap not known: the model does not record which items it was trained on**" in made.markdown
     assert "\n**6 speakers only: intervals are wide" in made.markdown, "of all, so without their names"
     assert made.markdown.count("**") == 6
     assert re.findall(r"\| ([\w ]+) \| 48 \| 6 \|", made.markdown) == [
@@ -140,3 +140,11 @@ def test_values_that_are_missing_are_left_out(tmp_path: Path):
     assert not re.search(r"\bnan\b", "".join(made.files().values()), re.IGNORECASE)
     true = [row["true"] for row in csv.DictReader(io.StringIO(made.answers["a"]))]
     assert ["joy" in words for words in true[:4]] == [False, True, False, True]
+
+
+def test_one_is_counted_as_one_and_no_cell_runs(tmp_path: Path):
+    plain = evaluation(tmp_path)
+    rows = ({**plain.rows[0], "id": "=1+1", "speaker": "@x"}, *plain.rows[1:])
+    made = compare([replace(plain, rows=rows, report=replace(plain.report, items=1, groups=1))])
+    assert "· 1 item of 1 speaker ·" in made.page
+    assert list(csv.reader(io.StringIO(made.answers["a"])))[1][:2] == ["'=1+1", "'@x"]

@@ -53,3 +53,12 @@ def test_few_speakers_are_said_once():
     show_report(evaluate(said, LabelSet(NAMES)), Console(file=out, width=140))
     assert out.getvalue().count("2 speakers only, where at least 3 are needed") == 1
     assert out.getvalue().count("interval") == 2, "in the head of the column, and in the warning"
+
+
+def test_labels_above_a_confusion_matrix_are_whole_or_visibly_cut():
+    labels = LabelSet(("happiness", "hopelessness-and-more", "calm"))
+    said = PredictionSet(tuple(map(str, range(12))), torch.eye(3)[torch.arange(12) % 3], torch.arange(12) % 3)
+    out = io.StringIO()
+    show_report(evaluate(said, labels), Console(file=out, width=100))
+    head = next(line for line in out.getvalue().split("rows: true")[1].splitlines() if "happi" in line)
+    assert head.split() == ["happiness", "hopel…-more", "calm"]

@@ -144,7 +144,7 @@ def test_a_model_of_unknown_origin_is_scored_and_said_to_be(store: Path, tmp_pat
     model = train(recipe(store, split=HONEST), tmp_path / "run").model
     (model / "split.json").unlink()
     notes = evaluate(model, store, "dev", intervals=False).report.notes
-    assert any("does not record what it was trained on" in note for note in notes)
+    assert any("does not record which items it was trained on" in note for note in notes)
 
 
 def test_what_a_branch_has_seen_counts(store: Path, tmp_path: Path) -> None:
