@@ -6,7 +6,7 @@ import difflib
 import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -15,10 +15,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from maeum.errors import ConfigError, MaeumError, OutputError, RenamedSettingWarning
 from maeum.files import write_whole
-from maeum.setting_names import dotted, suggest_settings
+from maeum.setting_names import dotted, example_of, suggest_settings
 from maeum.settings_text import read_settings, with_changes
+from maeum.wording import counted
 
 T = TypeVar("T")
+
+#: The largest seed that NumPy's global generator takes.
+MOST_SEED = 2**32 - 1
 
 #: Settings that had another name until now, old -> new: understood with one line of warning. A name that means a
 #: setting of one class alone is written with that class: ``TrainConfig.ctc``.
@@ -78,7 +82,12 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=False, protected_namespaces=(), use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        strict=False,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
 
     @classmethod
@@ -138,8 +147,13 @@ class Config(BaseModel):
         Raises:
             ConfigError: naming the file, where it cannot be read, holds a wrong setting, or cannot be changed so.
         """
-        data = {} if path is None else _mapping(Path(path))
-        return cls.parse(with_changes(data, changes), item="--set" if path is None else Path(path))
+        data, changes = {} if path is None else _mapping(Path(path)), tuple(changes)
+        changed = with_changes(data, changes)
+        try:
+            return cls.model_validate(changed)
+        except ValidationError as error:
+            item = _named_changes(cls, error, data, changes) or ("--set" if path is None else Path(path))
+            raise ConfigError(_explain(cls, error, changed), item=item) from error
 
     def save(self, path: Path | str, error_type: type[MaeumError] = OutputError) -> None:
         """Write as JSON, in full or not at all; raises ``error_type`` when it cannot be written."""
@@ -151,6 +165,29 @@ def _mapping(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError("holds no settings (a mapping of names to values is expected)", item=path)
     return data
+
+
+def _named_changes(cls: type[BaseModel], error: ValidationError, data: dict[str, Any], changes: Sequence[str]) -> str:
+    """``--set training.lr=-1`` of the changes that an error is about; empty where the file is wrong without them."""
+    try:
+        cls.model_validate(data)
+        before = []
+    except ValidationError as own:
+        before = [_place_and_problem(item) for item in own.errors()]
+    if not changes or any(_place_and_problem(item) in before for item in error.errors()):
+        return ""
+    places = [dotted(cls, item["loc"]) for item in error.errors()]
+    named = [change for change in changes if any(_are_related(change.partition("=")[0].strip(), p) for p in places)]
+    return " ".join(f"--set {change}" for change in named or changes)
+
+
+def _place_and_problem(item: Any) -> tuple[Any, ...]:
+    return (*item["loc"], item["type"], repr(item.get("input")))
+
+
+def _are_related(one: str, other: str) -> bool:
+    """Whether one of two dotted paths is part of the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _present_name(cls: type[BaseModel], name: Any, data: dict[Any, Any]) -> Any:
@@ -207,11 +244,14 @@ _ABSENT = object()
 
 
 def _explain(cls: type[BaseModel], error: ValidationError, data: dict[str, Any]) -> str:
-    problems = []
-    for item in error.errors():
+    problems, errors = [], error.errors()
+    for item in errors:
         where = dotted(cls, item["loc"])
         if item["type"] == "extra_forbidden":
             problems.append(f"unknown setting {where!r}{_hint(where, suggest_settings(cls, item['loc'], data))}")
+        elif item["type"] == "too_short":
+            if not any(other["loc"][: len(item["loc"])] == item["loc"] for other in errors if other is not item):
+                problems.append(f"{where} needs at least {counted(item['ctx']['min_length'], 'entry')}")
         elif item["type"] == "missing":
             problems.append(f"the setting {where!r} is missing")
         elif item["type"] == "union_tag_invalid":
@@ -220,11 +260,21 @@ def _explain(cls: type[BaseModel], error: ValidationError, data: dict[str, Any])
             key = ".".join(filter(None, (where, item["ctx"]["discriminator"].strip("'"))))
             meant = f" (did you mean {near[0]!r}?)" if near else ""
             problems.append(f"{key} = {named!r}: there is {', '.join(tags)}{meant}")
+        elif (form := _FORMS.get(item["type"])) is not None:
+            expected = f"{form} is expected, such as {example_of(cls, item['loc'])}"
+            problems.append(f"{where or 'settings'} = {_shortened(item.get('input'))}: {expected}")
         elif item["type"] == "value_error":  # of several settings together: which ones, it says itself
             problems.append(": ".join(filter(None, (where, item["msg"].removeprefix("Value error, ")))))
         else:
             problems.append(f"{where or 'settings'} = {_shortened(item.get('input'))}: {item['msg']}")
     return "; ".join(problems)
+
+
+#: Kinds of errors about a value that has another form than its setting, and that form.
+_FORMS = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "a mapping"),
+}
 
 
 def _hint(where: str, near: list[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -91,8 +92,10 @@ def suggest_settings(root: type[BaseModel], location: Sequence[int | str], data:
     anywhere = {path: path.rpartition(".")[2] for path in paths}
     plain = _plain(str(name))
     for found in (
-        _known(beside, plain),
-        _known(anywhere, plain),
+        _same(beside, plain),
+        _other_name(beside, plain),
+        _same(anywhere, plain),
+        _other_name(anywhere, plain),
         _close(beside, plain, _LIKE_SIBLING),
         _close(anywhere, plain, _LIKE_ELSEWHERE),
     ):
@@ -132,20 +135,71 @@ def nested_models(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in nested_models(argument)]
 
 
+def example_of(root: type[BaseModel], location: Sequence[int | str]) -> str:
+    """What may stand at a place, as a short text in YAML: ``[{store: ...}]``."""
+    annotation: Any = root
+    for part in location:
+        if isinstance(part, int):
+            annotation = _element(annotation)
+            continue
+        fields = [field for owner in nested_models(annotation) if (field := owner.model_fields.get(part)) is not None]
+        if fields:
+            annotation = fields[0].annotation
+        elif get_origin(annotation) is dict:
+            annotation = _element(annotation)
+    return _example(annotation)
+
+
+def _element(annotation: Any) -> Any:
+    """The type of what a list or mapping holds; the type itself where it is neither."""
+    for candidate in (annotation, *get_args(annotation)):
+        if get_origin(candidate) in (tuple, list):
+            return get_args(candidate)[0]
+        if get_origin(candidate) is dict:
+            return get_args(candidate)[1]
+    return annotation
+
+
+def _example(annotation: Any) -> str:
+    for candidate in (annotation, *get_args(annotation)):
+        if get_origin(candidate) in (tuple, list):
+            return f"[{_example(_element(candidate))}]"
+        if get_origin(candidate) is dict:
+            return f"{{NAME: {_example(_element(candidate))}}}"
+    if get_origin(annotation) is Literal:
+        return str(get_args(annotation)[0])
+    if models := nested_models(annotation):
+        fields = models[0].model_fields
+        required = [name for name, field in fields.items() if field.is_required()]
+        if required:
+            return "{" + ", ".join(f"{name}: ..." for name in required) + "}"
+        name, field = next(iter(fields.items()))
+        return f"{{{name}: {json.dumps(field.get_default(), default=str)}}}"
+    return "..."
+
+
 def _shared(path: Sequence[str], place: Sequence[str]) -> int:
     """How many parts a path has in common with a place, from the start."""
     return next((i for i, (one, other) in enumerate(zip(path, place, strict=False)) if one != other),
                 min(len(path), len(place)))  # fmt: skip
 
 
-def _known(paths: dict[str, str], plain: str) -> list[str]:
-    other = _OTHER_NAMES.get(plain, ())
-    return [path for path, name in paths.items() if _plain(name) == plain or name in other]
+def _same(paths: dict[str, str], plain: str) -> list[str]:
+    return [path for path, name in paths.items() if _plain(name) == plain]
+
+
+def _other_name(paths: dict[str, str], plain: str) -> list[str]:
+    """Settings that other projects call so."""
+    return [path for path, name in paths.items() if name in _OTHER_NAMES.get(plain, ())]
 
 
 def _close(paths: dict[str, str], plain: str, least: float) -> list[str]:
+    """Settings whose name, or else whose usual other name, is like this one."""
     near = difflib.get_close_matches(plain, sorted({_plain(name) for name in paths.values()}), n=1, cutoff=least)
-    return [path for path, name in paths.items() if _plain(name) in near]
+    if near:
+        return [path for path, name in paths.items() if _plain(name) in near]
+    other = difflib.get_close_matches(plain, sorted(_OTHER_NAMES), n=1, cutoff=_LIKE_ELSEWHERE)
+    return _other_name(paths, other[0]) if other else []
 
 
 def _walk(owner: type[BaseModel], parents: tuple[str, ...], inside: tuple[type, ...] = ()) -> Iterator[str]:

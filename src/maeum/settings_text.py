@@ -195,9 +195,9 @@ class _Loader(yaml.SafeLoader):
                     None, None, "a list or a mapping is no name of a setting", key_node.start_mark
                 )
             if key in lines:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice, first in line {lines[key]}", key_node.start_mark
-                )
+                again = key_node.start_mark.line + 1
+                where = f"in line {again}" if again == lines[key] else f"in lines {lines[key]} and {again}"
+                raise yaml.constructor.ConstructorError(problem=f"the key {key!r} is given twice, {where}")
             lines[key] = key_node.start_mark.line + 1
         return super().construct_mapping(node, deep)
 

@@ -65,8 +65,11 @@ def test_numbers_with_exponents_are_numbers(tmp_path: Path) -> None:
             r"setting 'brake\.lerning_curve' \(did you mean brake\.learning_curve\?",
         ),
         ("learning_curv: 1", r"unknown setting 'learning_curv' \(did you mean brake\.learning_curve\?\)"),
-        ("speed: 1\ngears: 2\nspeed: 2\n", r"a\.yaml: .*'speed' is given twice, first in line 1, line 3"),
-        ("front:\n  radius_cm: 1\n  radius_cm: 1\n", r"'radius_cm' is given twice, first in line 2, line 3"),
+        (
+            "speed: 1\ngears: 2\nspeed: 2\n",
+            r"a\.yaml: cannot be read: the key 'speed' is given twice, in lines 1 and 3$",
+        ),
+        ("front:\n  radius_cm: 1\n  radius_cm: 1\n", r"'radius_cm' is given twice, in lines 2 and 3$"),
         ("speed: fast", r"a\.yaml: speed = 'fast'"),
         ("- 1", "holds no settings"),
         ("{", r"a\.yaml: cannot be read: .*, line 1, column 2$"),
@@ -90,7 +93,7 @@ def test_a_setting_is_understood_under_the_name_it_had() -> None:
 
 def test_a_key_given_twice_in_json_names_its_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{\n\t"gears": 1,\n\t"front": {"radius_cm": 1,\n\t"radius_cm": 2}\n}')
-    with pytest.raises(ConfigError, match=r"a\.json: .*'radius_cm' is given twice, first in line 3, line 4"):
+    with pytest.raises(ConfigError, match=r"a\.json: .*'radius_cm' is given twice, in lines 3 and 4$"):
         Bicycle.load(tmp_path / "a.json")
 
 
@@ -111,6 +114,8 @@ def test_a_docstring_under_a_setting_describes_it() -> None:
         ("max_frame", "inputs.max_frames"),
         ("val", "dev"),
         ("training.augment", "augment"),
+        ("learnin_rate", "training.lr"),
+        ("hidden", r"network\.faces\.hidden or network\.speech\.hidden"),
     ],
 )
 def test_a_setting_under_the_name_that_others_use_is_recognised(setting: str, meant: str) -> None:
@@ -131,6 +136,43 @@ def test_a_setting_in_the_wrong_place_is_shown_the_right_one(setting: str, secti
     problem = rf"unknown setting '{setting}' \(it belongs under '{section}:', as {section}\.{name}\)"
     with pytest.raises(ConfigError, match=problem):
         Recipe.parse(data)
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ({"train": "stores/own"}, r"^train = 'stores/own': a list is expected, such as \[\{store: \.\.\.\}\]$"),
+        ({"train": ["stores/own"]}, r"^train\.0 = 'stores/own': a mapping is expected, such as \{store: \.\.\.\}$"),
+        ({"training": 5}, r"^training = 5: a mapping is expected, such as \{epochs: 40\}$"),
+        ({"network": [1]}, r"^network = \[1\]: a mapping is expected, such as \{NAME: \.\.\.\}$"),
+        ({"dev": [{"store": "s", "modalities": "text"}]}, r"a list is expected, such as \[faces\]$"),
+        ({"dev": [{"store": "s", "modalities": []}]}, r"^dev\.0\.modalities needs at least 1 entry$"),
+        ({"dev": [{"store": "s", "modalities": ["x"]}]}, r"^dev\.0\.modalities\.0 = 'x': .*'text'$"),
+    ],
+)
+def test_a_value_of_another_form_is_told_the_right_one(setting: dict[str, object], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        Recipe.parse({"name": "a", "train": [{"store": "s"}], "dev": [{"store": "s"}], **setting})
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "item"),
+    [
+        ("speed: 1", ["speed=fast"], "--set speed=fast: speed = 'fast'"),
+        ("speed: 1", ["gears=2", "front.radius_mm=1"], "--set front.radius_mm=1: unknown setting 'front.radius_mm'"),
+        ("speed: 1", ["gears=2", "chains=0"], "--set gears=2 --set chains=0: 2 gears need a chain"),
+        ("speed: fast", ["gears=1"], "a.yaml: speed = 'fast'"),
+        ("speed: fast", ["gears=many"], "a.yaml: speed = 'fast'"),
+        ("gears: few", ["gears=many"], "--set gears=many: gears = 'many'"),
+    ],
+)
+def test_what_is_set_on_the_command_line_is_named_where_it_is_wrong(
+    tmp_path: Path, text: str, changes: list[str], item: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        Bicycle.load(tmp_path / "a.yaml", changes)
+    assert str(error.value).removeprefix(f"{tmp_path}/").startswith(item)
 
 
 def test_hidden_size_of_a_network_is_its_dim() -> None:

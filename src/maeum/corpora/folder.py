@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from maeum.config import Config
+from maeum.config import MOST_SEED, Config
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, hidden
 from maeum.corpora.overlaps import Member
 from maeum.corpora.splits import RandomSplit
@@ -59,7 +59,7 @@ class FolderOptions(Config):
     """Share of the speakers in dev, with ``by-speaker``."""
     test_share: float = Field(default=0.15, ge=0, lt=1)
     """Share of the speakers in test, with ``by-speaker``."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """Of the random division of speakers."""
     #: Left out of what a store is keyed by: it may be stated or corrected later, and nothing is decoded again.
     licence: str = Field(default="yours to state", min_length=1, exclude=True)

@@ -37,7 +37,7 @@ class MoseiOptions(Config):
     rule: Rule = "sum"
     """An emotion is present when the ``sum`` or the ``mean`` of its values over the annotators is above the threshold,
     or when a ``majority`` of them gave more than it."""
-    threshold: float = 0.0
+    threshold: float = Field(default=0.0, ge=0, le=100)
     """See ``rule``; values are 0 to 3 for each annotator."""
     needs: tuple[Modality, ...] = ("faces", "speech", "text")
     """Modalities that an utterance must have to be used."""

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, SerializationInfo
 from pydantic_core import core_schema
 
-from maeum.config import Config
+from maeum.config import MOST_SEED, Config
 from maeum.corpora.base import PARTS
 from maeum.corpora.overlaps import Kind, Member, Overlap, keys_of, overlaps
 from maeum.corpora.tables import read_text
@@ -241,7 +241,7 @@ class RandomSplit(Splitter):
     """Share of the utterances that dev gets."""
     test_share: float = Field(default=0.15, ge=0, lt=1)
     """Share of the utterances that test gets; train gets the rest."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """Seed of the shuffle."""
 
     def split(self, members: Sequence[Member]) -> Split:

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from maeum.config import Config
+
+Zoom = Annotated[float, Field(ge=0.1, le=10)]
 
 
 class FaceAugment(Config):
     """How faces vary in training."""
 
-    flip: float = 0.5
+    flip: float = Field(default=0.5, ge=0, le=1)
     """Probability, for each face, of its mirror image."""
-    rotate_deg: float = 12.0
+    rotate_deg: float = Field(default=12.0, ge=0, le=180)
     """Largest rotation to either side, in degrees."""
-    shift: float = 0.08
+    shift: float = Field(default=0.08, ge=0, le=1)
     """Largest shift, as a fraction of the face's side."""
-    scale: tuple[float, float] = (0.85, 1.15)
+    scale: tuple[Zoom, Zoom] = (0.85, 1.15)
     """Smallest and largest zoom factor; below 1 the face gets smaller."""
-    gamma: float = 0.3
+    gamma: float = Field(default=0.3, ge=0, le=3)
     """Largest change of the logarithm of the gamma correction."""
-    noise: float = 0.03
+    noise: float = Field(default=0.03, ge=0, le=1)
     """Largest standard deviation of added noise; values are 0 to 1."""
-    erase: float = 0.3
+    erase: float = Field(default=0.3, ge=0, le=1)
     """Probability, for each face, of a grey rectangle on it."""
-    erase_side: float = 0.4
+    erase_side: float = Field(default=0.4, ge=0, le=1)
     """Largest side of that rectangle, as a fraction of the face's side."""
-    blur: float = 0.1
+    blur: float = Field(default=0.1, ge=0, le=1)
     """Probability, for each face, of a loss of resolution by a factor of up to 2."""
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from maeum.config import Config
-from maeum.data.augment_wave import chance, uniform
+from maeum.data.augment_wave import Decibels, chance, uniform
 from maeum.media.mel import LOG_OFFSET, TOP_HZ
 from maeum.media.shapes import HOP, MEL_CHUNK_FRAMES, SAMPLE_RATE_HZ
 
@@ -18,43 +20,46 @@ FRAME_S = HOP / SAMPLE_RATE_HZ
 #: Natural logarithm of one decibel of power.
 NATURAL_PER_DB = math.log(10.0) / 10.0
 
+#: Seconds of a stretch that is kept.
+Window = Annotated[float, Field(ge=0.02, le=600)]
+
 
 class MelAugment(Config):
     """How an utterance's mel chunks vary in training. Ranges are drawn from evenly; 0 or None switches a part off."""
 
-    trim_db: float | None = 35.0
+    trim_db: float | None = Field(default=35.0, ge=0, le=200)
     """Silence at both ends is cut off that is so far below the loudest frame, in dB; null keeps it."""
-    margin_s: float = 0.3
+    margin_s: float = Field(default=0.3, ge=0, le=60)
     """Up to so many seconds of that silence stay at each end, so that mel chunks begin at a random phase."""
-    keep_silence: float = 0.0
+    keep_silence: float = Field(default=0.0, ge=0, le=1)
     """Probability that nothing is trimmed."""
-    crop_s: float = 0.1
+    crop_s: float = Field(default=0.1, ge=0, le=60)
     """Up to so many seconds are cut off the start of speech."""
-    window: float = 0.0
+    window: float = Field(default=0.0, ge=0, le=1)
     """Probability that only a stretch of the utterance is kept, which is cheaper and hides the sentence as a whole."""
-    window_s: tuple[float, float] = (0.6, 1.2)
+    window_s: tuple[Window, Window] = (0.6, 1.2)
     """Shortest and longest such stretch, in seconds."""
-    tempo: float = 0.15
+    tempo: float = Field(default=0.15, ge=0, le=3)
     """Speech is stretched to up to 1 + tempo or squeezed to 1 / (1 + tempo) of its length."""
-    warp: float = 0.12
+    warp: float = Field(default=0.12, ge=0, lt=1)
     """The mel axis is stretched by up to this fraction (length of the vocal tract, pitch)."""
-    eq_db: float = 4.0
+    eq_db: float = Field(default=4.0, ge=0, le=60)
     """Standard deviation of a smooth random gain over frequency (microphone, room), in dB."""
-    gain_db: float = 6.0
+    gain_db: float = Field(default=6.0, ge=0, le=60)
     """Standard deviation of one gain for all frequencies, in dB."""
-    noise: float = 0.3
+    noise: float = Field(default=0.3, ge=0, le=1)
     """Probability of added noise of a random spectrum."""
-    snr_db: tuple[float, float] = (8.0, 35.0)
+    snr_db: tuple[Decibels, Decibels] = (8.0, 35.0)
     """Lowest and highest signal-to-noise ratio of that noise, in dB."""
-    lowpass: float = 0.1
+    lowpass: float = Field(default=0.1, ge=0, le=1)
     """Probability that everything above a random frequency from 3 to 6 kHz is lost."""
-    time_masks: int = 2
+    time_masks: int = Field(default=2, ge=0, le=100)
     """Number of stretches of time that are blanked."""
-    time_mask_s: float = 0.2
+    time_mask_s: float = Field(default=0.2, ge=0, le=60)
     """Longest such stretch, in seconds; at most a fifth of the utterance."""
-    band_masks: int = 2
+    band_masks: int = Field(default=2, ge=0, le=100)
     """Number of stretches of frequency that are blanked."""
-    band_mask: int = 16
+    band_mask: int = Field(default=16, ge=0, le=128)
     """Widest such stretch, of 128 mel bands."""
 
 

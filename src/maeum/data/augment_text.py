@@ -16,9 +16,9 @@ _SIGNS_AND_APOSTROPHES = re.compile(r"[^\w\s\[\]]")
 class TextAugment(Config):
     """How texts vary in training."""
 
-    plain: float = 0.25
+    plain: float = Field(default=0.25, ge=0, le=1)
     """Probability that a text loses its punctuation and emoji, and in half of these cases its apostrophes."""
-    lower: float = 0.0
+    lower: float = Field(default=0.0, ge=0, le=1)
     """Probability of lower case. No effect with the small tokenizer, which knows no other."""
     leave_out: float = Field(default=0.0, ge=0, lt=1)
     """Probability of each word of a longer text to be left out; one word always stays."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,10 @@ _WINDOW, _SEARCH = 512, 160
 #: A shorter sound keeps its pitch.
 _SHORTEST = 2 * _WINDOW
 
+#: A signal-to-noise ratio in dB, and how long a room echoes in seconds.
+Decibels = Annotated[float, Field(ge=-60, le=100)]
+Echo = Annotated[float, Field(ge=0.01, le=10)]
+
 
 class WaveAugment(Config):
     """How an utterance's waveform varies in training. Ranges are drawn from evenly; 0 switches a part off."""
@@ -28,13 +33,13 @@ class WaveAugment(Config):
     """The pitch moves by up to so many semitones; the length stays."""
     noise: float = Field(default=0.3, ge=0, le=1)
     """Probability of added noise of a random spectrum."""
-    snr_db: tuple[float, float] = (8.0, 30.0)
+    snr_db: tuple[Decibels, Decibels] = (8.0, 30.0)
     """Lowest and highest signal-to-noise ratio of that noise, in dB."""
     room: float = Field(default=0.3, ge=0, le=1)
     """Probability of the reverberation of a room."""
-    room_s: tuple[float, float] = (0.1, 0.5)
+    room_s: tuple[Echo, Echo] = (0.1, 0.5)
     """Shortest and longest time, in seconds, in which the echo of that room falls by 60 dB."""
-    gain_db: float = Field(default=0.0, ge=0)
+    gain_db: float = Field(default=0.0, ge=0, le=60)
     """Standard deviation of one gain for the utterance, in dB. No effect where utterances are standardised."""
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from maeum.config import Config
+from maeum.config import MOST_SEED, Config
 from maeum.corpora.overlaps import Member, format_overlaps, keys_of, overlaps
 from maeum.data.shards import Array, StoreItem, digest
 from maeum.data.store import Store
@@ -29,20 +29,23 @@ WARNING = (
     "the same label. Scores on it are never results about people."
 )
 _ITEMS_PER_SHARD = 64
+_Frames = Annotated[int, Field(ge=1, le=1000)]
 
 
 class CollageConfig(Config):
     """How a collage is made."""
 
-    per_label: dict[str, int] = Field(default_factory=lambda: {"train": 200, "dev": 50})
+    per_label: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(
+        default_factory=lambda: {"train": 200, "dev": 50}
+    )
     """Number of items of each label, by part."""
-    frames: tuple[int, int] = (3, 8)
+    frames: tuple[_Frames, _Frames] = (3, 8)
     """Fewest and most face frames of an item."""
     shift_px: int = Field(default=2, ge=0, le=8)
     """Each frame moves the face by up to so many pixels."""
     light: float = Field(default=0.05, ge=0, lt=1)
     """Each frame is brighter or darker by up to this fraction."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """Fixes all random choices."""
 
 

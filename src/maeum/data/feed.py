@@ -48,9 +48,9 @@ class AugmentConfig(Config):
     """How texts vary; not at all when null."""
     view: ViewConfig | None = None
     """How augmented views are made for the augmented contrast; none are made when null."""
-    drop_modality: float = 0.0
+    drop_modality: float = Field(default=0.0, ge=0, le=1)
     """Probability of each modality of a clip to be withheld; one always stays."""
-    mixup: float = Field(default=0.0, ge=0)
+    mixup: float = Field(default=0.0, ge=0, le=100)
     """Strength of the blend of two clips (the parameter of the beta distribution that the share is drawn from); 0
     blends none."""
 
@@ -84,7 +84,8 @@ class Feed:
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number ``start`` on; the same for the same arguments."""
         for number, indices in enumerate(self.sampler.batches(epoch)[start:], start):
-            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) * 1_000_003 + number)
+            seed = ((self.seed * 1_000_003 + epoch) * 1_000_003 + number) % 2**63
+            generator = torch.Generator().manual_seed(seed)
             batch = self.collate(self._vary([self.dataset[i] for i in indices], generator))
             mixup = self.augment.mixup
             yield mix(batch, self.dataset.label_set, mixup, generator) if mixup else batch

@@ -30,7 +30,9 @@ from maeum.models.maps import (
 from maeum.models.network import ComparesEncodings, CountsOperations, HasBranches, InputNeeds, Network, encodings_name
 from maeum.types import MODALITIES, Batch, Modality, ModelOutput
 
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=16_384)]
+#: How many layers are stacked, or how many heads an attention has.
+Count = Annotated[int, Field(ge=1, le=256)]
 #: Map sizes of the CNNs are halved so many times on the way to their flattened map.
 _HALVINGS = 4
 
@@ -38,9 +40,9 @@ _HALVINGS = 4
 class TransformerConfig(Config):
     """The transformer over a clip's frames or mel chunks."""
 
-    layers: Size = 4
+    layers: Count = 4
     """Encoder layers."""
-    heads: Size = 4
+    heads: Count = 4
     """Attention heads; they divide the network's ``dim``."""
     feedforward: Size = 2048
     """Width of the feed-forward layers."""
@@ -55,7 +57,7 @@ class BranchConfig(Config):
 
     widths: tuple[Size, Size, Size, Size] = (64, 128, 256, 512)
     """Channels of the stem and of the three VGG blocks after it."""
-    stem_blocks: int = Field(default=2, ge=0)
+    stem_blocks: int = Field(default=2, ge=0, le=64)
     """VGG blocks in the stem."""
     hidden: Size = 1024
     """Width of the layer between the flattened map and the network's ``dim``."""
@@ -72,14 +74,14 @@ class BranchConfig(Config):
     """Read faces by their luminance alone."""
     mirror: bool = False
     """Outside training, encode every face and its mirror image, and take the mean of the two."""
-    zooms: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    zooms: tuple[Annotated[float, Field(ge=0.1, le=10)], ...] = ()
     """Outside training, encode a face that is its clip's only one at these zooms as well (below 1 it is smaller), and
     take the mean. Several faces of a clip differ enough by themselves."""
-    range_db: float = Field(default=80.0, gt=0)
+    range_db: float = Field(default=80.0, gt=0, le=200)
     """Log-mel further than this below an utterance's loudest bin is floor, in dB; not for ``published``."""
     shrink: tuple[Size, Size] = (1, 1)
     """So many mel bands and frames of a mel chunk are averaged into one before the CNN."""
-    silence_db: float | None = Field(default=None, ge=0)
+    silence_db: float | None = Field(default=None, ge=0, le=200)
     """Mel chunks that stay so many dB below the utterance's loudest frame are left out; None reads all."""
     transformer: TransformerConfig = TransformerConfig()
     """The transformer over the encoded frames or mel chunks."""

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,8 @@ from maeum.types import Batch, Modality, ModelOutput
 
 Selection = Literal["learned", "published", "random", "all"]
 
+_Step = Annotated[int, Field(ge=0, le=1_000_000_000)]
+
 
 class MESMConfig(BranchesConfig):
     """Settings of MESM. A branch that is None does not exist."""
@@ -40,14 +42,14 @@ class MESMConfig(BranchesConfig):
     budget: float | None = Field(default=None, gt=0, le=1)
     """Share of a map's positions: so many active ones, the first in order (at random for ``random``), are selected in
     each map, whatever their mass; None selects by ``top_p``."""
-    levels: int = Field(default=4, ge=1)
+    levels: int = Field(default=4, ge=1, le=64)
     """How many masses a training has, evenly from ``top_p`` (or ``budget``) to 1. One is drawn for each batch and
     branch, the least for half of them: the attention also sees what it does not select yet, and one network serves
     every p from ``top_p`` on. Blocks have batch norms for each level, as what they see differs between them; at another
     p the nearest ones are used. With 1 it is ``top_p`` alone."""
-    sharpness: float = Field(default=1.0, gt=0)
+    sharpness: float = Field(default=1.0, gt=0, le=1000)
     """What the attention's scores are multiplied by before the softmax: above 1 it becomes sharp sooner."""
-    sharpen_steps: tuple[int, int] | None = None
+    sharpen_steps: tuple[_Step, _Step] | None = None
     """From which to which training step ``sharpness`` grows from 1; None is sharp from the start. An attention that is
     sharp before the rest of the network can tell what matters may settle on some place and stay."""
     spread: float = Field(default=0.0, ge=0, le=16)
@@ -64,7 +66,7 @@ class MESMConfig(BranchesConfig):
     query_modality: Literal["text", "speech"] = "text"
     """What the query for faces is made from: the words, or (our extension) the voice. A clip that lacks it has a
     learned query instead."""
-    query_dim: int = Field(default=64, ge=1)
+    query_dim: int = Field(default=64, ge=1, le=16_384)
     """Width of the query when there is no text branch."""
 
     @model_validator(mode="after")

@@ -42,13 +42,13 @@ Part = Literal["speech-over-text", "text-over-text", "text-over-speech", "gate"]
 class MMERConfig(Config):
     """Settings of MMER. A modality that is None does not exist."""
 
-    labels: int = Field(ge=1)
+    labels: int = Field(ge=1, le=65_536)
     """How many labels or scales it answers with; filled in from the corpus."""
-    dim: int = Field(default=768, ge=1)
+    dim: int = Field(default=768, ge=1, le=16_384)
     """Width of the cross-modal encoders."""
-    heads: int = Field(default=12, ge=1)
+    heads: int = Field(default=12, ge=1, le=256)
     """Attention heads of the cross-modal encoders; they divide ``dim``."""
-    feedforward: int = Field(default=3072, ge=1)
+    feedforward: int = Field(default=3072, ge=1, le=65_536)
     """Width of the feed-forward layers of the cross-modal encoders."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout in the cross-modal encoders and before the classifier while training."""
@@ -61,7 +61,7 @@ class MMERConfig(Config):
     characters: tuple[str, ...] = ()
     """The symbols of the CTC head, the blank first (see `CharacterVocabulary`); empty builds no such head. A training
     with the loss ``ctc`` takes them from its transcripts."""
-    project: int = Field(default=768, ge=0)
+    project: int = Field(default=768, ge=0, le=16_384)
     """Width of the vectors that the contrastive losses compare; 0 builds no such layers."""
     without: tuple[Part, ...] = ()
     """Parts that are left out, for ablations. A cross-modal encoder that is left out hands its queries on as they

@@ -53,7 +53,7 @@ class PrepareConfig(Config):
     """Keep the sound itself too, 16 kHz mono, for networks that read it; 32 kB a second."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The corpus' own options; each corpus documents its own."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Prepare at most so many items of each part (of each label of a collage), for a trial; spread over its labels."""
 
     @model_validator(mode="before")

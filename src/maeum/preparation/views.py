@@ -14,7 +14,7 @@ from pydantic import Field
 from rich.console import Console
 from torch import Tensor
 
-from maeum.config import Config
+from maeum.config import MOST_SEED, Config
 from maeum.corpora.base import LeftOut
 from maeum.data.augment_wave import WaveAugment, augment_wave
 from maeum.data.shards import StoreItem, as_samples, digest
@@ -55,7 +55,7 @@ class ViewsConfig(Config):
     """Whose voice the text-to-speech model imitates: somebody else of the same ``session`` (of the same part, where
     there are no sessions), so that no voice of a session that is left out for testing is in training; or anybody of the
     ``corpus``."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """Of all random choices."""
 
 

@@ -193,8 +193,12 @@ def type_of(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return "path" if schema.get("format") == "path" else "text"
     if kind == "boolean":
         return "true or false"
-    limits = [f"{word} {schema[key]:g}" for key, word in _LIMITS.items() if key in schema]
+    limits = [f"{word} {_format_limit(schema[key])}" for key, word in _LIMITS.items() if key in schema]
     return ", ".join([str(kind or "any value"), *limits])
+
+
+def _format_limit(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
 
 
 #: Key of a JSON schema -> how it is worded.

@@ -35,9 +35,9 @@ class DataConfig(Config):
     transcripts: Path | None = None
     """File of recognised words (`maeum transcribe`) that are read instead of the store's own; the store's own when
     null."""
-    modalities: tuple[Modality, ...] | None = None
+    modalities: tuple[Modality, ...] | None = Field(default=None, min_length=1)
     """Which modalities are read; all that the store has when null."""
-    sessions: tuple[str, ...] | None = None
+    sessions: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Use the items of these sessions, such as Session1, whatever part they are in; all sessions when null."""
 
 
@@ -45,7 +45,7 @@ class SmallTokenizerConfig(Config):
     """A sentencepiece vocabulary learned from the training texts."""
 
     kind: Literal["small"] = "small"
-    vocabulary: int = Field(default=8000, ge=2)
+    vocabulary: int = Field(default=8000, ge=2, le=1_000_000)
     """Number of different tokens at most. The text branch of the network needs at least as many (``vocabulary``)."""
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from maeum.config import Config
+from maeum.config import MOST_SEED, Config
 from maeum.errors import ConfigError, RenamedSettingWarning
 from maeum.training.losses import LOSSES
 from maeum.training.losses.base import Loss
@@ -31,30 +31,30 @@ _SHORT = ("class_weights", "label_smoothing", "modality_weight")
 class TrainConfig(Config):
     """How a network is trained."""
 
-    epochs: int = Field(default=40, ge=1)
+    epochs: int = Field(default=40, ge=1, le=1_000_000)
     """Passes over the training items at most; ``patience`` may end the training earlier."""
-    batch_size: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=8, ge=1, le=65_536)
     """Items in a batch, over all processes and parts."""
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int = Field(default=1, ge=1, le=65_536)
     """In how many parts a batch goes through the network, one after the other, with the gradient of the whole: for
     batches that do not fit into memory."""
     recompute: bool = False
     """Whether hub encoders compute activations again on the way back: less memory, more time."""
-    lr: float | None = Field(default=None, gt=0)
+    lr: float | None = Field(default=None, gt=0, le=100)
     """Learning rate, the highest one of the schedule. null is 3e-4; or 3e-5 where an encoder of the hub is trained,
     whose weights a higher one would spoil."""
-    lr_scale: dict[str, float] = Field(default_factory=dict)
+    lr_scale: dict[str, Annotated[float, Field(ge=0, le=1000)]] = Field(default_factory=dict)
     """Factors of the learning rate for parameters whose name starts with the key (the longest such key counts), such
     as ``{encoders.text: 0.1, heads.text: 0.1}`` (Dai et al. 2021); 0 freezes them."""
     optimizer: Literal["adam", "adamw"] = "adam"
     """``adamw`` decays weights apart from the gradient."""
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=1000)
     """Decay of matrices towards 0; vectors (biases, norms) are not decayed."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate goes on after the warm-up: as it is, or down to zero along a cosine."""
     warmup: float = Field(default=0.05, ge=0, lt=1)
     """Fraction of all steps in which the learning rate rises from 0."""
-    clip_norm: float | None = Field(default=1.0, gt=0)
+    clip_norm: float | None = Field(default=1.0, gt=0, le=1e9)
     """Longest gradient, in the Euclidean norm over all parameters; longer ones are shortened to it. null clips none."""
     loss: str | None = None
     """The loss between logits and labels: ``cross-entropy`` or ``bce`` for one label an item, ``bce`` for several,
@@ -63,22 +63,22 @@ class TrainConfig(Config):
     """Short for the setting ``class_weights`` of ``loss``: whether rare classes weigh more. null leaves its default."""
     label_smoothing: float | None = Field(default=None, ge=0, lt=1)
     """Short for the setting ``label_smoothing`` of ``loss``, which cross-entropy has."""
-    modality_weight: float | None = Field(default=None, ge=0)
+    modality_weight: float | None = Field(default=None, ge=0, le=1000)
     """Short for the setting ``modality_weight`` of ``loss``: its weight on each modality's own logits."""
     losses: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Further losses, and settings of ``loss``: name -> settings, such as ``{ctc: {weight: 0.1}}``."""
-    patience: int | None = Field(default=6, ge=1)
+    patience: int | None = Field(default=6, ge=1, le=1_000_000)
     """Stop after so many epochs without a better score on dev; null trains all epochs."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay per step of the averaged weights that are scored and kept; 0 keeps the weights themselves."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """Seed of the first weights, of the order of items, and of everything that is drawn."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Number format of the computation. ``auto`` is bf16 where the processor multiplies it natively, else fp32."""
-    face_sizes: tuple[tuple[float, int], ...] = ()
+    face_sizes: tuple[tuple[Annotated[float, Field(ge=0, le=1)], Annotated[int, Field(ge=8, le=1024)]], ...] = ()
     """(fraction of the training, height in px) pairs: faces are shrunk to that height from that point on, for cheap
     early epochs."""
-    checkpoint_every_s: float = Field(default=120.0, ge=0)
+    checkpoint_every_s: float = Field(default=120.0, ge=0, le=1e9)
     """Seconds between checkpoints within an epoch; there is one at the end of every epoch, too."""
 
     @model_validator(mode="before")

@@ -24,11 +24,11 @@ from maeum.types import Batch, Modality, ModelOutput
 class LateFusionLSTMConfig(TwoPhaseConfig):
     """Settings of LF-LSTM; the paper gives none, these put it near FE2E's d of 64."""
 
-    dim: int = Field(default=64, ge=1)
+    dim: int = Field(default=64, ge=1, le=16_384)
     """Width that features are projected to."""
-    hidden: int = Field(default=64, ge=1)
+    hidden: int = Field(default=64, ge=1, le=16_384)
     """Hidden size of each direction of the LSTM."""
-    layers: int = Field(default=1, ge=1)
+    layers: int = Field(default=1, ge=1, le=256)
     """Layers of the LSTM."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the projected steps, between layers and before the heads while training."""
@@ -37,7 +37,7 @@ class LateFusionLSTMConfig(TwoPhaseConfig):
 class LateFusionTransformerConfig(TwoPhaseConfig):
     """Settings of LF-Transformer; sizes are those of FE2E's transformers."""
 
-    dim: int = Field(default=64, ge=1)
+    dim: int = Field(default=64, ge=1, le=16_384)
     """Width that features are projected to."""
     transformer: TransformerConfig = TransformerConfig()
     """The transformer over the steps of each modality."""

@@ -25,22 +25,22 @@ from maeum.types import Batch, Modality, ModelOutput
 class KernelConfig(Config):
     """Steps that the temporal convolution of each modality spans."""
 
-    faces: int = Field(default=3, ge=1)
+    faces: int = Field(default=3, ge=1, le=64)
     """Faces."""
-    speech: int = Field(default=5, ge=1)
+    speech: int = Field(default=5, ge=1, le=64)
     """Steps of speech features."""
-    text: int = Field(default=3, ge=1)
+    text: int = Field(default=3, ge=1, le=64)
     """Tokens."""
 
 
 class MulTConfig(TwoPhaseConfig):
     """Settings of MulT; defaults are those for IEMOCAP (Tsai et al. 2019, table 5)."""
 
-    dim: int = Field(default=40, ge=1)
+    dim: int = Field(default=40, ge=1, le=16_384)
     """Width of every stream."""
-    blocks: int = Field(default=4, ge=1)
+    blocks: int = Field(default=4, ge=1, le=256)
     """Blocks of each crossmodal transformer, and of each that attends to itself."""
-    heads: int = Field(default=10, ge=1)
+    heads: int = Field(default=10, ge=1, le=256)
     """Attention heads; they divide ``dim``."""
     kernels: KernelConfig = KernelConfig()
     """The temporal convolutions that project features."""

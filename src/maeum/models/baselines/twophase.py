@@ -45,9 +45,9 @@ class SpeechFeatures(Config):
     """So many bands the 128 mel bands are averaged to."""
     frames: Literal[1, 2, 4, 8, 16, 32] = 8
     """Frames of 12.5 ms in one step."""
-    range_db: float = Field(default=80.0, gt=0)
+    range_db: float = Field(default=80.0, gt=0, le=200)
     """Log-mel further than this below an utterance's loudest bin is floor, in dB."""
-    silence_db: float | None = Field(default=None, ge=0)
+    silence_db: float | None = Field(default=None, ge=0, le=200)
     """Steps that stay so many dB below the loudest one are left out; None keeps all."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the values while training."""
@@ -56,9 +56,9 @@ class SpeechFeatures(Config):
 class TextFeatures(Config):
     """A learned vector of each token."""
 
-    vocabulary: int = Field(default=8000, ge=1)
+    vocabulary: int = Field(default=8000, ge=1, le=1_000_000)
     """How many tokens it knows; not fewer than the tokenizer has."""
-    width: int = Field(default=100, ge=1)
+    width: int = Field(default=100, ge=1, le=16_384)
     """Width of a token's vector."""
     dropout: float = Field(default=0.3, ge=0, lt=1)
     """Dropout of the values while training."""
@@ -67,7 +67,7 @@ class TextFeatures(Config):
 class TwoPhaseConfig(Config):
     """What a two-phase network reads. A modality that is None is not read."""
 
-    labels: int = Field(ge=1)
+    labels: int = Field(ge=1, le=65_536)
     """How many labels or scales it answers with; filled in from the corpus."""
     faces: FaceFeatures | None = FaceFeatures()
     """The features of faces."""

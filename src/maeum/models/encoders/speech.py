@@ -32,24 +32,26 @@ class SmallSpeechConfig(Config):
     """Which encoder: this one."""
     shrink: tuple[Literal[1, 2, 4], Literal[1, 2, 4]] = (2, 2)
     """So many mel bands and frames of 12.5 ms are averaged into one first."""
-    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(24, 48, 64, 96), min_length=1, max_length=5)
+    widths: tuple[Annotated[int, Field(ge=1, le=16_384)], ...] = Field(
+        default=(24, 48, 64, 96), min_length=1, max_length=5
+    )
     """Channels of its convolutions, each of which halves the bands."""
-    dim: int = Field(default=96, ge=1)
+    dim: int = Field(default=96, ge=1, le=16_384)
     """Width of a frame's vector."""
-    layers: int = Field(default=2, ge=1)
+    layers: int = Field(default=2, ge=1, le=256)
     """Layers of the transformer over the vectors."""
-    heads: int = Field(default=4, ge=1)
+    heads: int = Field(default=4, ge=1, le=256)
     """Attention heads of the transformer; ``dim`` is even in each of them."""
-    feedforward: int = Field(default=192, ge=1)
+    feedforward: int = Field(default=192, ge=1, le=65_536)
     """Width of the transformer's feed-forward layers."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout of the vectors while training, not of the attention's weights."""
-    range_db: float = Field(default=50.0, gt=0)
+    range_db: float = Field(default=50.0, gt=0, le=200)
     """Log-mel further than this below an utterance's loudest bin is floor, in dB."""
-    mask_time: int = Field(default=6, ge=0)
+    mask_time: int = Field(default=6, ge=0, le=10_000)
     """The longest stretch of averaged frames that is hidden while training (SpecAugment: Park et al. 2019); there are
     two in every utterance."""
-    mask_bands: int = Field(default=8, ge=0)
+    mask_bands: int = Field(default=8, ge=0, le=128)
     """The longest stretch of averaged mel bands that is hidden while training; there are two in every utterance."""
 
     @model_validator(mode="after")

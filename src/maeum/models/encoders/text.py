@@ -24,19 +24,19 @@ class SmallTextConfig(Config):
 
     kind: Literal["small"] = "small"
     """Which encoder: this one."""
-    vocabulary: int = Field(default=8000, ge=1)
+    vocabulary: int = Field(default=8000, ge=1, le=1_000_000)
     """How many subwords it knows; not fewer than its tokenizer has."""
-    width: int = Field(default=100, ge=1)
+    width: int = Field(default=100, ge=1, le=16_384)
     """Width of a subword's vector."""
-    recurrent: int = Field(default=0, ge=0)
+    recurrent: int = Field(default=0, ge=0, le=16_384)
     """Hidden size of each direction of a GRU over the vectors; 0 has none."""
-    windows: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3)
+    windows: tuple[Annotated[int, Field(ge=1, le=64)], ...] = (1, 2, 3)
     """How many subwords each family of convolutions spans."""
-    channels: int = Field(default=100, ge=1)
+    channels: int = Field(default=100, ge=1, le=16_384)
     """Channels of each family of convolutions."""
-    pools: int = Field(default=4, ge=0)
+    pools: int = Field(default=4, ge=0, le=256)
     """Learned averages over the subwords."""
-    dim: int = Field(default=128, ge=1)
+    dim: int = Field(default=128, ge=1, le=16_384)
     """Width of the summary."""
     token_dropout: float = Field(default=0.15, ge=0, lt=1)
     """Share of whole subwords left out while training."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -24,6 +24,9 @@ class TranslationConfig(Config):
     """The language it writes, for models that know many (NLLB: ``fra_Latn``)."""
 
 
+_Share = Annotated[float, Field(ge=0, le=100)]
+
+
 class BackTranslation(Config):
     """How texts are paraphrased (the published MMER: NLLB-600M, English to French and back, 5 samples)."""
 
@@ -31,18 +34,18 @@ class BackTranslation(Config):
     """The translation into another language, the pivot."""
     from_pivot: TranslationConfig
     """The translation back from it."""
-    samples: int = Field(default=5, ge=1)
+    samples: int = Field(default=5, ge=1, le=1000)
     """Paraphrases that are drawn, of which one is taken."""
-    temperature: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, ge=0, le=100)
     """Temperature of the draw; 0 takes the most probable paraphrases (beams)."""
     least_alike: float = Field(default=0.3, ge=0, le=1)
     """How alike a paraphrase and its text have to be, as the share of equal stretches of characters (Ratcliff and
     Obershelp 1988); one that has nothing in common means something else."""
     most_alike: float = Field(default=0.95, ge=0, le=1)
     """How alike they may be; an equal one adds nothing."""
-    length: tuple[float, float] = (0.5, 2.0)
+    length: tuple[_Share, _Share] = (0.5, 2.0)
     """Least and greatest number of its words, relative to the text's."""
-    max_tokens: int = Field(default=128, ge=1)
+    max_tokens: int = Field(default=128, ge=1, le=65_536)
     """Tokens of a translation at most."""
 
 

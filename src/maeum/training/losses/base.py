@@ -26,7 +26,7 @@ from maeum.types import Batch, ModelOutput
 class LossConfig(Config):
     """Settings that every loss has; a loss with more of them inherits from this."""
 
-    weight: float = Field(default=1.0, ge=0)
+    weight: float = Field(default=1.0, ge=0, le=1000)
     """Factor of this loss in the sum that is minimised; 0 leaves it out."""
 
 

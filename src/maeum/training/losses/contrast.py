@@ -18,7 +18,7 @@ from maeum.types import ModelOutput
 class ContrastConfig(LossConfig):
     """Settings of both contrastive losses."""
 
-    temperature: float = Field(default=0.07, gt=0)
+    temperature: float = Field(default=0.07, ge=0.001, le=1000)
     """Divides the similarities inside the softmax."""
     form: Literal["standard", "published"] = "standard"
     """``published`` computes it as the published code of MMER does, to compare numbers only."""

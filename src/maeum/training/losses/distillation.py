@@ -15,7 +15,7 @@ from maeum.types import Batch, ModelOutput
 class DistillationConfig(LossConfig):
     """Settings of the distillation."""
 
-    temperature: float = Field(default=2.0, gt=0)
+    temperature: float = Field(default=2.0, ge=0.001, le=1000)
     """Divides the logits of both networks; higher ones show more of what the teacher thinks of the other labels."""
 
 

@@ -21,7 +21,7 @@ DEFAULT_EMOTION_LOSS: dict[Task, str] = {"single-label": "cross-entropy", "multi
 class EmotionLossConfig(LossConfig):
     """Settings that every loss between logits and labels has."""
 
-    modality_weight: float = Field(default=0.0, ge=0)
+    modality_weight: float = Field(default=0.0, ge=0, le=1000)
     """Weight of the same loss on each modality's own logits, beside the fused ones; 0 leaves them to the fused loss."""
 
 

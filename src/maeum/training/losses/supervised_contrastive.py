@@ -19,7 +19,7 @@ from maeum.types import Batch
 class SupervisedContrastiveConfig(ContrastConfig):
     """Settings of the supervised contrast."""
 
-    memory: int = Field(default=0, ge=0)
+    memory: int = Field(default=0, ge=0, le=1_000_000)
     """How many earlier utterances are contrasted with as well; small batches hold few of a class."""
 
 
