@@ -6,7 +6,7 @@ import re
 
 from maeum.errors import ModelError
 
-_NAME = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
+_NAME = re.compile(r"cpu|(cuda|mps|xpu)(:\d+)?")
 
 
 def check_device(name: str) -> str:

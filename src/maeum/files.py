@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +17,8 @@ from maeum.errors import MaeumError, OutputError, StoreError
 
 #: How names of files begin that are being written; what a kill leaves of them may be removed.
 TEMPORARY = ".part-"
+#: File of a folder that one process at a time works in; see `only_process`.
+LOCK = ".lock"
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space, or choose a folder on another disk; what is finished stays.",
@@ -77,10 +82,79 @@ def write_error(path: Path, error: OSError, error_type: type[MaeumError] = Store
                       remedy=_REMEDIES.get(error.errno or 0, "Choose another folder."))  # fmt: skip
 
 
-def check_output_folder(folder: Path) -> None:
-    """Raise OutputError unless files can be written into a folder, which need not exist yet.
+@contextlib.contextmanager
+def only_process(folder: Path, work: str) -> Iterator[None]:
+    """Hold a folder, which is made when missing: no other process can hold it meanwhile.
+
+    Args:
+        folder: the folder.
+        work: what is done in it, for the message to another process: ``prepared``.
+
+    Raises:
+        StoreError: when another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"is being {work} by another process", item=folder,
+                             remedy="Wait for it, or choose another folder.") from error  # fmt: skip
+        except OSError as error:
+            raise write_error(folder, error) from error
+        yield
+    finally:
+        os.close(lock)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A kind of results, which the command that writes it recognises and may replace.
+
+    Args:
+        what: for messages: ``a report of maeum evaluate``.
+        recognise: whether this file, or this folder that holds something, is of the kind.
+    """
+
+    what: str
+    recognise: Callable[[Path], bool]
+
+
+def has_keys(*keys: str) -> Callable[[Path], bool]:
+    """Recognises a JSON file by the keys of its mapping."""
+
+    def recognise(file: Path) -> bool:
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(found, dict) and found.keys() >= set(keys)
+
+    return recognise
+
+
+def begins_with(text: str) -> Callable[[Path], bool]:
+    """Recognises a file by how it begins."""
+
+    def recognise(file: Path) -> bool:
+        with file.open("rb") as opened:
+            return opened.read(len(text.encode())) == text.encode()
+
+    return recognise
+
+
+def check_output_folder(folder: Path, made: Made | None = None) -> None:
+    """Raise OutputError unless results can be written into a folder, which need not exist yet.
 
     Called before long work, so that its results have a place.
+
+    Args:
+        folder: the folder.
+        made: what it may hold already, if anything; None where results get along with whatever is there.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError("is a file, not a folder", item=folder, remedy="Choose another folder.")
@@ -90,12 +164,24 @@ def check_output_folder(folder: Path) -> None:
     if not os.access(place, os.W_OK | os.X_OK):
         reason = OSError(errno.EACCES, os.strerror(errno.EACCES))
         raise write_error(folder, reason, OutputError)
+    if made is not None and folder.exists() and (first := _first_file(folder)) and not made.recognise(folder):
+        raise OutputError(f"holds other files ({first}) and is not {made.what}", item=folder,
+                          remedy="Choose an empty or new folder.")  # fmt: skip
 
 
-def check_output_file(file: Path) -> None:
-    """Raise OutputError unless a file can be written; see `check_output_folder`."""
+def check_output_file(file: Path, made: Made | None = None) -> None:
+    """Raise OutputError unless a file can be written, and holds nothing yet but what ``made`` says."""
     if file.is_dir():
         raise OutputError("is a folder, not a file", item=file, remedy="Name a file in it.")
     if not file.absolute().parent.is_dir():
         raise OutputError("cannot be written: there is no such folder", item=file, remedy="Make the folder first.")
     check_output_folder(file.absolute().parent)
+    if made is not None and file.is_file() and file.stat().st_size and not made.recognise(file):
+        raise OutputError(f"is there already and is not {made.what}", item=file, remedy="Choose another name.")
+
+
+def _first_file(folder: Path) -> str:
+    """A file in a folder or below it, but for what a started and stopped command leaves; empty where there is none."""
+    found = (path for path in folder.rglob("*") if not path.is_dir())
+    files = (path for path in found if path.name != LOCK and not path.name.startswith(TEMPORARY))
+    return str(next((path.relative_to(folder) for path in files), ""))

@@ -98,6 +98,12 @@ def test_an_unknown_device_is_refused_in_one_line_before_anything_is_read(run: R
     assert (code, err) == (2, "maeum: unknown device 'tpu': cpu, or cuda. `maeum doctor` lists the devices.\n")
 
 
+@pytest.mark.parametrize("device", ["cpu:7", "cpu:0"])
+def test_a_number_of_the_processor_is_refused_as_a_checkpoint_could_not_be_read_there(run: Run, device: str) -> None:
+    code, _, err = run("train", "recipe.yaml", "--out", "run", "--device", device)
+    assert (code, err) == (2, f"maeum: unknown device '{device}': cpu, or cuda. `maeum doctor` lists the devices.\n")
+
+
 def test_an_unknown_device_is_refused_in_python_too(small_model: Path) -> None:
     with pytest.raises(ModelError, match="unknown device 'tpu': cpu, or cuda"):
         package.load(device="tpu")
@@ -134,3 +140,110 @@ def test_a_question_about_a_misspelt_command_ends_as_one(run: Run) -> None:
     assert code == 2
     assert "?. See" not in err
     assert "? See maeum --help" in err
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """A folder with settings for several commands, none of whose stores and models exist."""
+    recipe = {"name": "a", "train": [{"store": "no-store"}], "dev": [{"store": "no-store"}]}
+    shared = {name: recipe[name] for name in ("train", "dev")}
+    entries = {"one": {"title": "One", "model": "fe2e"}}
+    protocols = {name: {"split": {"kind": "random", "seed": seed}} for seed, name in enumerate(("x", "y"))}
+    card = {"title": "A", "trained_on": ["no-store"], "intended_use": "", "limits": ""}
+    files = {
+        "recipe.yaml": recipe,
+        "compare.yaml": {"name": "c", "title": "C", "shared": shared, "entries": entries},
+        "splits.yaml": {"recipe": recipe, "protocols": protocols},
+        "calibrate.yaml": {"name": "tiny", "model": str(tmp_path / "model"), "dev": [{"store": "no-store"}], **card},
+    }
+    for name, settings in files.items():
+        (tmp_path / name).write_text(yaml.safe_dump(settings))
+    return tmp_path
+
+
+#: Commands that write a folder, without --out; files by which each knows what it made.
+FOLDERS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "train": (("train", "recipe.yaml"), {"recipe.json": '{"name": "a", "train": [], "dev": []}', "log.jsonl": "{}"}),
+    "report": (
+        ("report", "no-store"),
+        {"report.html": "x", "report.md": "x", "scores.json": "{}", "answers-a.csv": ""},
+    ),
+    "splits": (("splits", "no-store"), {"train.txt": "a", "test.txt": "b"}),
+    "calibrate": (("calibrate", "calibrate.yaml"), {"model.safetensors": "x", "card.json": '{"name": "tiny"}'}),
+    "compare": (("compare", "compare.yaml"), {"c/one/recipe.json": '{"name": "a", "train": [], "dev": []}'}),
+    "compare-splits": (("compare-splits", "splits.yaml"), {"x/recipe.json": '{"name": "a", "train": [], "dev": []}'}),
+}
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(("command", "own"), FOLDERS.values(), ids=FOLDERS)
+def test_results_go_into_no_folder_of_others(
+    run: Run, written: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], own: dict[str, str]
+) -> None:
+    monkeypatch.chdir(written)
+    foreign = {"c/notes.txt": "mine"} if command[0] == "compare" else {"notes.txt": "mine"}
+    code, _, err = run(*command, "--out", write(written / "foreign", foreign))
+    assert code == 2
+    assert "foreign" in err.replace("\n", "")
+    assert "holds other files (notes.txt) and is not" in err
+    assert "Choose an empty or new folder." in err
+    assert sorted(path.name for path in (written / "foreign").rglob("*.*")) == ["notes.txt"]
+    (written / "empty").mkdir()
+    for folder in (written / "new", written / "empty", write(written / "own", own)):
+        code, _, err = run(*command, "--out", folder)
+        assert code == 2
+        assert "holds other files" not in err, "what is missing is its store or its model"
+
+
+def test_what_another_command_made_is_not_replaced(run: Run, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(written)
+    finished = {**FOLDERS["calibrate"][1], **FOLDERS["train"][1]}
+    for out, command in (
+        (write(written / "finished", finished), ("train", "recipe.yaml")),
+        (write(written / "runs", {f"x/{name}": text for name, text in FOLDERS["report"][1].items()}), ("report", "s")),
+        (write(written / "model", FOLDERS["calibrate"][1]), ("calibrate", "calibrate.yaml")),
+        (write(written / "run" / "model", FOLDERS["calibrate"][1]), ("calibrate", "calibrate.yaml")),
+        (write(written / "other", {"card.json": '{"name": "other"}'}), ("calibrate", "calibrate.yaml")),
+    ):
+        write(written / "run", {"log.jsonl": "{}"})
+        code, _, err = run(*command, "--out", out)
+        assert (code, "holds other files" in err) == (2, True), out
+
+
+@pytest.mark.parametrize(
+    ("command", "own"),
+    [("evaluate", '{"scores": {}, "label_set": {}, "items": 3}'), ("flops", '{"stages": [], "done": 1, "dense": 1}')],
+)
+@pytest.mark.parametrize("foreign", ["my notes", "[1]", '{"scores": 1}'])
+def test_only_a_file_of_the_same_kind_is_replaced(
+    run: Run, tmp_path: Path, command: str, own: str, foreign: str
+) -> None:
+    (tmp_path / "a.json").write_text(foreign)
+    code, _, err = run(command, tmp_path / "no-store", "--out", tmp_path / "a.json")
+    assert code == 2
+    assert f"a.json: is there already and is not {'a report' if command == 'evaluate' else 'the counts'} of" in err
+    assert (tmp_path / "a.json").read_text() == foreign
+    for mine in (own, ""):
+        (tmp_path / "a.json").write_text(mine)
+        assert "is there already" not in run(command, tmp_path / "no-store", "--out", tmp_path / "a.json")[2]
+
+
+def test_a_page_of_compare_replaces_no_other_page(run: Run, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(written)
+    for text, refused in (("# Notes\n", True), ("# Networks compared\n\nold", False)):
+        (written / "page.md").write_text(text)
+        _, _, err = run("compare", "compare.yaml", "--out", "runs", "--page", "page.md")
+        assert ("page.md: is there already and is not a page of maeum compare" in err) == refused
+
+
+@pytest.mark.parametrize("arguments", [("--out", ""), ("--out=",)])
+def test_an_empty_path_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
+    for command in (("train", "a.yaml"), ("report", "store"), ("evaluate", "store"), ("splits", "store")):
+        code, _, err = run(*command, *arguments)
+        assert (code, "--out: is empty; give a path" in err) == (2, True), err

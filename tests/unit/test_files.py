@@ -12,7 +12,7 @@ import pytest
 
 from maeum.config import Config
 from maeum.errors import ModelError, OutputError, StoreError
-from maeum.files import TEMPORARY, atomic_write, write_whole
+from maeum.files import LOCK, TEMPORARY, Made, atomic_write, check_output_file, check_output_folder, write_whole
 
 
 @pytest.fixture
@@ -98,3 +98,18 @@ def test_threads_that_write_the_same_file_do_not_mix(tmp_path: Path):
         thread.join()
     assert path.read_bytes() in contents
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_stopped_command_leaves_is_nobodys_result(tmp_path: Path):
+    never = Made("a result", lambda folder: False)
+    (tmp_path / "run").mkdir()
+    (tmp_path / LOCK).touch()
+    (tmp_path / "run" / f"{TEMPORARY}1").touch()
+    check_output_folder(tmp_path, never)
+    (tmp_path / "run" / "notes.txt").touch()
+    with pytest.raises(
+        OutputError, match=r"holds other files \(run/notes\.txt\) and is not a result\. Choose an empty"
+    ):
+        check_output_folder(tmp_path, never)
+    with pytest.raises(OutputError, match="is there already and is not a result"):
+        check_output_file(Path(__file__), never)

@@ -41,7 +41,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the report, JSON, to this file.")] = None,
 ) -> None:
     """Score a model on a prepared corpus, with confidence intervals and a majority baseline."""
-    from maeum.files import check_output_file, write_whole
+    from maeum.files import Made, check_output_file, has_keys, write_whole
     from maeum.reports.terminal import show_report
     from maeum.runs.evaluate import evaluate as run
     from maeum.runs.evaluate import evaluate_subsets
@@ -49,7 +49,7 @@ def evaluate(
     if subsets and (modalities is not None or out is not None or transcripts is not None):
         raise typer.BadParameter("goes with none of --modalities, --transcripts, --out", param_hint="--subsets")
     if out is not None:
-        check_output_file(out)
+        check_output_file(out, Made("a report of maeum evaluate", has_keys("scores", "label_set", "items")))
     options = _items(target, split, sessions, allow_overlap)
     if subsets:
         done = evaluate_subsets(model, store, part, **options)
@@ -77,12 +77,12 @@ def report(
     out: Annotated[Path, typer.Option(help="The folder of the report.")] = Path("report"),
 ) -> None:
     """Compare models on a prepared corpus: a page with figures, tables, every score's passport and every answer."""
-    from maeum.files import check_output_folder
+    from maeum.files import Made, check_output_folder
     from maeum.reports.report import compare
     from maeum.reports.terminal import show_report
     from maeum.runs.evaluate import evaluate_models
 
-    check_output_folder(out)
+    check_output_folder(out, Made("a report of maeum report", _is_report))
     options = {"modalities": read_modalities(modalities), **_items(target, split, sessions, allow_overlap)}
     console = output_console()
     done = []
@@ -104,11 +104,11 @@ def flops(
     out: Annotated[Path | None, typer.Option(help="Write the counts, JSON, to this file.")] = None,
 ) -> None:
     """Count a model's multiply-adds by stage, of all positions and of the selected ones, and the time it takes."""
-    from maeum.files import check_output_file, write_whole
+    from maeum.files import Made, check_output_file, has_keys, write_whole
     from maeum.studies.flops import flops as run
 
     if out is not None:
-        check_output_file(out)
+        check_output_file(out, Made("the counts of maeum flops", has_keys("stages", "done", "dense")))
     cost = run(model, store, part, items=items, top_p=top_p)
     console = output_console()
     cost.show(console)
@@ -126,11 +126,11 @@ def calibrate(
     """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card."""
     from maeum.files import check_output_folder
     from maeum.reports.inventory import card_table
-    from maeum.runs.calibrate import CalibrateConfig
+    from maeum.runs.calibrate import CalibrateConfig, made_by
     from maeum.runs.calibrate import calibrate as run
 
     settings = CalibrateConfig.load(config)
-    check_output_folder(out)
+    check_output_folder(out, made_by(settings))
     finished = run(settings, out)
     console = output_console()
     console.print(card_table(finished.card))
@@ -146,6 +146,12 @@ def write_comparison(comparison: ComparisonPage, out: Path, console: Console) ->
     for name, text in files.items():
         write_whole(out / name, text)
     print_written(console, f"{out / 'report.html'} and {counted(len(files) - 1, 'other file')}")
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether a folder holds a report alone: one of several trainings has their runs beside it."""
+    parts = (folder / name for name in ("report.html", "report.md", "scores.json"))
+    return all(part.is_file() for part in parts) and not any(path.is_dir() for path in folder.iterdir())
 
 
 def _items(target: str | None, split: str | None, sessions: str | None, allow_overlap: bool) -> dict[str, Any]:

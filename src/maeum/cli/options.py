@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,6 +47,14 @@ def read_modalities(text: str | None) -> list[Modality] | None:
 
 class HelpFromTables(TyperCommand):
     """A command whose help names what is registered; the tables are read only when the help is shown."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse an empty path, which would be the folder that the command is started in."""
+        for before, value in pairwise(["", *args]):
+            name, equals, given = value.partition("=")
+            if (before in _PATHS and not value) or (name in _PATHS and equals and not given):
+                raise typer.BadParameter("is empty; give a path", ctx=ctx, param_hint=name or before)
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Fill the tables' names into the help of arguments and options, and show it."""
@@ -99,6 +108,8 @@ _TABLES: dict[str, Callable[[], str]] = {
     "{reproductions}": _reproductions,
     "{topics}": _topics,
 }
+#: Options that take a file or a folder.
+_PATHS = ("--config", "--out", "--page", "--pages", "--source", "--store", "--transcript", "--transcripts")
 #: Command -> a setting of it.
 _EXAMPLES = {
     "prepare": "inputs.frame_every_s=0.5",

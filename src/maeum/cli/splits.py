@@ -23,11 +23,11 @@ def splits(
     """Show what is in each part of a prepared corpus under a split, and what the parts share."""
     from maeum.corpora.splits import read_split
     from maeum.data.store import Store
-    from maeum.files import check_output_folder
+    from maeum.files import Made, check_output_folder
     from maeum.reports.splits import report_split
 
     if out is not None:
-        check_output_folder(out)
+        check_output_folder(out, Made("a split as maeum splits writes it", _is_split))
     opened = Store(store)
     members = opened.members()
     made = read_split(split).split(members)
@@ -39,3 +39,9 @@ def splits(
         report.show(console)
     for path in made.write(out) if out is not None else ():
         print_written(console, path)
+
+
+def _is_split(folder: Path) -> bool:
+    from maeum.corpora.base import PARTS
+
+    return {path.name for path in folder.iterdir()} <= {f"{part}.txt" for part in PARTS}

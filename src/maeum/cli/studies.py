@@ -25,16 +25,20 @@ def compare(
     device: Device = "cpu",
 ) -> None:
     """Train several networks on the same items and put their scores in one table. The same command goes on."""
-    from maeum.files import check_output_file, check_output_folder, write_whole
+    from maeum.files import Made, begins_with, check_output_file, check_output_folder, write_whole
     from maeum.reports.report import compare as report_of
-    from maeum.studies.compare import Comparison, markdown_page
+    from maeum.runs.run_folder import RUNS
+    from maeum.studies.compare import PAGE_TITLE, Comparison, check_together, markdown_page
     from maeum.studies.compare import compare as run
 
     console = output_console()
     chosen = [Comparison.load(path, changes or ()) for path in comparisons]
+    check_together(chosen)
     check_output_folder(out)
+    for one in chosen:
+        check_output_folder(out / one.name, RUNS)
     if page is not None:
-        check_output_file(page)
+        check_output_file(page, Made("a page of maeum compare", begins_with(PAGE_TITLE)))
     with stoppable_training(out):
         done = [run(one, out, device=device, console=console) for one in chosen]
     text = visible(markdown_page(done))
@@ -63,6 +67,7 @@ def reproduce(
     import json
 
     from maeum.files import check_output_folder, write_whole
+    from maeum.runs.run_folder import RUNS
     from maeum.studies.reproduce import REPRODUCTIONS
     from maeum.studies.study import Study
 
@@ -72,6 +77,7 @@ def reproduce(
     chosen = Study.load(study, [*(changes or ()), *([] if seeds is None else [f"seeds={seeds}"])])
     for folder in filter(None, (out, pages)):
         check_output_folder(folder)
+    check_output_folder(out / chosen.name, RUNS)
     with stoppable_training(out):
         made = REPRODUCTIONS[what](chosen, out, device, console)
     console.print(made.markdown, soft_wrap=True)
@@ -95,12 +101,13 @@ def compare_splits(
     from maeum.files import check_output_folder
     from maeum.reports.report import compare
     from maeum.reports.terminal import show_report
+    from maeum.runs.run_folder import RUNS
     from maeum.studies.compare_splits import CompareConfig
     from maeum.studies.compare_splits import compare_splits as run
 
     console = output_console()
     settings = CompareConfig.load(config, changes or ())
-    check_output_folder(out)
+    check_output_folder(out, RUNS)
     with stoppable_training(out):
         done = run(settings, out, device=device, console=console)
     for evaluation in done:

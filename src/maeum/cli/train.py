@@ -21,10 +21,11 @@ def train(
     """Train a model from a recipe. May be stopped at any time; the same command goes on."""
     from maeum.files import check_output_folder
     from maeum.runs.recipe import Recipe
+    from maeum.runs.run_folder import RUN
     from maeum.runs.train import train as run
 
     settings = Recipe.load(recipe, changes or ())
-    check_output_folder(out)
+    check_output_folder(out, RUN)
     with stoppable_training(out):
         report = run(settings, out, device=device, console=output_console())
     if not report.first_process:

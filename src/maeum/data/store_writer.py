@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from maeum.data.index import FORMAT, count_items, write_index
 from maeum.data.shards import ARRAYS, ShardWriter, StoreItem, digest, read_array, read_rows
 from maeum.data.store import LEFT_OUT, NOTES, read_json
 from maeum.errors import StoreError
-from maeum.files import TEMPORARY, atomic_write, write_error, write_whole
+from maeum.files import LOCK, TEMPORARY, atomic_write, only_process, write_error, write_whole
 from maeum.labels import LabelSet
 from maeum.visible import csv_cell
 
@@ -59,41 +59,26 @@ class StoreWriter:
         self.key = digest(self.settings)
         self._restart = restart
         self._shards = self.folder / "shards"
-        self._lock: int | None = None
+        self._held = ExitStack()
 
     def __enter__(self) -> StoreWriter:
-        try:
-            self._shards.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise write_error(self.folder, error) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._begin()
-        except BlockingIOError as error:
-            self._release()
-            raise StoreError("is being prepared by another process", item=self.folder,
-                             remedy="Wait for it, or choose another folder.") from error  # fmt: skip
-        except OSError as error:
-            self._release()
-            raise write_error(self.folder, error) from error
-        except BaseException:
-            self._release()
-            raise
+        with ExitStack() as held:
+            held.enter_context(only_process(self.folder, "prepared"))
+            try:
+                self._shards.mkdir(exist_ok=True)
+                self._begin()
+            except OSError as error:
+                raise write_error(self.folder, error) from error
+            self._held = held.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._held.close()
 
     def _begin(self) -> None:
         path = self.folder / "settings.json"
         there = [p.name for p in self.folder.iterdir() if not p.name.startswith(TEMPORARY)]
-        others = [name for name in there if name not in (".lock", "shards", *_FILES)]
+        others = [name for name in there if name not in (LOCK, "shards", *_FILES)]
         is_store = not others and ("index.parquet" in there or self._has_shards())
         if path.exists() or is_store:
             before = self._settings_before(path, replaceable=is_store)
@@ -110,7 +95,7 @@ class StoreWriter:
                                      remedy="Choose another folder, or start anew with --restart.")  # fmt: skip
                 for name in _FILES:
                     (self.folder / name).unlink(missing_ok=True)
-        elif strange := [name for name in there if name not in (".lock", "shards")]:
+        elif strange := [name for name in there if name not in (LOCK, "shards")]:
             raise StoreError(f"is not a store but holds other files ({strange[0]})", item=self.folder,
                              remedy="Choose an empty or new folder.")  # fmt: skip
         for leftover in (*self.folder.glob(f"{TEMPORARY}*"), *self._shards.glob(f"{TEMPORARY}*")):

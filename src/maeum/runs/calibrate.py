@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -16,6 +18,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
+from maeum.files import Made
 from maeum.models.card import ModelCard
 from maeum.models.pretrained import (
     Calibration,
@@ -44,13 +47,13 @@ class DevConfig(Config):
     """The prepared corpus."""
     part: str = "dev"
     """Of the store; the one of the model's own split where it knows the corpus."""
-    subsets: tuple[tuple[Modality, ...], ...] | None = None
+    subsets: tuple[Annotated[tuple[Modality, ...], Field(min_length=1)], ...] | None = Field(default=None, min_length=1)
     """Sets of modalities that these items stand for, such as ``[[speech]]``; all of store and model if not given."""
-    metrics: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = Field(default=None, min_length=1)
     """Scores that the card lists; if not given accuracy, UAR, macro F1 and ECE, for other tasks all."""
     target: str | Target | None = None
     """Which labels or scales of the store are meant; its labels as they are if not given."""
-    sessions: tuple[str, ...] | None = None
+    sessions: tuple[str, ...] | None = Field(default=None, min_length=1)
     """These sessions instead of the part."""
 
 
@@ -65,7 +68,7 @@ class CalibrateConfig(Config):
     """Folder of the trained model; the data and limits on its card go on to apply."""
     dev: tuple[DevConfig, ...] = Field(min_length=1)
     """Items that temperatures, thresholds and margins are fitted on; of a set that is named twice the first counts."""
-    trained_on: tuple[Path, ...]
+    trained_on: tuple[Path, ...] = Field(min_length=1)
     """Stores whose licences the weights carry."""
     half: bool = True
     """Store weights as float16: half the size, computed in float32 all the same."""
@@ -106,6 +109,21 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
         half=config.half,
     )
     return load_pretrained(out)
+
+
+def made_by(config: CalibrateConfig) -> Made:
+    """Recognises a folder in which a model was finished before under the same name."""
+
+    def recognise(folder: Path) -> bool:
+        try:
+            card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        source = config.model.resolve() == folder.resolve()
+        of_a_run = (folder.resolve().parent / "log.jsonl").exists()
+        return isinstance(card, dict) and card.get("name") == config.name and not source and not of_a_run
+
+    return Made(f"{config.name!r} as maeum calibrate finished it before", recognise)
 
 
 def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from maeum.config import format_difference
 from maeum.errors import StoreError
-from maeum.files import write_whole
+from maeum.files import Made, has_keys, only_process, write_whole
 from maeum.models.pretrained import load_pretrained, weights_digest
 from maeum.runs.recipe import Recipe
 
 _RECIPE, _SOURCES = "recipe.json", "sources.json"
 _REMEDY = "Choose another folder."
+
+
+#: The folder of a run. What `maeum calibrate` makes has a recipe too, but is a model itself.
+RUN = Made(
+    "a run of maeum train",
+    lambda folder: has_keys("name", "train", "dev")(folder / _RECIPE) and not (folder / "model.safetensors").exists(),
+)
+#: Runs below a folder, of `maeum compare` and others.
+RUNS = Made("a folder of such runs", lambda folder: any(map(RUN.recognise, _run_folders(folder))))
+
+
+def hold_run_folder(out: Path) -> AbstractContextManager[None]:
+    """Let no other process train in a folder meanwhile; raises StoreError when one does."""
+    return only_process(out, "trained in")
 
 
 def reserve_run_folder(out: Path, recipe: Recipe) -> None:
@@ -51,6 +66,10 @@ def sources_of(recipe: Recipe) -> dict[str, str]:
     """What is learned from: modality (its branch) or ``teacher`` -> digest of the model's weights."""
     digests = {folder: weights_digest(load_pretrained(folder).model) for folder in recipe.learns_from()}
     return {role: digests[folder] for role, folder in _folders(recipe).items()}
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    return (path.parent for path in folder.rglob(_RECIPE))
 
 
 def _folders(recipe: Recipe) -> dict[str, Path]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from pydantic import BaseModel, Field, create_model, model_validator
 from rich.console import Console
 
 from maeum.config import Config
-from maeum.errors import ConfigError, StoreError
+from maeum.data.dataset import StoreDataset
+from maeum.data.store import Store
+from maeum.errors import ConfigError, MaeumError, StoreError
 from maeum.evaluation.base import metrics_of
 from maeum.evaluation.report import Score
 from maeum.files import write_whole
+from maeum.models.networks import MODELS
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.reports.tables import ModelTable, metric_title
 from maeum.runs.evaluate import Evaluation, evaluate
@@ -30,7 +34,9 @@ from maeum.types import MODALITIES
 from maeum.wording import counted
 
 _COST = "cost.json"
-_ABOUT = """# Networks compared
+#: How a page begins.
+PAGE_TITLE = "# Networks compared"
+_ABOUT = f"""{PAGE_TITLE}
 
 Written by `maeum compare`; all settings are in its recipes, and every score's passport is in the report that it writes
 beside the runs. The networks of a block were trained on the same items with the same variation, one seed each. Of each
@@ -94,6 +100,12 @@ class Comparison(Config):
         return {"shared": _shared_settings()}
 
     @model_validator(mode="after")
+    def _names_are_of_folders(self) -> Comparison:
+        check_folder_names("name", (self.name,))
+        check_folder_names("entries", self.entries)
+        return self
+
+    @model_validator(mode="after")
     def _sources_come_first(self) -> Comparison:
         names = list(self.entries)
         for i, (name, entry) in enumerate(self.entries.items()):
@@ -120,7 +132,7 @@ class Comparison(Config):
                 for name in dict.fromkeys((*shared_losses, *own_losses))
             }
         named = {"name": f"{self.name}-{name}", "model": entry.model, "score": self.metrics[0]}
-        return Recipe.parse({**self.shared, **merged, **named}, item=self.name)
+        return Recipe.parse({**self.shared, **merged, **named}, item=f"{self.name}, {name}")
 
 
 @dataclass(frozen=True)
@@ -186,13 +198,19 @@ def compare(
     if several := [name for name, recipe in recipes.items() if len(recipe.dev) != 1]:
         raise ConfigError("has dev items of several stores", item=f"{comparison.name}, {several[0]}",
                           remedy="Compare on one store; make a comparison for each.")  # fmt: skip
+    for name, recipe in recipes.items():
+        with named_in_errors(f"{comparison.name}, {name}"):
+            if comparison.entries[name].init_from is None:
+                check_network(recipe)
+            check_scored_items(recipe, comparison.part)
     rows: list[Row] = []
     evaluations: list[Evaluation] = []
     for name, recipe in recipes.items():
         folder = Path(out) / comparison.name / name
         source = comparison.entries[name].init_from
-        started = recipe if source is None else starting_from(recipe, folder.with_name(source) / "model")
-        train_once(started, folder, device, console)
+        with named_in_errors(f"{comparison.name}, {name}"):
+            started = recipe if source is None else starting_from(recipe, folder.with_name(source) / "model")
+            train_once(started, folder, device, console)
         pretrained = load_pretrained(folder / "model", device)
         data = recipe.dev[0]
         done = evaluate(
@@ -219,6 +237,61 @@ def compare(
     return ComparisonResult(
         comparison, report.items, report.groups, tuple(rows), tuple(evaluations), report.majority, notes
     )
+
+
+def check_together(comparisons: Sequence[Comparison]) -> None:
+    """Raise ConfigError when comparisons cannot stand in one folder and one table."""
+    names = [one.name for one in comparisons]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ConfigError("is the name of two comparisons, whose runs would be in one folder", item=twice,
+                          remedy="Give each a name of its own.")  # fmt: skip
+    metrics = comparisons[0].metrics
+    if other := next((one for one in comparisons if one.metrics != metrics), None):
+        raise ConfigError(
+            f"shows {', '.join(other.metrics)}, the others {', '.join(metrics)}",
+            item=other.name,
+            remedy="Make a table of its own for it.",
+        )
+
+
+def check_folder_names(setting: str, names: Iterable[str]) -> None:
+    """Raise ValueError when one of these names would be a folder elsewhere, or none."""
+    for name in names:
+        if name in ("", ".", "..") or set(name) & set("/\\\0"):
+            raise ValueError(f"{setting}: {name!r} cannot be the name of a folder: use letters, digits, - and _")
+
+
+def check_network(recipe: Recipe) -> None:
+    """Raise ConfigError on wrong settings of a recipe's network; one with branches to take over is whole only later."""
+    if not (recipe.start_from or recipe.training.needs_transcripts):
+        MODELS[recipe.model].config.parse({"labels": 2, **recipe.network}, item=f"{recipe.name}, network")
+
+
+def check_scored_items(recipe: Recipe, part: str) -> None:
+    """Raise StoreError when a recipe's dev store has no items in the part that is to be scored."""
+    for data in recipe.dev:
+        store = Store(data.store)
+        _ = StoreDataset(
+            store,
+            part if data.sessions is None else None,
+            modalities=data.modalities,
+            labelled=True,
+            target=recipe.target,
+            split=recipe.split.split(store.members()) if data.sessions is None else None,
+            sessions=data.sessions,
+        )
+
+
+@contextmanager
+def named_in_errors(name: str) -> Iterator[None]:
+    """Begin an error's item with the name of an entry (``words, lstm``), unless that of its recipe is there already."""
+    try:
+        yield
+    except MaeumError as error:
+        if error.item is not None and error.item.startswith((name, name.replace(", ", "-"))):
+            raise
+        item = name if error.item is None else f"{name}, {error.item}"
+        raise type(error)(error.problem, item=item, remedy=error.remedy) from error
 
 
 def starting_from(recipe: Recipe, source: Path) -> Recipe:
@@ -283,15 +356,10 @@ def comparison_table(compared: Sequence[ComparisonResult]) -> str:
     """All comparisons in one table, Markdown.
 
     Raises:
-        ConfigError: when they show different metrics.
+        ConfigError: see `check_together`.
     """
+    check_together([one.comparison for one in compared])
     metrics = compared[0].comparison.metrics
-    if other := next((c for c in compared if c.comparison.metrics != metrics), None):
-        raise ConfigError(
-            f"shows {', '.join(other.comparison.metrics)}, the others {', '.join(metrics)}",
-            item=other.comparison.name,
-            remedy="Make a table of its own for it.",
-        )
     after = (f"{metric_title(metrics[0])}, minus the first", "parameters", "epochs (best)", "core minutes")
     table = ModelTable(metrics, before=("data", "network"), after=after)
     for one in compared:

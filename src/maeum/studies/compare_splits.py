@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from rich.console import Console
 
 from maeum.config import Config
@@ -17,6 +18,7 @@ from maeum.models.pretrained import load_pretrained
 from maeum.runs.evaluate import Evaluation, evaluate
 from maeum.runs.recipe import Recipe
 from maeum.runs.train import train
+from maeum.studies.compare import check_folder_names, check_scored_items, named_in_errors
 
 
 class Protocol(Config):
@@ -37,6 +39,11 @@ class CompareConfig(Config):
     """Name -> split."""
     part: str = "test"
     """What is scored, of each store that the recipe takes dev items from."""
+
+    @model_validator(mode="after")
+    def _names_are_of_folders(self) -> Self:
+        check_folder_names("protocols", self.protocols)
+        return self
 
 
 def compare_splits(
@@ -65,9 +72,12 @@ def compare_splits(
             except CorpusError as error:
                 where = f"protocol {name}" if error.item is None else f"protocol {name}, {error.item}"
                 raise CorpusError(error.problem, item=where, remedy=error.remedy) from error
+        with named_in_errors(f"protocol {name}"):
+            check_scored_items(recipe, config.part)
     done = []
     for name, recipe in recipes.items():
-        model = train(recipe, Path(out) / name, device=device, console=console).model
+        with named_in_errors(f"protocol {name}"):
+            model = train(recipe, Path(out) / name, device=device, console=console).model
         for data in recipe.dev:
             scored = evaluate(
                 load_pretrained(model, device),

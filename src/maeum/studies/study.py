@@ -22,7 +22,14 @@ from maeum.preparation.model_items import items_for
 from maeum.preparation.transcripts import check_error_rate
 from maeum.runs.evaluate import Evaluation, evaluate, pooled
 from maeum.runs.recipe import Recipe
-from maeum.studies.compare import Comparison, starting_from, train_once
+from maeum.studies.compare import (
+    Comparison,
+    check_network,
+    check_scored_items,
+    named_in_errors,
+    starting_from,
+    train_once,
+)
 from maeum.types import MODALITIES, Modality
 
 #: T, A, V: how the papers call words, voice and faces; in their order.
@@ -32,7 +39,7 @@ _LETTERS: Mapping[str, Modality] = {"T": "text", "A": "speech", "V": "faces"}
 class Study(Comparison):
     """A comparison whose networks are trained from several seeds."""
 
-    seeds: int = Field(default=3, ge=1)
+    seeds: int = Field(default=3, ge=1, le=1000)
     """How many trainings of each network: the training's own seed, and so many minus one after it."""
     sweep: tuple[str, ...] = ()
     """Networks that are scored at each mass of ``top_p``; pictures are of the first one."""
@@ -233,6 +240,12 @@ def train_all(
     """
     if any(len(variant.recipes[0].dev) != 1 for variant in chosen):
         raise ConfigError("has dev items of several stores", item=study.name, remedy="Make a study for each.")
+    for variant in chosen:
+        for recipe in variant.recipes:
+            with named_in_errors(f"{study.name}, {variant.key}"):
+                if variant.init_from is None:
+                    check_network(recipe)
+                check_scored_items(recipe, study.part)
     scored = [recipe.dev[0] for variant in chosen for recipe in variant.recipes]
     for store in dict.fromkeys(data.store for data in scored if transcripts or data.transcripts):
         check_error_rate(Store(store).rows)
@@ -241,10 +254,13 @@ def train_all(
         recipe = variant.recipes[number]
         folder = Path(out) / study.name / variant.key / variant.places[number]
         if variant.init_from is not None:
-            recipe = starting_from(recipe, trained(variant.init_from, number))
+            source = trained(variant.init_from, number)
+            with named_in_errors(f"{study.name}, {variant.key}"):
+                recipe = starting_from(recipe, source)
         if console is not None and not (folder / "model").exists():
             console.print(f"{folder}:", soft_wrap=True)
-        train_once(recipe, folder, device, console)
+        with named_in_errors(f"{study.name}, {variant.key}"):
+            train_once(recipe, folder, device, console)
         return folder / "model"
 
     folders = [[trained(variant, number) for variant in chosen] for number in range(len(chosen[0].recipes))]

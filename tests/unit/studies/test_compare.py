@@ -18,7 +18,7 @@ from maeum.runs.predict import predict_pretrained
 from maeum.runs.recipe import Recipe
 from maeum.runs.steps.data import load_parts
 from maeum.studies import compare as module
-from maeum.studies.compare import Comparison, compare, comparison_table, markdown_page
+from maeum.studies.compare import Comparison, check_together, compare, comparison_table, markdown_page
 from margins import Margin
 
 WORDS = {"happiness": "what a lovely happy day", "sadness": "so sad i could cry", "anger": "leave me alone now"}
@@ -72,9 +72,50 @@ def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
         "lstm": {"title": "x", "model": "lf-lstm"},
         "b": {"title": "x", "model": "lf-lstm", "training": {"epoch": 1}},
     }
-    with pytest.raises(ConfigError, match=r"words: unknown setting 'training\.epoch'"):
+    with pytest.raises(ConfigError, match=r"words, b: unknown setting 'training\.epoch'"):
         compare(comparison(store, entries=wrong), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("trained")
+
+
+def test_a_part_without_items_and_a_wrong_network_are_found_before_training(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "train", refuse)
+    with pytest.raises(StoreError, match=r"^words, lstm, .*: has nothing in part 'tset'"):
+        compare(comparison(store, part="tset"), tmp_path)
+    wrong = {
+        "a": {"title": "x", "model": "lf-lstm"},
+        "b": {"title": "x", "model": "lf-lstm", "network": {"hiden": 4}},
+    }
+    with pytest.raises(ConfigError, match=r"^words-b, network: unknown setting 'hiden'"):
+        compare(comparison(store, entries=wrong), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../up", "a/b", "..", "", "a\\b"])
+def test_names_of_folders_stay_within_the_folder_of_the_runs(store: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be the name of a folder"):
+        comparison(store, name=name)
+    with pytest.raises(ConfigError, match="cannot be the name of a folder"):
+        comparison(store, entries={name: {"title": "x", "model": "lf-lstm"}})
+
+
+def test_comparisons_of_one_name_are_refused(store: Path) -> None:
+    check_together([comparison(store), comparison(store, name="other")])
+    with pytest.raises(ConfigError, match="words: is the name of two comparisons"):
+        check_together([comparison(store), comparison(store)])
+
+
+def test_an_error_of_a_training_names_its_entry(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("is full", item="disk")
+
+    monkeypatch.setattr(module, "train", fail)
+    with pytest.raises(StoreError, match=r"^words, lstm, disk: is full$"):
+        compare(comparison(store), tmp_path)
 
 
 def test_an_entry_may_start_from_another(store: Path, tmp_path: Path) -> None:
