@@ -87,6 +87,15 @@ def check_tasks(recipe: Recipe, model: Network) -> None:
                           remedy=f"Give augment.{recipe.inputs.sound} instead.")  # fmt: skip
 
 
+def idle_variation(recipe: Recipe, model: Network) -> list[str]:
+    """What to say of variation of what the network does not read; entries of a comparison may share it."""
+    return [
+        f"augment.{modality} has no effect: the network does not read {modality}"
+        for modality, varied in (("faces", recipe.augment.faces), ("text", recipe.augment.text))
+        if varied is not None and modality not in model.modalities
+    ]
+
+
 def check_text(recipe: Recipe, model: Network, tokenizer: Tokenizer | None) -> None:
     """Raise ConfigError when a text branch would get no tokens, too many, or such as it does not know."""
     most, longest = recipe.inputs.max_tokens, model.input_needs.max_tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +18,13 @@ from maeum.models.encoders.tokenizer import Tokenizer
 from maeum.models.network import Network, transcriber
 from maeum.models.pretrained import Calibration, Pretrained, load_pretrained, subset_name
 from maeum.progress import progress_bar
-from maeum.runs.checks import check_inputs, check_text
+from maeum.runs.checks import check_inputs, check_text, idle_variation
 from maeum.runs.feature_cache import cache_frozen_features
 from maeum.runs.finish import finish_model
 from maeum.runs.licences import licences_of
 from maeum.runs.predict import collator, predict_items
 from maeum.runs.recipe import Recipe
-from maeum.runs.run_folder import reserve_run_folder
+from maeum.runs.run_folder import hold_run_folder, reserve_run_folder
 from maeum.runs.steps.data import TrainingData, load_training_data
 from maeum.runs.steps.fit import Run, fit
 from maeum.runs.steps.network import build_network
@@ -56,7 +57,8 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     Raises:
         ConfigError: on settings that do not fit together.
         ModelError: when the device cannot be used, or the loss is not finite.
-        StoreError: when a store or a checkpoint cannot be used, or ``out`` holds another recipe's run.
+        StoreError: when a store or a checkpoint cannot be used, ``out`` holds another recipe's run, or another process
+            trains in it.
         CorpusError: when the split cannot be made, or its parts share something and the recipe does not allow that.
     """
     processes, device = launched(device)
@@ -65,22 +67,23 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
     data = load_training_data(recipe)
     network, objective = build_network(recipe, data, device)
     _print_notes(run, data, network)
-    with processes.first_one():
-        reserve_run_folder(run.folder, recipe)
-        tokenizer = make_tokenizer(recipe, data.train, run.folder)
-    check_text(recipe, network, tokenizer)
-    collate = _collator(recipe, network, tokenizer)
-    with processes.first_one(), progress_bar(run.console) as bar:
-        cache_frozen_features(recipe, network, (data.train, data.dev), collate, bar)
-    progress = fit(run, data, network, objective, collate)
-    finished = finish(recipe, network, tokenizer, data.dev, run.folder, device, data.known) if first else None
+    with hold_run_folder(run.folder) if first else nullcontext():
+        with processes.first_one():
+            reserve_run_folder(run.folder, recipe)
+            tokenizer = make_tokenizer(recipe, data.train, run.folder)
+        check_text(recipe, network, tokenizer)
+        collate = _collator(recipe, network, tokenizer)
+        with processes.first_one(), progress_bar(run.console) as bar:
+            cache_frozen_features(recipe, network, (data.train, data.dev), collate, bar)
+        progress = fit(run, data, network, objective, collate)
+        finished = finish(recipe, network, tokenizer, data.dev, run.folder, device, data.known) if first else None
     report: Report = processes.gather(finished)[0]
     return TrainReport(run.folder / "model", report, progress.epoch, progress.best_epoch, first)
 
 
 def _print_notes(run: Run, data: TrainingData, network: Network) -> None:
     """Print what to know about the data before the training begins."""
-    for note in (*data.notes(), *_decoding_notes(run.recipe, network)):
+    for note in (*data.notes(), *idle_variation(run.recipe, network), *_decoding_notes(run.recipe, network)):
         run.console.print(note)
     if data.known.overlap:
         run.console.print(format_allowed(data.known.overlap), style="bold yellow")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import pickle
-import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -13,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
-from maeum.files import atomic_write
 from maeum.models.network import Network
 from maeum.models.weights import why_unreadable
+from maeum.training.checkpoint import save_atomically, seed_everything
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
 from maeum.training.log import append_to_log
@@ -28,7 +26,10 @@ from maeum.training.objective import Objective
 from maeum.training.parts import backward
 from maeum.training.processes import Processes
 from maeum.types import Batch
+from maeum.wording import counted
 
+#: Before so many epochs nothing is said of a score that is no better than chance.
+_FEWEST_EPOCHS = 3
 #: Learning rates where a recipe names none: of networks trained from nothing, and of those with encoders of the hub.
 DEFAULT_LR, HUB_LR = 3e-4, 3e-5
 
@@ -123,6 +124,7 @@ class Trainer:
         self.folder.mkdir(parents=True, exist_ok=True)
         if (self.folder / "last.pt").exists():
             self.load_checkpoint()
+            self.notify(self.where_it_stands())
         else:
             seed_everything(self.config.seed)
         while self.progress.epoch < self.config.epochs and not self.out_of_patience():
@@ -158,11 +160,19 @@ class Trainer:
         self.save_checkpoint()
         return line
 
+    def where_it_stands(self) -> str:
+        """What to say of a run that was begun before."""
+        done, epochs = self.progress.epoch, counted(self.config.epochs, "epoch")
+        if done >= self.config.epochs or self.out_of_patience():
+            return f"This run was finished before, with {done} of {epochs}: nothing is trained."
+        within = f" and {counted(self.progress.batch, 'batch')}" if self.progress.batch else ""
+        return f"This run was begun before: it goes on after {done} of {epochs}{within}."
+
     def notes(self) -> list[str]:
         """What to say after the epoch that was just finished."""
         config, progress, notes = self.config, self.progress, []
-        a_third = math.ceil(config.epochs / 3)
-        if self.chance is not None and progress.epoch == a_third and progress.best_score <= self.chance:
+        early = max(_FEWEST_EPOCHS, math.ceil(config.epochs / 3))
+        if self.chance is not None and progress.epoch == early and progress.best_score <= self.chance:
             notes.append(
                 f"After {progress.epoch} of {config.epochs} epochs the best score on dev ({progress.best_score:.3f}) "
                 f"is no better than chance: try a higher or lower training.lr (now {self.lr:g}), a longer "
@@ -383,13 +393,6 @@ def rest_frozen_parts(model: nn.Module) -> None:
             module.eval()
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch."""
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - libraries below still draw from the global generator
-    torch.manual_seed(seed)
-
-
 def bf16_is_native(device: torch.device) -> bool:
     """Whether bf16 is faster than fp32 here: Ampere and later GPUs, CPUs with AMX or AVX-512 BF16 (x1.8 on Zen 4).
 
@@ -401,17 +404,3 @@ def bf16_is_native(device: torch.device) -> bool:
     if device.type != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-
-
-def save_atomically(state: object, path: Path) -> None:
-    """``torch.save`` that a kill or a full disk cannot leave half-written.
-
-    Raises:
-        StoreError: when the file cannot be written.
-    """
-    with atomic_write(path) as file:
-        try:
-            torch.save(state, file)
-        except RuntimeError as error:
-            # torch's own writer hides why: "[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"
-            raise error.__context__ if isinstance(error.__context__, OSError) else error from None

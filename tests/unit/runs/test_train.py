@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
 
 from maeum.errors import ConfigError, CorpusError, StoreError
 from maeum.models.pretrained import load_pretrained
@@ -20,7 +22,7 @@ from maeum.runs.calibrate import CalibrateConfig, calibrate
 from maeum.runs.evaluate import evaluate, evaluate_subsets
 from maeum.runs.licences import is_commercial
 from maeum.runs.recipe import Recipe
-from maeum.runs.run_folder import reserve_run_folder
+from maeum.runs.run_folder import hold_run_folder, reserve_run_folder
 from maeum.runs.steps.network import build
 from maeum.runs.train import train
 from margins import Margin
@@ -224,3 +226,38 @@ def test_a_score_of_another_task_is_refused(store: Path, tmp_path: Path) -> None
 )
 def test_only_known_free_licences_count_as_free(licence: str, free: bool) -> None:
     assert is_commercial(licence) is free
+
+
+def test_two_trainings_in_one_folder_are_stopped(store: Path, tmp_path: Path) -> None:
+    settings = recipe(store, training={"epochs": 1})
+    with (
+        hold_run_folder(tmp_path / "run"),
+        pytest.raises(StoreError, match=r"run: is being trained in by another process\. Wait for it"),
+    ):
+        train(settings, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+    assert train(settings, tmp_path / "run").epochs == 1
+
+
+def test_labels_without_training_items_and_idle_variation_are_noted(tmp_path: Path) -> None:
+    rows = [f",{WORDS[label]} {i},{label},s{i},{'dev' if i >= 8 else 'train'}" for i in range(12) for label in WORDS]
+    rows = [row for row in rows if "anger" not in row or row.endswith("dev")]
+    (tmp_path / "table.csv").write_text("\n".join(["path,text,label,speaker,part", *rows]) + "\n")
+    prepare("folder", tmp_path, tmp_path / "store", PrepareConfig(options={"labels": [*WORDS, "fear"]}))
+    console = Console(record=True, file=io.StringIO(), width=200)
+    settings = recipe(tmp_path / "store", training={"epochs": 1}, augment={"faces": {}, "text": {}})
+    train(settings, tmp_path / "run", console=console)
+    lines = console.export_text().splitlines()
+    assert lines[0] == "train: no item of anger, fear, which the model cannot learn"
+    assert lines[1] == "augment.faces has no effect: the network does not read faces"
+    assert sum("augment" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("changes", [{"trained_on": []}, {"dev": [{"store": "s", "subsets": []}]},
+                                     {"dev": [{"store": "s", "subsets": [[]]}]}])  # fmt: skip
+def test_empty_lists_finish_no_model(changes: dict[str, Any]) -> None:
+    settings = {"name": "a", "title": "a", "model": "m", "dev": [{"store": "s"}], "trained_on": ["s"],
+                "intended_use": "", "limits": ""}  # fmt: skip
+    assert CalibrateConfig.parse(settings)
+    with pytest.raises(ConfigError, match="needs at least 1 entry"):
+        CalibrateConfig.parse({**settings, **changes})

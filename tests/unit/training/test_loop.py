@@ -122,16 +122,40 @@ def test_training_stops_when_dev_no_longer_improves_and_keeps_the_best(tmp_path:
     assert [(line["epoch"], line["best_epoch"]) for line in read_log(tmp_path)] == [(1, 1), (2, 2), (3, 2), (4, 2)]
 
 
-@pytest.mark.parametrize(("scores", "noted"), [((0.1, 0.2), True), ((0.1, 0.31), False)])
+@pytest.mark.parametrize(
+    ("scores", "epochs", "noted"),
+    [
+        ((0.1, 0.2, 0.2, 0.2, 0.9), 10, "After 4 of 10 epochs"),
+        ((0.1, 0.2, 0.2, 0.31, 0.9), 10, None),
+        ((0.1, 0.2, 0.2, 0.9, 0.9), 5, "After 3 of 5 epochs"),
+        ((0.1, 0.2), 2, None),
+        ((0.1,), 1, None),
+    ],
+)
 def test_a_training_that_is_no_better_than_chance_says_so_after_a_third(
-    tmp_path: Path, scores: tuple[float, ...], noted: bool
+    tmp_path: Path, scores: tuple[float, ...], epochs: int, noted: str | None
 ) -> None:
-    config = CONFIG.model_copy(update={"epochs": 5})
-    trainer, notes = make_trainer(tmp_path, config, scores=(*scores, 0.9, 0.9, 0.9)), []
+    config = CONFIG.model_copy(update={"epochs": epochs})
+    trainer, notes = make_trainer(tmp_path, config, scores=(*scores, *[0.9] * 5)), []
     trainer.notify, trainer.chance = notes.append, 0.3
     trainer.fit()
-    assert len(notes) == noted
-    assert all("After 2 of 5 epochs" in note and "no better than chance" in note for note in notes)
+    assert len(notes) == (noted is not None)
+    assert all(noted is not None and noted in note and "no better than chance" in note for note in notes)
+
+
+def test_a_run_that_goes_on_or_is_finished_says_so(tmp_path: Path) -> None:
+    with pytest.raises(KilledError):
+        make_trainer(tmp_path, die_at=6).fit()
+    said = []
+    for _ in range(2):
+        trainer, notes = make_trainer(tmp_path), []
+        trainer.notify = notes.append
+        trainer.fit()
+        said += notes
+    assert said == [
+        "This run was begun before: it goes on after 1 of 3 epochs and 1 batch.",
+        "This run was finished before, with 3 of 3 epochs: nothing is trained.",
+    ]
 
 
 def test_the_log_of_an_earlier_version_is_read_with_epochs_from_one(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from maeum.corpora.splits import OfficialSplit, Split
 from maeum.corpora.targets import Target
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
@@ -35,10 +37,22 @@ class TrainingData:
         """What is learned."""
         return self.train.label_set
 
+    def labels_without_items(self) -> list[str]:
+        """Labels that no training item has, or scales on which none has a value."""
+        known = [target for target in self.train.targets() if target is not None]
+        if self.label_set.task == "single-label":
+            found = {int(target) for target in known}
+            return [name for number, name in enumerate(self.label_set.names) if number not in found]
+        has = torch.stack(known) if known else torch.zeros(0, len(self.label_set))
+        has = ~has.isnan() if self.label_set.task == "dimensional" else has > 0.5
+        return [name for name, any_ in zip(self.label_set.names, has.any(0).tolist(), strict=True) if not any_]
+
     def notes(self) -> Iterator[str]:
         """What to know about items that are left out, and about the splits."""
         for part, items in (("train", self.train), ("dev", self.dev)):
             yield from (f"{part}: {note}" for note in items.left_out_notes())
+        if missing := self.labels_without_items():
+            yield f"train: no item of {', '.join(missing)}, which the model cannot learn"
         for store, split in self.splits.items():
             yield from (f"{store}: {note}" for note in split.notes)
 
