@@ -15,6 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from maeum.config import MOST_SEED
 from maeum.errors import ConfigError, CorpusError, StoreError
 from maeum.models.pretrained import load_pretrained
 from maeum.preparation.prepare import PrepareConfig, prepare
@@ -261,3 +262,8 @@ def test_empty_lists_finish_no_model(changes: dict[str, Any]) -> None:
     assert CalibrateConfig.parse(settings)
     with pytest.raises(ConfigError, match="needs at least 1 entry"):
         CalibrateConfig.parse({**settings, **changes})
+
+
+def test_the_largest_seed_can_be_trained_with(store: Path, tmp_path: Path) -> None:
+    settings = recipe(store, training={"epochs": 1, "seed": MOST_SEED, "accumulate": 2})
+    assert train(settings, tmp_path / "run").epochs == 1
