@@ -167,9 +167,10 @@ def test_a_teacher_is_learned_from(store: Path, tmp_path: Path, margin: Margin) 
     model = train(pupil, tmp_path / "pupil").model
     assert load_pretrained(model).tokenizer is not None
     labels = [evaluate(m, rotated, "dev").predictions.logits.argmax(1) for m in (teacher, model)]
-    # 1.0 on each of 17 seeds; 0 for a network that follows its own labels.
-    margin("share of dev on which pupil and teacher agree", float((labels[0] == labels[1]).float().mean()), above=0.6)
-    margin("accuracy of the pupil by its own labels", evaluate(model, store, "dev").report["accuracy"], below=0.4)
+    # 0.67 to 1, in the median 1, over 38 seeds on all vector units; 0 for a network that follows its own labels.
+    margin("share of dev on which pupil and teacher agree", float((labels[0] == labels[1]).float().mean()), above=0.5)
+    # 0 to 0.33; 1 for a network that follows its own labels.
+    margin("accuracy of the pupil by its own labels", evaluate(model, store, "dev").report["accuracy"], below=0.5)
 
 
 @pytest.mark.parametrize("changes", [{"teacher": "runs/none"}, {"training": {"losses": {"distillation": {}}}}])

@@ -44,7 +44,7 @@ def make_store(
 ) -> Path:
     rows = [f"path,text,speaker,part,{columns}", f",nobody said what this is,x,train,{',' * columns.count(',')}"]
     for i in range(36):
-        rows.append(f",{WORDS[i % 3]} {i},s{i % speakers},{'dev' if i >= 24 else 'train'},{values[i % 3]}")
+        rows.append(f",{WORDS[i % 3]} {i},s{i % speakers},{'dev' if i >= 24 else 'train'},{values[i % len(values)]}")
     folder.mkdir(parents=True)
     (folder / "table.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     prepare("folder", folder, folder / "store", PrepareConfig(options=options))
@@ -156,14 +156,15 @@ def test_several_labels_are_learned_and_evaluated(tmp_path: Path, margin: Margin
 @pytest.mark.trains
 def test_thresholds_are_fitted_on_dev_kept_and_used(tmp_path: Path, margin: Margin) -> None:
     options = {"labels": ["joy", "calm", "sorrow", "rage"], "task": "multi-label"}
-    store = make_store(tmp_path / "x", "label", LABELS, options)
-    report = train(recipe(store, "bce", "mean_f1", training={"epochs": 1, "loss": "bce"}), tmp_path / "run")
+    # One of three who say the same rages, so that it is best seen at a probability near 1/3.
+    store = make_store(tmp_path / "x", "label", (*LABELS, *LABELS[:2], "calm", *LABELS[:2], "calm"), options)
+    report = train(recipe(store, "bce", "mean_f1"), tmp_path / "run")
     trained = load_pretrained(report.model)
     dev = StoreDataset(store, "dev", trained.label_set, ("text",), labelled=True)
     said = predict_items(trained.model, dev, collator(trained.tokenizer, trained.settings))
     fitted = choose_thresholds(said.logits.double().sigmoid(), said.target).values
-    # 0.05 to 0.1 over 5 seeds: thresholds are multiples of 0.05.
-    margin("thresholds that are not 0.5, else this shows nothing", max(abs(t - 0.5) for t in fitted), above=0.0)
+    # 0.05 to 0.4 over 18 seeds on all vector units.
+    margin("thresholds that are not 0.5, else this shows nothing", max(abs(t - 0.5) for t in fitted), above=0.01)
     assert trained.calibration.thresholds == report.report.thresholds == fitted
     assert evaluate(trained, store, "dev", intervals=False).report.thresholds == fitted
     never = replace(trained, calibration=Calibration(thresholds=(1.0, *fitted[1:])))
