@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import uuid
@@ -19,6 +18,9 @@ from maeum.errors import MaeumError, OutputError, StoreError
 TEMPORARY = ".part-"
 #: File of a folder that one process at a time works in; see `only_process`.
 LOCK = ".lock"
+
+#: What a file system without locks answers, as some of clusters are.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 _REMEDIES = {
     errno.ENOSPC: "Free some space, or choose a folder on another disk; what is finished stays.",
@@ -86,6 +88,9 @@ def write_error(path: Path, error: OSError, error_type: type[MaeumError] = Store
 def only_process(folder: Path, work: str) -> Iterator[None]:
     """Hold a folder, which is made when missing: no other process can hold it meanwhile.
 
+    It is free again when the process ends, however that ends. Where there are no locks (Windows, file systems of some
+    clusters) nothing is held.
+
     Args:
         folder: the folder.
         work: what is done in it, for the message to another process: ``prepared``.
@@ -100,15 +105,24 @@ def only_process(folder: Path, work: str) -> Iterator[None]:
         raise write_error(folder, error) from error
     try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(lock)
         except BlockingIOError as error:
             raise StoreError(f"is being {work} by another process", item=folder,
                              remedy="Wait for it, or choose another folder.") from error  # fmt: skip
         except OSError as error:
-            raise write_error(folder, error) from error
+            if error.errno not in _NO_LOCKS:
+                raise write_error(folder, error) from error
         yield
     finally:
         os.close(lock)
+
+
+def _lock(file: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ def has_keys(*keys: str) -> Callable[[Path], bool]:
     def recognise(file: Path) -> bool:
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return False
         return isinstance(found, dict) and found.keys() >= set(keys)
 
@@ -141,8 +155,11 @@ def begins_with(text: str) -> Callable[[Path], bool]:
     """Recognises a file by how it begins."""
 
     def recognise(file: Path) -> bool:
-        with file.open("rb") as opened:
-            return opened.read(len(text.encode())) == text.encode()
+        try:
+            with file.open("rb") as opened:
+                return opened.read(len(text.encode())) == text.encode()
+        except OSError:
+            return False
 
     return recognise
 
@@ -164,8 +181,8 @@ def check_output_folder(folder: Path, made: Made | None = None) -> None:
     if not os.access(place, os.W_OK | os.X_OK):
         reason = OSError(errno.EACCES, os.strerror(errno.EACCES))
         raise write_error(folder, reason, OutputError)
-    if made is not None and folder.exists() and (first := _first_file(folder)) and not made.recognise(folder):
-        raise OutputError(f"holds other files ({first}) and is not {made.what}", item=folder,
+    if made is not None and (first := next(visible_files(folder), None)) and not made.recognise(folder):
+        raise OutputError(f"holds other files ({first.relative_to(folder)}) and is not {made.what}", item=folder,
                           remedy="Choose an empty or new folder.")  # fmt: skip
 
 
@@ -180,8 +197,9 @@ def check_output_file(file: Path, made: Made | None = None) -> None:
         raise OutputError(f"is there already and is not {made.what}", item=file, remedy="Choose another name.")
 
 
-def _first_file(folder: Path) -> str:
-    """A file in a folder or below it, but for what a started and stopped command leaves; empty where there is none."""
-    found = (path for path in folder.rglob("*") if not path.is_dir())
-    files = (path for path in found if path.name != LOCK and not path.name.startswith(TEMPORARY))
-    return str(next((path.relative_to(folder) for path in files), ""))
+def visible_files(folder: Path) -> Iterator[Path]:
+    """Files in a folder or below it, but for hidden ones: ``.gitkeep``, and what a stopped command leaves."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and not path.is_dir():
+            yield path

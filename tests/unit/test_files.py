@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import resource
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +16,18 @@ import pytest
 
 from maeum.config import Config
 from maeum.errors import ModelError, OutputError, StoreError
-from maeum.files import LOCK, TEMPORARY, Made, atomic_write, check_output_file, check_output_folder, write_whole
+from maeum.files import (
+    LOCK,
+    TEMPORARY,
+    Made,
+    atomic_write,
+    begins_with,
+    check_output_file,
+    check_output_folder,
+    has_keys,
+    only_process,
+    write_whole,
+)
 
 
 @pytest.fixture
@@ -100,11 +115,14 @@ def test_threads_that_write_the_same_file_do_not_mix(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_what_a_stopped_command_leaves_is_nobodys_result(tmp_path: Path):
+def test_hidden_files_and_what_a_stopped_command_leaves_are_nobodys_result(tmp_path: Path):
     never = Made("a result", lambda folder: False)
     (tmp_path / "run").mkdir()
     (tmp_path / LOCK).touch()
     (tmp_path / "run" / f"{TEMPORARY}1").touch()
+    (tmp_path / ".gitkeep").touch()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "config").touch()
     check_output_folder(tmp_path, never)
     (tmp_path / "run" / "notes.txt").touch()
     with pytest.raises(
@@ -113,3 +131,55 @@ def test_what_a_stopped_command_leaves_is_nobodys_result(tmp_path: Path):
         check_output_folder(tmp_path, never)
     with pytest.raises(OutputError, match="is there already and is not a result"):
         check_output_file(Path(__file__), never)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "\0", ""])
+def test_a_file_that_cannot_be_read_is_recognised_as_nothing(tmp_path: Path, content: str):
+    (tmp_path / "a").write_text(content)
+    assert not has_keys("scores")(tmp_path / "a")
+    assert not begins_with("# Networks")(tmp_path / "a")
+    assert not begins_with("# Networks")(tmp_path / "nothing")
+
+
+def test_a_killed_process_leaves_its_folder_free(tmp_path: Path):
+    hold = """if True:
+        import pathlib, sys, time
+        from maeum.files import only_process
+        with only_process(pathlib.Path(sys.argv[1]), "used"):
+            print("held", flush=True)
+            time.sleep(60)
+    """
+    process = subprocess.Popen([sys.executable, "-c", hold, tmp_path], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(StoreError, match="is being used by another process"), only_process(tmp_path, "used"):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+    with only_process(tmp_path, "used"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_can_be_worked_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with only_process(tmp_path, "used"):
+        pass
+
+
+def test_where_python_has_no_locks_a_folder_can_be_worked_in(tmp_path: Path):
+    """Python for Windows has no module fcntl."""
+    script = """if True:
+        import pathlib, sys
+        sys.modules["fcntl"] = None
+        from maeum.files import only_process
+        with only_process(pathlib.Path(sys.argv[1]), "used"):
+            print("done")
+    """
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False)
+    assert done.stdout == "done\n", done.stderr

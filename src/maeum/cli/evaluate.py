@@ -151,7 +151,7 @@ def write_comparison(comparison: ComparisonPage, out: Path, console: Console) ->
 def _is_report(folder: Path) -> bool:
     """Whether a folder holds a report alone: one of several trainings has their runs beside it."""
     parts = (folder / name for name in ("report.html", "report.md", "scores.json"))
-    return all(part.is_file() for part in parts) and not any(path.is_dir() for path in folder.iterdir())
+    return all(part.is_file() for part in parts) and not any(p.is_dir() and p.name[0] != "." for p in folder.iterdir())
 
 
 def _items(target: str | None, split: str | None, sessions: str | None, allow_overlap: bool) -> dict[str, Any]:

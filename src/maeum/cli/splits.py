@@ -43,5 +43,6 @@ def splits(
 
 def _is_split(folder: Path) -> bool:
     from maeum.corpora.base import PARTS
+    from maeum.files import visible_files
 
-    return {path.name for path in folder.iterdir()} <= {f"{part}.txt" for part in PARTS}
+    return set(visible_files(folder)) <= {folder / f"{part}.txt" for part in PARTS}

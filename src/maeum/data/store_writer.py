@@ -19,7 +19,7 @@ from maeum.data.index import FORMAT, count_items, write_index
 from maeum.data.shards import ARRAYS, ShardWriter, StoreItem, digest, read_array, read_rows
 from maeum.data.store import LEFT_OUT, NOTES, read_json
 from maeum.errors import StoreError
-from maeum.files import LOCK, TEMPORARY, atomic_write, only_process, write_error, write_whole
+from maeum.files import TEMPORARY, atomic_write, only_process, write_error, write_whole
 from maeum.labels import LabelSet
 from maeum.visible import csv_cell
 
@@ -77,9 +77,9 @@ class StoreWriter:
 
     def _begin(self) -> None:
         path = self.folder / "settings.json"
-        there = [p.name for p in self.folder.iterdir() if not p.name.startswith(TEMPORARY)]
-        others = [name for name in there if name not in (LOCK, "shards", *_FILES)]
-        is_store = not others and ("index.parquet" in there or self._has_shards())
+        present = [p.name for p in self.folder.iterdir() if not p.name.startswith(".")]
+        others = [name for name in present if name not in ("shards", *_FILES)]
+        is_store = not others and ("index.parquet" in present or self._has_shards())
         if path.exists() or is_store:
             before = self._settings_before(path, replaceable=is_store)
             if before != self.settings:
@@ -95,8 +95,8 @@ class StoreWriter:
                                      remedy="Choose another folder, or start anew with --restart.")  # fmt: skip
                 for name in _FILES:
                     (self.folder / name).unlink(missing_ok=True)
-        elif strange := [name for name in there if name not in (LOCK, "shards")]:
-            raise StoreError(f"is not a store but holds other files ({strange[0]})", item=self.folder,
+        elif foreign := [name for name in present if name != "shards"]:
+            raise StoreError(f"is not a store but holds other files ({foreign[0]})", item=self.folder,
                              remedy="Choose an empty or new folder.")  # fmt: skip
         for leftover in (*self.folder.glob(f"{TEMPORARY}*"), *self._shards.glob(f"{TEMPORARY}*")):
             leftover.unlink(missing_ok=True)
