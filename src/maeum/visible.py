@@ -1,18 +1,19 @@
-"""Signs that steer a terminal, a spreadsheet or the order of letters, as signs that are seen instead."""
+"""Control characters that steer a terminal, a spreadsheet or the order of letters, replaced by what is seen."""
 
 from __future__ import annotations
 
 import re
 
-#: Controls (line feed and tab are layout), signs that turn the direction of writing, line and paragraph separators, and
-#: the halves of a pair by which Python keeps bytes of a file name that are not UTF-8.
+#: Controls (line feed and tab are layout), embeddings, overrides and isolates of the direction of writing, line and
+#: paragraph separators, and the surrogates by which Python keeps bytes of a file name that are not UTF-8. Marks of
+#: direction (U+061C, U+200E, U+200F) turn no letter around, and Arabic and Hebrew texts have them.
 _STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
 )
 
 
 def visible(text: str) -> str:
-    r"""A text from outside as it may be shown: what would act without being seen is a sign or an escape of its own.
+    r"""A text from outside as it may be shown: what would act without being seen is a symbol or an escape.
 
     >>> visible("\x1b[31mred"), visible("cdo\u202eexe.pdf"), visible("one\ntwo")
     ('␛[31mred', 'cdo\\u202eexe.pdf', 'one\ntwo')

@@ -31,7 +31,7 @@ def is_plain(text: str) -> bool:
 
 def test_steering_signs_become_visible_and_others_stay() -> None:
     assert visible(STEERING) == (r"␛[31m␛]0;title␇ a␍b ␡\x9b2J \u202egpj.exe\u202c \u2066x\u2069 \xff")
-    kept = "one\n\ttwo, 감정, عاطفة, 👩\u200d👩, naïve"
+    kept = "one\n\ttwo, 감정, عاطفة\u200f!, \u200e12\u061c, 👩\u200d👩, naïve"
     assert visible(kept) == kept
 
 

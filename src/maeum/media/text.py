@@ -116,6 +116,9 @@ def _subtitles(text: str, path: Path, notes: list[str]) -> list[TranscriptLine]:
                 stray = stray or row + 1
             row += 1
             continue
+        if cues and row == len(rows) - 1:  # nothing is spoken, and its times may be cut off
+            stray = row + 1
+            break
         stray = 0
         start_s, end_s = _timing(rows[row], path, row + 1)
         last = _end_of_cue(rows, row + 1)

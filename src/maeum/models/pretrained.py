@@ -26,7 +26,7 @@ from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
 from maeum.models.network import Network
 from maeum.models.networks import MODELS
-from maeum.models.weights import why_unreadable, with_present_names
+from maeum.models.weights import unreadable_reason, with_present_names
 from maeum.types import MODALITIES, Modality, ModelOutput
 from maeum.wording import counted
 
@@ -263,7 +263,7 @@ def _read_weights(path: Path, model: Network, expected: str | None) -> dict[str,
                                      item=path, remedy=_AGAIN)  # fmt: skip
         found = with_present_names(load_file(path), wanted)
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
-        raise ModelError(f"the weights cannot be read: {why_unreadable(error)}", item=path, remedy=_AGAIN) from error
+        raise ModelError(f"the weights cannot be read: {unreadable_reason(error)}", item=path, remedy=_AGAIN) from error
     problems = [f"{name} is missing" for name in wanted if name not in found]
     problems += [f"the network has no {name}" for name in found if name not in wanted]
     problems += [

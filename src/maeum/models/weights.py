@@ -28,8 +28,8 @@ def with_present_names(weights: Mapping[str, Tensor], known: Container[str]) -> 
     return {name if name in known else _present_name(name): tensor for name, tensor in weights.items()}
 
 
-def why_unreadable(error: Exception) -> str:
-    """Why ``torch.load`` cannot read a file, in one line, without its advice to run whatever code is in it."""
+def unreadable_reason(error: Exception) -> str:
+    """Why a file of weights cannot be read, in one line, without torch's advice to run whatever code is in it."""
     if isinstance(error, pickle.UnpicklingError):
         return "it is damaged, or holds more than tensors"
     return (str(error).splitlines() or [type(error).__name__])[0]

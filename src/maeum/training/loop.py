@@ -17,7 +17,7 @@ from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.network import Network
-from maeum.models.weights import why_unreadable
+from maeum.models.weights import unreadable_reason
 from maeum.training.checkpoint import save_atomically, seed_everything
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout
@@ -299,7 +299,7 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise StoreError(
-                f"the checkpoint cannot be read ({why_unreadable(error)})", item=path, remedy="Delete it to start anew."
+                f"the checkpoint cannot be read ({unreadable_reason(error)})", item=path, remedy="Delete it to start anew."
             ) from error
         if state.get("epochs_from") != 1:
             raise StoreError(

@@ -181,6 +181,7 @@ CUES = "1\n00:00:01,000 --> 00:00:02,000\none\n\n2\n00:00:03,000 --> 00:00:04,00
 @pytest.mark.parametrize(
     ("end", "line"),
     [("", None), ("\n\n", None), ("\n3\n00:00:05,000 --> 00:00:06", 10), ("\n3\n00:00:05,0", 9), ("\n3", 9),
+     ("\n3\n00:00:05,000 -->", 10), ("\n3\n00:00:05,000 --> 00:0", 10),
      ("\nNOTE made by hand", None), ("\n3\n00:00:05,000 --> 00:00:06,000\nthree", None)],
 )  # fmt: skip
 def test_a_last_cue_that_was_cut_off_is_noted(tmp_path: Path, end: str, line: int | None) -> None:

@@ -17,7 +17,7 @@ from maeum.models.branches import BranchConfig, TransformerConfig
 from maeum.models.encoders.text import TextConfig
 from maeum.models.fe2e import FE2E, FE2EConfig
 from maeum.models.mesm import MESM, MESMConfig
-from maeum.models.weights import why_unreadable
+from maeum.models.weights import unreadable_reason
 
 #: Published prefix and our name of each branch, in the published order of the fusion weights.
 _BRANCHES = (("t", "text"), ("v", "faces"), ("a", "speech"))
@@ -169,9 +169,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError as error:
         raise ModelError("no such file", item=path) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise ModelError(f"cannot be read as a checkpoint: {why_unreadable(error)}", item=path) from error
+        raise ModelError(f"cannot be read as a checkpoint: {unreadable_reason(error)}", item=path) from error
     except pickle.UnpicklingError as error:
-        raise ModelError(f"cannot be read safely: {why_unreadable(error)}", item=path) from error
+        raise ModelError(f"cannot be read safely: {unreadable_reason(error)}", item=path) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ModelError("holds no state dict of tensors", item=path)
     return state

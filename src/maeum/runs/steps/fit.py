@@ -23,7 +23,7 @@ from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import LabelSet
 from maeum.models.network import Network
-from maeum.models.weights import why_unreadable
+from maeum.models.weights import unreadable_reason
 from maeum.progress import progress_bar
 from maeum.runs.predict import predict_items
 from maeum.runs.recipe import Recipe
@@ -128,7 +128,7 @@ def _best(folder: Path, device: str) -> dict[str, Tensor]:
         state: dict[str, Tensor] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise StoreError(
-            f"the best weights cannot be read ({why_unreadable(error)})",
+            f"the best weights cannot be read ({unreadable_reason(error)})",
             item=path,
             remedy="Train again in another folder.",
         ) from error
