@@ -103,7 +103,7 @@ def test_every_number_has_bounds_or_a_reason_to_have_none() -> None:
     ("owner", "data", "names"),
     [
         (InputSettings, {"frame_every_s": math.inf}, "frame_every_s = inf: Input should be a finite number"),
-        (InputSettings, {"frame_every_s": 0.001}, r"frame_every_s = 0\.001: .* greater than or equal to 0\.02"),
+        (InputSettings, {"frame_every_s": 0.001}, r"frame_every_s = 0\.001: .* greater than or equal to 0\.005"),
         (TrainConfig, {"lr": math.inf}, "lr = inf"),
         (TrainConfig, {"weight_decay": math.nan}, "weight_decay = nan"),
         (TrainConfig, {"modality_weight": math.inf}, "modality_weight = inf"),
@@ -120,3 +120,7 @@ def test_every_number_has_bounds_or_a_reason_to_have_none() -> None:
 def test_numbers_that_make_no_sense_are_refused(owner: type[Config], data: dict[str, Any], names: str) -> None:
     with pytest.raises(ConfigError, match=names):
         owner.parse(data)
+
+
+def test_every_frame_of_fast_cameras_can_be_read() -> None:
+    assert InputSettings.parse({"frame_every_s": 1 / 120}).frame_every_s == 1 / 120

@@ -14,7 +14,7 @@ class ClipSettings(Config):
     A model is trained and scored on stores that were made with its own values (`maeum.runs.checks.check_inputs`).
     """
 
-    frame_every_s: float = Field(default=0.5, ge=0.02, le=3600)
+    frame_every_s: float = Field(default=0.5, ge=0.005, le=3600)
     """Seconds between the frames in which faces are looked for. Dai et al. (2021) take one every 0.5 s."""
     trim_silence: bool = False
     """Keep only the sound from the first to the last voice activity, where there is any."""
