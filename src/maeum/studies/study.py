@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from rich.console import Console
 
+from maeum.config import MOST_SEED
 from maeum.corpora.splits import LeaveOneOutSplit, OfficialSplit
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
@@ -102,6 +103,9 @@ def variants(study: Study, names: Sequence[str], subset: str | None = None) -> l
             title = f"{title} {subset}"
         first, folds = recipe.training.seed, _folds_of(study, recipe)
         seeds = range(first, first + study.seeds)
+        if seeds[-1] > MOST_SEED:
+            raise ConfigError(f"its last seed would be {seeds[-1]}, which is above {MOST_SEED}", item=study.name,
+                              remedy="Lower training.seed.")  # fmt: skip
         trainings = [recipe.training.model_copy(update={"seed": seed}) for seed in seeds]
         recipes = tuple(fold.model_copy(update={"training": t}) for t in trainings for _, fold in folds)
         places = tuple(f"seed-{seed}/{place}" for seed in seeds for place, _ in folds)
@@ -241,7 +245,8 @@ def train_all(
     if any(len(variant.recipes[0].dev) != 1 for variant in chosen):
         raise ConfigError("has dev items of several stores", item=study.name, remedy="Make a study for each.")
     for variant in chosen:
-        for recipe in variant.recipes:
+        of_one_seed = len(variant.recipes) // study.seeds
+        for recipe in variant.recipes[:of_one_seed]:
             with named_in_errors(f"{study.name}, {variant.key}"):
                 if variant.init_from is None:
                     check_network(recipe)

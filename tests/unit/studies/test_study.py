@@ -14,6 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from maeum.cli.app import app
+from maeum.config import MOST_SEED
 from maeum.data.shards import StoreItem
 from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, StoreError
@@ -28,6 +29,7 @@ from maeum.runs.recipe import Recipe
 from maeum.runs.steps.network import build
 from maeum.runs.train import train
 from maeum.studies import attention
+from maeum.studies import study as module
 from maeum.studies.attention import clip_picture, landmarks_of, look
 from maeum.studies.compare import starting_from
 from maeum.studies.face_regions import REGIONS, TEMPLATE
@@ -425,3 +427,20 @@ def test_further_levels_begin_as_the_only_one(store: Path) -> None:
     three = MESM(MESMConfig.parse({**settings, "levels": 3}))
     with pytest.raises(ConfigError, match="does not fit this network"):
         four.take_over_branch(three, "faces")
+
+
+def test_seeds_that_would_be_too_large_are_refused_before_anything_is_trained(store: Path) -> None:
+    shared = study(store).shared
+    fits = study(store, shared={**shared, "training": {**shared["training"], "seed": MOST_SEED - 1}})
+    assert variants(fits, ["fe2e"])[0].recipes[-1].training.seed == MOST_SEED
+    over = study(store, shared={**shared, "training": {**shared["training"], "seed": MOST_SEED}})
+    with pytest.raises(ConfigError, match=f"made: its last seed would be {MOST_SEED + 1}, which is above"):
+        variants(over, ["fe2e"])
+
+
+def test_items_are_looked_for_once_for_all_seeds(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(module, "check_scored_items", lambda recipe, part: looked.append(recipe.training.seed))
+    monkeypatch.setattr(module, "train_once", lambda *_: None)
+    train_all(study(store), variants(study(store), ["fe2e"]), tmp_path, "cpu", None)
+    assert looked == [0]
