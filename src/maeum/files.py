@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from maeum.errors import MaeumError, OutputError, StoreError
 
@@ -138,17 +138,18 @@ class Made:
     recognise: Callable[[Path], bool]
 
 
+def read_mapping(file: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; empty where it holds none or cannot be read."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def has_keys(*keys: str) -> Callable[[Path], bool]:
     """Recognises a JSON file by the keys of its mapping."""
-
-    def recognise(file: Path) -> bool:
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return False
-        return isinstance(found, dict) and found.keys() >= set(keys)
-
-    return recognise
+    return lambda file: read_mapping(file).keys() >= set(keys)
 
 
 def begins_with(text: str) -> Callable[[Path], bool]:

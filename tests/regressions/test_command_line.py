@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import yaml
+from typer.models import OptionInfo
 
 import maeum as package
 from maeum.cli import main
+from maeum.cli.app import app
+from maeum.cli.options import _PATHS
 from maeum.errors import ModelError, OutputError
+from maeum.evaluation.report import Report
 from maeum.files import check_output_file, check_output_folder
+from maeum.studies.flops import Cost
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -234,12 +240,30 @@ def test_only_a_file_of_the_same_kind_is_replaced(
         assert "is there already" not in run(command, tmp_path / "no-store", "--out", tmp_path / "a.json")[2]
 
 
+def test_what_evaluate_and_flops_write_has_the_keys_by_which_they_know_it() -> None:
+    report = Report("r", {}, 1, None, {}, ())
+    assert {"scores", "label_set", "items"} <= json.loads(report.to_json()).keys()
+    cost = Cost("m", 1, (), 1.0, None, None)
+    assert {"stages", "done", "dense"} <= json.loads(cost.to_json()).keys()
+
+
 def test_a_page_of_compare_replaces_no_other_page(run: Run, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(written)
     for text, refused in (("# Notes\n", True), ("# Networks compared\n\nold", False)):
         (written / "page.md").write_text(text)
         _, _, err = run("compare", "compare.yaml", "--out", "runs", "--page", "page.md")
         assert ("page.md: is there already and is not a page of maeum compare" in err) == refused
+
+
+def test_every_option_of_a_path_is_known_to_be_one() -> None:
+    found = set()
+    for command in app.registered_commands:
+        assert command.callback is not None
+        for name, hint in get_type_hints(command.callback, include_extras=True).items():
+            kind, *about = get_args(hint) or (hint,)
+            if Path in (kind, *get_args(kind)) and any(isinstance(one, OptionInfo) for one in about):
+                found.add(f"--{name}")
+    assert found == set(_PATHS)
 
 
 @pytest.mark.parametrize("arguments", [("--out", ""), ("--out=",)])

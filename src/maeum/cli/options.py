@@ -46,7 +46,7 @@ def read_modalities(text: str | None) -> list[Modality] | None:
 
 
 class HelpFromTables(TyperCommand):
-    """A command whose help names what is registered; the tables are read only when the help is shown."""
+    """A command whose help names what is registered, read only when the help is shown; it takes no empty path."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Refuse an empty path, which would be the folder that the command is started in."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
@@ -18,7 +17,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
-from maeum.files import Made
+from maeum.files import Made, read_mapping
 from maeum.models.card import ModelCard
 from maeum.models.pretrained import (
     Calibration,
@@ -115,13 +114,10 @@ def made_by(config: CalibrateConfig) -> Made:
     """Recognises a folder in which a model was finished before under the same name."""
 
     def recognise(folder: Path) -> bool:
-        try:
-            card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False
         source = config.model.resolve() == folder.resolve()
         of_a_run = (folder.resolve().parent / "log.jsonl").exists()
-        return isinstance(card, dict) and card.get("name") == config.name and not source and not of_a_run
+        named_so = read_mapping(folder / "card.json").get("name") == config.name
+        return named_so and not source and not of_a_run
 
     return Made(f"{config.name!r} as maeum calibrate finished it before", recognise)
 

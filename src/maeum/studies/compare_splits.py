@@ -13,7 +13,6 @@ from maeum.config import Config
 from maeum.corpora.overlaps import refuse
 from maeum.corpora.splits import SplitConfig
 from maeum.data.store import Store
-from maeum.errors import CorpusError
 from maeum.models.pretrained import load_pretrained
 from maeum.runs.evaluate import Evaluation, evaluate
 from maeum.runs.recipe import Recipe
@@ -65,14 +64,10 @@ def compare_splits(
         for name, protocol in config.protocols.items()
     }
     for name, recipe in recipes.items():
-        for data in (*recipe.train, *recipe.dev):
-            members = Store(data.store).members()
-            try:
-                refuse(recipe.split.split(members).overlaps(members), allow=recipe.allow_overlap)
-            except CorpusError as error:
-                where = f"protocol {name}" if error.item is None else f"protocol {name}, {error.item}"
-                raise CorpusError(error.problem, item=where, remedy=error.remedy) from error
         with named_in_errors(f"protocol {name}"):
+            for data in (*recipe.train, *recipe.dev):
+                members = Store(data.store).members()
+                refuse(recipe.split.split(members).overlaps(members), allow=recipe.allow_overlap)
             check_scored_items(recipe, config.part)
     done = []
     for name, recipe in recipes.items():
