@@ -143,6 +143,13 @@ def _is_too_deep(data: Any) -> bool:
     return any(isinstance(whole, list | dict) for whole in level)
 
 
+def _parts_of(node: yaml.Node) -> list[yaml.Node]:
+    """The nodes of a list, or the keys and values of a mapping; none of a single value."""
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``) and refuses a key given twice.
 
@@ -168,9 +175,7 @@ class _Loader(yaml.SafeLoader):
         if alias and id(node) not in self._sizes:
             raise yaml.composer.ComposerError(None, None, "an alias names what it stands in", mark)
         if not alias:
-            parts = [part for value in node.value for part in (value if isinstance(value, tuple) else (value,))]
-            nodes = () if isinstance(node, yaml.ScalarNode) else parts
-            self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in nodes)
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(part)] for part in _parts_of(node))
         if self._aliased and self._sizes[id(node)] > _MOST_ALIASED:
             problem = f"with its aliases written out it has more than {_MOST_ALIASED:,} values"
             raise yaml.composer.ComposerError(None, None, problem, mark)

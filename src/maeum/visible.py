@@ -7,9 +7,7 @@ import re
 #: Controls (line feed and tab are layout), embeddings, overrides and isolates of the direction of writing, line and
 #: paragraph separators, and the surrogates by which Python keeps bytes of a file name that are not UTF-8. Marks of
 #: direction (U+061C, U+200E, U+200F) turn no letter around, and Arabic and Hebrew texts have them.
-_STEERING = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]"
-)
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb\ud800-\udfff]")
 
 
 def visible(text: str) -> str:

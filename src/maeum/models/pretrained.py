@@ -36,18 +36,14 @@ _WEIGHTS, _CONFIG, _CARD, _README = "model.safetensors", "config.json", "card.js
 _TOKENIZER = "tokenizer"
 
 
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-
 class Calibration(Config):
     """What was fitted on dev predictions."""
 
-    temperatures: dict[str, _Positive] = Field(default_factory=dict)
+    temperatures: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Temperature of a single-label model for each set of modalities, such as ``faces+speech``."""
-    thresholds: tuple[_Finite, ...] | None = None
+    thresholds: tuple[float, ...] | None = None
     """Of a multi-label model the probability of each label above which it applies; 0.5 for all when null."""
-    margins: dict[str, tuple[_Finite | None, ...]] = Field(default_factory=dict)
+    margins: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
     """Of a dimensional model, for each set of modalities and each scale, the distance from the predicted value within
     which the true one lies for 90 % of new items; null where there were too few items."""
 

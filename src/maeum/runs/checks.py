@@ -87,8 +87,11 @@ def check_tasks(recipe: Recipe, model: Network) -> None:
                           remedy=f"Give augment.{recipe.inputs.sound} instead.")  # fmt: skip
 
 
-def idle_variation(recipe: Recipe, model: Network) -> list[str]:
-    """What to say of variation of what the network does not read; entries of a comparison may share it."""
+def unused_augmentation(recipe: Recipe, model: Network) -> list[str]:
+    """Notes on augmentation of modalities that the network does not read.
+
+    That is no error, as the entries of a comparison share their augmentation.
+    """
     return [
         f"augment.{modality} has no effect: the network does not read {modality}"
         for modality, varied in (("faces", recipe.augment.faces), ("text", recipe.augment.text))

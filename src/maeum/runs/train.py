@@ -18,7 +18,7 @@ from maeum.models.encoders.tokenizer import Tokenizer
 from maeum.models.network import Network, transcriber
 from maeum.models.pretrained import Calibration, Pretrained, load_pretrained, subset_name
 from maeum.progress import progress_bar
-from maeum.runs.checks import check_inputs, check_text, idle_variation
+from maeum.runs.checks import check_inputs, check_text, unused_augmentation
 from maeum.runs.feature_cache import cache_frozen_features
 from maeum.runs.finish import finish_model
 from maeum.runs.licences import licences_of
@@ -83,7 +83,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
 
 def _print_notes(run: Run, data: TrainingData, network: Network) -> None:
     """Print what to know about the data before the training begins."""
-    for note in (*data.notes(), *idle_variation(run.recipe, network), *_decoding_notes(run.recipe, network)):
+    for note in (*data.notes(), *unused_augmentation(run.recipe, network), *_decoding_notes(run.recipe, network)):
         run.console.print(note)
     if data.known.overlap:
         run.console.print(format_allowed(data.known.overlap), style="bold yellow")

@@ -299,7 +299,9 @@ class Trainer:
             state = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
             raise StoreError(
-                f"the checkpoint cannot be read ({unreadable_reason(error)})", item=path, remedy="Delete it to start anew."
+                f"the checkpoint cannot be read ({unreadable_reason(error)})",
+                item=path,
+                remedy="Delete it to start anew.",
             ) from error
         if state.get("epochs_from") != 1:
             raise StoreError(
