@@ -125,6 +125,10 @@ def _lock(file: int) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+#: No command writes files that end so; users keep theirs beside results.
+_BESIDE = (".yaml", ".yml", ".log")
+
+
 @dataclass(frozen=True)
 class Made:
     """A kind of results, which the command that writes it recognises and may replace.
@@ -199,8 +203,13 @@ def check_output_file(file: Path, made: Made | None = None) -> None:
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """Files in a folder or below it, but for hidden ones: ``.gitkeep``, and what a stopped command leaves."""
+    """Files in a folder or below it, but for those that get along with any results.
+
+    These are hidden ones (``.gitkeep``, what a stopped command leaves), and directly in the folder a recipe in YAML
+    and the log of a command's output.
+    """
     for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and not path.is_dir():
+        parts = path.relative_to(folder).parts
+        beside = len(parts) == 1 and path.suffix in _BESIDE
+        if not beside and not path.is_dir() and not any(part.startswith(".") for part in parts):
             yield path

@@ -123,6 +123,8 @@ def test_hidden_files_and_what_a_stopped_command_leaves_are_nobodys_result(tmp_p
     (tmp_path / ".gitkeep").touch()
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").touch()
+    (tmp_path / "recipe.yaml").touch()  # what a user keeps beside results
+    (tmp_path / "train.log").touch()
     check_output_folder(tmp_path, never)
     (tmp_path / "run" / "notes.txt").touch()
     with pytest.raises(
