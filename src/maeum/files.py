@@ -36,12 +36,14 @@ _REMEDIES = {
 def atomic_write(path: Path, error_type: type[MaeumError] = StoreError) -> Iterator[IO[bytes]]:
     """Open a file that appears under its name once everything is written and on the disk.
 
-    Until then it lies beside its place under a temporary name; what stood there before stays when writing fails.
+    Until then it lies beside its place under a temporary name; what stood there before stays when writing fails. Where
+    a link stands, what it leads to is written.
 
     Args:
         path: the file.
         error_type: what is raised when the disk is full, the folder read-only or gone.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("wb") as file:
@@ -195,6 +197,8 @@ def check_output_file(file: Path, made: Made | None = None) -> None:
     """Raise OutputError unless a file can be written, and holds nothing yet but what ``made`` says."""
     if file.is_dir():
         raise OutputError("is a folder, not a file", item=file, remedy="Name a file in it.")
+    if file.exists() and not file.is_file():
+        raise OutputError("is a device or a pipe, not a file", item=file, remedy="Name an ordinary file.")
     if not file.absolute().parent.is_dir():
         raise OutputError("cannot be written: there is no such folder", item=file, remedy="Make the folder first.")
     check_output_folder(file.absolute().parent)

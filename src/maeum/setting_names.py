@@ -174,7 +174,8 @@ def _example(annotation: Any) -> str:
         if required:
             return "{" + ", ".join(f"{name}: ..." for name in required) + "}"
         name, field = next(iter(fields.items()))
-        return f"{{{name}: {json.dumps(field.get_default(), default=str)}}}"
+        value = field.get_default(call_default_factory=True, validated_data={})
+        return f"{{{name}: {json.dumps(value, default=str)}}}"
     return "..."
 
 

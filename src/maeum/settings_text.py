@@ -35,7 +35,7 @@ def parse_yaml(text: str, item: object = None) -> Any:
         raise ConfigError(f"is too large for settings: {len(text):,} characters", item=item,
                           remedy=f"Give at most {_LARGEST_YAML:,}.")  # fmt: skip
     try:
-        return yaml.load(text, _Loader)
+        return _checked_signs(yaml.load(text, _Loader), text, item)
     except yaml.YAMLError as error:
         raise ConfigError(f"cannot be read: {_describe(error)}", item=item) from error
     except (ValueError, TypeError) as error:  # of a tag, such as !!set, on a value that is none
@@ -56,6 +56,16 @@ def parse_json(text: str, item: object = None) -> Any:
         raise ConfigError(f"cannot be read: {error}", item=item) from error
     if text.count("[") + text.count("{") > _DEEPEST and _is_too_deep(data):
         raise ConfigError(f"cannot be read: {_TOO_DEEP}", item=item)
+    return _checked_signs(data, text, item)
+
+
+def _checked_signs(data: Any, text: str, item: object) -> Any:
+    """The data; raises ConfigError where an escape in their text is half of a sign, which no file can hold."""
+    if "\\u" in text.lower():
+        try:
+            json.dumps(data, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as error:
+            raise ConfigError("cannot be read: an escape such as \\ud800 is half of a sign", item=item) from error
     return data
 
 
@@ -63,7 +73,7 @@ def read_settings(path: Path) -> Any:
     """Plain data from a ``.json`` file, or from any other as YAML; raises ConfigError naming the file."""
     try:
         check_regular(path, ConfigError)
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise ConfigError("no such file", item=path) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -85,7 +95,7 @@ def with_changes(data: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]
     for change in changes:
         path, equals, value = change.partition("=")
         names = path.strip().split(".")
-        if not equals or not all(names):
+        if not equals or not all(names) or len(names) > _DEEPEST:
             raise ConfigError("is no change of a setting", item=change, remedy="Write it as training.lr=1e-3.")
         _change(changed, names, parse_yaml(value, item=change), change)
     return dict(changed)
@@ -151,7 +161,9 @@ def _parts_of(node: yaml.Node) -> list[yaml.Node]:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads ``1e-4`` as a number (YAML 1.1 wants ``1.0e-4``) and refuses a key given twice.
+    """SafeLoader that reads numbers as people write them, and refuses a key given twice.
+
+    In YAML 1.1 ``1e-4`` is a text, ``010`` eight and ``1:30`` ninety.
 
     It also refuses what would exhaust the program: deep nesting, and aliases of aliases.
     """
@@ -207,11 +219,20 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag not in _NUMBERS]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _form in zip(
+    _NUMBERS,
+    (
+        r"[-+]?(0|[1-9]\d{0,30})",
+        r"[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d{1,4})?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    ),
+    strict=True,
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(f"^(?:{_form})$"), list("-+0123456789."))
 
 
 def _describe(error: yaml.YAMLError) -> str:

@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,9 @@ class Store:
         if strange := next((row for row in rows if row["part"] not in (None, *PARTS)), None):
             raise StoreError(f"the index is damaged (the part of {strange['id']} is {strange['part']!r}, none of "
                              f"{', '.join(PARTS)})", item=index, remedy=REMAKE)  # fmt: skip
+        ids = Counter(row["id"] for row in rows)
+        if twice := next((id for id, count in ids.items() if count > 1), None):
+            raise StoreError(f"the index is damaged ({twice} stands in it twice)", item=index, remedy=REMAKE)
         media_root = Path(self.manifest.get("media_root", ""))
         #: Its rows as `maeum.data.index` describes them; ``media`` with the manifest's ``media_root`` before it.
         self.rows: list[dict[str, Any]] = [{**r, "media": r["media"] and str(media_root / r["media"])} for r in rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -96,6 +95,9 @@ def _is_utf_16(data: bytes) -> bool:
     return len(data) % 2 == 0 and len(zeros) > len(data[:200]) / 20 and len(set(zeros)) == 1
 
 
+#: Of the hours of a time; a thousand years have seven.
+_MOST_DIGITS = 7
+_LATEST_S = 10.0**_MOST_DIGITS * 3600
 _CLOCK = r"(?:(\d+):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,3}))?"
 _TIMING = re.compile(rf"^\s*{_CLOCK}\s*-+>\s*{_CLOCK}(?:\s+.*)?$")
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]+)>")
@@ -180,6 +182,10 @@ def _timing(line: str, path: Path, number: int) -> tuple[float, float]:
 
 
 def _seconds(clock: tuple[str | None, ...], path: Path, number: int) -> float:
+    if len(clock[0] or "") > _MOST_DIGITS:
+        raise TranscriptError(
+            f"line {number}: {clock[0]:.20}... hours are no time", item=path, remedy="Mend the times."
+        )
     hours, minutes, seconds, fraction = (int(part or 0) for part in (*clock[:3], (clock[3] or "0").ljust(3, "0")))
     if minutes > 59 or seconds > 59:
         raise TranscriptError(f"line {number}: {minutes}:{seconds} is not a time", item=path, remedy="Mend the times.")
@@ -215,6 +221,8 @@ def _json(text: str, path: Path) -> list[TranscriptLine]:
         raise TranscriptError(f"line {error.lineno}: is not JSON ({error.msg})", item=path, remedy=_SHAPES) from error
     except RecursionError as error:
         raise TranscriptError("is nested too deeply", item=path, remedy=_SHAPES) from error
+    except ValueError as error:  # thousands of digits
+        raise TranscriptError("holds a number that is too long", item=path, remedy=_SHAPES) from error
     if isinstance(data, Mapping):
         for key in ("segments", "chunks", "utterances", "words"):
             if isinstance(data.get(key), list):
@@ -257,8 +265,10 @@ def _times(entry: Mapping[str, Any], where: str, path: Path) -> tuple[float | No
     times = []
     for name, value in (("start", start), ("end", end)):
         number_like = isinstance(value, int | float) and not isinstance(value, bool)
-        if value is not None and not (number_like and math.isfinite(value) and value >= 0):
-            raise TranscriptError(f"{where}: {name} {value!r} is not a time in seconds", item=path, remedy=_SHAPES)
+        if value is not None and not (number_like and 0 <= value <= _LATEST_S):
+            raise TranscriptError(
+                f"{where}: {name} {_short(value)} is not a time in seconds", item=path, remedy=_SHAPES
+            )
         times.append(None if value is None else float(value))
     start_s, end_s = times
     if start_s is not None and end_s is not None and end_s < start_s:
@@ -291,4 +301,9 @@ def _parted(before: TranscriptLine, after: TranscriptLine) -> bool:
 
 
 def _plain_text(text: str) -> str:
-    return " ".join(text.split())
+    """Words with one blank between them; an escape that is half of a sign becomes a question mark."""
+    return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+
+
+def _short(value: object) -> str:
+    return repr(value) if not isinstance(value, int) or abs(value) < 10**15 else "of more than 15 digits"

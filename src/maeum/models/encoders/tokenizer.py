@@ -95,7 +95,7 @@ class SmallTokenizer(Tokenizer):
         try:
             self._processor.LoadFromSerializedProto(model)
         except (RuntimeError, OSError) as error:
-            raise ModelError(f"not a sentencepiece model ({error})", item=self.file) from error
+            raise ModelError("is damaged: no model of sentencepiece", item=self.file) from error
 
     def __call__(self, texts: list[str]) -> list[list[int]]:
         """See `Tokenizer`; there are no special tokens."""
@@ -257,4 +257,8 @@ def _write(path: Path, content: bytes) -> None:
 def load_tokenizer(folder: Path | str) -> Tokenizer:
     """The tokenizer that was saved in a folder, of either kind; raises ModelError."""
     small = (Path(folder) / SmallTokenizer.file).exists()
-    return SmallTokenizer.load(folder) if small else HubTokenizer.load(folder)
+    try:
+        return SmallTokenizer.load(folder) if small else HubTokenizer.load(folder)
+    except ModelError as error:
+        raise ModelError(error.problem, item=folder if error.item is None else Path(folder) / Path(error.item).name,
+                         remedy=error.remedy or "Fetch or copy the model folder again.") from error  # fmt: skip
