@@ -80,6 +80,8 @@ def _run() -> Any:
     """Run the command that was typed; returns the exit code."""
     try:
         code = app(prog_name="maeum", standalone_mode=False)
+        if code == STOPPED:  # what some versions of typer make of a KeyboardInterrupt
+            return complain("stopped.", STOPPED)
         sys.stdout.flush()
     except MaeumError as error:
         return complain(str(error))

@@ -29,4 +29,12 @@ def save_atomically(state: object, path: Path) -> None:
             torch.save(state, file)
         except RuntimeError as error:
             # torch's own writer hides why: "[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"
-            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+            raise _hidden_reason(error) or error from None
+
+
+def _hidden_reason(error: BaseException) -> BaseException | None:
+    """What an error came up in place of: what the disk refused, or Ctrl-C; None where it is neither."""
+    reason = error.__context__
+    while reason is not None and not isinstance(reason, OSError | KeyboardInterrupt):
+        reason = reason.__context__
+    return reason
