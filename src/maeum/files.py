@@ -127,8 +127,8 @@ def _lock(file: int) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-#: No command writes files that end so; users keep theirs beside results.
-_BESIDE = (".yaml", ".yml", ".log")
+#: How files end that users keep beside results.
+_BESIDE = (".yaml", ".yml", ".log", ".md", ".txt")
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,24 @@ class Made:
     Args:
         what: for messages: ``a report of maeum evaluate``.
         recognise: whether this file, or this folder that holds something, is of the kind.
+        names: of files directly in the folder that the command writes, and a user's own therefore cannot have.
+        reads: an ending of which every file directly in the folder is read, so that none is a user's own.
     """
 
     what: str
     recognise: Callable[[Path], bool]
+    names: tuple[str, ...] = ()
+    reads: str | None = None
+
+    def foreign(self, folder: Path) -> Path | None:
+        """The file for which results of this kind cannot be written into a folder; None where they can.
+
+        Where there are several it is one that the command does not write itself.
+        """
+        found = [*visible_files(folder, self)]
+        if not found or self.recognise(folder):
+            return None
+        return next((p for p in found if p.parent != folder or p.name not in self.names), found[0])
 
 
 def read_mapping(file: Path) -> dict[str, Any]:
@@ -188,32 +202,57 @@ def check_output_folder(folder: Path, made: Made | None = None) -> None:
     if not os.access(place, os.W_OK | os.X_OK):
         reason = OSError(errno.EACCES, os.strerror(errno.EACCES))
         raise write_error(folder, reason, OutputError)
-    if made is not None and (first := next(visible_files(folder), None)) and not made.recognise(folder):
-        raise OutputError(f"holds other files ({first.relative_to(folder)}) and is not {made.what}", item=folder,
+    if made is not None and (foreign := made.foreign(folder)) is not None:
+        raise OutputError(f"holds other files ({foreign.relative_to(folder)}) and is not {made.what}", item=folder,
                           remedy="Choose an empty or new folder.")  # fmt: skip
 
 
 def check_output_file(file: Path, made: Made | None = None) -> None:
-    """Raise OutputError unless a file can be written, and holds nothing yet but what ``made`` says."""
+    """Raise OutputError unless a file can be written, and holds nothing yet but what ``made`` says.
+
+    Its folder need not exist yet; `write_result` makes it.
+    """
     if file.is_dir():
         raise OutputError("is a folder, not a file", item=file, remedy="Name a file in it.")
     if file.exists() and not file.is_file():
         raise OutputError("is a device or a pipe, not a file", item=file, remedy="Name an ordinary file.")
-    if not file.absolute().parent.is_dir():
-        raise OutputError("cannot be written: there is no such folder", item=file, remedy="Make the folder first.")
-    check_output_folder(file.absolute().parent)
+    check_output_folder(file.parent)
     if made is not None and file.is_file() and file.stat().st_size and not made.recognise(file):
         raise OutputError(f"is there already and is not {made.what}", item=file, remedy="Choose another name.")
 
 
-def visible_files(folder: Path) -> Iterator[Path]:
-    """Files in a folder or below it, but for those that get along with any results.
+def write_result(file: Path, text: str) -> None:
+    """Write a text as `write_whole` does, into a folder that is made when missing."""
+    make_folder(file.parent)
+    write_whole(file, text)
 
-    These are hidden ones (``.gitkeep``, what a stopped command leaves), and directly in the folder a recipe in YAML
-    and the log of a command's output.
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of results, when missing; raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error, OutputError) from error
+
+
+def visible_files(folder: Path, made: Made | None = None) -> Iterator[Path]:
+    """Files in a folder or below it, but for those that get along with results.
+
+    These are hidden ones (``.gitkeep``, what a stopped command leaves), and directly in the folder those that
+    `is_beside` knows.
+
+    Args:
+        folder: the folder.
+        made: the results; its own files are none that get along with it.
     """
     for path in folder.rglob("*"):
         parts = path.relative_to(folder).parts
-        beside = len(parts) == 1 and path.suffix in _BESIDE
+        own = made is not None and (path.name in made.names or path.suffix == made.reads)
+        beside = len(parts) == 1 and not own and is_beside(path)
         if not beside and not path.is_dir() and not any(part.startswith(".") for part in parts):
             yield path
+
+
+def is_beside(path: Path) -> bool:
+    """Whether a file is one that users keep beside results: a recipe in YAML, a log, notes as .md or .txt."""
+    return path.suffix in _BESIDE

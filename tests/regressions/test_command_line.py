@@ -16,10 +16,13 @@ from typer.models import OptionInfo
 import maeum as package
 from maeum.cli import main
 from maeum.cli.app import app
+from maeum.cli.console import output_console
+from maeum.cli.evaluate import write_comparison
 from maeum.cli.options import _PATHS
 from maeum.errors import ModelError, OutputError
 from maeum.evaluation.report import Report
-from maeum.files import check_output_file, check_output_folder
+from maeum.files import check_output_file, check_output_folder, write_result
+from maeum.reports.report import ComparisonPage
 from maeum.studies.flops import Cost
 
 Run = Callable[..., tuple[int, str, str]]
@@ -76,8 +79,6 @@ def test_a_folder_in_place_of_a_file_of_results_is_refused_before_the_work(
 ) -> None:
     code, _, err = run(command, tmp_path / "no-store", "--out", tmp_path)
     assert (code, err) == (2, f"maeum: {tmp_path}: is a folder, not a file. Name a file in it.\n")
-    code, _, err = run(command, tmp_path / "no-store", "--out", tmp_path / "no" / "a.json")
-    assert (code, "there is no such folder. Make the folder first" in err) == (2, True)
 
 
 @pytest.mark.usefixtures("no_model")
@@ -193,13 +194,13 @@ def test_results_go_into_no_folder_of_others(
     run: Run, written: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], own: dict[str, str]
 ) -> None:
     monkeypatch.chdir(written)
-    foreign = {"c/notes.txt": "mine"} if command[0] == "compare" else {"notes.txt": "mine"}
+    foreign = {"c/notes.doc": "mine"} if command[0] == "compare" else {"notes.doc": "mine"}
     code, _, err = run(*command, "--out", write(written / "foreign", foreign))
     assert code == 2
     assert "foreign" in err.replace("\n", "")
-    assert "holds other files (notes.txt) and is not" in err
+    assert "holds other files (notes.doc) and is not" in err
     assert "Choose an empty or new folder." in err
-    assert sorted(path.name for path in (written / "foreign").rglob("*.*")) == ["notes.txt"]
+    assert sorted(path.name for path in (written / "foreign").rglob("*.*")) == ["notes.doc"]
     (written / "empty").mkdir()
     for folder in (written / "new", written / "empty", write(written / "own", own)):
         code, _, err = run(*command, "--out", folder)
@@ -271,3 +272,111 @@ def test_an_empty_path_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
     for command in (("train", "a.yaml"), ("report", "store"), ("evaluate", "store"), ("splits", "store")):
         code, _, err = run(*command, *arguments)
         assert (code, "--out: is empty; give a path" in err) == (2, True), err
+
+
+def _interrupt(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments", "says"),
+    [
+        ("maeum.runs.evaluate.evaluate", ("evaluate", "store"), "stopped."),
+        ("maeum.runs.evaluate.evaluate_models", ("report", "store"), "stopped."),
+        ("maeum.cli.topics.topics", ("settings",), "stopped."),
+        ("maeum.runs.calibrate.calibrate", ("calibrate", "calibrate.yaml", "--out", "done"),
+         "stopped. No model was finished in done; the same command begins anew."),
+    ],
+)  # fmt: skip
+def test_ctrl_c_is_answered_wherever_it_comes(
+    run: Run, written: Path, monkeypatch: pytest.MonkeyPatch, place: str, arguments: tuple[str, ...], says: str
+) -> None:
+    """The installed typer makes an exit code of it, without a word."""
+    monkeypatch.chdir(written)
+    monkeypatch.setattr(place, _interrupt)
+    assert run(*arguments) == (130, "", f"maeum: {says}\n")
+
+
+def test_ctrl_c_while_the_program_starts_is_answered(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maeum.cli.app.main", _interrupt)
+    assert run("doctor") == (130, "", "maeum: stopped.\n")
+
+
+@pytest.mark.parametrize(("command", "own"), FOLDERS.values(), ids=FOLDERS)
+def test_notes_of_the_user_may_lie_where_results_go(
+    run: Run, written: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], own: dict[str, str]
+) -> None:
+    monkeypatch.chdir(written)
+    notes = {"notes.md": "mine"} if command[0] == "splits" else {"notes.md": "mine", "notes.txt": "mine"}
+    place = written / "c" if command[0] == "compare" else written / "mine"
+    write(place, notes)
+    for _ in range(2):
+        code, _, err = run(*command, "--out", written if command[0] == "compare" else place)
+        assert code == 2
+        assert "holds other files" not in err, "what is missing is its store or its model"
+        write(written if command[0] == "compare" else place, own)
+
+
+@pytest.mark.parametrize(
+    ("command", "file"),
+    [
+        ("splits", "train.txt"),
+        ("report", "report.md"),
+        ("calibrate", "README.md"),
+        ("compare-splits", "report.md"),
+    ],
+)
+def test_a_file_that_the_command_would_replace_is_no_note(
+    run: Run, written: Path, monkeypatch: pytest.MonkeyPatch, command: str, file: str
+) -> None:
+    monkeypatch.chdir(written)
+    code, _, err = run(*FOLDERS[command][0], "--out", write(written / "mine", {file: "mine", "thesis.doc": "mine"}))
+    assert (code, "holds other files (thesis.doc)" in err) == (2, True)
+    (written / "mine" / "thesis.doc").unlink()
+    code, _, err = run(*FOLDERS[command][0], "--out", written / "mine")
+    assert (code, f"holds other files ({file})" in err) == (2, command != "splits"), "a list is one of splits"
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "thesis.doc"])
+def test_splits_names_the_foreign_file(run: Run, tmp_path: Path, foreign: str) -> None:
+    code, _, err = run("splits", "no-store", "--out", write(tmp_path, {"train.txt": "a", "dev.txt": "b", foreign: ""}))
+    assert (code, f"holds other files ({foreign}) and is not a split" in err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "flops"])
+def test_the_folder_of_a_file_of_results_is_made(run: Run, tmp_path: Path, command: str) -> None:
+    code, _, err = run(command, tmp_path / "no-store", "--out", tmp_path / "new" / "deep" / "a.json")
+    assert (code, "no-store: no such folder" in err) == (2, True)
+    assert not (tmp_path / "new").exists(), "what fails leaves no empty folder"
+    write_result(tmp_path / "new" / "deep" / "a.json", "{}")
+    assert (tmp_path / "new" / "deep" / "a.json").read_text() == "{}"
+    (tmp_path / "file").write_text("")
+    code, _, err = run(command, tmp_path / "no-store", "--out", tmp_path / "file" / "a.json")
+    assert (code, "is a file, not a folder" in err) == (2, True)
+
+
+def test_a_store_that_is_not_there_is_named_with_its_setting(run: Run, written: Path) -> None:
+    (written / "empty").mkdir()
+    for number, (changes, says) in enumerate({
+        (): "train.0.store: no-store: no such folder. Give the folder of a store; `maeum prepare` makes one.",
+        (f"train=[{{store: {written}/empty}}]",): f"train.0.store: {written}/empty: is not a store: it has no index",
+    }.items()):  # fmt: skip
+        given = [word for change in changes for word in ("--set", change)]
+        code, _, err = run("train", written / "recipe.yaml", "--out", written / f"run{number}", *given)
+        assert (code, says in err) == (2, True), err
+
+
+def test_an_unknown_topic_of_settings_is_answered_with_the_nearest(run: Run) -> None:
+    code, _, err = run("settings", "prepair")
+    assert (code, "there is no 'prepair'; did you mean prepare?" in err) == (2, True)
+    code, _, err = run("settings", "nope")
+    assert (code, "there is no 'nope'; `maeum settings` lists what there is" in err) == (2, True)
+
+
+def test_answers_of_an_earlier_report_do_not_stay(tmp_path: Path) -> None:
+    answers = {f"answers-{name}.csv": f"id,speaker,true,joy\n{name}" for name in ("a", "b")}
+    write(tmp_path, {**answers, "answers-mine.csv": "what I think"})
+    page = ComparisonPage("<html>", "# A", "[]", {"b": "id,speaker,true,joy\nnew"})
+    write_comparison(page, tmp_path, output_console())
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["answers-b.csv", "answers-mine.csv"]
+    assert (tmp_path / "answers-b.csv").read_text().endswith("new")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maeum.cli.console import output_console, print_written
+from maeum.cli.console import output_console, print_written, stoppable
 from maeum.cli.options import ModalityNames, ModelName, Part, PreparedCorpus, Sessions, TargetName, read_modalities
 from maeum.wording import counted
 
@@ -20,6 +20,7 @@ _Split = Annotated[
     str | None,
     typer.Option(help="Which items are in which part, see `maeum splits`; by default as the model was trained."),
 ]
+_REPORT_FILES = ("report.html", "report.md", "scores.json")
 _AllowOverlap = Annotated[
     bool, typer.Option("--allow-overlap", help="Score items that overlap with what the model was trained on.")
 ]
@@ -41,7 +42,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Write the report, JSON, to this file.")] = None,
 ) -> None:
     """Score a model on a prepared corpus, with confidence intervals and a majority baseline."""
-    from maeum.files import Made, check_output_file, has_keys, write_whole
+    from maeum.files import Made, check_output_file, has_keys, write_result
     from maeum.reports.terminal import show_report
     from maeum.runs.evaluate import evaluate as run
     from maeum.runs.evaluate import evaluate_subsets
@@ -52,15 +53,17 @@ def evaluate(
         check_output_file(out, Made("a report of maeum evaluate", has_keys("scores", "label_set", "items")))
     options = _items(target, split, sessions, allow_overlap)
     if subsets:
-        done = evaluate_subsets(model, store, part, **options)
+        done, left_out = evaluate_subsets(model, store, part, **options)
     else:
-        done = [run(model, store, part, read_modalities(modalities), transcripts=transcripts, **options)]
+        done, left_out = [run(model, store, part, read_modalities(modalities), transcripts=transcripts, **options)], ()
     console = output_console()
     for evaluation in done:
         show_report(evaluation.report, console)
         console.print()
+    for line in left_out:
+        console.print(line, soft_wrap=True)
     if out is not None:
-        write_whole(out, done[0].report.to_json() + "\n")
+        write_result(out, done[0].report.to_json() + "\n")
         print_written(console, out)
 
 
@@ -82,7 +85,7 @@ def report(
     from maeum.reports.terminal import show_report
     from maeum.runs.evaluate import evaluate_models
 
-    check_output_folder(out, Made("a report of maeum report", _is_report))
+    check_output_folder(out, Made("a report of maeum report", _is_report, _REPORT_FILES))
     options = {"modalities": read_modalities(modalities), **_items(target, split, sessions, allow_overlap)}
     console = output_console()
     done = []
@@ -104,7 +107,7 @@ def flops(
     out: Annotated[Path | None, typer.Option(help="Write the counts, JSON, to this file.")] = None,
 ) -> None:
     """Count a model's multiply-adds by stage, of all positions and of the selected ones, and the time it takes."""
-    from maeum.files import Made, check_output_file, has_keys, write_whole
+    from maeum.files import Made, check_output_file, has_keys, write_result
     from maeum.studies.flops import flops as run
 
     if out is not None:
@@ -113,7 +116,7 @@ def flops(
     console = output_console()
     cost.show(console)
     if out is not None:
-        write_whole(out, cost.to_json() + "\n")
+        write_result(out, cost.to_json() + "\n")
         print_written(console, out)
 
 
@@ -131,26 +134,29 @@ def calibrate(
 
     settings = CalibrateConfig.load(config)
     check_output_folder(out, made_by(settings))
-    finished = run(settings, out)
+    with stoppable(f"No model was finished in {out}; the same command begins anew."):
+        finished = run(settings, out)
     console = output_console()
     console.print(card_table(finished.card))
     print_written(console, out)
 
 
 def write_comparison(comparison: ComparisonPage, out: Path, console: Console) -> None:
-    """Write a report's files into a folder."""
-    from maeum.files import write_whole
+    """Write a report's files into a folder, and remove the answers of an earlier report that it has none of."""
+    from maeum.files import begins_with, write_result
 
     files = comparison.files()
-    out.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
-        write_whole(out / name, text)
+        write_result(out / name, text)
+    for earlier in out.glob("answers-*.csv"):
+        if earlier.name not in files and begins_with("id,speaker,true,")(earlier):
+            earlier.unlink()
     print_written(console, f"{out / 'report.html'} and {counted(len(files) - 1, 'other file')}")
 
 
 def _is_report(folder: Path) -> bool:
     """Whether a folder holds a report alone: one of several trainings has their runs beside it."""
-    parts = (folder / name for name in ("report.html", "report.md", "scores.json"))
+    parts = (folder / name for name in _REPORT_FILES)
     return all(part.is_file() for part in parts) and not any(p.is_dir() and p.name[0] != "." for p in folder.iterdir())
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Annotated
 
 import typer
 
 from maeum.cli.console import output_console
+from maeum.wording import alternatives
 
 
 def settings(
@@ -22,7 +24,9 @@ def settings(
         console.print(topics_text(known), soft_wrap=True)
         return
     if topic not in known:
-        raise typer.BadParameter(f"there is {', '.join(known)}", param_hint="TOPIC")
+        near = difflib.get_close_matches(topic.lower(), known, n=3)
+        meant = f"did you mean {alternatives(near)}?" if near else "`maeum settings` lists what there is"
+        raise typer.BadParameter(f"there is no {topic!r}; {meant}", param_hint="TOPIC")
     console.print(settings_text(known[topic], known, console.width), soft_wrap=True)
 
 

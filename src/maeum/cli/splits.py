@@ -21,13 +21,15 @@ def splits(
     out: Annotated[Path | None, typer.Option(help="Write the split as lists of ids into this folder.")] = None,
 ) -> None:
     """Show what is in each part of a prepared corpus under a split, and what the parts share."""
+    from maeum.corpora.base import PARTS
     from maeum.corpora.splits import read_split
     from maeum.data.store import Store
     from maeum.files import Made, check_output_folder
     from maeum.reports.splits import report_split
 
     if out is not None:
-        check_output_folder(out, Made("a split as maeum splits writes it", _is_split))
+        names = tuple(f"{part}.txt" for part in PARTS)
+        check_output_folder(out, Made("a split as maeum splits writes it", _is_split, names, reads=".txt"))
     opened = Store(store)
     members = opened.members()
     made = read_split(split).split(members)
@@ -45,4 +47,5 @@ def _is_split(folder: Path) -> bool:
     from maeum.corpora.base import PARTS
     from maeum.files import visible_files
 
-    return set(visible_files(folder)) <= {folder / f"{part}.txt" for part in PARTS}
+    lists = {folder / f"{part}.txt" for part in PARTS}
+    return {*visible_files(folder), *(p for p in folder.glob("*.txt") if p.name[0] != ".")} <= lists

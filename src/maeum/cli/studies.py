@@ -25,7 +25,7 @@ def compare(
     device: Device = "cpu",
 ) -> None:
     """Train several networks on the same items and put their scores in one table. The same command goes on."""
-    from maeum.files import Made, begins_with, check_output_file, check_output_folder, write_whole
+    from maeum.files import Made, begins_with, check_output_file, check_output_folder, write_result
     from maeum.reports.report import compare as report_of
     from maeum.runs.run_folder import RUNS
     from maeum.studies.compare import PAGE_TITLE, Comparison, check_together, markdown_page
@@ -48,7 +48,7 @@ def compare(
             report_of(outcome.evaluations, outcome.comparison.title), out / outcome.comparison.name, console
         )
     if page is not None:
-        write_whole(page, text)
+        write_result(page, text)
         print_written(console, page)
 
 
@@ -65,6 +65,7 @@ def reproduce(
 ) -> None:
     """Make a paper's tables and figures from a prepared corpus. May be stopped; the same command goes on."""
     import json
+    from dataclasses import replace
 
     from maeum.files import check_output_folder, write_whole
     from maeum.runs.run_folder import RUNS
@@ -77,13 +78,13 @@ def reproduce(
     chosen = Study.load(study, [*(changes or ()), *([] if seeds is None else [f"seeds={seeds}"])])
     for folder in filter(None, (out, pages)):
         check_output_folder(folder)
-    check_output_folder(out / chosen.name, RUNS)
+    name = what.replace("/", "-")
+    check_output_folder(out / chosen.name, replace(RUNS, names=(*RUNS.names, f"{name}.md")))
     with stoppable_training(out):
         made = REPRODUCTIONS[what](chosen, out, device, console)
     console.print(made.markdown, soft_wrap=True)
     folder = pages or out / chosen.name / ("" if chosen.protocol == "honest" else chosen.protocol)
     folder.mkdir(parents=True, exist_ok=True)
-    name = what.replace("/", "-")
     texts = {f"{name}.md": visible(made.markdown), f"{name}.json": json.dumps(made.numbers, indent=1) + "\n"}
     for file, content in {**texts, **made.files}.items():
         write_whole(folder / file, content)

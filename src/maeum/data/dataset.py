@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,15 @@ def left_out_notes(left_out: Iterable[LeftOut]) -> tuple[str, ...]:
     """What is left out and why: a line for each reason."""
     reasons = Counter(item.reason for item in left_out)
     return tuple(f"{counted(count, 'item')} left out: {reason}" for reason, count in reasons.most_common())
+
+
+def format_reasons(reasons: Iterable[str]) -> str:
+    """The most frequent reasons why items are left out: ``6 have none of faces; 1 has no label``."""
+    found = []
+    for reason, number in Counter(reasons).most_common(3):
+        verb, _, rest = reason.partition(" ")
+        found.append(f"{number} {'have' if number > 1 else 'has'} {rest}" if verb == "has" else f"{number} x {reason}")
+    return "; ".join(found)
 
 
 class ClipDataset(Dataset[Clip], ABC):
@@ -158,7 +167,7 @@ class StoreDataset(ClipDataset):
             if (part is not None and in_part != part) or (sessions is not None and row["session"] not in sessions):
                 continue
             if not any(self._has(row, m) for m in self.modalities):
-                left_out.append(LeftOut(row["id"], f"has none of {', '.join(self.modalities)}"))
+                left_out.append(LeftOut(row["id"], self._nothing_to_read))
                 continue
             encoded, reason = row_targets(row)
             if labelled and encoded is None and reason is None:
@@ -177,17 +186,17 @@ class StoreDataset(ClipDataset):
                 remedy="Prepare the corpus in another folder with --wave.",
             )
         if not rows and left_out:
-            reasons = "; ".join(f"{n} x {reason}" for reason, n in Counter(i.reason for i in left_out).most_common(3))
             raise StoreError(
-                f"none of the {len(left_out)} items of {part or 'the store'} can be used: {reasons}",
+                f"none of the {counted(len(left_out), 'item')} of {part or 'the store'} can be used: "
+                + format_reasons(i.reason for i in left_out),
                 item=self.store.folder,
-                remedy="Name another target, or other modalities.",
+                remedy=self._remedy({i.reason for i in left_out}),
             )
         if not rows:
             in_parts = (row["part"] for row in self.store.rows) if split is None else split.parts.values()
             present = sorted({str(name) for name in in_parts if name is not None})
-            raise StoreError(f"has nothing in part {part!r}", item=self.store.folder,
-                             remedy=f"Its parts: {', '.join(present) or 'none; choose a split'}.")  # fmt: skip
+            remedy = f"Its parts: {', '.join(present)}." if present else self._split_remedy()
+            raise StoreError(f"has nothing in part {part!r}", item=self.store.folder, remedy=remedy)
         self._rows, self._targets, self.left_out = rows, tuple(targets), tuple(left_out)
         self.views = None if views is None else views if isinstance(views, Store) else Store(views)
         self._view_of = {} if self.views is None else {row["id"]: i for i, row in enumerate(self.views.rows)}
@@ -200,6 +209,29 @@ class StoreDataset(ClipDataset):
         if self.views is not None and not any(id in self._view_of for id in self.ids):
             raise StoreError("has the augmented view of none of these items", item=self.views.folder,
                              remedy=f"Make them with: maeum augment {self.store.folder} --out ...")  # fmt: skip
+
+    @property
+    def _nothing_to_read(self) -> str:
+        """Why an item is left out that has nothing of what is read."""
+        return f"has none of {', '.join(self.modalities)}"
+
+    def _remedy(self, reasons: Set[str]) -> str:
+        """What can be done where every item is left out for one of these reasons."""
+        can = []
+        if self._nothing_to_read in reasons and set(self.modalities) != set(MODALITIES):
+            can.append("read other modalities")
+        if reasons - {self._nothing_to_read} and (self.target is not None or self.store.manifest.get("targets")):
+            can.append("name another target")
+        return f"{' or '.join(can) or 'name another corpus or part'}.".capitalize()
+
+    def _split_remedy(self) -> str:
+        """How the items get parts, of which they have none."""
+        whole = next((name for name in ("speaker", "recording") if all(r[name] for r in self.store.rows)), "utterance")
+        split = f"{{kind: random, by: {whole}}}"
+        return (
+            f"Its items are in no part; choose a split, such as split: {split} in a recipe, or --split '{split}' "
+            "where models are scored."
+        )
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -50,6 +50,10 @@ class Store:
         self.folder = Path(folder)
         index = self.folder / "index.parquet"
         if not index.exists():
+            if not self.folder.exists():
+                raise StoreError(
+                    "no such folder", item=self.folder, remedy="Give the folder of a store; `maeum prepare` makes one."
+                )
             if (self.folder / "settings.json").exists():
                 raise StoreError("is not finished", item=self.folder, remedy=REMAKE)
             raise StoreError(

@@ -19,7 +19,7 @@ from maeum.data.index import FORMAT, count_items, write_index
 from maeum.data.shards import ARRAYS, ShardWriter, StoreItem, digest, read_array, read_rows
 from maeum.data.store import LEFT_OUT, NOTES, read_json
 from maeum.errors import StoreError
-from maeum.files import TEMPORARY, atomic_write, only_process, write_error, write_whole
+from maeum.files import TEMPORARY, atomic_write, is_beside, only_process, write_error, write_whole
 from maeum.labels import LabelSet
 from maeum.visible import csv_cell
 
@@ -77,7 +77,7 @@ class StoreWriter:
 
     def _begin(self) -> None:
         path = self.folder / "settings.json"
-        present = [p.name for p in self.folder.iterdir() if not p.name.startswith(".")]
+        present = [p.name for p in self.folder.iterdir() if not p.name.startswith(".") and not is_beside(p)]
         others = [name for name in present if name not in ("shards", *_FILES)]
         is_store = not others and ("index.parquet" in present or self._has_shards())
         if path.exists() or is_store:

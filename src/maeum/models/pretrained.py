@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from hashlib import blake2b, file_digest, sha256
 from importlib.resources import files
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.devices import check_device
 from maeum.errors import ConfigError, MaeumError, ModelError
-from maeum.files import write_whole
+from maeum.files import write_error, write_whole
 from maeum.inputs.settings import InputSettings
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, markdown
@@ -177,6 +178,25 @@ def save_pretrained(
         raise ModelError(f"cannot be written ({error})", item=folder, remedy="Choose another folder.") from error
 
 
+def move_pretrained(written: Path, folder: Path) -> None:
+    """Move all files of a model folder into another one, where they replace those of the same names.
+
+    The other folder is a model folder only when all of them are there, as the last of them makes it one.
+
+    Raises:
+        ModelError: when the folder cannot be written.
+    """
+    order = {_CARD: -1, _CONFIG: 1}
+    try:
+        (folder / _CONFIG).unlink(missing_ok=True)
+        for path in sorted(written.iterdir(), key=lambda path: (order.get(path.name, 0), path.name)):
+            if (folder / path.name).is_dir():
+                shutil.rmtree(folder / path.name)
+            path.replace(folder / path.name)
+    except OSError as error:
+        raise write_error(folder, error, ModelError) from error
+
+
 def write_card(folder: Path, card: ModelCard) -> None:
     """Write the card of a model folder, for programs and for people, with the size of its weights.
 
@@ -289,7 +309,7 @@ def on_device(model: Network, device: str | torch.device) -> Network:
     except (RuntimeError, AssertionError) as error:
         raise ModelError(
             f"the device {str(device)!r} cannot be used: {str(error).splitlines()[0]}",
-            remedy="Use device='cpu'; `maeum doctor` lists the devices.",
+            remedy="Use --device cpu (in Python device='cpu'); `maeum doctor` lists the devices.",
         ) from error
     return moved
 

@@ -132,6 +132,7 @@ def transcribe(
         done = dict(before.texts)
     missing = [i for i, row in enumerate(corpus.rows) if row["mel_chunks_count"] and row["id"] not in done]
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with out.open("a", encoding="utf-8") as file, progress_bar(console) as bar:
             task = bar.add_task("transcribe", total=len(done) + len(missing), completed=len(done))
             if not out.stat().st_size:

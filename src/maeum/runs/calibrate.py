@@ -119,7 +119,7 @@ def made_by(config: CalibrateConfig) -> Made:
         named_so = read_mapping(folder / "card.json").get("name") == config.name
         return named_so and not source and not of_a_run
 
-    return Made(f"{config.name!r} as maeum calibrate finished it before", recognise)
+    return Made(f"{config.name!r} as maeum calibrate finished it before", recognise, ("README.md",))
 
 
 def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:

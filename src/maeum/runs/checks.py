@@ -52,9 +52,10 @@ def check_modalities(recipe: Recipe, model: Network, present: Sequence[Modality]
             )
         if modality in reads and modality not in present and modality not in recipe.start_from:
             raise ConfigError(
-                f"the network {recipe.model} reads {modality}, but no training item has it",
+                f"the network {recipe.model} reads {modality}, but no training item has any",
                 item=recipe.name,
-                remedy=f"Set network: {{{modality}: null}}, or give it data with {modality}.",
+                remedy=f"Set network: {{{modality}: null}} (--set network.{modality}=null), or give it data with "
+                f"{modality}.",
             )
 
 

@@ -284,24 +284,32 @@ def evaluate_subsets(
     split: SplitConfig | None = None,
     sessions: Sequence[str] | None = None,
     allow_overlap: bool = False,
-) -> list[Evaluation]:
-    """One evaluation for every subset of the modalities that the model reads and the store has; see `evaluate`."""
+) -> tuple[list[Evaluation], tuple[str, ...]]:
+    """One evaluation for every subset of the modalities that the model reads and the items have; see `evaluate`.
+
+    Returns:
+        The evaluations, and a line for each modality that none of the items has: its sets are left out.
+    """
     pretrained = model if isinstance(model, Pretrained) else load_pretrained(model)
     shared = [m for m in MODALITIES if m in Store(store).manifest["modalities"] and m in pretrained.model.modalities]
     if not shared:
         raise EvaluationError("the model reads none of its modalities", item=store)
-    subsets = [s for size in range(1, len(shared) + 1) for s in combinations(shared, size)]
-    return [
-        evaluate(
+
+    def score_with(subset: Sequence[Modality]) -> Evaluation:
+        return evaluate(
             pretrained,
             store,
             part,
-            s,
+            subset,
             intervals=intervals,
             target=target,
             split=split,
             sessions=sessions,
             allow_overlap=allow_overlap,
         )
-        for s in subsets
-    ]
+
+    together = score_with(shared)
+    present, items = together.modalities, counted(together.report.items, "item")
+    smaller = [s for size in range(1, len(present)) for s in combinations(present, size)]
+    left_out = tuple(f"sets with {m} are left out: none of {items} has any" for m in shared if m not in present)
+    return [*map(score_with, smaller), together], left_out

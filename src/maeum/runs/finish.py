@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -15,9 +18,16 @@ from maeum.evaluation.calibration import fit_margins, fit_temperature
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
 from maeum.evaluation.thresholds import choose_thresholds
-from maeum.files import write_whole
+from maeum.files import TEMPORARY, write_error, write_whole
 from maeum.labels import LabelSet
-from maeum.models.pretrained import Calibration, Pretrained, load_pretrained, save_pretrained, write_card
+from maeum.models.pretrained import (
+    Calibration,
+    Pretrained,
+    load_pretrained,
+    move_pretrained,
+    save_pretrained,
+    write_card,
+)
 from maeum.runs.provenance import RECIPE_FILE
 from maeum.runs.scores import card_notes, card_scores
 from maeum.runs.trained_on import TrainedOn
@@ -38,11 +48,13 @@ def finish_model(
 ) -> list[Report]:
     """Calibrate a model on dev predictions, write its folder, score it, and put the scores on its card.
 
+    The folder is a model folder only when all of that is done.
+
     Args:
         folder: of the model; files in it are replaced.
         model: the trained model with its card, not calibrated.
         predictions: of dev items, not calibrated, by the modalities that were present, such as ``faces+speech``.
-        score: reports about the calibrated model, as it is in the folder.
+        score: reports about the calibrated model, as it will be in the folder.
         known: what it was trained on, which is kept with it.
         recipe: by which it was trained, to be kept in the model's folder; None where its run's folder has it.
         half: store weights as float16.
@@ -52,26 +64,44 @@ def finish_model(
     """
     device = next(model.model.parameters()).device
     model = replace(model, calibration=fit_calibration(predictions, model.label_set))
-    if known is not None:
-        known.write(folder)
-    save_pretrained(
-        folder,
-        kind=model.kind,
-        model=model.model,
-        label_set=model.label_set,
-        card=model.card,
-        tokenizer=model.tokenizer,
-        settings=model.settings,
-        calibration=model.calibration,
-        half=half,
-    )
-    if recipe is not None:
-        write_whole(folder / RECIPE_FILE, json.dumps(recipe, indent=2) + "\n", ModelError)
-    reports = score(load_pretrained(folder, device) if half else replace(model, folder=folder))
-    scores = [one for data, report in reports for one in card_scores(report, data)]
-    notes = dict.fromkeys(note for data, report in reports for note in card_notes(report, data))
-    write_card(folder, model.card.model_copy(update={"scores": tuple(scores), "notes": tuple(notes)}))
+    with _folder_to_fill(folder) as written:
+        if known is not None:
+            known.write(written)
+        save_pretrained(
+            written,
+            kind=model.kind,
+            model=model.model,
+            label_set=model.label_set,
+            card=model.card,
+            tokenizer=model.tokenizer,
+            settings=model.settings,
+            calibration=model.calibration,
+            half=half,
+        )
+        if recipe is not None:
+            write_whole(written / RECIPE_FILE, json.dumps(recipe, indent=2) + "\n", ModelError)
+        stored = replace(load_pretrained(written, device), name=str(folder)) if half else model
+        reports = score(replace(stored, folder=written))
+        scores = [one for data, report in reports for one in card_scores(report, data)]
+        notes = dict.fromkeys(note for data, report in reports for note in card_notes(report, data))
+        write_card(written, model.card.model_copy(update={"scores": tuple(scores), "notes": tuple(notes)}))
+        move_pretrained(written, folder)
     return [report for _, report in reports]
+
+
+@contextmanager
+def _folder_to_fill(folder: Path) -> Iterator[Path]:
+    """A hidden folder in a model's folder, gone at the end; what is stopped before leaves no half-finished model."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"{TEMPORARY}*"):  # of a command that was killed
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+        temporary = TemporaryDirectory(prefix=TEMPORARY, dir=folder)
+    except OSError as error:
+        raise write_error(folder, error, ModelError) from error
+    with temporary as written:
+        yield Path(written)
 
 
 def fit_calibration(predictions: Mapping[str, PredictionSet], label_set: LabelSet) -> Calibration:

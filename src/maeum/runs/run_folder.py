@@ -24,7 +24,11 @@ RUN = Made(
     lambda folder: has_keys("name", "train", "dev")(folder / _RECIPE) and not (folder / "model.safetensors").exists(),
 )
 #: Runs below a folder, of `maeum compare` and others.
-RUNS = Made("a folder of runs of maeum train", lambda folder: any(map(RUN.recognise, _run_folders(folder))))
+RUNS = Made(
+    "a folder of runs of maeum train",
+    lambda folder: any(map(RUN.recognise, _run_folders(folder))),
+    ("report.html", "report.md", "scores.json"),
+)
 
 
 def hold_run_folder(out: Path) -> AbstractContextManager[None]:

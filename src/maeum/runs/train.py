@@ -84,7 +84,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
 def _print_notes(run: Run, data: TrainingData, network: Network) -> None:
     """Print what to know about the data before the training begins."""
     for note in (*data.notes(), *unused_augmentation(run.recipe, network), *_decoding_notes(run.recipe, network)):
-        run.console.print(note)
+        run.console.print(note, markup=False, soft_wrap=True)
     if data.known.overlap:
         run.console.print(format_allowed(data.known.overlap), style="bold yellow")
 

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from maeum.config import Config
 from maeum.data.dataset import StoreDataset
-from maeum.data.store import Store
 from maeum.errors import ConfigError, MaeumError, StoreError
 from maeum.evaluation.base import metrics_of
 from maeum.evaluation.report import Score
@@ -26,6 +25,7 @@ from maeum.reports.tables import ModelTable, metric_title
 from maeum.runs.evaluate import Evaluation, evaluate
 from maeum.runs.recipe import Recipe, network_section
 from maeum.runs.run_folder import reserve_run_folder
+from maeum.runs.steps.data import open_store
 from maeum.runs.train import train
 from maeum.studies.seeds import SeededScore, difference_over_seeds
 from maeum.training.config import TrainConfig
@@ -41,10 +41,13 @@ _ABOUT = f"""{PAGE_TITLE}
 Written by `maeum compare`; all settings are in its recipes, and every score's passport is in the report that it writes
 beside the runs. The networks of a block were trained on the same items with the same variation, one seed each. Of each
 the epoch that was best on dev in the first score was kept; where dev is what is scored, scores are somewhat flattered.
-In brackets: 95 % confidence intervals over speakers where they are known, else over items. The difference to the
-block's first network is taken on the same items; where its interval holds 0, no difference is shown. A
-network (after another) started from what that one had learned: its epochs and minutes come on top.
+{{intervals}} A network (after another) started from what that one had learned: its epochs and minutes come on top.
 """
+_WITH_INTERVALS = """In brackets: 95 % confidence intervals over speakers where they are known, else over items.
+The difference to the block's first network is taken on the same items; where its interval holds 0, no difference is
+shown."""
+_WITHOUT_INTERVALS = """The difference to the block's first network is taken on the same items. There are no confidence
+intervals, so nothing says how much of it is chance."""
 
 
 #: Settings of a recipe that the comparison and its entries decide.
@@ -269,8 +272,8 @@ def check_network(recipe: Recipe) -> None:
 
 def check_scored_items(recipe: Recipe, part: str) -> None:
     """Raise StoreError when a recipe's dev store has no items in the part that is to be scored."""
-    for data in recipe.dev:
-        store = Store(data.store)
+    for number, data in enumerate(recipe.dev):
+        store = open_store(data.store, f"dev.{number}.store")
         _ = StoreDataset(
             store,
             part if data.sessions is None else None,
@@ -316,7 +319,7 @@ def starting_from(recipe: Recipe, source: Path) -> Recipe:
 
 def train_once(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
     """Train to the end where that is not done yet, and add up what it cost in ``cost.json``."""
-    if (folder / "model" / "README.md").exists():
+    if (folder / "model" / "config.json").exists():
         reserve_run_folder(folder, recipe)
         return
     before, began = _epochs(folder), time.process_time()
@@ -377,7 +380,9 @@ def comparison_table(compared: Sequence[ComparisonResult]) -> str:
 
 def markdown_page(compared: Sequence[ComparisonResult]) -> str:
     """The table, what it means, and what the reader has to know of each comparison."""
-    lines = [_ABOUT, comparison_table(compared)]
+    scores = (score for one in compared for row in one.rows for score in row.scores.values())
+    intervals = _WITH_INTERVALS if any(score.interval is not None for score in scores) else _WITHOUT_INTERVALS
+    lines = [_ABOUT.format(intervals=intervals), comparison_table(compared)]
     for one in compared:
         lines += [f"- {one.comparison.title}: {note}" for note in one.notes]
     return "\n".join(lines).rstrip() + "\n"

@@ -117,6 +117,13 @@ def test_unknown_label_and_part_are_errors(store: Path):
         StoreDataset(store, "test")
 
 
+def test_a_store_without_parts_says_how_they_are_chosen(tmp_path: Path) -> None:
+    whole = build(tmp_path / "s", [item(i, "fear", None) for i in range(6)])  # type: ignore[arg-type]
+    remedy = r"Its items are in no part; choose a split, such as split: {kind: random, by: speaker} in a recipe"
+    with pytest.raises(StoreError, match=rf"has nothing in part 'train'\. {remedy}"):
+        StoreDataset(whole, "train")
+
+
 def test_joint_dataset(store: Path, tmp_path: Path):
     other = build(tmp_path / "other", [item(9, "sadness", prefix="o")])
     both = JointDataset([StoreDataset(store, "train"), StoreDataset(other)])

@@ -376,7 +376,7 @@ def test_a_store_with_damaged_settings_is_made_anew_with_restart(tmp_path: Path,
     assert len(Store(tmp_path / "s")) == 0
 
 
-@pytest.mark.parametrize("name", ["thesis.txt", "manifest.json"])
+@pytest.mark.parametrize("name", ["thesis.doc", "manifest.json"])
 def test_what_is_no_store_is_never_made_anew(tmp_path: Path, name: str) -> None:
     """A folder of somebody's own, with a file that happens to be called as one of a store."""
     (tmp_path / name).write_text("mine")

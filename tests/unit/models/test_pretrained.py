@@ -167,6 +167,17 @@ def test_a_hub_model_in_the_cache_needs_no_network(
         load_pretrained("some/model")
 
 
+def test_a_device_that_is_not_there_is_answered_as_on_the_command_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr(torch.nn.Module, "to", refuse)
+    with pytest.raises(ModelError, match=r"'cuda' cannot be used: Torch not compiled .*\. Use --device cpu"):
+        load_pretrained(folder, device="cuda")
+
+
 def test_an_unknown_device_is_explained(folder: Path) -> None:
     with pytest.raises(ModelError, match="device 'abacus'"):
         load_pretrained(folder, device="abacus")

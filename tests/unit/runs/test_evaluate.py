@@ -14,12 +14,12 @@ import torch
 from maeum.corpora.base import LeftOut
 from maeum.data.shards import StoreItem
 from maeum.data.store_writer import StoreWriter, write_shard
-from maeum.errors import ConfigError, EvaluationError, ModelError
+from maeum.errors import ConfigError, EvaluationError, ModelError, StoreError
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import evaluate as score
 from maeum.labels import EKMAN, EMOTIONS, LabelSet
 from maeum.models.pretrained import load_pretrained
-from maeum.runs.evaluate import Evaluation, evaluate, pooled
+from maeum.runs.evaluate import Evaluation, evaluate, evaluate_subsets, pooled
 from maeum.runs.recipe import Recipe
 from maeum.runs.steps.data import load_parts
 from maeum.runs.steps.network import build
@@ -50,6 +50,24 @@ def test_the_heading_names_what_the_items_have(small_model: Path, voices: Path):
     assert done.report.name.endswith("on voices dev, speech")
 
 
+def test_sets_of_modalities_that_no_item_has_are_left_out(small_model: Path, tmp_path: Path):
+    items = [
+        StoreItem(Utterance(f"dev{i}", part="dev", label=label, text=f"number {i}"), content=f"dev{i}",
+                  mel_chunks=np.full((2, 1, 128, 32), i, np.float16))
+        for i, label in enumerate(EMOTIONS)
+    ]  # fmt: skip
+    with StoreWriter(tmp_path / "store", {}) as writer:
+        path = writer.shard_path(["x"])
+        write_shard(path, items)
+        writer.finish([path], {"name": "mine", "label_set": EKMAN.to_dict(), "licence": "L",
+                               "modalities": ["faces", "speech", "text"]})  # fmt: skip
+    done, left_out = evaluate_subsets(small_model, tmp_path / "store", intervals=False)
+    assert [one.modalities for one in done] == [("speech",), ("text",), ("speech", "text")]
+    assert left_out == ("sets with faces are left out: none of 7 items has any",)
+    with pytest.raises(StoreError, match=r"none of the 7 items of dev can be used: 7 have none of faces\. Read other"):
+        evaluate(small_model, tmp_path / "store", "dev", ["faces"])
+
+
 def test_a_temperature_is_filed_under_what_the_dev_items_have(voices: Path, tmp_path: Path):
     branch = {"widths": [4, 4, 4, 8], "stem_blocks": 1, "hidden": 8, "transformer": {"layers": 1, "heads": 2}}
     settings = {"name": "try", "network": {"dim": 8, "text": None, "faces": branch, "speech": branch},
@@ -65,7 +83,10 @@ def test_a_temperature_is_filed_under_what_the_dev_items_have(voices: Path, tmp_
 def test_a_network_reads_what_the_data_give(voices: Path, tmp_path: Path):
     data = [{"store": str(voices), "modalities": ["speech"]}]
     settings = {"name": "try", "train": data, "dev": data, "training": {"epochs": 1}}
-    with pytest.raises(ConfigError, match=r"fe2e reads faces, but no training item has it. Set network: {faces: null}"):
+    with pytest.raises(
+        ConfigError,
+        match=r"fe2e reads faces, but no training item has any. Set network: {faces: null} \(--set network.faces=null",
+    ):
         train(Recipe.parse(settings), tmp_path / "run")
     network = {"faces": None, "text": None}
     words = {**settings, "network": network, "tokenizer": {"kind": "small", "vocabulary": 30}}

@@ -87,7 +87,7 @@ def test_classes_merged_across_a_fold_are_learned_finished_and_scored(store: Pat
     notes = " ".join(unseen.report.notes)
     assert "6 items left out: frustration is not part of the target" in notes
     assert "6 items left out: has no label" in notes
-    (subset,) = evaluate_subsets(report.model, store, target="four-class", sessions=["Session1"])
+    (subset,), _ = evaluate_subsets(report.model, store, target="four-class", sessions=["Session1"])
     assert subset.report["uar"] == unseen.report["uar"]
     with pytest.raises(ConfigError, match=r"does not fit.* Name a target .*: six-class, four-class, dimensions"):
         evaluate(report.model, store, sessions=["Session1"])

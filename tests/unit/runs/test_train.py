@@ -16,10 +16,10 @@ import torch
 from rich.console import Console
 
 from maeum.config import MOST_SEED
-from maeum.errors import ConfigError, CorpusError, StoreError
-from maeum.models.pretrained import load_pretrained
+from maeum.errors import ConfigError, CorpusError, ModelError, StoreError
+from maeum.models.pretrained import load_pretrained, move_pretrained
 from maeum.preparation.prepare import PrepareConfig, prepare
-from maeum.runs.calibrate import CalibrateConfig, calibrate
+from maeum.runs.calibrate import CalibrateConfig, calibrate, made_by
 from maeum.runs.evaluate import evaluate, evaluate_subsets
 from maeum.runs.licences import is_commercial
 from maeum.runs.recipe import Recipe
@@ -115,7 +115,8 @@ def test_evaluation_of_the_folder_gives_the_scores_of_the_run(store: Path, tmp_p
     again = evaluate(report.model, store, "dev")
     for name in ("accuracy", "uar", "macro_f1", "ece"):
         assert again.report[name] == pytest.approx(report.report[name], abs=1e-6)
-    (alone,) = evaluate_subsets(report.model, store, "dev")
+    (alone,), left_out = evaluate_subsets(report.model, store, "dev")
+    assert left_out == ()
     assert alone.modalities == ("text",)
 
 
@@ -250,7 +251,17 @@ def test_labels_without_training_items_and_idle_variation_are_noted(tmp_path: Pa
     settings = recipe(tmp_path / "store", training={"epochs": 1}, augment={"faces": {}, "text": {}})
     train(settings, tmp_path / "run", console=console)
     lines = console.export_text().splitlines()
-    assert lines[0] == "train: no item of anger, fear, which the model cannot learn"
+    assert lines[0] == (
+        "train: no item of anger, fear, which the model cannot learn; to do without, train with --set "
+        "'target={labels: [happiness, sadness]}'"
+    )
+    fewer = recipe(tmp_path / "store", training={"epochs": 1}, target={"labels": ["happiness", "sadness"]})
+    console = Console(record=True, file=io.StringIO(), width=200)
+    assert load_pretrained(train(fewer, tmp_path / "fewer", console=console).model).card.labels == (
+        "happiness",
+        "sadness",
+    )
+    assert "which the model cannot learn" not in console.export_text()
     assert lines[1] == "augment.faces has no effect: the network does not read faces"
     assert sum("augment" in line for line in lines) == 1
 
@@ -268,3 +279,38 @@ def test_empty_lists_finish_no_model(changes: dict[str, Any]) -> None:
 def test_the_largest_seed_can_be_trained_with(store: Path, tmp_path: Path) -> None:
     settings = recipe(store, training={"epochs": 1, "seed": MOST_SEED, "accumulate": 2})
     assert train(settings, tmp_path / "run").epochs == 1
+
+
+def test_a_model_that_was_not_finished_is_none(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the finished model was scored left a folder without scores that passed for it."""
+    model = train(recipe(store, training={"epochs": 1}), tmp_path / "run").model
+    config = CalibrateConfig.parse(
+        {"name": "done", "title": "Done", "model": str(model), "dev": [{"store": str(store)}],
+         "trained_on": [str(store)], "intended_use": "tests", "limits": "all"}
+    )  # fmt: skip
+    out = tmp_path / "done"
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("maeum.runs.calibrate.evaluate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            calibrate(config, out)
+    with pytest.raises(ModelError, match="is not a model folder"):
+        load_pretrained(out)
+    assert made_by(config).foreign(out) is None
+    (out / ".part-killed").mkdir()
+    assert calibrate(config, out).card.scores
+    with monkeypatch.context() as patched:
+        patched.setattr("maeum.models.pretrained.Path.replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            move_pretrained(model, out)
+    with pytest.raises(ModelError, match=r"is not a model folder: config\.json is missing"):
+        load_pretrained(out)
+    assert made_by(config).foreign(out) is None, "the same command may replace it"
+    assert calibrate(config, out).name == str(out)
+    assert not list(out.glob(".*"))
+    assert {path.name for path in out.iterdir()} == {
+        "model.safetensors", "config.json", "card.json", "README.md", "tokenizer", "split.json", "recipe.json"
+    }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from maeum.corpora.splits import OfficialSplit, Split
 from maeum.corpora.targets import Target
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.data.store import Store
-from maeum.errors import ConfigError
+from maeum.errors import ConfigError, StoreError
 from maeum.labels import LabelSet
 from maeum.models.pretrained import load_pretrained
 from maeum.preparation.transcripts import Transcripts
@@ -31,6 +31,8 @@ class TrainingData:
     """The split of each store."""
     known: TrainedOn
     """What is kept with the model about the items it was trained and chosen on."""
+    target: str | Target | None = None
+    """Which labels of the stores are learned; those that they have when None."""
 
     @property
     def label_set(self) -> LabelSet:
@@ -47,12 +49,22 @@ class TrainingData:
         has = ~has.isnan() if self.label_set.task == "dimensional" else has > 0.5
         return [name for name, any_ in zip(self.label_set.names, has.any(0).tolist(), strict=True) if not any_]
 
+    def _remedy(self, missing: Sequence[str]) -> str:
+        """How a training does without labels that no item has."""
+        found = [name for name in self.label_set.names if name not in missing]
+        if self.target is not None:
+            return "; leave it out of the target" if len(missing) == 1 else "; leave them out of the target"
+        if (len(found) < 2 and self.label_set.task == "single-label") or not found:
+            return ""
+        kind = "scales" if self.label_set.task == "dimensional" else "labels"
+        return f"; to do without, train with --set 'target={{{kind}: [{', '.join(found)}]}}'"
+
     def notes(self) -> Iterator[str]:
         """What to know about items that are left out, and about the splits."""
         for part, items in (("train", self.train), ("dev", self.dev)):
             yield from (f"{part}: {note}" for note in items.left_out_notes())
         if missing := self.labels_without_items():
-            yield f"train: no item of {', '.join(missing)}, which the model cannot learn"
+            yield f"train: no item of {', '.join(missing)}, which the model cannot learn{self._remedy(missing)}"
         for store, split in self.splits.items():
             yield from (f"{store}: {note}" for note in split.notes)
 
@@ -70,7 +82,7 @@ def load_training_data(recipe: Recipe) -> TrainingData:
     sound = recipe.inputs.sound
     train_set = load_parts(recipe.train, "train", recipe.target, splits, sound, views=views)
     dev_set = load_parts(recipe.dev, "dev", recipe.target, splits, sound)
-    return TrainingData(train_set, dev_set, splits, _trained_on(recipe, splits, train_set, dev_set))
+    return TrainingData(train_set, dev_set, splits, _trained_on(recipe, splits, train_set, dev_set), recipe.target)
 
 
 def make_splits(recipe: Recipe) -> dict[Path, Split]:
@@ -82,7 +94,22 @@ def make_splits(recipe: Recipe) -> dict[Path, Split]:
     data = (*recipe.train, *recipe.dev)
     if recipe.split != OfficialSplit() and any(d.sessions is not None for d in data):
         raise ConfigError("names sessions beside a split", item=recipe.name, remedy="Leave one of them out.")
-    return {d.store: recipe.split.split(Store(d.store).members()) for d in data}
+    return {d.store: recipe.split.split(store.members()) for d, store in zip(data, _stores(recipe), strict=True)}
+
+
+def _stores(recipe: Recipe) -> Iterator[Store]:
+    """The stores of train, then those of dev; an error names the setting too."""
+    for part, data in (("train", recipe.train), ("dev", recipe.dev)):
+        for number, one in enumerate(data):
+            yield open_store(one.store, f"{part}.{number}.store")
+
+
+def open_store(folder: Path, setting: str) -> Store:
+    """The store that a setting names; raises StoreError as `Store` does, with the setting before the folder."""
+    try:
+        return Store(folder)
+    except StoreError as error:
+        raise StoreError(error.problem, item=f"{setting}: {error.item}", remedy=error.remedy) from error
 
 
 def load_parts(
