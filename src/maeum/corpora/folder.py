@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic import Field, field_validator
 from maeum.config import MOST_SEED, Config
 from maeum.corpora.base import CORPORA, PARTS, Corpus, LeftOut, hidden
 from maeum.corpora.overlaps import Member
-from maeum.corpora.splits import RandomSplit
+from maeum.corpora.splits import PART_NAMES, RandomSplit
 from maeum.corpora.tables import finite, read_columns, read_table
 from maeum.corpora.targets import Target
 from maeum.errors import CorpusError
@@ -142,7 +143,7 @@ class Folder(Corpus):
         yield from items
 
     def remarks(self, source: Path) -> list[str]:
-        """Columns that seem to have another name than the one that is read, and that there are no labels."""
+        """Columns that seem to have another name than the one that is read, no labels, and those read as others."""
         columns = read_columns(self._find_table(Path(source)))
         out = [
             f"the column {theirs!r} is not read; if it holds what the column {ours!r} is for, rename it"
@@ -150,7 +151,27 @@ class Folder(Corpus):
         ]
         if "label" not in columns and not self._numbers:
             out.append(f"the table has no column 'label', only {', '.join(columns)}")
+        if read_as := self._read_as(Path(source)):
+            out.append(read_as)
         return out
+
+    def _read_as(self, source: Path) -> str:
+        """Which labels are read as others: ``joy is read as happiness (1), calm as neutral (1)``; empty for none."""
+        if self._options.task == "dimensional":
+            return ""
+        counts: Counter[tuple[str, str]] = Counter()
+        for _, row in read_table(self._find_table(source), ("path",)):
+            for word in _words_of(row):
+                name = self._known_label(word)
+                if name is not None and name.lower() != word.lower():
+                    counts[word.lower(), name] += 1
+        verbs = ["is read as", *["as"] * len(counts)]
+        pairs = zip(counts.items(), verbs, strict=False)
+        return ", ".join(f"{word} {verb} {name} ({number})" for ((word, name), number), verb in pairs)
+
+    def _known_label(self, word: str) -> str | None:
+        """The label that a word of the table means; None where it is none."""
+        return next((name for name in (word, canonical(word)) if name in self._options.labels), None)
 
     @property
     def _numbers(self) -> tuple[str, ...]:
@@ -213,6 +234,7 @@ class Folder(Corpus):
             )
             raise CorpusError(problem, item=where, remedy="Correct the row; times are seconds into the recording.")
         part = row.get("part", "").lower() or None
+        part = None if part is None else PART_NAMES.get(part, part)
         if part is not None and part not in PARTS:
             raise CorpusError(f"part {part!r} is none of {', '.join(PARTS)}", item=where,
                               remedy="Write train, dev (for validation) or test, or leave it empty.")  # fmt: skip
@@ -258,11 +280,11 @@ class Folder(Corpus):
             given = {name: value for name, value in values.items() if value is not None}
             return _within(given, self.label_set, where) or None
         names = []
-        for given_name in filter(str.strip, row.get("label", "").split("|")):
-            name = next((n for n in (given_name.strip(), canonical(given_name)) if n in options.labels), None)
+        for word in _words_of(row):
+            name = self._known_label(word)
             if name is None:
                 known = ", ".join(options.labels)
-                raise CorpusError(f"unknown label {given_name.strip()!r}; the labels are {known}", item=where,
+                raise CorpusError(f"unknown label {word!r}; the labels are {known}", item=where,
                                   remedy="Correct the row, or give your labels with the option labels.")  # fmt: skip
             names.append(name)
         if options.task == "multi-label":
@@ -271,6 +293,11 @@ class Folder(Corpus):
             raise CorpusError(f"has several labels ({', '.join(names)}) where one is asked for", item=where,
                               remedy="Set the option task to multi-label.")  # fmt: skip
         return names[0] if names else None
+
+
+def _words_of(row: Mapping[str, str]) -> list[str]:
+    """The labels of a row, as they are written in it."""
+    return [word.strip() for word in row.get("label", "").split("|") if word.strip()]
 
 
 def _number(text: str, column: str, where: str) -> float | None:

@@ -28,8 +28,8 @@ from maeum.wording import counted
 _WHOLE: tuple[Kind, ...] = ("speaker", "dialogue", "recording", "content", "utterance")
 
 
-#: Word in the name of a list -> its part.
-_PART_OF = {**{part: part for part in PARTS}, "valid": "dev", "val": "dev", "validation": "dev"}
+#: What a part is called -> the part.
+PART_NAMES = {**{part: part for part in PARTS}, "valid": "dev", "val": "dev", "validation": "dev"}
 
 
 @dataclass(frozen=True)
@@ -391,7 +391,7 @@ def read_split(text: str) -> SplitConfig:
 
 def listed_part(path: Path) -> str | None:
     """The part that a file's name says it lists: ``valid.txt``, ``train_split.txt``, ``test-ids.txt``; else None."""
-    found = {_PART_OF[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in _PART_OF}
+    found = {PART_NAMES[word] for word in re.split(r"[^a-z]+", path.stem.lower()) if word in PART_NAMES}
     return found.pop() if len(found) == 1 else None
 
 

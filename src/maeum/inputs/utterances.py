@@ -34,6 +34,8 @@ _SEEK_RATHER_S = 10.0
 #: Utterances of more frames are decoded alone, one frame at a time.
 _MOST_HELD = 80
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+#: So much longer than its recording an utterance may be without a note, as times are rounded.
+_SURPLUS_S = 0.25
 
 Rgb = NDArray[np.uint8]  # (height, width, 3)
 
@@ -126,6 +128,7 @@ class UtteranceReader:
             allow_blank=self.no_face == "centre-crop",
             missing=missing,
         )
+        notes += _cut_note(utterance, duration_s, notes)
         return replace(made, notes=(*notes, *made.notes), duration_s=duration_s)
 
     def _is_image(self, recording: Recording) -> bool:
@@ -249,6 +252,16 @@ def _read_s(utterance: Utterance, file_s: float | None) -> float | None:
     """Seconds of a stretch that lie in a file of that length; None where neither end is known."""
     ends = [end for end in (utterance.end_s, file_s) if end is not None]
     return max(min(ends) - max(utterance.start_s, 0.0), 0.0) if ends else None
+
+
+def _cut_note(utterance: Utterance, read_s: float | None, notes: Sequence[str]) -> tuple[str, ...]:
+    """Says that an utterance is to end after its recording does; where that is damaged, its notes say so already."""
+    if utterance.end_s is None or not read_s or any(note.startswith("truncated") for note in notes):
+        return ()
+    ends_s = max(utterance.start_s, 0.0) + read_s
+    if utterance.end_s <= ends_s + _SURPLUS_S:
+        return ()
+    return (f"end {utterance.end_s:g} s is beyond the recording, which ends at {ends_s:.2f} s",)
 
 
 def _read_speech(path: Path, recording: Recording, utterance: Utterance) -> tuple[Tensor, tuple[str, ...]]:

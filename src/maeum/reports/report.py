@@ -31,8 +31,10 @@ from maeum.visible import csv_cell, visible
 from maeum.wording import counted
 
 _MEANING = "Scores say how often a model agrees with the labels of this corpus, not what people feel."
-_ABOUT = (
+_INTERVALS = (
     "Intervals are 95 % confidence intervals over {over}: they say what other {over} of the same kind would change. "
+)
+_ABOUT = (
     "Majority baseline: the most frequent answer for every item. Chance: the model's own answers dealt out at random."
 )
 _WORST = 20
@@ -89,7 +91,7 @@ def compare(evaluations: Sequence[Evaluation], title: str = "") -> ComparisonPag
     shown: dict[str, Any] = {
         "version": __version__,
         "title": title or f"{first.corpus} {first.part}",
-        "about": _ABOUT.format(over=" or ".join(dict.fromkeys(e.report.interval_over for e in evaluations))),
+        "about": _about_intervals([e.report for e in evaluations]) + _ABOUT,
         "meaning": _MEANING,
         "warnings": [
             *([] if same_items else [_OTHER_ITEMS]),
@@ -127,6 +129,12 @@ def _warnings(reports: dict[str, Report]) -> list[str]:
         if report.speakers_warning:
             holds.setdefault(report.speakers_warning, []).append(name)
     return [text if len(names) == len(reports) else f"{', '.join(names)}: {text}" for text, names in holds.items()]
+
+
+def _about_intervals(reports: Sequence[Report]) -> str:
+    """What the intervals are over; empty where there are none."""
+    over = [r.interval_over for r in reports if any(score.interval is not None for score in r.scores.values())]
+    return _INTERVALS.format(over=" or ".join(dict.fromkeys(over))) if over else ""
 
 
 def _overlap(report: Report) -> str:

@@ -65,7 +65,7 @@ def test_missing_file_is_left_out_with_its_reason(tmp_path: Path):
         ("path,start_s\na.mp4,nan\n", "start_s 'nan' is not a number"),
         ("path,label\na.mp4,bliss\n", "unknown label 'bliss'; the labels are anger"),
         ("path,label\na.mp4,fear|anger\n", "has several labels"),
-        ("path,part\na.mp4,valid\n", r"part 'valid' is none of train, dev, test\. Write train, dev \(for validation"),
+        ("path,part\na.mp4,tset\n", r"part 'tset' is none of train, dev, test\. Write train, dev \(for validation"),
         ('path,text\n\na.mp4,"1\n1"\na.mp4,2\n', r"'a.mp4' is used twice \(lines 4 and 5\). Remove one of the two"),
         ("path\n", r"has a header but no rows\. Add a row"),
         ("", r"has no column 'path', only nothing\. Name a column 'path'"),
@@ -239,3 +239,19 @@ def test_one_recording_of_two_people_is_cut_in_two(
 def test_a_label_that_breaks_a_table_is_refused(label: str):
     with pytest.raises(ConfigError, match=r"labels: .* cannot be a label in a table"):
         make_corpus("folder", {"labels": ["calm", label]})
+
+
+def test_labels_that_are_read_as_others_are_told(tmp_path: Path) -> None:
+    table = "path,label\na.mp4,joy\nb.mp4,Calm\nc.mp4,Happiness\nd.mp4,Joy\n"
+    source = write(tmp_path, table, "a.mp4", "b.mp4", "c.mp4", "d.mp4")
+    assert make_corpus("folder").remarks(source) == ["joy is read as happiness (2), calm as neutral (1)"]
+    own = {"labels": ["joy", "Calm", "Happiness"]}
+    (source / "items.csv").write_text(table.replace("Joy", "joy"))
+    assert make_corpus("folder", own).remarks(source) == []
+    assert [u.label for u in make_corpus("folder", own).utterances(source)] == ["joy", "Calm", "Happiness", "joy"]
+
+
+@pytest.mark.parametrize("part", ["validation", "Valid", "val", "dev"])
+def test_other_names_of_dev_are_understood(tmp_path: Path, part: str) -> None:
+    (utterance,) = make_corpus("folder").utterances(write(tmp_path, f"path,part\na.mp4,{part}\n", "a.mp4"))
+    assert utterance.part == "dev"

@@ -303,3 +303,15 @@ def test_content_hash_is_of_bytes_not_of_names(tmp_path: Path):
     for gone in ("none.bin", "z.zip/in/none.bin"):
         with pytest.raises(CorpusError, match="no such"):
             content_hash(tmp_path / gone)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+@pytest.mark.parametrize(("end_s", "noted"), [(9.0, True), (2.1, False), (1.5, False), (None, False)])
+def test_an_end_beyond_the_recording_is_noted(
+    tmp_path: Path, make_media: Callable[..., Path], make_sine: Any, pictures: bool, end_s: float | None, noted: bool
+) -> None:
+    frames = [np.full((64, 64, 3), 90, np.uint8)] * 20 if pictures else []
+    path = make_media(tmp_path / "a.mkv", frames, fps=10, sound=make_sine(200, 2.0, 16_000))
+    item = used(EVERYTHING(Utterance("u", Recording("r", video=path, audio=path), start_s=0.5, end_s=end_s)))
+    note = "end 9 s is beyond the recording, which ends at 2.00 s"
+    assert [one for one in item.notes if "beyond" in one] == [note] * noted

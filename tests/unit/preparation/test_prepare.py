@@ -126,11 +126,11 @@ def test_shared_speakers_and_recordings_are_said(recordings: Path, tmp_path: Pat
     good = table.read_text()
     table.write_text(good.replace("2.wav,words 2,sad,s1,dev", "2.wav,words 2,sad,s0,dev"))
     notes = prepare("folder", recordings, tmp_path / "store").notes
-    assert notes == ("its own parts overlap: 1 speaker shared by train and dev; see `maeum splits`",)
+    assert notes[1:] == ("its own parts overlap: 1 speaker shared by train and dev; see `maeum splits`",)
     (recordings / "2.wav").write_bytes((recordings / "0.wav").read_bytes())
     table.write_text(good)
     notes = prepare("folder", recordings, tmp_path / "other").notes
-    assert notes == ("its own parts overlap: 1 equal content shared by train and dev; see `maeum splits`",)
+    assert notes[1:] == ("its own parts overlap: 1 equal content shared by train and dev; see `maeum splits`",)
 
 
 def test_a_moved_corpus_is_found_again_without_decoding(recordings: Path, tmp_path: Path):
@@ -234,7 +234,8 @@ def test_the_account_names_examples_and_the_files_that_list_all(recordings: Path
     assert f"  every item that is left out, and why: {store / 'left_out.csv'}" in lines
     assert (store / "left_out.csv").read_text().splitlines()[0] == "id,part,reason"
     assert len((store / "left_out.csv").read_text().splitlines()) == 1 + 5
-    assert not any("note" in line for line in lines), "no item of this corpus has a picture"
+    assert not any("with a note" in line for line in lines), "no item of this corpus has a picture"
+    assert [line for line in lines if " note: " in line] == ["  note: sad is read as sadness (3), joy as happiness (3)"]
 
 
 def test_notes_of_some_items_are_shown(recordings: Path, tmp_path: Path):

@@ -148,3 +148,12 @@ def test_one_is_counted_as_one_and_no_cell_runs(tmp_path: Path):
     made = compare([replace(plain, rows=rows, report=replace(plain.report, items=1, groups=1))])
     assert "· 1 item of 1 speaker ·" in made.page
     assert list(csv.reader(io.StringIO(made.answers["a"])))[1][:2] == ["'=1+1", "'@x"]
+
+
+def test_a_page_without_intervals_says_nothing_about_them(tmp_path: Path) -> None:
+    with_them = evaluation(tmp_path)
+    without = replace(
+        with_them, report=evaluate(with_them.predictions, LabelSet(NAMES), name="a on corpus", intervals=False)
+    )
+    assert "Intervals are 95 % confidence intervals over speakers" in compare([with_them, without]).markdown
+    assert "Intervals are" not in compare([without]).page

@@ -192,10 +192,14 @@ def test_the_table_has_a_row_for_each_network_and_the_baseline(store: Path, tmp_
     assert rows[4][0] == "majority baseline"
     assert rows[4][1] == f"{done.majority['macro_f1']:.3f}"
     assert comparison_table([done]) in markdown_page([done])
+    assert "In brackets: 95 % confidence intervals" in markdown_page([done])
 
 
 def test_tables_of_different_metrics_are_refused(store: Path, tmp_path: Path) -> None:
     one = compare(comparison(store), tmp_path, intervals=False)
     other = compare(comparison(store, name="b", metrics=["uar"]), tmp_path, intervals=False)
+    page = markdown_page([one])
+    assert "There are no confidence intervals" in " ".join(page.split())
+    assert "In brackets" not in page
     with pytest.raises(ConfigError, match="b: shows uar"):
         comparison_table([one, other])
