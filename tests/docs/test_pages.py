@@ -56,3 +56,9 @@ def prose(text: str) -> list[str]:
 def test_prose_breaks_at_100_columns(page: Path) -> None:
     long = [line for line in prose(page.read_text()) if len(line) > WIDTH and " " in line.strip().lstrip("-*# ")]
     assert not long
+
+
+def test_the_code_speaks_the_language_of_the_field() -> None:
+    """``said`` and ``heard`` had four meanings: the field has words for them (docs/glossary.md)."""
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "src").rglob("*.j2")]
+    assert [str(p) for p in files if re.search(r"\b(said|heard)\b", p.read_text(encoding="utf-8"))] == []

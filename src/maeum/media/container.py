@@ -126,7 +126,7 @@ def origin_s(container: InputContainer) -> float:
 def clock_shift_s(container: InputContainer, stream: VideoStream | AudioStream, notes: list[str]) -> float:
     """What to add to a stream's timestamps (minus `origin_s`): 0, unless it claims to start absurdly late.
 
-    A stream said to start more than 600 s after the others has another clock: it is read from 0 s on, with a note.
+    A stream that claims to start more than 600 s late has another clock: it is read from 0 s on, with a note.
     """
     if stream.start_time is None or not stream.time_base:
         return 0.0

@@ -28,7 +28,7 @@ from maeum.training.processes import Processes
 from maeum.types import Batch
 from maeum.wording import counted
 
-#: Before so many epochs nothing is said of a score that is no better than chance.
+#: Epochs before which a score no better than chance is not remarked on.
 _FEWEST_EPOCHS = 3
 #: Learning rates where a recipe names none: of networks trained from nothing, and of those with encoders of the hub.
 DEFAULT_LR, HUB_LR = 3e-4, 3e-5
