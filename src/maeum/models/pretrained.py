@@ -27,7 +27,7 @@ from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
 from maeum.models.network import Network
 from maeum.models.networks import MODELS
-from maeum.models.weights import unreadable_reason, with_present_names
+from maeum.models.weight_names import unreadable_reason, with_present_names
 from maeum.types import MODALITIES, Modality, ModelOutput
 from maeum.wording import counted
 
