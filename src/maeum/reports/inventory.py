@@ -27,6 +27,7 @@ from maeum.evaluation import METRICS
 from maeum.models.card import ModelCard, Score
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import EMBEDDED, load_pretrained
+from maeum.models.weights import WEIGHTS, Weights, is_fetched
 from maeum.registry import Registry
 from maeum.training.losses import LOSSES
 from maeum.wording import counted
@@ -95,6 +96,7 @@ def checkup() -> list[Finding]:
         ),
         _try("embedded model", _embedded),
         *_extras(),
+        *_weights(),
         *_plugins(),
     ]
     unwanted = [name for name in ("torchvision", "torchaudio") if find_spec(name)]
@@ -124,6 +126,27 @@ def models_table(cards: Sequence[ModelCard]) -> Table:
             "\n".join(_main_score(s, s.name if measures else "") for s in _main_scores(card)) or "-",
         )
     return table
+
+
+def weights_table(known: Sequence[Weights]) -> Table:
+    """Pretrained weights of others that can be fetched: size, licence, and whether they are on this machine."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column in ("weights", "size", "licence", "on this machine", "what they are"):
+        table.add_column(column, overflow="fold")
+    for weights in known:
+        here = "yes" if is_fetched(weights.name) else f"no: maeum fetch {weights.name}"
+        size = f"{weights.size / 1e6:.0f} MB"
+        table.add_row(Text(weights.name, "bold"), size, weights.licence, here, f"{weights.title}; {weights.source}")
+    return table
+
+
+def _weights() -> list[Finding]:
+    return [
+        Finding(f"weights {weights.name}", "good", f"{weights.title} ({weights.licence})")
+        if is_fetched(weights.name)
+        else Finding(f"weights {weights.name}", "optional", f"not fetched; {weights.title}: maeum fetch {weights.name}")
+        for weights in WEIGHTS.values()
+    ]
 
 
 def _main_score(score: Score, name: str) -> str:

@@ -13,6 +13,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError
 
 from maeum.errors import ModelError
+from maeum.models.weights import WEIGHTS, weights_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -63,6 +64,15 @@ def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
             item=name,
             remedy="Check the name on the hub's page; a private one needs `hf auth login`.",
         ) from error
+
+
+def place(name: str) -> str:
+    """Where something of this name is looked for: the folder of fetched weights, else the name itself.
+
+    Raises:
+        ModelError: when weights of this name are known, but were not fetched or are damaged.
+    """
+    return str(weights_folder(name)) if name in WEIGHTS else name
 
 
 @contextmanager

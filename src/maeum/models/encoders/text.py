@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
-from maeum.models.encoders.hub import architecture, check_source, fetch, whole
+from maeum.models.encoders.hub import architecture, check_source, fetch, place, whole
 from maeum.wording import counted
 
 if TYPE_CHECKING:
@@ -170,8 +170,8 @@ class HubTextEncoder(nn.Module):
                 found, dtype=torch.float32, **_no_pooler(found)
             )
         else:
-            name = config.pretrained
-            assert name is not None
+            assert config.pretrained is not None
+            name = place(config.pretrained)
 
             def get(local: bool) -> nn.Module:
                 found = AutoConfig.from_pretrained(name, local_files_only=local)

@@ -16,7 +16,7 @@ import sentencepiece
 
 from maeum.errors import ModelError
 from maeum.files import write_error, write_whole
-from maeum.models.encoders.hub import fetch
+from maeum.models.encoders.hub import fetch, place
 
 #: What stands in texts for something removed from them (GoEmotions); each is one piece.
 PLACEHOLDERS = ("[name]", "[religion]")
@@ -184,7 +184,7 @@ class HubTokenizer(Tokenizer):
     """A Hugging Face tokenizer.
 
     Args:
-        name: a folder, or a name on the hub.
+        name: a folder, a name on the hub, or that of fetched weights (`maeum.models.weights`).
 
     Raises:
         ModelError: when it cannot be had.
@@ -195,8 +195,9 @@ class HubTokenizer(Tokenizer):
     def __init__(self, name: str | Path) -> None:
         from transformers import AutoTokenizer  # takes a second, and only this tokenizer needs it
 
+        where = place(str(name))
         self._tokenizer = fetch(
-            str(name), "tokenizer", lambda local: AutoTokenizer.from_pretrained(str(name), local_files_only=local)
+            where, "tokenizer", lambda local: AutoTokenizer.from_pretrained(where, local_files_only=local)
         )
         if self._tokenizer.pad_token_id is None:
             raise ModelError("this tokenizer has no padding token, so it belongs to no encoder", item=name)
