@@ -1,0 +1,170 @@
+"""The encoder of Whisper (Radford et al. 2023) as a speech encoder: a vector of every 20 ms, of every layer.
+
+Whisper was trained on windows of 30 s, filled up with silence. Here an utterance is read as long as it is: the same
+log-mel, convolutions, positions and layers, but nothing behind its end, so that two seconds cost a fifteenth.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maeum.errors import ModelError
+from maeum.media.shapes import SAMPLE_RATE_HZ
+from maeum.models.encoders.ctranslate2 import read_whisper
+from maeum.models.encoders.hub import architecture, fetch, place, whole
+
+if TYPE_CHECKING:
+    from transformers import WhisperConfig
+
+#: Whisper's short-time Fourier transform: 25 ms every 10 ms.
+N_FFT, HOP = 400, 160
+#: Bins more than this below an utterance's loudest are its floor, in powers of ten.
+_RANGE = 8.0
+#: The file that CTranslate2 writes.
+CTRANSLATE2_FILE = "model.bin"
+
+
+@cache
+def _filters(bands: int) -> Tensor:
+    """Slaney's mel filters, ``(bands, 201)``."""
+    from transformers.audio_utils import mel_filter_bank
+
+    found = mel_filter_bank(1 + N_FFT // 2, bands, 0.0, 8000.0, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney")
+    return torch.from_numpy(found.T).float()
+
+
+def log_mel(wave: Tensor, lengths: Tensor, bands: int) -> tuple[Tensor, Tensor]:
+    """Whisper's log-mel of utterances, each by itself.
+
+    Args:
+        wave: ``(batch, samples)`` at 16 kHz.
+        lengths: samples of each utterance, ``(batch,)``.
+        bands: mel bands, 80 for most models.
+
+    Returns:
+        ``(batch, bands, frames)``, zero behind each utterance's end, and its frames of 10 ms, ``(batch,)``.
+    """
+    samples = torch.arange(wave.shape[1], device=wave.device) < lengths.unsqueeze(1)
+    wave = wave.float() * samples
+    frames = (lengths + HOP - 1).div(HOP, rounding_mode="floor")
+    start = wave[:, 1 : 1 + N_FFT // 2].flip(1)
+    start = F.pad(start, (N_FFT // 2 - start.shape[1], 0))
+    padded = torch.cat((start, wave, wave.new_zeros(len(wave), N_FFT)), 1)
+    window = torch.hann_window(N_FFT, device=wave.device)
+    power = torch.stft(padded, N_FFT, HOP, window=window, center=False, return_complex=True).abs().square()
+    mel = (_filters(bands).to(wave.device) @ power).clamp(min=1e-10).log10()
+    mel = mel[:, :, : max(1, int(frames.max()))]
+    valid = (torch.arange(mel.shape[2], device=wave.device) < frames.unsqueeze(1)).unsqueeze(1)
+    loudest = mel.masked_fill(~valid, -torch.inf).amax((1, 2), keepdim=True)
+    loudest = torch.where(loudest.isfinite(), loudest, 0.0)
+    return ((torch.maximum(mel, loudest - _RANGE) + 4.0) / 4.0) * valid, frames
+
+
+class WhisperEncoder(nn.Module):
+    """Whisper's encoder without its 30 s of padding; an utterance's vectors depend on it alone.
+
+    Args:
+        pretrained: name of fetched weights (`maeum.models.weights`), a folder, or a name on the hub; or
+        given: settings of `transformers.WhisperConfig`, for an encoder without weights.
+        depth: so many of its layers; None takes all.
+
+    Raises:
+        ModelError: when it cannot be had, is no Whisper, or has fewer layers.
+    """
+
+    def __init__(self, pretrained: str | None, given: dict[str, Any] | None, depth: int | None = None) -> None:
+        super().__init__()
+        if pretrained is None:
+            assert given is not None
+            settings, weights = given, None
+        else:
+            settings, weights = _pretrained(pretrained)
+        layers = int(settings["encoder_layers"])
+        if depth is not None and not 1 <= depth <= layers:
+            raise ModelError(
+                f"depth = {depth}, but this encoder has {layers} layers", item=pretrained or settings["model_type"]
+            )
+        self.settings = {**settings, "encoder_layers": depth or layers}
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder as Theirs
+
+        config: WhisperConfig = architecture(  # type: ignore[assignment]
+            {**self.settings, "attn_implementation": "sdpa", "encoder_layerdrop": 0.0}, "speech encoder"
+        )
+        if config.model_type != "whisper":
+            raise ModelError("is no Whisper", item=config.model_type)
+        self.model = Theirs(config)
+        self.dim, self.layers, self.bands = int(config.d_model), int(config.encoder_layers), int(config.num_mel_bins)
+        self.longest = int(config.max_source_positions)
+        if weights is not None:
+            prefix = "model.encoder."
+            own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+            known = self.model.state_dict()
+            missing = sorted(known.keys() - own.keys())
+            if missing:
+                raise ModelError(f"lacks weights, such as {missing[0]}", item=pretrained)
+            self.model.load_state_dict({name: own[name] for name in known})
+        self.model.embed_positions.requires_grad_(False)
+
+    def hidden_states(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The vectors behind the convolutions and behind every layer.
+
+        Args:
+            wave: ``(batch, samples)`` at 16 kHz.
+            lengths: samples of each utterance, ``(batch,)``.
+
+        Returns:
+            ``layers + 1`` tensors ``(batch, steps, dim)``, before the encoder's final norm, zero where padded; and
+            which steps are valid, ``(batch, steps)``.
+
+        Raises:
+            ModelError: when an utterance is longer than the positions, 30 s.
+        """
+        mel, frames = log_mel(wave, lengths, self.bands)
+        counts = (frames + 1).div(2, rounding_mode="floor")
+        if int(counts.max()) > self.longest:
+            raise ModelError(
+                f"an utterance of {float(lengths.max()) / SAMPLE_RATE_HZ:.1f} s is longer than the "
+                f"{2 * self.longest * HOP / SAMPLE_RATE_HZ:.0f} s that Whisper reads",
+                remedy="Cut the corpus into shorter utterances, or train with inputs: {max_s: 30}.",
+            )
+        behind_first = torch.arange(mel.shape[2], device=mel.device) < frames.unsqueeze(1)
+        hidden = F.gelu(self.model.conv1(mel)) * behind_first.unsqueeze(1)
+        hidden = F.gelu(self.model.conv2(hidden)).transpose(1, 2)
+        steps = hidden.shape[1]
+        mask = torch.arange(steps, device=mel.device) < counts.unsqueeze(1)
+        hidden = hidden + self.model.embed_positions.weight[:steps]
+        readable = mask.clone()
+        readable[:, 0] = True  # attention over nothing is undefined
+        attention = readable[:, None, None, :] if not bool(readable.all()) else None
+        found = [hidden * mask.unsqueeze(2)]
+        for layer in self.model.layers:
+            hidden = layer(hidden, attention)
+            found.append(hidden * mask.unsqueeze(2))
+        return found, mask
+
+
+def _pretrained(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Settings and weights, from CTranslate2's file where there is one, else as transformers reads them."""
+    where = place(name)
+    if (Path(where) / CTRANSLATE2_FILE).is_file():
+        return read_whisper(Path(where) / CTRANSLATE2_FILE)
+    from transformers import AutoConfig, WhisperForConditionalGeneration
+
+    def get(local: bool) -> nn.Module:
+        found = AutoConfig.from_pretrained(where, local_files_only=local)
+        if found.model_type != "whisper":
+            raise ValueError(f"a {found.model_type}, no Whisper")
+        read: Any = WhisperForConditionalGeneration.from_pretrained(
+            where, config=found, local_files_only=local, dtype=torch.float32, output_loading_info=True
+        )
+        model: nn.Module = whole(read, where, "speech encoder")
+        return model
+
+    model: Any = fetch(where, "speech encoder", get)
+    return model.config.to_dict(), model.state_dict()
