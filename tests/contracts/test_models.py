@@ -65,7 +65,17 @@ SMALL: dict[str, dict[str, object]] = {
         "freeze_text": False,
         "project": 0,
     },
-}
+    "ssl-linear": {
+        "labels": 5,
+        "architecture": {
+            "model_type": "whisper", "d_model": 8, "vocab_size": 9, "encoder_layers": 2, "decoder_layers": 1,
+            "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 12, "decoder_ffn_dim": 12,
+            "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 4,
+        },
+        "trained_layers": 1,
+        "hidden": 6,
+    },
+}  # fmt: skip
 TOKENIZER = train_tokenizer(["a few words"] * 4, 50)
 pytestmark = pytest.mark.parametrize("name", list(MODELS))
 
@@ -84,6 +94,8 @@ def make_batch() -> Batch:
         faces_mask=torch.tensor([[1, 1, 0], [0, 0, 0], [0, 0, 0]]).bool(),
         mel_chunks=torch.randn(3, 2, 1, 128, 32, generator=generator) * 3 - 4,
         mel_chunks_mask=torch.tensor([[1, 1], [1, 0], [0, 0]]).bool(),
+        wave=torch.randn(3, 4000, generator=generator) * 0.1,
+        wave_mask=(torch.arange(4000) < torch.tensor([[4000], [2500], [0]])),
         tokens=torch.randint(1, 50, (3, 6), generator=generator),
         tokens_mask=torch.tensor([[1, 1, 1, 1, 0, 0], [0] * 6, [1, 1, 1, 1, 1, 1]]).bool(),
         target=torch.tensor([0, 3, 4]),
@@ -93,7 +105,8 @@ def make_batch() -> Batch:
 def alone(batch: Batch, i: int) -> Batch:
     """Clip i by itself, without padding; modalities that it lacks are absent."""
     fields = {}
-    for values, mask in (("faces", "faces_mask"), ("mel_chunks", "mel_chunks_mask"), ("tokens", "tokens_mask")):
+    for values, mask in (("faces", "faces_mask"), ("mel_chunks", "mel_chunks_mask"), ("tokens", "tokens_mask"),
+                         ("wave", "wave_mask")):  # fmt: skip
         length = int(getattr(batch, mask)[i].sum())
         if length:
             fields[values] = getattr(batch, values)[i : i + 1, :length]

@@ -23,6 +23,8 @@ from maeum.models.registry import MODELS, ModelKind
 from maeum.types import Batch, ModelOutput
 from maeum.wording import counted
 
+#: The encoder where a recipe names none.
+_USUAL = "whisper-base"
 #: Keeps the gradient of a deviation of 0 finite.
 _LEAST_VARIANCE = 1e-5
 
@@ -33,8 +35,8 @@ class SslLinearConfig(Config):
     labels: int = Field(ge=1)
     """How many labels or scales it answers with; filled in from the corpus."""
     pretrained: str | None = None
-    """The speech encoder: a Whisper by the name of fetched weights (``whisper-base``; ``maeum fetch``), a folder, or a
-    name on the hub."""
+    """The speech encoder: a Whisper by the name of fetched weights (``maeum fetch``), a folder, or a name on the hub.
+    null is ``whisper-base``."""
     architecture: dict[str, Any] | None = None
     """The encoder's configuration as plain data, with ``model_type``, instead of ``pretrained``: an encoder without
     weights, which is how a trained model is built again without network."""
@@ -51,7 +53,8 @@ class SslLinearConfig(Config):
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
-        check_source(self.pretrained, self.architecture, "speech encoder", such_as="whisper")
+        if self.pretrained is not None or self.architecture is not None:
+            check_source(self.pretrained, self.architecture, "speech encoder", such_as="whisper")
         return self
 
 
@@ -87,7 +90,8 @@ class SslLinear(Network):
 
     def __init__(self, config: SslLinearConfig) -> None:
         super().__init__()
-        self.encoder = WhisperEncoder(config.pretrained, config.architecture, config.depth)
+        pretrained = config.pretrained if config.architecture is not None else config.pretrained or _USUAL
+        self.encoder = WhisperEncoder(pretrained, config.architecture, config.depth)
         self.config = config.model_copy(update={"pretrained": None, "architecture": self.encoder.settings})
         layers = self.encoder.layers
         self.encoder.requires_grad_(False)
