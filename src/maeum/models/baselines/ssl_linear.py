@@ -123,7 +123,7 @@ class SslLinear(Network):
         else:
             features = mixed.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
         logits = self.head(features) * present.unsqueeze(1)
-        return ModelOutput(logits, {"speech": logits}, {"speech": present}, {"speech": features})
+        return ModelOutput(logits, {}, {"speech": present}, {"speech": features})
 
     def stored_settings(self) -> SslLinearConfig:
         """See `Network`."""
