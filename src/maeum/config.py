@@ -257,7 +257,7 @@ def _explain(cls: type[BaseModel], error: ValidationError, data: dict[str, Any])
         elif item["type"] == "union_tag_invalid":
             named, tags = item["ctx"]["tag"], re.findall(r"'([^']*)'", item["ctx"]["expected_tags"])
             near = difflib.get_close_matches(str(named), tags, n=1)
-            key = ".".join(filter(None, (where, item["ctx"]["discriminator"].strip("'"))))
+            key = ".".join(filter(None, (where, item["ctx"]["discriminator"].strip("'_()"))))
             meant = f" (did you mean {near[0]!r}?)" if near else ""
             problems.append(f"{key} = {named!r}: there is {', '.join(tags)}{meant}")
         elif (form := _FORMS.get(item["type"])) is not None:

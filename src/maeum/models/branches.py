@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from torch import Tensor, nn
 
 from maeum.config import Config
@@ -18,6 +19,7 @@ from maeum.errors import ConfigError, ModelError
 from maeum.media.shapes import FACE_PX, MEL_CHUNK_SHAPE
 from maeum.models import fusion
 from maeum.models.counting import StageCost, count
+from maeum.models.encoders.pretrained_speech import PretrainedSpeech, PretrainedSpeechConfig
 from maeum.models.encoders.text import TextConfig, build_text_encoder
 from maeum.models.layers import SequenceEncoder, check_width, scatter_valid
 from maeum.models.maps import (
@@ -87,6 +89,17 @@ class BranchConfig(Config):
     """The transformer over the encoded frames or mel chunks."""
 
 
+def _kind(branch: Any) -> str:
+    """Which kind of speech branch plain data describe: a CNN unless they say another."""
+    kind = branch.get("kind", "cnn") if isinstance(branch, Mapping) else getattr(branch, "kind", "cnn")
+    return str(kind)
+
+
+SpeechBranchConfig = Annotated[
+    Annotated[BranchConfig, Tag("cnn")] | Annotated[PretrainedSpeechConfig, Tag("pretrained")], Discriminator(_kind)
+]
+
+
 class BranchesConfig(Config):
     """Settings of a network of branches. A branch that is None does not exist."""
 
@@ -96,21 +109,28 @@ class BranchesConfig(Config):
     """Width of an encoded frame or mel chunk, and of the transformers over them."""
     faces: BranchConfig | None = BranchConfig()
     """The branch for faces."""
-    speech: BranchConfig | None = BranchConfig()
-    """The branch for speech, of mel chunks."""
+    speech: SpeechBranchConfig | None = BranchConfig()
+    """The branch for speech: a CNN of mel chunks, or (``kind: pretrained``) the layers of an encoder that reads the
+    wave."""
     text: TextConfig | None = None
     """The branch for text: a small encoder, or one of the hub."""
 
     @model_validator(mode="after")
     def _widths_fit(self) -> Self:
-        for branch in (self.faces, self.speech):
+        for branch in (self.faces, self.mel_branch):
             if branch is not None:
                 check_width(self.dim, branch.transformer.heads, positions=branch.transformer.positions)
-        if self.speech is not None and min(flat_shape(map_form("speech", self.speech)[1])) < 1:
-            raise ValueError(f"speech.shrink {list(self.speech.shrink)} leaves nothing of a mel chunk for the CNN")
+        mel = self.mel_branch
+        if mel is not None and min(flat_shape(map_form("speech", mel)[1])) < 1:
+            raise ValueError(f"speech.shrink {list(mel.shrink)} leaves nothing of a mel chunk for the CNN")
         if self.faces is not None and self.faces.norm in ("bands", "both"):
             raise ValueError(f"faces.norm is published or each, not {self.faces.norm}")
         return self
+
+    @property
+    def mel_branch(self) -> BranchConfig | None:
+        """The speech branch, where it is a CNN of mel chunks."""
+        return self.speech if isinstance(self.speech, BranchConfig) else None
 
 
 def map_form(modality: Modality, branch: BranchConfig) -> tuple[int, tuple[int, int]]:
@@ -144,7 +164,10 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
     transformer (``sequences``) and gives logits (``heads``); text has an encoder and a head. Text is read first, then
     speech, then faces, so that a subclass can let what was read attend to what follows.
 
-    Inputs: a `Batch` with any of ``faces``, ``mel_chunks`` and ``tokens``.
+    A pretrained speech branch reads the wave instead: its vector of the utterance and a layer stand in the place of CNN
+    and transformer.
+
+    Inputs: a `Batch` with any of ``faces``, ``mel_chunks`` (or ``wave``) and ``tokens``.
     Outputs: logits ``(batch, labels)``; ``features[modality]``, each branch's summary, ``(batch, dim)``;
     ``auxiliary["faces.encoded"]`` and ``["speech.encoded"]``, the encodings of valid frames and mel chunks in their
     order, ``(n, dim)``.
@@ -168,9 +191,19 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
             self.encoders["text"] = text_encoder
             self.heads["text"] = nn.Linear(text_encoder.dim, config.labels)
             self.input_needs = InputNeeds(max_tokens=text_encoder.longest, vocabulary=text_encoder.vocabulary)
+        if isinstance(config.speech, PretrainedSpeechConfig):
+            voice = PretrainedSpeech(config.speech)
+            self.config = config = config.model_copy(update={"speech": voice.config})
+            self.encoders["speech"] = voice
+            drop = voice.config.dropout
+            self.sequences["speech"] = nn.Sequential(
+                nn.Dropout(drop), nn.Linear(voice.width, dim), nn.GELU(), nn.Dropout(drop)
+            )
+            self.heads["speech"] = nn.Linear(dim, config.labels)
+            self.input_needs = replace(self.input_needs, sound="wave")
         branches: tuple[tuple[Modality, BranchConfig | None], ...] = (
             ("faces", config.faces),
-            ("speech", config.speech),
+            ("speech", config.mel_branch),
         )
         for name, branch in branches:
             if branch is None:
@@ -182,7 +215,8 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
         if not self.heads:
             raise ModelError("a network needs at least one of faces, speech and text")
         self.modalities = tuple(m for m in MODALITIES if m in self.heads)
-        self.auxiliary_names = frozenset(encodings_name(m) for m in self.modalities if m in self.sequences)
+        maps: dict[Modality, BranchConfig | None] = {"faces": config.faces, "speech": config.mel_branch}
+        self.auxiliary_names = frozenset(encodings_name(m) for m, branch in maps.items() if branch is not None)
         self.fusion = nn.Linear(len(self.modalities), 1, bias=False)
         nn.init.ones_(self.fusion.weight)
 
@@ -224,7 +258,11 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
         if "text" in self.heads and batch.tokens is not None and batch.tokens_mask is not None:
             features["text"] = self.encoders["text"](batch.tokens, batch.tokens_mask)
             present["text"] = batch.tokens_mask.any(1)
-        if "speech" in self.heads and batch.mel_chunks is not None and batch.mel_chunks_mask is not None:
+        if isinstance(self.config.speech, PretrainedSpeechConfig):
+            found = self.encoders["speech"](batch)
+            if found is not None:
+                features["speech"], present["speech"] = self.sequences["speech"](found[0]), found[1]
+        elif "speech" in self.heads and batch.mel_chunks is not None and batch.mel_chunks_mask is not None:
             mask, maps = self.audible_maps(batch.mel_chunks, batch.mel_chunks_mask)
             query = self.attention_query("speech", features, present, mask)
             features["speech"] = self._summarise("speech", maps, mask, query, auxiliary)
@@ -260,7 +298,7 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
         Returns:
             Mask ``(batch, length)`` of those that are read, moved to the front, and their maps ``(n, channels, h, w)``.
         """
-        branch = self.config.speech
+        branch = self.config.mel_branch
         assert branch is not None
         valid = mel_chunks[mask]
         owner = mask.nonzero(as_tuple=True)[0]
@@ -350,17 +388,16 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
         remedy = "Leave training.losses.encoding-distillation out."
         if not isinstance(teacher, BranchNetwork):
             raise ConfigError("only FE2E and MESM show their encodings of a frame or mel chunk", remedy=remedy)
-        shared = [m for m in ("faces", "speech") if m in teacher.heads and m in self.heads]
+        shared = sorted(teacher.auxiliary_names & self.auxiliary_names)
         if not shared:
             raise ConfigError("has no branch for faces or speech in common with the network", remedy=remedy)
         pairs: list[tuple[str, Any, Any]] = [("dim", teacher.config.dim, self.config.dim)]
-        if "speech" in shared:
-            assert teacher.config.speech is not None
-            assert self.config.speech is not None
-            pairs += [("speech.silence_db", teacher.config.speech.silence_db, self.config.speech.silence_db)]
-        for name, theirs, own in pairs:
-            if theirs != own:
+        own, theirs = self.config.mel_branch, teacher.config.mel_branch
+        if own is not None and theirs is not None:
+            pairs += [("speech.silence_db", theirs.silence_db, own.silence_db)]
+        for name, value, wanted in pairs:
+            if value != wanted:
                 raise ConfigError(
-                    f"has {name} {theirs}, the network {own}, so their frames and mel chunks are not alike",
-                    remedy=f"Give the network {name} {theirs}.",
+                    f"has {name} {value}, the network {wanted}, so their frames and mel chunks are not alike",
+                    remedy=f"Give the network {name} {value}.",
                 )

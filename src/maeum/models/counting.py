@@ -84,7 +84,8 @@ def count(model: nn.Module, batch: Batch) -> tuple[StageCost, ...]:
 
     model.eval()
     encoders: Any = model.encoders
-    hooks = [encoders[m].register_forward_hook(encoded(m)) for m in ("faces", "speech") if m in encoders]
+    maps = [m for m in ("faces", "speech") if m in encoders and hasattr(encoders[m], "stem")]
+    hooks = [encoders[m].register_forward_hook(encoded(m)) for m in maps]
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know the fused form
     try:
@@ -99,8 +100,8 @@ def count(model: nn.Module, batch: Batch) -> tuple[StageCost, ...]:
         counts[name.partition(".")[2]] = sum(operations.values()) // 2
     for modality in MODALITIES:
         parts = [("sequence", f"sequences.{modality}"), ("head", f"heads.{modality}")]
-        if modality == "text":
-            parts.insert(0, ("encoder", "encoders.text"))
+        if modality not in maps:
+            parts.insert(0, ("encoder", f"encoders.{modality}"))
         found += [StageCost(modality, stage, counts[name], counts[name]) for stage, name in parts if counts[name]]
     order = {branch: number for number, branch in enumerate(MODALITIES)}
     return tuple(sorted(add_up(found), key=lambda cost: order[cost.branch]))  # type: ignore[index]

@@ -332,7 +332,7 @@ class MESM(BranchNetwork, SelectsPositions):
 
     def mel_maps(self, batch: Batch) -> Tensor | None:
         """See `SelectsPositions`."""
-        if "speech" not in self.modalities or batch.mel_chunks is None or batch.mel_chunks_mask is None:
+        if self.config.mel_branch is None or batch.mel_chunks is None or batch.mel_chunks_mask is None:
             return None
         return self.audible_maps(batch.mel_chunks, batch.mel_chunks_mask)[1]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.media.shapes import MEL_CHUNK_SHAPE
-from maeum.models.encoders.hub import architecture, check_source, fetch, whole
+from maeum.models.encoders.hub import architecture, check_source, fetch, place, whole
 from maeum.models.layers import PositionalEncoding
 from maeum.models.maps import NATURAL_PER_DB
 from maeum.types import Batch
@@ -268,20 +268,20 @@ class SoundReader(nn.Module):
 class HubSpeechEncoder(nn.Module):
     """A speech encoder of transformers, whose answer about an utterance depends on that utterance alone."""
 
-    def __init__(self, config: HubSpeechConfig) -> None:
+    def __init__(self, config: HubSpeechConfig, depth: int | None = None) -> None:
         super().__init__()
         from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
         standardise = config.standardise
         if config.architecture is not None:
-            found = self._with_dropout(architecture(config.architecture, "speech encoder"), config)
+            found = self._changed(architecture(config.architecture, "speech encoder"), config, depth)
             self.model = AutoModel.from_config(found, dtype=torch.float32)  # type: ignore[no-untyped-call]
         else:
-            name = config.pretrained
-            assert name is not None
+            assert config.pretrained is not None
+            name = place(config.pretrained)
 
             def get(local: bool) -> nn.Module:
-                found = self._with_dropout(AutoConfig.from_pretrained(name, local_files_only=local), config)
+                found = self._changed(AutoConfig.from_pretrained(name, local_files_only=local), config, depth)
                 read = AutoModel.from_pretrained(
                     name, config=found, local_files_only=local, dtype=torch.float32, output_loading_info=True
                 )
@@ -321,7 +321,11 @@ class HubSpeechEncoder(nn.Module):
             self.model.masked_spec_embed.requires_grad_(False)
 
     @staticmethod
-    def _with_dropout(found: PreTrainedConfig, config: HubSpeechConfig) -> PreTrainedConfig:
+    def _changed(found: PreTrainedConfig, config: HubSpeechConfig, depth: int | None) -> PreTrainedConfig:
+        if depth is not None:
+            if depth > found.num_hidden_layers:
+                raise ModelError(f"depth = {depth}, but it has {found.num_hidden_layers} layers", item=found.model_type)
+            found.num_hidden_layers = depth
         if config.attention_dropout is not None:
             if not hasattr(found, "attention_dropout"):
                 raise ModelError(
@@ -377,6 +381,16 @@ class HubSpeechEncoder(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_features):
             features: Tensor = reader.read(wave, None if self.config.sees_padding else self.frames(lengths, 1))
         return features
+
+    def hidden_states(self, wave: Tensor, wave_mask: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The vectors before and behind every layer; see `WhisperEncoder.hidden_states`."""
+        lengths = wave_mask.sum(1)
+        counts = self.frames(lengths)
+        features = self._convolve(wave, wave_mask, lengths)
+        mask = torch.arange(features.shape[2], device=wave.device) < counts.unsqueeze(1)
+        readable = wave_mask | (counts == 0).unsqueeze(1)  # attention over nothing is undefined
+        output = self.model(features, attention_mask=readable.long(), output_hidden_states=True)
+        return [state * mask.unsqueeze(2) for state in output.hidden_states], mask
 
     def _read(self, features: Tensor, samples: Tensor, mask: Tensor) -> Tensor:
         model: Any = self.model

@@ -66,6 +66,44 @@ def log_mel(wave: Tensor, lengths: Tensor, bands: int) -> tuple[Tensor, Tensor]:
     return ((torch.maximum(mel, loudest - _RANGE) + 4.0) / 4.0) * valid, frames
 
 
+def hide_stretches(mel: Tensor, frames: Tensor, longest_time: int, longest_bands: int) -> Tensor:
+    """Log-mel with two stretches of time and two of bands set to 0, the mean (SpecAugment: Park et al. 2019).
+
+    Args:
+        mel: ``(batch, bands, frames)``.
+        frames: valid ones, ``(batch,)``.
+        longest_time: in frames, and at most a fifth of the utterance; 0 hides none.
+        longest_bands: in bands; 0 hides none.
+    """
+    rows = len(mel)
+    for _ in range(2):
+        for size, axis, most in (
+            (frames, 2, (frames // 5).clamp(max=longest_time)),
+            (torch.full_like(frames, mel.shape[1]), 1, torch.full_like(frames, longest_bands)),
+        ):
+            if int(most.max()) == 0:
+                continue
+            width = (torch.rand(rows, device=mel.device) * (most + 1)).long()
+            start = (torch.rand(rows, device=mel.device) * (size - width + 1)).long()
+            place = torch.arange(mel.shape[axis], device=mel.device)
+            hidden = (place >= start.unsqueeze(1)) & (place < (start + width).unsqueeze(1))
+            mel = mel.masked_fill(hidden.unsqueeze(3 - axis), 0.0)
+    return mel
+
+
+def is_whisper(name: str | None, given: dict[str, Any] | None) -> bool:
+    """Whether a name, a folder or a configuration is a Whisper's; raises ModelError where a name cannot be had."""
+    if name is None:
+        return given is not None and given.get("model_type") == "whisper"
+    where = place(name)
+    if (Path(where) / CTRANSLATE2_FILE).is_file():
+        return True
+    from transformers import AutoConfig
+
+    found = fetch(where, "speech encoder", lambda local: AutoConfig.from_pretrained(where, local_files_only=local))
+    return bool(found.model_type == "whisper")
+
+
 class WhisperEncoder(nn.Module):
     """Whisper's encoder without its 30 s of padding; an utterance's vectors depend on it alone.
 
@@ -73,13 +111,19 @@ class WhisperEncoder(nn.Module):
         pretrained: name of fetched weights (`maeum.models.weights`), a folder, or a name on the hub; or
         given: settings of `transformers.WhisperConfig`, for an encoder without weights.
         depth: so many of its layers; None takes all.
+        mask_time_s: while training, hide two stretches of up to so many seconds.
+        mask_bands: while training, hide two stretches of up to so many mel bands.
 
     Raises:
         ModelError: when it cannot be had, is no Whisper, or has fewer layers.
     """
 
-    def __init__(self, pretrained: str | None, given: dict[str, Any] | None, depth: int | None = None) -> None:
+    def __init__(
+        self, pretrained: str | None, given: dict[str, Any] | None, depth: int | None = None, *,
+        mask_time_s: float = 0.0, mask_bands: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.longest_masks = (round(mask_time_s * SAMPLE_RATE_HZ / HOP), mask_bands)
         if pretrained is None:
             assert given is not None
             settings, weights = given, None
@@ -111,12 +155,12 @@ class WhisperEncoder(nn.Module):
             self.model.load_state_dict({name: own[name] for name in known})
         self.model.embed_positions.requires_grad_(False)
 
-    def hidden_states(self, wave: Tensor, lengths: Tensor) -> tuple[list[Tensor], Tensor]:
+    def hidden_states(self, wave: Tensor, wave_mask: Tensor) -> tuple[list[Tensor], Tensor]:
         """The vectors behind the convolutions and behind every layer.
 
         Args:
             wave: ``(batch, samples)`` at 16 kHz.
-            lengths: samples of each utterance, ``(batch,)``.
+            wave_mask: which samples are valid, from the first on, ``(batch, samples)`` bool.
 
         Returns:
             ``layers + 1`` tensors ``(batch, steps, dim)``, before the encoder's final norm, zero where padded; and
@@ -125,7 +169,10 @@ class WhisperEncoder(nn.Module):
         Raises:
             ModelError: when an utterance is longer than the positions, 30 s.
         """
+        lengths = wave_mask.sum(1)
         mel, frames = log_mel(wave, lengths, self.bands)
+        if self.training:
+            mel = hide_stretches(mel, frames, *self.longest_masks)
         counts = (frames + 1).div(2, rounding_mode="floor")
         if int(counts.max()) > self.longest:
             raise ModelError(

@@ -35,7 +35,7 @@ def test_a_whole_window_is_encoded_as_transformers_does() -> None:
     encoder = build()
     wave = torch.randn(1, 480_000) * 0.1
     with torch.inference_mode():
-        states, mask = encoder.hidden_states(wave, torch.tensor([480_000]))
+        states, mask = encoder.hidden_states(wave, torch.ones(1, 480_000, dtype=torch.bool))
         mel, _ = log_mel(wave, torch.tensor([480_000]), 80)
         expected = encoder.model(mel).last_hidden_state
         torch.testing.assert_close(encoder.model.layer_norm(states[-1]), expected, atol=1e-5, rtol=1e-4)
@@ -48,10 +48,10 @@ def test_an_utterance_is_encoded_alike_alone_and_in_any_batch() -> None:
     waves = [torch.randn(n) * 0.1 for n in lengths]
     batch = torch.stack([torch.nn.functional.pad(wave, (0, 60_000 - len(wave)), value=7.0) for wave in waves])
     with torch.inference_mode():
-        states, mask = encoder.hidden_states(batch, torch.tensor(lengths))
+        states, mask = encoder.hidden_states(batch, torch.arange(60_000) < torch.tensor(lengths).unsqueeze(1))
         assert mask.sum(1).tolist() == [1, 1, 100, 157]
         for i, wave in enumerate(waves):
-            alone, own = encoder.hidden_states(wave.unsqueeze(0), torch.tensor([len(wave)]))
+            alone, own = encoder.hidden_states(wave.unsqueeze(0), torch.ones(1, len(wave), dtype=torch.bool))
             assert own.all()
             for together, single in zip(states, alone, strict=True):
                 torch.testing.assert_close(together[i][mask[i]], single[0], atol=1e-5, rtol=1e-4)
@@ -59,7 +59,7 @@ def test_an_utterance_is_encoded_alike_alone_and_in_any_batch() -> None:
 
 
 def test_no_sound_has_no_steps() -> None:
-    states, mask = build().hidden_states(torch.zeros(2, 400), torch.tensor([0, 400]))
+    states, mask = build().hidden_states(torch.zeros(2, 400), torch.tensor([[False], [True]]).expand(2, 400))
     assert mask.sum(1).tolist() == [0, 2]
     assert all(bool(state.isfinite().all()) for state in states)
 
@@ -68,9 +68,9 @@ def test_depth_takes_the_lower_layers() -> None:
     whole = build()
     lower = WhisperEncoder(None, SIZES, depth=2).eval()
     lower.load_state_dict({name: whole.state_dict()[name] for name in lower.state_dict()})
-    wave, lengths = torch.randn(1, 4000), torch.tensor([4000])
-    found, _ = lower.hidden_states(wave, lengths)
-    for ours, theirs in zip(found, whole.hidden_states(wave, lengths)[0], strict=False):
+    wave, mask = torch.randn(1, 4000), torch.ones(1, 4000, dtype=torch.bool)
+    found, _ = lower.hidden_states(wave, mask)
+    for ours, theirs in zip(found, whole.hidden_states(wave, mask)[0], strict=False):
         assert torch.equal(ours, theirs)
     assert len(found) == 3
     assert lower.settings["encoder_layers"] == 2
@@ -80,7 +80,7 @@ def test_depth_takes_the_lower_layers() -> None:
 
 def test_more_than_the_window_is_refused() -> None:
     with pytest.raises(ModelError, match=r"an utterance of 30\.1 s is longer than the 30 s that Whisper reads"):
-        build().hidden_states(torch.zeros(1, 481_600), torch.tensor([481_600]))
+        build().hidden_states(torch.zeros(1, 481_600), torch.ones(1, 481_600, dtype=torch.bool))
 
 
 def test_a_folder_of_transformers_is_read(tmp_path: Any) -> None:

@@ -1,0 +1,130 @@
+"""One vector of an utterance from the layers of a pretrained speech encoder: Whisper, wav2vec2, HuBERT or WavLM.
+
+Emotion is heard best in the middle layers, so all of them are mixed by learned weights (Yang et al., SUPERB,
+Interspeech 2021; Pepino et al., Interspeech 2021). Steps are pooled by attentive statistics (Okabe et al.,
+Interspeech 2018) or by their mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from maeum.config import Config
+from maeum.errors import ModelError
+from maeum.models.encoders.hub import check_source
+from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder
+from maeum.models.encoders.whisper import WhisperEncoder, is_whisper
+from maeum.types import Batch
+
+#: The encoder where a recipe names none.
+_USUAL = "whisper-base"
+#: Keeps the gradient of a deviation of 0 finite.
+_LEAST_VARIANCE = 1e-5
+
+
+class PretrainedSpeechConfig(Config):
+    """The layers of a pretrained speech encoder that reads the wave, mixed and pooled."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    """Which speech branch: this one."""
+    pretrained: str | None = None
+    """The speech encoder: a name of fetched weights (``maeum fetch``), a folder, or a name on the hub. null is
+    ``whisper-base``."""
+    architecture: dict[str, Any] | None = None
+    """The encoder's configuration as plain data, with ``model_type``, instead of ``pretrained``: an encoder without
+    weights, which is how a trained model is built again without network."""
+    depth: int | None = Field(default=None, ge=1, le=256)
+    """So many of its layers, from below; null takes all. Emotion is heard in the lower ones, and fewer are quicker."""
+    trained_layers: int = Field(default=0, ge=0, le=256)
+    """So many of these layers, from above, learn too; the others and the convolutions are frozen."""
+    pooling: Literal["attentive", "mean"] = "attentive"
+    """How steps become one vector: means and deviations weighted by a learned attention, or the mean."""
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Dropout of the pooled vector while training, and of the layer behind it."""
+    mask_time_s: float = Field(default=0.0, ge=0, le=5)
+    """The longest stretch of log-mel that is hidden while training, in seconds; there are two in every utterance
+    (SpecAugment: Park et al. 2019). For Whisper alone."""
+    mask_bands: int = Field(default=0, ge=0, le=60)
+    """The longest stretch of mel bands that is hidden while training; there are two. For Whisper alone."""
+
+    @model_validator(mode="after")
+    def _says_what(self) -> Self:
+        if self.pretrained is not None or self.architecture is not None:
+            check_source(self.pretrained, self.architecture, "speech encoder", such_as="whisper")
+        return self
+
+
+class AttentiveStatistics(nn.Module):
+    """Mean and standard deviation over time, each step weighted by a learned attention (Okabe et al. 2018).
+
+    ``(batch, steps, dim)``, mask ``(batch, steps)`` ``-> (batch, 2 dim)``; zeros without a valid step.
+    """
+
+    def __init__(self, dim: int, width: int = 64) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(dim, width), nn.Tanh(), nn.Linear(width, 1))
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """See the class."""
+        scores = self.score(sequence)[..., 0].masked_fill(~mask, -1e4)
+        weights = (scores.softmax(1) * mask).unsqueeze(2)  # (batch, steps, 1)
+        mean = (weights * sequence).sum(1)
+        variance = (weights * (sequence - mean.unsqueeze(1)).square()).sum(1)
+        deviation = (variance + _LEAST_VARIANCE).sqrt() * mask.any(1, keepdim=True)
+        return torch.cat((mean, deviation), 1)
+
+
+class PretrainedSpeech(nn.Module):
+    """See the module. ``Batch -> (vectors (batch, width), which utterances have one (batch,))``.
+
+    ``config`` builds it again without network.
+
+    Raises:
+        ModelError: when the encoder cannot be had, has fewer layers, or an utterance is longer than it reads.
+    """
+
+    def __init__(self, config: PretrainedSpeechConfig) -> None:
+        super().__init__()
+        source = config.pretrained if config.architecture is not None else config.pretrained or _USUAL
+        self.encoder: WhisperEncoder | HubSpeechEncoder
+        if is_whisper(source, config.architecture):
+            self.encoder = WhisperEncoder(
+                source, config.architecture, config.depth, mask_time_s=config.mask_time_s, mask_bands=config.mask_bands
+            )
+            settings, layers = self.encoder.settings, self.encoder.model.layers
+        else:
+            hub = HubSpeechConfig(pretrained=source, architecture=config.architecture, mask_time=0.0)
+            self.encoder = HubSpeechEncoder(hub, config.depth)
+            settings, layers = self.encoder.config.architecture or {}, self.encoder.model.encoder.layers
+        self.config = config.model_copy(update={"pretrained": None, "architecture": settings, "depth": None})
+        if config.trained_layers > len(layers):
+            raise ModelError(
+                f"trained_layers = {config.trained_layers}, but {len(layers)} layers are used",
+                remedy=f"Give at most {len(layers)}.",
+            )
+        self.encoder.requires_grad_(False)
+        for layer in list(layers)[len(layers) - config.trained_layers :]:
+            layer.requires_grad_(True)
+        self.mix = nn.Parameter(torch.zeros(len(layers) + 1))
+        self.pool = AttentiveStatistics(self.encoder.dim) if config.pooling == "attentive" else None
+        self.width = 2 * self.encoder.dim if self.pool is not None else self.encoder.dim
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """See the class; None when the batch has no sound at 16 kHz."""
+        if batch.wave is None or batch.wave_mask is None or not bool(batch.wave_mask.any()):
+            return None
+        states, mask = self.encoder.hidden_states(batch.wave, batch.wave_mask)
+        weights = self.mix.softmax(0)
+        # Norms of layers differ by a factor of a hundred; without the norm the last ones would drown the others.
+        mixed = torch.stack([w * F.layer_norm(s, s.shape[-1:]) for w, s in zip(weights, states, strict=True)]).sum(0)
+        mixed = mixed * mask.unsqueeze(2)
+        if self.pool is not None:
+            pooled: Tensor = self.pool(mixed, mask)
+        else:
+            pooled = mixed.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        return pooled, mask.any(1)
