@@ -13,15 +13,19 @@ import torch
 from huggingface_hub import snapshot_download
 from rich.console import Console
 
+from maeum.asr import ASR, SpeechRecognizer, speech_recognizer
 from maeum.data.collate import Collator
 from maeum.data.store import Store, spoken_text_of
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.files import check_regular, write_whole
+from maeum.media.activity import speech_regions
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.character_vocabulary import units
 from maeum.models.encoders.hub import fetch
+from maeum.models.encoders.whisper import is_whisper
 from maeum.models.network import transcriber
 from maeum.models.pretrained import EMBEDDED, Pretrained, load_pretrained, weights_digest
+from maeum.models.weights import WEIGHTS
 from maeum.preparation.model_items import items_for
 from maeum.progress import progress_bar
 
@@ -165,7 +169,39 @@ def _recogniser(model: str | Path, corpus: Store, device: str) -> tuple[Recognis
     if str(model) == EMBEDDED or (Path(model) / "card.json").is_file():
         ours = load_pretrained(model, device)
         return _of_ours(ours, corpus, device), weights_digest(ours.model)
-    return _of_the_hub(str(model), corpus, device), None
+    name = str(model)
+    if name in ASR or (name not in WEIGHTS and _is_whisper(name)):
+        return _of_asr(speech_recognizer(name), corpus, name), None
+    return _of_the_hub(name, corpus, device), None
+
+
+def _is_whisper(name: str) -> bool:
+    try:
+        return is_whisper(name, None)
+    except ModelError:
+        return False  # what there is instead, `_of_the_hub` says
+
+
+def _of_asr(recognizer: SpeechRecognizer, corpus: Store, name: str) -> Recognise:
+    check_waves(corpus, name)
+
+    def recognise(numbers: Sequence[int]) -> list[str]:
+        texts = []
+        for number in numbers:
+            wave = corpus.wave(number)
+            assert wave is not None
+            voice = speech_regions(torch.from_numpy(wave))
+            texts.append(" ".join(word.text for word in recognizer.recognize(wave, voice).words))
+        return texts
+
+    return recognise
+
+
+def check_waves(corpus: Store, reader: str) -> None:
+    """Raise StoreError when a store has sound, but does not keep the waves, which ``reader`` reads."""
+    if without := next((r["id"] for r in corpus.rows if r["mel_chunks_count"] and not r["wave_count"]), None):
+        raise StoreError(f"does not keep the sound itself ({without} has none), which {reader} reads",
+                         item=corpus.folder, remedy="Prepare the corpus in another folder with --wave.")  # fmt: skip
 
 
 def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
@@ -189,9 +225,7 @@ def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
 def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
     from transformers import pipeline  # takes a second
 
-    if without := next((r["id"] for r in corpus.rows if r["mel_chunks_count"] and not r["wave_count"]), None):
-        raise StoreError(f"does not keep the sound itself ({without} has none), which {name} reads",
-                         item=corpus.folder, remedy="Prepare the corpus in another folder with --wave.")  # fmt: skip
+    check_waves(corpus, name)
     kind: Any = "automatic-speech-recognition"
 
     def get(local: bool) -> Any:

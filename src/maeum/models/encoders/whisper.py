@@ -196,6 +196,19 @@ class WhisperEncoder(nn.Module):
         return found, mask
 
 
+def read_whisper_model(name: str) -> Any:
+    """A whole Whisper, `transformers.WhisperForConditionalGeneration`, for recognition; raises ModelError."""
+    from transformers import WhisperForConditionalGeneration
+
+    settings, weights = _pretrained(name)
+    config = architecture({**settings, "attn_implementation": "sdpa"}, "speech recogniser")
+    with torch.device("meta"):  # numbers that would be drawn are replaced at once
+        model = WhisperForConditionalGeneration(config)  # type: ignore[arg-type]
+    model.load_state_dict(weights, assign=True)
+    model.requires_grad_(False)
+    return model
+
+
 def _pretrained(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Settings and weights, from CTranslate2's file where there is one, else as transformers reads them."""
     where = place(name)
