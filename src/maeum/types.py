@@ -243,6 +243,17 @@ class FaceTrack:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word that a speech recogniser heard. confidence: 0 to 1."""
+
+    text: str
+    start_s: float
+    """From the recording's start."""
+    end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Segment:
     """A stretch of a timeline."""
 
@@ -253,6 +264,8 @@ class Segment:
     face: int | None = None
     """Id of the face track that was used; None without a face."""
     speaker: str | None = None
+    words: tuple[Word, ...] = ()
+    """What a speech recogniser heard, with times; ``text`` is made of them. Empty where a transcript gave the text."""
 
 
 @dataclass(frozen=True)
@@ -272,3 +285,7 @@ class Timeline:
     """Remarks on the recording as a whole, such as a missing audio track."""
     scales: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Lowest and highest value of each scale; empty where the model has labels."""
+    recognizer: str = ""
+    """Name of the speech recogniser that the words are from, which may be wrong; empty where a transcript gave them."""
+    language: str = ""
+    """ISO 639-1 code of the language that it recognised."""

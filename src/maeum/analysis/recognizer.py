@@ -21,6 +21,15 @@ from maeum.analysis.recording import (
     read_recording_audio,
 )
 from maeum.analysis.segments import PlannedSegment, plan_segments
+from maeum.analysis.words import (
+    AUTO,
+    RecognizedWords,
+    choose_recognizer,
+    recognize_words,
+    why_no_words,
+    with_words,
+)
+from maeum.asr import SpeechRecognizer
 from maeum.devices import check_device
 from maeum.errors import InputError, MediaError
 from maeum.inputs.arguments import check_audio, check_faces, check_text
@@ -30,6 +39,7 @@ from maeum.media.info import probe
 from maeum.media.shapes import MEL_CHUNK_S
 from maeum.media.text import TranscriptLine, read_noted_transcript
 from maeum.models.card import ModelCard
+from maeum.models.network import transcriber
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained
 from maeum.types import Modality, Prediction, Segment, Timeline
 
@@ -113,6 +123,8 @@ class Recognizer:
         path: Path | str,
         transcript: Path | str | None = None,
         *,
+        asr: str | SpeechRecognizer | None = AUTO,
+        language: str | None = None,
         min_confidence: float = 0.0,
         progress: Progress | None = None,
     ) -> Timeline:
@@ -121,6 +133,9 @@ class Recognizer:
         Args:
             path: video or sound; anything that FFmpeg's libraries decode.
             transcript: its words: .srt, .vtt, .json (with times) or .txt.
+            asr: what recognises the words where there is no transcript: a name (`maeum.asr`), a folder of Whisper's,
+                ``auto`` (whisper-base, where it was fetched) or ``off``.
+            language: ISO 639-1 code of the language that is spoken, such as ``en``; None finds it out.
             min_confidence: segments below this confidence abstain; of a model of labels.
             progress: called with ``(what, seconds done, seconds in all)`` now and then.
 
@@ -139,9 +154,17 @@ class Recognizer:
         min_confidence = self._predictor.check_confidence(min_confidence)
         report = progress or _no_progress
         lines, cut_off = read_noted_transcript(transcript) if transcript is not None else ([], ())
+        listener = choose_recognizer(asr) if transcript is None else None
         info = probe(path)
         every_s = self.pretrained.settings.frame_every_s
         audio = read_recording_audio(info, report)
+        heard = RecognizedWords()
+        if transcript is None and audio.voice:
+            if listener is not None:
+                heard = recognize_words(audio, listener, language, report)
+            elif transcriber(self.pretrained.model) is None:
+                heard = RecognizedWords(notes=why_no_words(asr))
+            lines = list(heard.lines)
         faces = find_recording_faces(info, self._face_detector(), every_s, report)
         if not faces.frames and not len(audio.samples):
             reasons = [note for note in (*faces.notes, audio.missing_reason) if note]
@@ -159,12 +182,14 @@ class Recognizer:
         return Timeline(
             source=str(path),
             duration_s=duration_s,
-            segments=tuple(segments),
+            segments=tuple(with_words(segments, heard.words)),
             tracks=tuple(f.track for f in faces.faces),
             labels=self.labels,
             model=self.card.name,
-            notes=tuple(dict.fromkeys([*audio.notes, *missing, *faces.notes, *cut_off, *plan.notes])),
+            notes=tuple(dict.fromkeys([*audio.notes, *missing, *faces.notes, *cut_off, *heard.notes, *plan.notes])),
             scales=self.scales,
+            recognizer=heard.recognizer,
+            language=heard.language,
         )
 
     def _segments(

@@ -77,6 +77,8 @@ def _headline(timeline: Timeline, card: ModelCard | None) -> Text:
     line = Text.assemble((timeline.source, "bold"), "\n", (" · ".join(parts), "dim"))
     if card and card.non_commercial:
         line.append(" · ", "dim").append("non-commercial", "dim yellow")
+    if timeline.recognizer:
+        line.append(f"\nwords recognised by {timeline.recognizer} ({timeline.language}), which may be wrong", "dim")
     if timeline.scales:
         ends = ", ".join(f"{name} from {low:g} to {high:g}" for name, (low, high) in timeline.scales.items())
         line.append(f"\n{ends}", "dim")

@@ -11,20 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.registry import Registry
+from maeum.types import Word
 
 Span = tuple[float, float]
 #: Called with the seconds of sound that are recognised, and with all.
 Progress = Callable[[float, float], None]
-
-
-@dataclass(frozen=True)
-class Word:
-    """A recognised word. start_s, end_s: from the recording's start. confidence: 0 to 1."""
-
-    text: str
-    start_s: float
-    end_s: float
-    confidence: float
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def decode_greedily(decoder: Decoder, symbols: Symbols, prompt: Tensor, ends_s: 
 
 
 def _rule_timestamps(logits: Tensor, before: list[int], symbols: Symbols) -> None:
-    """Whisper's rules, in place: timestamps come first, in pairs, never go back, and win when together they are likelier.
+    """Whisper's rules, in place: timestamps come first, in pairs, never go back, and win when likelier together.
 
     Args:
         logits: of the next token, ``(vocabulary,)``.

@@ -6,9 +6,11 @@ window, which costs a fraction, and by its own timestamps it is known where it g
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import threading
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maeum.asr.alignment import token_steps
-from maeum.asr.base import ASR, Progress, RecognizedSpeech, Span, SpeechRecognizer, Word
+from maeum.asr.base import ASR, Progress, RecognizedSpeech, Span, SpeechRecognizer
 from maeum.asr.decoder import Decoded, Decoder, Symbols, decode_greedily
 from maeum.errors import InputError, ModelError
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.hub import place
 from maeum.models.encoders.whisper import log_mel, read_whisper_model
+from maeum.types import Word
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -52,18 +55,17 @@ _LONGEST_LOOP = 30
 
 @dataclass(frozen=True)
 class Acceptance:
-    """What is taken for words. Calibrated by ``benchmarks/asr.py`` on speech, and on sounds that are none."""
+    """What is taken for words. Chosen by ``benchmarks/asr.py`` on speech, and on sounds that are none."""
 
-    most_no_speech: float = 0.6
-    """Whisper's probability that nobody speaks; above it, the words have to be the surer."""
+    most_no_speech: float = 0.45
+    """Whisper's probability that nobody speaks: 0.44 to 0.9 for music, beeps, breaths and noise, below 0.3 for
+    speech."""
     least_log_prob: float = -1.0
-    """Mean log-probability of the tokens; less is made up."""
-    least_log_prob_if_silent: float = -0.35
-    """The same, where Whisper supposes that nobody speaks."""
+    """Mean log-probability of the tokens: -1.3 and less for laughter, above -0.9 for speech."""
 
     def accepts(self, no_speech: float, log_prob: float) -> bool:
         """Whether a stretch of these is taken for words."""
-        return log_prob >= (self.least_log_prob if no_speech <= self.most_no_speech else self.least_log_prob_if_silent)
+        return no_speech <= self.most_no_speech and log_prob >= self.least_log_prob
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ class WhisperRecognizer(SpeechRecognizer):
         for span, one, (tokens, own), times, silent in zip(spans, decoded, texts, steps, no_speech, strict=True):
             log_prob = float(np.mean(one.log_probs))
             text = self._tokenizer.decode(tokens).strip()
-            accepted = any(map(str.isalnum, text)) and self.acceptance.accepts(silent, log_prob)
+            accepted = _has_words(text) and self.acceptance.accepts(silent, log_prob)
             words = tuple(self._words(tokens, own, times, span, language)) if tokens else ()
             readings.append(Reading(span, text, words, silent, log_prob, accepted))
         return readings
@@ -224,16 +226,12 @@ class WhisperRecognizer(SpeechRecognizer):
 
     def _times(self, encoded: Tensor, texts: Sequence[list[int]], lengths_s: Tensor, language: str) -> list[list[int]]:
         """For each stretch, the step at which each token begins, and that at which the last ends."""
-        start = [
-            self._symbols.start,
-            self._languages[language],
-            self._symbols.transcribe,
-            self._symbols.first_timestamp,
-        ]
+        known = self._symbols
+        start = [known.start, self._languages[language], known.transcribe, known.first_timestamp]
         longest = max(map(len, texts), default=0)
         if not longest:
             return [[] for _ in texts]
-        rows = [[*start, *text, *[self._symbols.end] * (longest - len(text) + 1)] for text in texts]
+        rows = [[*start, *text, *[known.end] * (longest - len(text) + 1)] for text in texts]
         decoder = Decoder(self._decoder, encoded, len(rows[0]))
         decoder.read(torch.tensor(rows), attend=True)
         attention = torch.stack([decoder.attended[layer][:, head] for layer, head in self._heads], 1)
@@ -259,6 +257,11 @@ class WhisperRecognizer(SpeechRecognizer):
         return words
 
 
+def _has_words(text: str) -> bool:
+    """Whether there is a letter or a digit in it; accents that stand alone are none."""
+    return any((c.isalpha() and unicodedata.category(c) != "Lm") or c.isdigit() for c in text)
+
+
 def reading_stretches(voice: Sequence[Span], length_s: float) -> list[Span]:
     """Stretches of voice that are read together: joined over short pauses, and cut where they are too long."""
     joined: list[list[Span]] = []
@@ -279,7 +282,7 @@ def _cut(parts: list[Span]) -> list[Span]:
     if len(parts) == 1:
         count = math.ceil((end - start) / _LONGEST_S)
         edges = np.linspace(start, end, count + 1).tolist()
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(itertools.pairwise(edges))
     pause = max(range(1, len(parts)), key=lambda i: parts[i][0] - parts[i - 1][1])
     return _cut(parts[:pause]) + _cut(parts[pause:])
 
@@ -333,7 +336,7 @@ def _tokenizer(folder: str, name: str) -> Tokenizer:
             raise ModelError("has no tokenizer.json", item=name) from error
     try:
         return Tokenizer.from_file(str(file))
-    except Exception as error:  # noqa: BLE001 - the library raises no class of its own
+    except Exception as error:
         raise ModelError(f"its tokenizer.json cannot be read ({error})", item=name) from error
 
 

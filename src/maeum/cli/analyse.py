@@ -21,6 +21,7 @@ from maeum.wording import counted
 
 if TYPE_CHECKING:
     from maeum.analysis.recognizer import Recognizer
+    from maeum.asr import SpeechRecognizer
     from maeum.types import Timeline
 
 
@@ -31,6 +32,16 @@ def analyse(
     transcript: Annotated[
         Path | None,
         typer.Option(help="The words of the recording: .srt, .vtt, .json (with times) or .txt.", readable=False),
+    ] = None,
+    asr: Annotated[
+        str,
+        typer.Option(
+            help="What recognises the words without a transcript: {recognizers}, a folder or name of a "
+            "Whisper, off; auto is whisper-base, where it was fetched."
+        ),
+    ] = "auto",
+    language: Annotated[
+        str | None, typer.Option(help="The language that is spoken, such as en; by default it is found out.")
     ] = None,
     model: ModelName = None,
     out: Annotated[Path | None, typer.Option(help="Write results into this folder.")] = None,
@@ -51,18 +62,20 @@ def analyse(
             "one transcript belongs to one recording; analyse them one by one", param_hint="--transcript"
         )
     from maeum.analysis.recognizer import load
+    from maeum.analysis.words import choose_recognizer
     from maeum.analysis.writers import write_timeline
     from maeum.files import check_output_folder
 
     if folder is not None:
         check_output_folder(folder)
     recognizer = load(model, device)
+    listener = choose_recognizer(asr) or asr  # once for all recordings
     keep = [*recordings, *([transcript] if transcript else [])]
     failed = 0
     written: list[Path] = []
     for number, path in enumerate(recordings):
         try:
-            timeline = _analyse_one(recognizer, path, transcript, min_confidence)
+            timeline = _analyse_one(recognizer, path, transcript, listener, language, min_confidence)
             if not quiet:
                 _show(timeline, recognizer)
             if folder is not None:
@@ -102,7 +115,14 @@ def _unique_stem(recordings: list[Path], number: int) -> str | None:
     return f"{path.stem}-{number + 1}" if path.stem in (p.stem for p in recordings[:number]) else None
 
 
-def _analyse_one(recognizer: Recognizer, path: Path, transcript: Path | None, min_confidence: float) -> Timeline:
+def _analyse_one(
+    recognizer: Recognizer,
+    path: Path,
+    transcript: Path | None,
+    asr: str | SpeechRecognizer,
+    language: str | None,
+    min_confidence: float,
+) -> Timeline:
     from maeum.progress import progress_bar
 
     with progress_bar(progress_console(), counted=False) as bar:
@@ -112,7 +132,9 @@ def _analyse_one(recognizer: Recognizer, path: Path, transcript: Path | None, mi
             description = f"{path.name}: {stage}"
             bar.update(task, description=description, completed=min(done_s, total_s), total=total_s or None)
 
-        return recognizer.analyse(path, transcript, min_confidence=min_confidence, progress=draw)
+        return recognizer.analyse(
+            path, transcript, asr=asr, language=language, min_confidence=min_confidence, progress=draw
+        )
 
 
 def _show(timeline: Timeline, recognizer: Recognizer) -> None:

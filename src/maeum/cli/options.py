@@ -82,6 +82,12 @@ def _networks() -> str:
     return ", ".join(MODELS)
 
 
+def _recognizers() -> str:
+    from maeum.asr import ASR
+
+    return ", ".join(ASR)
+
+
 def _formats() -> str:
     from maeum.analysis.writers import WRITERS
 
@@ -105,6 +111,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "{corpora}": _corpora,
     "{networks}": _networks,
     "{formats}": _formats,
+    "{recognizers}": _recognizers,
     "{reproductions}": _reproductions,
     "{topics}": _topics,
 }

@@ -25,7 +25,7 @@ def render_csv(timeline: Timeline, card: ModelCard | None) -> str:
 
 
 def _columns(timeline: Timeline) -> list[str]:
-    columns = ["source", "start_s", "end_s", "speaker", "face", "text"]
+    columns = ["source", "start_s", "end_s", "speaker", "face", "text", "recognizer"]
     if timeline.scales:
         columns += ["reason", "notes", *(f"v_{name}{end}" for name in timeline.scales for end in ("", "_low", "_high"))]
         for m in MODALITIES:
@@ -42,6 +42,7 @@ def _row(segment: Segment, timeline: Timeline) -> dict[str, object]:
     row: dict[str, object] = {
         "source": _cell(timeline.source), "start_s": f"{segment.start_s:.3f}", "end_s": f"{segment.end_s:.3f}",
         "speaker": _cell(segment.speaker), "face": segment.face, "text": _cell(segment.text),
+        "recognizer": timeline.recognizer if segment.words else None,
         "reason": _cell(prediction.reason), "notes": _cell("; ".join(prediction.notes)),
     }  # fmt: skip
     if not timeline.scales:

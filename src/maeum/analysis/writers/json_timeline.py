@@ -11,7 +11,7 @@ from maeum import __version__
 from maeum.analysis.writers.base import WRITERS, Writer
 from maeum.errors import ConfigError
 from maeum.models.card import ModelCard
-from maeum.types import MODALITIES, FaceTrack, ModalityOpinion, Prediction, Segment, Timeline
+from maeum.types import MODALITIES, FaceTrack, ModalityOpinion, Prediction, Segment, Timeline, Word
 
 #: Name and version of the layout. The version grows when a reader of the older one would go wrong.
 SCHEMA = "maeum.timeline/1"
@@ -33,6 +33,8 @@ def to_dict(timeline: Timeline, card: ModelCard | None = None) -> dict[str, Any]
         "scales": {name: list(ends) for name, ends in timeline.scales.items()},
         "model": timeline.model,
         "model_card": card.model_dump(mode="json") if card else None,
+        "recognizer": timeline.recognizer or None,
+        "language": timeline.language or None,
         "notes": list(timeline.notes),
         "segments": [_segment(s) for s in timeline.segments],
         "tracks": [
@@ -75,6 +77,8 @@ def from_dict(data: Mapping[str, Any]) -> Timeline:
         scales=_pairs(data.get("scales", {})),
         model=data["model"],
         notes=tuple(data["notes"]),
+        recognizer=data.get("recognizer") or "",
+        language=data.get("language") or "",
     )
 
 
@@ -84,6 +88,15 @@ def _segment(segment: Segment) -> dict[str, Any]:
         "start_s": round(segment.start_s, 3),
         "end_s": round(segment.end_s, 3),
         "text": segment.text,
+        "words": [
+            {
+                "text": word.text,
+                "start_s": round(word.start_s, 3),
+                "end_s": round(word.end_s, 3),
+                "confidence": round(word.confidence, 4),
+            }
+            for word in segment.words
+        ],
         "face": segment.face,
         "speaker": segment.speaker,
         "prediction": {
@@ -123,7 +136,8 @@ def _read_segment(data: Mapping[str, Any]) -> Segment:
         values=stored.get("values", {}),
         intervals=_pairs(stored.get("intervals", {})),
     )
-    return Segment(data["start_s"], data["end_s"], prediction, data["text"], data["face"], data["speaker"])
+    words = tuple(Word(w["text"], w["start_s"], w["end_s"], w["confidence"]) for w in data.get("words", ()))
+    return Segment(data["start_s"], data["end_s"], prediction, data["text"], data["face"], data["speaker"], words)
 
 
 def _pairs(data: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
