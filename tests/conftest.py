@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -13,11 +14,30 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from maeum.models.weights import is_fetched, weights_cache
+
 torch.set_num_threads(1)
+
+#: Where fetched weights lie on this machine. Tests see none of them but through the fixture `fetched`.
+FETCHED = weights_cache("").absolute()
+os.environ["MAEUM_WEIGHTS"] = str(FETCHED / "none-for-tests")
 
 pytest_plugins = ["margins", "miniatures"]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """``fetched("whisper-base")``: the folder of fetched weights; the test is skipped where they were not fetched."""
+
+    def find(name: str) -> Path:
+        monkeypatch.setenv("MAEUM_WEIGHTS", str(FETCHED))
+        if not is_fetched(name):
+            pytest.skip(f"needs `maeum fetch {name}`")
+        return FETCHED / name
+
+    return find
 
 
 @pytest.fixture(scope="session")

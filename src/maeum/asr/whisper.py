@@ -12,7 +12,7 @@ import math
 import threading
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,7 @@ class WhisperRecognizer(SpeechRecognizer):
         with self._lock, torch.inference_mode():
             language, readings = self._inspect(samples, voice, language, progress)
         return RecognizedSpeech(
-            tuple(word for reading in readings if reading.accepted for word in reading.words),
+            tuple(within_voice(word, voice) for reading in readings if reading.accepted for word in reading.words),
             language,
             tuple(reading.span for reading in readings if reading.text and not reading.accepted),
         )
@@ -255,6 +255,15 @@ class WhisperRecognizer(SpeechRecognizer):
                 confidence = math.exp(sum(log_probs[first:last]) / (last - first))
                 words.append(Word(text, start, min(max(end, start + _STEP_S), span[1]), min(confidence, 1.0)))
         return words
+
+
+def within_voice(word: Word, voice: Sequence[Span]) -> Word:
+    """A word without the silence before or behind it that attention counts to it."""
+    parts = [(max(a, word.start_s), min(b, word.end_s)) for a, b in voice if b > word.start_s and a < word.end_s]
+    parts = [(a, b) for a, b in parts if b - a >= _STEP_S]
+    if not parts:
+        return word
+    return replace(word, start_s=parts[0][0], end_s=max(b for _, b in parts))
 
 
 def _has_words(text: str) -> bool:

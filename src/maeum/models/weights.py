@@ -7,6 +7,7 @@ comes and whenever it is used, so it does not matter who hands it over: a folder
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -118,8 +119,9 @@ WEIGHTS = {known.name: known for known in _KNOWN}
 
 
 def weights_cache(name: str) -> Path:
-    """The folder that fetched weights of this name lie in."""
-    return user_cache_path("maeum") / "weights" / name
+    """The folder that fetched weights of this name lie in: below ``MAEUM_WEIGHTS``, else in the user's cache."""
+    chosen = os.environ.get("MAEUM_WEIGHTS")
+    return (Path(chosen) if chosen else user_cache_path("maeum") / "weights") / name
 
 
 def weights_folder(name: str) -> Path:

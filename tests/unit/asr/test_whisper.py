@@ -10,8 +10,17 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from maeum.asr import speech_recognizer
-from maeum.asr.whisper import Acceptance, _symbols, _window_s, reading_stretches, without_loops, word_spans
+from maeum.asr.whisper import (
+    Acceptance,
+    _symbols,
+    _window_s,
+    reading_stretches,
+    within_voice,
+    without_loops,
+    word_spans,
+)
 from maeum.errors import ConfigError, ModelError
+from maeum.types import Word
 
 
 @pytest.mark.parametrize(("voice", "expected"), [
@@ -54,6 +63,17 @@ def test_tokens_are_joined_to_words() -> None:
     assert word_spans(tokenizer, tokens, spaced=True) == [(0, 3), (3, 5)]
     signs = [tokenizer.token_to_id(c) for c in "ä½łå¥½"]  # two Chinese signs, of three bytes each
     assert word_spans(tokenizer, signs, spaced=False) == [(0, 3), (3, 6)]
+
+
+@pytest.mark.parametrize(("start", "end", "expected"), [
+    (0.0, 2.0, (1.0, 2.0)),  # silence before it
+    (1.5, 3.5, (1.5, 3.0)),  # and behind it
+    (2.0, 5.0, (2.0, 5.0)),  # a pause within it
+    (7.0, 8.0, (7.0, 8.0)),  # where nobody speaks, it stays
+])  # fmt: skip
+def test_words_begin_and_end_with_the_voice(start: float, end: float, expected: tuple[float, float]) -> None:
+    found = within_voice(Word("so", start, end, 0.9), [(1.0, 3.0), (4.5, 6.0)])
+    assert (found.start_s, found.end_s) == expected
 
 
 def test_what_is_unsure_is_no_words() -> None:
