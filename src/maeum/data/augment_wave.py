@@ -24,6 +24,10 @@ Decibels = Annotated[float, Field(ge=-60, le=100)]
 Echo = Annotated[float, Field(ge=0.01, le=10)]
 
 
+#: The band that a telephone lets through.
+TELEPHONE_HZ = (300.0, 3400.0)
+
+
 class WaveAugment(Config):
     """How an utterance's waveform varies in training. Ranges are drawn from evenly; 0 switches a part off."""
 
@@ -35,6 +39,8 @@ class WaveAugment(Config):
     """Probability of added noise of a random spectrum."""
     snr_db: tuple[Decibels, Decibels] = (8.0, 30.0)
     """Lowest and highest signal-to-noise ratio of that noise, in dB."""
+    telephone: float = Field(default=0.0, ge=0, le=1)
+    """Probability of the band of a telephone, 300 to 3,400 Hz."""
     room: float = Field(default=0.3, ge=0, le=1)
     """Probability of the reverberation of a room."""
     room_s: tuple[Echo, Echo] = (0.1, 0.5)
@@ -60,6 +66,7 @@ def augment_wave(wave: Tensor, config: WaveAugment, generator: torch.Generator) 
     noisy, snr_db, colour = chance(config.noise, generator), draw(*config.snr_db), draw(0, 2)
     echoes, room_s, near = chance(config.room, generator), draw(*config.room_s), draw(0.3, 1)
     gain_db = config.gain_db * float(torch.randn((), generator=generator))
+    narrow = config.telephone > 0 and chance(config.telephone, generator)
     if config.pitch and len(wave) >= _SHORTEST:
         ratio = 2 ** (semitones / 12)
         wave = resampled(stretched(wave, ratio), ratio)[: len(wave)]
@@ -69,6 +76,8 @@ def augment_wave(wave: Tensor, config: WaveAugment, generator: torch.Generator) 
         wave = in_a_room(wave, room_s, near, generator)
     if noisy:
         wave = wave + noise_like(wave, snr_db, colour, generator)
+    if narrow:
+        wave = in_band(wave, *TELEPHONE_HZ)
     return (wave * 10 ** (gain_db / 20)).clamp(-1, 1)
 
 
@@ -118,6 +127,14 @@ def in_a_room(wave: Tensor, room_s: float, near: float, generator: torch.Generat
     echoed: Tensor = torch.fft.irfft(torch.fft.rfft(wave, size) * torch.fft.rfft(echo, size), size)[: len(wave)]
     loudness = wave.square().mean().sqrt() / echoed.square().mean().sqrt().clamp(min=1e-9)
     return echoed * loudness
+
+
+def in_band(wave: Tensor, low_hz: float, high_hz: float) -> Tensor:
+    """Without what is below or above a band; its edges fall off by 24 dB an octave."""
+    spectrum = torch.fft.rfft(wave)
+    hz = torch.linspace(0, SAMPLE_RATE_HZ / 2, len(spectrum)).clamp(min=1.0)
+    gain = 1 / ((1 + (low_hz / hz) ** 8) * (1 + (hz / high_hz) ** 8)).sqrt()
+    return torch.fft.irfft(spectrum * gain, len(wave))
 
 
 def noise_like(wave: Tensor, snr_db: float, colour: float, generator: torch.Generator) -> Tensor:

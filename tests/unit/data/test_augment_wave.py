@@ -5,7 +5,16 @@ import math
 import pytest
 import torch
 
-from maeum.data.augment_wave import WaveAugment, augment_wave, in_a_room, noise_like, resampled, stretched
+from maeum.data.augment_wave import (
+    TELEPHONE_HZ,
+    WaveAugment,
+    augment_wave,
+    in_a_room,
+    in_band,
+    noise_like,
+    resampled,
+    stretched,
+)
 
 RATE = 16_000
 QUIET = {"speed": 0.0, "pitch": 0.0, "noise": 0.0, "room": 0.0}
@@ -67,6 +76,14 @@ def test_noise_has_its_level() -> None:
     for colour in (0.0, 2.0):
         noise = noise_like(wave, 10.0, colour, draw())
         assert float(10 * torch.log10(wave.square().mean() / noise.square().mean())) == pytest.approx(10.0, abs=0.01)
+
+
+def test_a_telephone_keeps_its_band() -> None:
+    t = torch.arange(16_000) / 16_000
+    for hz, kept in ((100, 0.05), (1000, 1.0), (7500, 0.05)):
+        tone = torch.sin(2 * torch.pi * hz * t)
+        level = float(in_band(tone, *TELEPHONE_HZ).square().mean() / tone.square().mean()) ** 0.5
+        assert level == pytest.approx(1.0, abs=0.05) if kept == 1.0 else level < kept
 
 
 def test_a_room_is_heard_after_the_sound_and_as_loud() -> None:
