@@ -30,6 +30,7 @@ RENAMED = {
     "BackTranslation.back": "from_pivot",
     "BackTranslation.there": "to_pivot",
     "ViewsConfig.voice": "tts",
+    "CalibrateConfig.half": "weights",
     "contestants": "entries",
     "drop_embedding": "embedding_dropout",
     "drop_pieces": "token_dropout",

@@ -134,7 +134,8 @@ def in_band(wave: Tensor, low_hz: float, high_hz: float) -> Tensor:
     spectrum = torch.fft.rfft(wave)
     hz = torch.linspace(0, SAMPLE_RATE_HZ / 2, len(spectrum)).clamp(min=1.0)
     gain = 1 / ((1 + (low_hz / hz) ** 8) * (1 + (hz / high_hz) ** 8)).sqrt()
-    return torch.fft.irfft(spectrum * gain, len(wave))
+    filtered: Tensor = torch.fft.irfft(spectrum * gain, len(wave))
+    return filtered
 
 
 def noise_like(wave: Tensor, snr_db: float, colour: float, generator: torch.Generator) -> Tensor:

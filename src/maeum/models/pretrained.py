@@ -27,7 +27,7 @@ from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
 from maeum.models.network import Network
 from maeum.models.networks import MODELS
-from maeum.models.weight_names import unreadable_reason, with_present_names
+from maeum.models.stored_weights import Precision, packed, unpacked, unreadable_reason, with_present_names
 from maeum.types import MODALITIES, Modality, ModelOutput
 from maeum.wording import counted
 
@@ -133,7 +133,7 @@ def save_pretrained(
     tokenizer: Tokenizer | None = None,
     settings: InputSettings | None = None,
     calibration: Calibration | None = None,
-    half: bool = False,
+    precision: Precision = "float32",
 ) -> None:
     """Write a trained model as a folder that `load_pretrained` reads.
 
@@ -146,7 +146,7 @@ def save_pretrained(
         tokenizer: of its text branch.
         settings: how recordings become its input.
         calibration: its temperatures, thresholds or margins.
-        half: store weights as float16 (half the size; computed in float32 all the same).
+        precision: of the stored weights (`maeum.models.stored_weights.packed`); it is computed in float32 all the same.
 
     Raises:
         ConfigError: on an unknown network, or one that reads text but is given without its tokenizer.
@@ -157,8 +157,7 @@ def save_pretrained(
     if tokenizer is None and "text" in model.modalities:
         raise ConfigError("the network reads text, and comes without its tokenizer", item=folder,
                           remedy="Give tokenizer=, such as one of train_tokenizer.")  # fmt: skip
-    tensors = {name: _stored_tensor(t, half) for name, t in model.state_dict().items()}
-    weights = save(tensors, {"licence": card.licence, "name": card.name})
+    weights = save(packed(model.state_dict(), precision), {"licence": card.licence, "name": card.name})
     stored = _Stored(
         model=kind,
         network=model.stored_settings().model_dump(mode="json"),
@@ -277,21 +276,20 @@ def _read_weights(path: Path, model: Network, expected: str | None) -> dict[str,
                 if file_digest(file, "sha256").hexdigest() != expected:
                     raise ModelError(f"the weights are not those that {_CONFIG} was written with (another SHA-256)",
                                      item=path, remedy=_AGAIN)  # fmt: skip
-        found = with_present_names(load_file(path), wanted)
+        weights = with_present_names(unpacked(load_file(path)), wanted)
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
         raise ModelError(f"the weights cannot be read: {unreadable_reason(error)}", item=path, remedy=_AGAIN) from error
-    problems = [f"{name} is missing" for name in wanted if name not in found]
-    problems += [f"the network has no {name}" for name in found if name not in wanted]
+    problems = [f"{name} is missing" for name in wanted if name not in weights]
+    problems += [f"the network has no {name}" for name in weights if name not in wanted]
     problems += [
-        f"{name} is {_shape(found[name])}, and {_shape(tensor)} in the network"
+        f"{name} is {_shape(weights[name])}, and {_shape(tensor)} in the network"
         for name, tensor in wanted.items()
-        if name in found and found[name].shape != tensor.shape
+        if name in weights and weights[name].shape != tensor.shape
     ]
     if problems:
         more = f" (and {counted(len(problems) - 1, 'other difference')})" if len(problems) > 1 else ""
         raise ModelError(f"the weights do not fit the network of {_CONFIG}: {problems[0]}{more}",
                          item=path, remedy=_AGAIN)  # fmt: skip
-    weights = {name: t.float() if t.is_floating_point() else t for name, t in found.items()}
     if broken := [name for name, t in weights.items() if t.is_floating_point() and not t.isfinite().all()]:
         raise ModelError(f"the weights of {broken[0]} hold numbers that are not finite", item=path, remedy=_AGAIN)
     return weights
@@ -361,8 +359,3 @@ def _download(repository: str) -> Path:
 
 def _missing(folder: Path) -> list[str]:
     return [name for name in (_WEIGHTS, _CONFIG, _CARD) if not (folder / name).is_file()]
-
-
-def _stored_tensor(tensor: Tensor, half: bool) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if half and tensor.is_floating_point() else tensor

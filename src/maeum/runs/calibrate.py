@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from maeum.config import Config
 from maeum.corpora.overlaps import Member
@@ -25,6 +25,7 @@ from maeum.models.pretrained import (
     load_pretrained,
     subset_name,
 )
+from maeum.models.stored_weights import Precision
 from maeum.preparation.model_items import items_for
 from maeum.runs.checks import check_inputs
 from maeum.runs.evaluate import evaluate
@@ -69,8 +70,16 @@ class CalibrateConfig(Config):
     """Items that temperatures, thresholds and margins are fitted on; of a set that is named twice the first counts."""
     trained_on: tuple[Path, ...] = Field(min_length=1)
     """Stores whose licences the weights carry."""
-    half: bool = True
-    """Store weights as float16: half the size, computed in float32 all the same."""
+    weights: Precision = "float16"
+    """How weights are stored: float16 halves their size, int8 makes large matrices a quarter. They are computed in
+    float32 all the same, and the scores of the card are those of the stored ones."""
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _half_or_not(cls, value: Any) -> Any:
+        """What was called ``half`` before, and true or false."""
+        return {True: "float16", False: "float32"}[value] if isinstance(value, bool) else value
+
     intended_use: str
     """What the model is for, on its card."""
     limits: str
@@ -105,7 +114,7 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
         lambda finished: [scored for dev in config.dev for scored in _reports(finished, dev)],
         known=None if known is None else known.after_calibration(fitted_on),
         recipe=recipe_of(source.folder),
-        half=config.half,
+        precision=config.weights,
     )
     return load_pretrained(out)
 

@@ -28,6 +28,7 @@ from maeum.models.pretrained import (
     save_pretrained,
     write_card,
 )
+from maeum.models.stored_weights import Precision
 from maeum.runs.provenance import RECIPE_FILE
 from maeum.runs.scores import card_notes, card_scores
 from maeum.runs.trained_on import TrainedOn
@@ -44,7 +45,7 @@ def finish_model(
     *,
     known: TrainedOn | None,
     recipe: Mapping[str, Any] | None = None,
-    half: bool = False,
+    precision: Precision = "float32",
 ) -> list[Report]:
     """Calibrate a model on dev predictions, write its folder, score it, and put the scores on its card.
 
@@ -57,7 +58,7 @@ def finish_model(
         score: reports about the calibrated model, as it will be in the folder.
         known: what it was trained on, which is kept with it.
         recipe: by which it was trained, to be kept in the model's folder; None where its run's folder has it.
-        half: store weights as float16.
+        precision: of the stored weights.
 
     Raises:
         ModelError: when the folder cannot be written.
@@ -76,11 +77,11 @@ def finish_model(
             tokenizer=model.tokenizer,
             settings=model.settings,
             calibration=model.calibration,
-            half=half,
+            precision=precision,
         )
         if recipe is not None:
             write_whole(written / RECIPE_FILE, json.dumps(recipe, indent=2) + "\n", ModelError)
-        stored = replace(load_pretrained(written, device), name=str(folder)) if half else model
+        stored = replace(load_pretrained(written, device), name=str(folder)) if precision != "float32" else model
         reports = score(replace(stored, folder=written))
         scores = [one for data, report in reports for one in card_scores(report, data)]
         notes = dict.fromkeys(note for data, report in reports for note in card_notes(report, data))

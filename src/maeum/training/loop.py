@@ -17,7 +17,7 @@ from torch import nn
 
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.models.network import Network
-from maeum.models.weight_names import unreadable_reason
+from maeum.models.stored_weights import unreadable_reason
 from maeum.training.checkpoint import save_atomically, seed_everything
 from maeum.training.config import TrainConfig
 from maeum.training.dropout import quicken_dropout

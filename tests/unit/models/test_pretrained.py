@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
         model.fusion.weight.copy_(torch.tensor([[0.5, 2.0]]))
     calibration = Calibration(temperatures={"faces": 2.0, "text": 4.0, "faces+text": 3.0})
     save_pretrained(tmp_path / "m", kind="fe2e", model=model, label_set=EKMAN, card=CARD, calibration=calibration,
-                    tokenizer=train_tokenizer(["a few words"] * 4, 20), half=True)  # fmt: skip
+                    tokenizer=train_tokenizer(["a few words"] * 4, 20), precision="float16")  # fmt: skip
     return tmp_path / "m"
 
 

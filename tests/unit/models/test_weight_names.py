@@ -14,7 +14,7 @@ from maeum.models.card import ModelCard
 from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained, save_pretrained
-from maeum.models.weight_names import with_present_names
+from maeum.models.stored_weights import with_present_names
 
 TEXT = {"kind": "small", "vocabulary": 50, "width": 8, "channels": 4, "dim": 12}
 BRANCH = {"widths": (4, 6, 8, 10), "stem_blocks": 0, "hidden": 12, "transformer": {"layers": 1, "feedforward": 16}}

@@ -17,7 +17,7 @@ from maeum.models.branches import BranchConfig, TransformerConfig
 from maeum.models.encoders.text import TextConfig
 from maeum.models.fe2e import FE2E, FE2EConfig
 from maeum.models.mesm import MESM, MESMConfig
-from maeum.models.weight_names import unreadable_reason
+from maeum.models.stored_weights import unreadable_reason
 
 #: Published prefix and our name of each branch, in the published order of the fusion weights.
 _BRANCHES = (("t", "text"), ("v", "faces"), ("a", "speech"))

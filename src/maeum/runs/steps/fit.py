@@ -23,7 +23,7 @@ from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.thresholds import choose_thresholds
 from maeum.labels import LabelSet
 from maeum.models.network import Network
-from maeum.models.weight_names import unreadable_reason
+from maeum.models.stored_weights import unreadable_reason
 from maeum.progress import progress_bar
 from maeum.runs.predict import predict_items
 from maeum.runs.recipe import Recipe
