@@ -23,8 +23,13 @@ def prepare(
         int | None, typer.Option(min=1, help="Only so many items of each part, spread over it, for a trial.")
     ] = None,
     wave: Annotated[
-        bool, typer.Option("--wave", help="Keep the sound itself too, for networks that read it (wav2vec2 in MMER).")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--wave/--no-wave",
+            help="Whether the sound itself is kept; pretrained speech encoders read it.",
+            show_default="--wave",
+        ),
+    ] = None,
     restart: Annotated[bool, typer.Option(help="Begin anew when the store was made with other settings.")] = False,
 ) -> None:
     """Read a corpus once and keep it ready for training. May be stopped at any time; the same command goes on."""
@@ -35,7 +40,7 @@ def prepare(
     given = [
         *(changes or ()),
         *([] if limit is None else [f"limit={limit}"]),
-        *(["wave=true"] if wave else []),
+        *([] if wave is None else [f"wave={str(wave).lower()}"]),
     ]
     settings = PrepareConfig.load(config, given)
     check_output_folder(store)
@@ -47,7 +52,7 @@ def prepare(
 
 
 def augment(
-    store: Annotated[Path, typer.Argument(help="A corpus prepared with --wave.", readable=False)],
+    store: Annotated[Path, typer.Argument(help="A prepared corpus that keeps the sound itself.", readable=False)],
     out: Annotated[Path, typer.Option(help="The folder to keep the augmented views in.")],
     config: SettingsFile = None,
     changes: Changes = None,

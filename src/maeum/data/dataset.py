@@ -183,7 +183,7 @@ class StoreDataset(ClipDataset):
             raise StoreError(
                 f"does not keep the sound itself ({without} has none), which this network reads",
                 item=self.store.folder,
-                remedy="Prepare the corpus in another folder with --wave.",
+                remedy="Prepare it elsewhere without --no-wave.",
             )
         if not rows and left_out:
             raise StoreError(

@@ -49,8 +49,9 @@ class PrepareConfig(Config):
     """What becomes of a frame without a face: it is left out, or its centre is taken as the published code does."""
     precision: Literal["float16", "float32"] = "float16"
     """Of the log-mel chunks on disk; float16 is off by at most 0.4 % of power, at half the size."""
-    wave: bool = False
-    """Keep the sound itself too, 16 kHz mono, for networks that read it; 32 kB a second."""
+    wave: bool = True
+    """Keep the sound itself too, 16 kHz mono, which pretrained speech encoders and `maeum transcribe` read: 32 kB a
+    second, beside 20 kB of log-mel."""
     options: dict[str, Any] = Field(default_factory=dict)
     """The corpus' own options; each corpus documents its own."""
     limit: int | None = Field(default=None, ge=1, le=1_000_000_000)

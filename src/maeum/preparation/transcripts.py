@@ -201,7 +201,7 @@ def check_waves(corpus: Store, reader: str) -> None:
     """Raise StoreError when a store has sound, but does not keep the waves, which ``reader`` reads."""
     if without := next((r["id"] for r in corpus.rows if r["mel_chunks_count"] and not r["wave_count"]), None):
         raise StoreError(f"does not keep the sound itself ({without} has none), which {reader} reads",
-                         item=corpus.folder, remedy="Prepare the corpus in another folder with --wave.")  # fmt: skip
+                         item=corpus.folder, remedy="Prepare it elsewhere without --no-wave.")  # fmt: skip
 
 
 def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:

@@ -92,7 +92,7 @@ def make_views(
     store, folder = Store(source), Path(folder)
     voiced = [i for i, row in enumerate(store.rows) if row["wave_count"]]
     if not voiced:
-        raise StoreError("does not keep the sound itself", item=store.folder, remedy="Prepare the corpus with --wave.")
+        raise StoreError("does not keep the sound itself", item=store.folder, remedy="Prepare it without --no-wave.")
     if folder.resolve() == store.folder.resolve():
         raise ConfigError("augmented views have a store of their own", item=folder, remedy="Choose another folder.")
     usable = [i for i in voiced if without_annotations(spoken_text_of(store.rows[i]) or "")]

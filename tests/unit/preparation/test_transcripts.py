@@ -24,7 +24,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, ModelError, StoreError
 from maeum.labels import LabelSet
-from maeum.preparation.prepare import prepare
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.preparation.transcripts import Transcripts, check_error_rate, transcribe
 from maeum.runs.evaluate import evaluate
 from maeum.studies.reproduce import REPRODUCTIONS
@@ -158,8 +158,8 @@ def test_a_recogniser_of_the_hub_transcribes_too(
     with pytest.raises(ModelError, match="recognises no speech"):
         transcribe(store, tmp_path / "encoder", tmp_path / "no.jsonl")
     make_iemocap(tmp_path / "source")
-    prepare("iemocap", tmp_path / "source", tmp_path / "plain")
-    with pytest.raises(StoreError, match="--wave"):
+    prepare("iemocap", tmp_path / "source", tmp_path / "plain", PrepareConfig(wave=False))
+    with pytest.raises(StoreError, match="--no-wave"):
         transcribe(tmp_path / "plain", tmp_path / "ctc", tmp_path / "no.jsonl")
 
 

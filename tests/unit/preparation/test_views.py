@@ -33,7 +33,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError, ModelError, RenamedSettingWarning, StoreError
 from maeum.models.synthesis.paraphrase import BackTranslation, TranslationConfig, choose
-from maeum.preparation.prepare import prepare
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.preparation.views import ViewsConfig, make_views
 from maeum.runs.recipe import Recipe
 from maeum.runs.train import train
@@ -202,8 +202,8 @@ def test_without_models_the_recording_itself_is_varied_and_the_passport_says_so(
 def test_what_cannot_be_used_is_refused(store: Path, models: Path, views: Path, tmp_path: Path,
                                         make_iemocap: Callable[..., Path]) -> None:  # fmt: skip
     make_iemocap(tmp_path / "source")
-    prepare("iemocap", tmp_path / "source", tmp_path / "plain")
-    with pytest.raises(StoreError, match="--wave"):
+    prepare("iemocap", tmp_path / "source", tmp_path / "plain", PrepareConfig(wave=False))
+    with pytest.raises(StoreError, match="--no-wave"):
         make_views(tmp_path / "plain", tmp_path / "x", ViewsConfig())
     with pytest.raises(ConfigError, match="a store of their own"):
         make_views(store, store, ViewsConfig())

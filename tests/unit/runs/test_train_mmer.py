@@ -30,7 +30,7 @@ from maeum.errors import ConfigError, CorpusError, StoreError
 from maeum.models.encoders.speech import SoundReader
 from maeum.models.encoders.text import HubTextEncoder
 from maeum.models.pretrained import load_pretrained
-from maeum.preparation.prepare import prepare
+from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.reports.report import compare
 from maeum.runs.evaluate import evaluate
 from maeum.runs.recipe import Recipe
@@ -231,8 +231,8 @@ def test_a_store_without_the_sound_itself_is_refused(
     store: Path, encoders: tuple[Path, Path], tmp_path: Path, make_iemocap: Callable[..., Path]
 ) -> None:
     make_iemocap(tmp_path / "source")
-    prepare("iemocap", tmp_path / "source", tmp_path / "store")
-    with pytest.raises(StoreError, match=r"does not keep the sound itself.*--wave"):
+    prepare("iemocap", tmp_path / "source", tmp_path / "store", PrepareConfig(wave=False))
+    with pytest.raises(StoreError, match=r"does not keep the sound itself.*--no-wave"):
         train(recipe(tmp_path / "store", encoders), tmp_path / "run")
 
 
