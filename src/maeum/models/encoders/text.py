@@ -47,7 +47,7 @@ class SmallTextConfig(Config):
 
 
 class HubTextConfig(Config):
-    """A text encoder of transformers; the last hidden state of its first token is the summary."""
+    """A text encoder of transformers."""
 
     kind: Literal["hub"] = "hub"
     """Which encoder: one of the hub."""
@@ -56,6 +56,8 @@ class HubTextConfig(Config):
     architecture: dict[str, Any] | None = None
     """Its configuration as plain data, with ``model_type``. Alone, it makes an encoder without weights, which is how a
     trained model is built again without network."""
+    pooling: Literal["first", "mean"] = "first"
+    """What sums a text up: the last hidden state of its first token, or the mean over its tokens."""
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
@@ -186,11 +188,14 @@ class HubTextEncoder(nn.Module):
         self.dim = self.width = int(self.model.config.hidden_size)
         self.longest = _longest(self.model.config)
         self.vocabulary: int | None = self.model.config.to_dict().get("vocab_size")
-        self.config = HubTextConfig(architecture=self.model.config.to_dict())
+        self.config = HubTextConfig(architecture=self.model.config.to_dict(), pooling=config.pooling)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """``tokens (batch, length)``, ``mask (batch, length)`` -> ``(batch, dim)``; ModelError on too many tokens."""
-        return self.sequence(tokens, mask)[:, 0]
+        vectors = self.sequence(tokens, mask)
+        if self.config.pooling == "first":
+            return vectors[:, 0]
+        return vectors.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
 
     def sequence(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """A vector of each token in its context, ``(batch, length, width)``, zero where padded; raises ModelError."""
