@@ -122,6 +122,10 @@ def test_a_package_of_one_file_an_idea_is_used_in_every_command(work: Path, marg
     lines = (work / "out" / "demo.vtt").read_text().splitlines()
     assert lines[0] == "WEBVTT"
     assert {line for line in lines if line in WORDS}, used.output
+    maeum("analyse", DEMO, "--asr", "hum", "--model", work / "done", "--out", work / "heard", "--format", "json")
+    heard = json.loads((work / "heard" / "demo.json").read_text())
+    assert heard["recognizer"] == "hum"
+    assert {word["text"] for segment in heard["segments"] for word in segment["words"]} == {"hm"}
 
 
 def test_doctor_lists_what_the_package_adds(work: Path) -> None:
@@ -131,6 +135,7 @@ def test_doctor_lists_what_the_package_adds(work: Path) -> None:
         ("word-mean", "network"),
         ("worst_recall", "metric"),
         ("vtt", "format"),
+        ("hum", "speech recogniser"),
         ("confidence-penalty", "loss"),
         ("by-initial", "kind of split"),
     ):

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from maeum import __version__
 from maeum.analysis.writers import WRITERS
+from maeum.asr import ASR
 from maeum.corpora import CORPORA
 from maeum.corpora.splits import SPLITS
 from maeum.errors import MaeumError
@@ -52,7 +53,7 @@ _EXTRAS = {
     "transcripts": ("jiwer", "word error rates of recognised transcripts"),
 }
 #: The tables that other packages can add to.
-TABLES: tuple[Registry[Any], ...] = (CORPORA, SPLITS, MODELS, LOSSES, METRICS, WRITERS)
+TABLES: tuple[Registry[Any], ...] = (CORPORA, SPLITS, MODELS, LOSSES, METRICS, ASR, WRITERS)
 _DECODERS = ("h264", "hevc", "vp9", "av1", "mpeg4", "aac", "mp3", "opus", "flac", "pcm_s16le")
 
 
