@@ -61,14 +61,14 @@ class Predictor:
         )
 
     def predict(
-        self, clips: Sequence[CheckedClip], readable: Iterable[Modality], min_confidence: float
+        self, clips: Sequence[CheckedClip], readable: Iterable[Modality], min_confidence: float | None
     ) -> list[Prediction]:
         """A prediction for each clip, in their order.
 
         Args:
             clips: with distinct ids.
             readable: the modalities that the model reads.
-            min_confidence: below this confidence it abstains.
+            min_confidence: below this confidence it abstains; None is the model's own bound.
         """
         clips = [self._without_unreadable_text(checked.limited_to(readable)) for checked in clips]
         predictions = {c.clip.id: self.abstain(c) for c in clips if not c.clip.modalities}
@@ -102,8 +102,13 @@ class Predictor:
             id=checked.clip.id if checked else None,
         )
 
-    def check_confidence(self, least: object) -> float:
-        """The lowest confidence of an answer; raises InputError where it is no probability, or the model has none."""
+    def check_confidence(self, least: object) -> float | None:
+        """The lowest confidence of an answer; raises InputError where it is no probability, or the model has none.
+
+        None, the model's own bound, stays None.
+        """
+        if least is None:
+            return None
         if isinstance(least, bool) or not isinstance(least, int | float) or not 0.0 <= least <= 1.0:
             raise InputError(
                 f"{least!r} is not between 0 and 1", item="min_confidence", remedy="Give a probability such as 0.5."
@@ -168,16 +173,15 @@ class Predictor:
         probs: dict[str, float],
         opinions: Mapping[Modality, ModalityOpinion],
         checked: CheckedClip,
-        min_confidence: float,
+        min_confidence: float | None,
     ) -> Prediction:
         """An answer with labels; none below the lowest confidence."""
         label = max(probs, key=lambda name: probs[name])
         confidence = probs[label]
         reason = None
-        if confidence < min_confidence:
-            reason = (
-                f"not sure enough: {label} with {format_percent(confidence)}, below the requested {min_confidence:.0%}"
-            )
+        if confidence < (self.pretrained.calibration.least_confidence if min_confidence is None else min_confidence):
+            likeliest = sorted(probs.items(), key=lambda pair: -pair[1])[:2]
+            reason = "not sure: " + " or ".join(f"{name} {format_percent(p)}" for name, p in likeliest)
         return Prediction(
             probs=probs,
             label=None if reason else label,

@@ -85,7 +85,7 @@ class Recognizer:
         sample_rate_hz: int | None = None,
         faces: Any = None,
         text: str | None = None,
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
     ) -> Prediction:
         """What one utterance expresses. Any subset of faces, voice and words will do.
 
@@ -95,7 +95,8 @@ class Recognizer:
             faces: pictures of one person's face in the order of time, each uint8 RGB ``(height, width, 3)`` of any
                 size, about one every half second.
             text: the words that were spoken.
-            min_confidence: below this confidence it abstains; of a model of labels.
+            min_confidence: below this confidence it abstains; of a model of labels. None is the model's own bound, 0
+                always answers.
 
         Returns:
             `Prediction`. Where nothing given can be used (no voice, no face, no word), its label is None, ``reason``
@@ -125,7 +126,7 @@ class Recognizer:
         *,
         asr: str | SpeechRecognizer | None = AUTO,
         language: str | None = None,
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
         progress: Progress | None = None,
     ) -> Timeline:
         """Who expresses what, when, in a recording.
@@ -136,7 +137,7 @@ class Recognizer:
             asr: what recognises the words where there is no transcript: a name (`maeum.asr`), a folder of Whisper's,
                 ``auto`` (whisper-base, where it was fetched) or ``off``.
             language: ISO 639-1 code of the language that is spoken, such as ``en``; None finds it out.
-            min_confidence: segments below this confidence abstain; of a model of labels.
+            min_confidence: segments below this confidence abstain; see `predict`.
             progress: called with ``(what, seconds done, seconds in all)`` now and then.
 
         Returns:
@@ -193,7 +194,11 @@ class Recognizer:
         )
 
     def _segments(
-        self, planned: Sequence[PlannedSegment], faces: RecordingFaces, audio: RecordingAudio, min_confidence: float
+        self,
+        planned: Sequence[PlannedSegment],
+        faces: RecordingFaces,
+        audio: RecordingAudio,
+        min_confidence: float | None,
     ) -> list[Segment]:
         """The planned segments with their predictions."""
         by_id = {face.id: face for face in faces.faces}
@@ -226,7 +231,9 @@ class Recognizer:
             longest_s=settings.max_mel_chunks * MEL_CHUNK_S,
         )
 
-    def _predict(self, clips: Sequence[CheckedClip], min_confidence: float) -> list[tuple[CheckedClip, Prediction]]:
+    def _predict(
+        self, clips: Sequence[CheckedClip], min_confidence: float | None
+    ) -> list[tuple[CheckedClip, Prediction]]:
         """Each clip, with the words that the model recognised, and its prediction."""
         clips = self._predictor.with_recognised_words(clips)
         return list(zip(clips, self._predictor.predict(clips, self.modalities, min_confidence), strict=True))

@@ -48,7 +48,10 @@ def analyse(
     format: Annotated[
         str | None, typer.Option(help="{formats}; several with commas. By default json,html with --out.")
     ] = None,
-    min_confidence: Annotated[float, typer.Option(help="Below this, 0 to 1, give no answer.")] = 0.0,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(help="Below this, 0 to 1, give no answer; by default the model's own bound, 0 always answers."),
+    ] = None,
     device: Device = "cpu",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no timeline, only write files.")] = False,
 ) -> None:
@@ -121,7 +124,7 @@ def _analyse_one(
     transcript: Path | None,
     asr: str | SpeechRecognizer,
     language: str | None,
-    min_confidence: float,
+    min_confidence: float | None,
 ) -> Timeline:
     from maeum.progress import progress_bar
 

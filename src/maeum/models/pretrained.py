@@ -47,6 +47,8 @@ class Calibration(Config):
     margins: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
     """Of a dimensional model, for each set of modalities and each scale, the distance from the predicted value within
     which the true one lies for 90 % of new items; null where there were too few items."""
+    least_confidence: float = Field(default=0.0, ge=0, le=1)
+    """Of a single-label model: below this it is not sure, and gives no answer unless it is asked for one."""
 
     def temperature(self, present: tuple[Modality, ...]) -> float:
         """Temperature for a set of modalities; 1 where none was fitted."""

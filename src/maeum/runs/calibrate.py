@@ -70,6 +70,9 @@ class CalibrateConfig(Config):
     """Items that temperatures, thresholds and margins are fitted on; of a set that is named twice the first counts."""
     trained_on: tuple[Path, ...] = Field(min_length=1)
     """Stores whose licences the weights carry."""
+    least_confidence: float = Field(default=0.5, ge=0, le=1)
+    """Of a single-label model: below this confidence it says that it is not sure, and which two labels are likeliest.
+    Its probabilities are calibrated, so from 0.5 on it answers where it is more probably right than wrong."""
     weights: Precision = "float16"
     """How weights are stored: float16 halves their size, int8 makes large matrices a quarter. They are computed in
     float32 all the same, and the scores of the card are those of the stored ones."""
@@ -115,6 +118,7 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
         known=None if known is None else known.after_calibration(fitted_on),
         recipe=recipe_of(source.folder),
         precision=config.weights,
+        least_confidence=config.least_confidence,
     )
     return load_pretrained(out)
 

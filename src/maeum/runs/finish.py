@@ -46,6 +46,7 @@ def finish_model(
     known: TrainedOn | None,
     recipe: Mapping[str, Any] | None = None,
     precision: Precision = "float32",
+    least_confidence: float = 0.0,
 ) -> list[Report]:
     """Calibrate a model on dev predictions, write its folder, score it, and put the scores on its card.
 
@@ -59,12 +60,16 @@ def finish_model(
         known: what it was trained on, which is kept with it.
         recipe: by which it was trained, to be kept in the model's folder; None where its run's folder has it.
         precision: of the stored weights.
+        least_confidence: below it a single-label model is not sure.
 
     Raises:
         ModelError: when the folder cannot be written.
     """
     device = next(model.model.parameters()).device
-    model = replace(model, calibration=fit_calibration(predictions, model.label_set))
+    fitted = fit_calibration(predictions, model.label_set)
+    if model.label_set.task == "single-label":
+        fitted = fitted.model_copy(update={"least_confidence": least_confidence})
+    model = replace(model, calibration=fitted)
     with _folder_to_fill(folder) as written:
         if known is not None:
             known.write(written)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from maeum.labels import EMOTIONS
 from maeum.media.audio import read_audio
 from maeum.media.faces import resize_face
 from maeum.media.mel import to_mel_chunks
+from maeum.models.pretrained import Calibration
 from maeum.types import Clip
 
 DEMO = Path(__file__).resolve().parents[3] / "examples" / "demo.mp4"
@@ -170,6 +172,20 @@ def test_below_the_asked_confidence_it_abstains_but_shows_its_probabilities(reco
     assert unsure.reason is not None
     assert str(sure.label) in unsure.reason
     assert unsure.probs == sure.probs
+
+
+def test_a_model_with_a_bound_of_its_own_is_not_sure_below_it(recognizer: Recognizer):
+    answer = recognizer.predict(text="lovely")
+    first, second = sorted(answer.probs, key=lambda name: -answer.probs[name])[:2]
+    bound = Calibration(least_confidence=min(1.0, answer.confidence + 0.001))
+    careful = Recognizer(replace(recognizer.pretrained, calibration=bound))
+    unsure = careful.predict(text="lovely")
+    assert unsure.label is None
+    assert unsure.reason is not None
+    assert unsure.reason.startswith(f"not sure: {first} ")
+    assert f" or {second} " in unsure.reason
+    assert unsure.probs == answer.probs
+    assert careful.predict(text="lovely", min_confidence=0.0).label == first
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
