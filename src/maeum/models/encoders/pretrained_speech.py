@@ -100,6 +100,7 @@ class PretrainedSpeech(nn.Module):
         else:
             hub = HubSpeechConfig(pretrained=source, architecture=config.architecture, mask_time=0.0)
             self.encoder = HubSpeechEncoder(hub, config.depth)
+            self.encoder.model.config.layerdrop = 0.0  # the mix wants all layers
             settings, layers = self.encoder.config.architecture or {}, self.encoder.model.encoder.layers
         self.config = config.model_copy(update={"pretrained": None, "architecture": settings, "depth": None})
         if config.trained_layers > len(layers):
