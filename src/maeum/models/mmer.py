@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from maeum.config import Config
 from maeum.errors import ConfigError, ModelError
 from maeum.models.encoders.character_vocabulary import CharacterVocabulary
-from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder, SpeechConfig, build_speech_encoder
+from maeum.models.encoders.pretrained_speech import PretrainedLayers, PretrainedSpeechConfig
+from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder, SmallSpeechConfig, SmallSpeechEncoder
 from maeum.models.encoders.text import HubTextEncoder, TextConfig, TokenEmbedder, build_text_reader
 from maeum.models.layers import check_width
 from maeum.models.network import (
@@ -39,6 +40,25 @@ from maeum.types import Batch, Modality, ModelOutput
 Part = Literal["speech-over-text", "text-over-text", "text-over-speech", "gate"]
 
 
+SpeechConfig = Annotated[SmallSpeechConfig | HubSpeechConfig | PretrainedSpeechConfig, Field(discriminator="kind")]
+
+
+def build_speech_encoder(
+    config: SmallSpeechConfig | HubSpeechConfig | PretrainedSpeechConfig,
+) -> SmallSpeechEncoder | HubSpeechEncoder | PretrainedLayers:
+    """The encoder of a configuration: ``(batch) -> (sequence (batch, steps, dim), mask (batch, steps))``, or None.
+
+    None: the batch has nothing that it reads. Its ``dim`` is a vector's width; its ``config`` builds it again without
+    a network.
+
+    Raises:
+        ModelError: when a pretrained encoder cannot be had, or an architecture is unknown.
+    """
+    if isinstance(config, PretrainedSpeechConfig):
+        return PretrainedLayers(config)
+    return SmallSpeechEncoder(config) if isinstance(config, SmallSpeechConfig) else HubSpeechEncoder(config)
+
+
 class MMERConfig(Config):
     """Settings of MMER. A modality that is None does not exist."""
 
@@ -53,7 +73,8 @@ class MMERConfig(Config):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     """Dropout in the cross-modal encoders and before the classifier while training."""
     speech: SpeechConfig | None
-    """The speech encoder: a small one of mel chunks, or one of the hub that reads the wave."""
+    """The speech encoder: a small one of mel chunks; one of the hub that reads the wave; or the mixed layers of a
+    pretrained one, Whisper too, whose ``pooling`` has no effect here."""
     text: TextConfig | None
     """The text encoder: small, or one of the hub."""
     freeze_text: bool = True
@@ -147,7 +168,8 @@ class MMER(Network, TranscribesSpeech, HasBranches, HasFrozenEncoders):
         dim = config.dim
         self.encoders = nn.ModuleDict()
         speech_dim, text_dim = dim, dim
-        needs = InputNeeds("wave" if isinstance(config.speech, HubSpeechConfig) else "mel_chunks")
+        reads_mel = config.speech is None or isinstance(config.speech, SmallSpeechConfig)
+        needs = InputNeeds("mel_chunks" if reads_mel else "wave")
         if config.speech is not None:
             speech = self.encoders["speech"] = build_speech_encoder(config.speech)
             config, speech_dim = config.model_copy(update={"speech": speech.config}), speech.dim

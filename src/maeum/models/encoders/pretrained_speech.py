@@ -79,10 +79,10 @@ class AttentiveStatistics(nn.Module):
         return torch.cat((mean, deviation), 1)
 
 
-class PretrainedSpeech(nn.Module):
-    """See the module. ``Batch -> (vectors (batch, width), which utterances have one (batch,))``.
+class PretrainedLayers(nn.Module):
+    """A pretrained encoder's layers, mixed. ``Batch -> (sequence (batch, steps, dim), mask (batch, steps))``.
 
-    ``config`` builds it again without network.
+    ``config`` builds it again without network; ``dim`` is a step's width.
 
     Raises:
         ModelError: when the encoder cannot be had, has fewer layers, or an utterance is longer than it reads.
@@ -112,8 +112,7 @@ class PretrainedSpeech(nn.Module):
         for layer in list(layers)[len(layers) - config.trained_layers :]:
             layer.requires_grad_(True)
         self.mix = nn.Parameter(torch.zeros(len(layers) + 1))
-        self.pool = AttentiveStatistics(self.encoder.dim) if config.pooling == "attentive" else None
-        self.width = 2 * self.encoder.dim if self.pool is not None else self.encoder.dim
+        self.dim = self.encoder.dim
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """See the class; None when the batch has no sound at 16 kHz."""
@@ -123,7 +122,23 @@ class PretrainedSpeech(nn.Module):
         weights = self.mix.softmax(0)
         # Norms of layers differ by a factor of a hundred; without the norm the last ones would drown the others.
         mixed = torch.stack([w * F.layer_norm(s, s.shape[-1:]) for w, s in zip(weights, states, strict=True)]).sum(0)
-        mixed = mixed * mask.unsqueeze(2)
+        return mixed * mask.unsqueeze(2), mask
+
+
+class PretrainedSpeech(PretrainedLayers):
+    """One vector of an utterance. ``Batch -> (vectors (batch, width), which utterances have one (batch,))``."""
+
+    def __init__(self, config: PretrainedSpeechConfig) -> None:
+        super().__init__(config)
+        self.pool = AttentiveStatistics(self.dim) if config.pooling == "attentive" else None
+        self.width = 2 * self.dim if self.pool is not None else self.dim
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """See the class; None when the batch has no sound at 16 kHz."""
+        found = super().forward(batch)
+        if found is None:
+            return None
+        mixed, mask = found
         if self.pool is not None:
             pooled: Tensor = self.pool(mixed, mask)
         else:

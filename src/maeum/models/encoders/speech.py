@@ -90,21 +90,6 @@ class HubSpeechConfig(Config):
         return self
 
 
-SpeechConfig = Annotated[SmallSpeechConfig | HubSpeechConfig, Field(discriminator="kind")]
-
-
-def build_speech_encoder(config: SmallSpeechConfig | HubSpeechConfig) -> SmallSpeechEncoder | HubSpeechEncoder:
-    """The encoder of a configuration: ``(batch) -> (sequence (batch, steps, dim), mask (batch, steps))``, or None.
-
-    None: the batch has nothing that it reads. Its ``dim`` is a vector's width; its ``config`` builds it again without
-    a network.
-
-    Raises:
-        ModelError: when a pretrained encoder cannot be had, or an architecture is unknown.
-    """
-    return SmallSpeechEncoder(config) if isinstance(config, SmallSpeechConfig) else HubSpeechEncoder(config)
-
-
 class SmallSpeechEncoder(nn.Module):
     """Log-mel through convolutions that halve the bands, then a transformer over time.
 
@@ -133,7 +118,7 @@ class SmallSpeechEncoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """See `build_speech_encoder`."""
+        """See `maeum.models.mmer.build_speech_encoder`."""
         if batch.mel_chunks is None or batch.mel_chunks_mask is None or not bool(batch.mel_chunks_mask.any()):
             return None
         maps, mask = spectrogram(batch.mel_chunks, batch.mel_chunks_mask, self.config.range_db)
@@ -343,7 +328,7 @@ class HubSpeechEncoder(nn.Module):
         return samples.clamp(min=0)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """See `build_speech_encoder`. An utterance too short for a single vector has none."""
+        """See `maeum.models.mmer.build_speech_encoder`. An utterance too short for a single vector has none."""
         if batch.wave is None or batch.wave_mask is None:
             return None
         lengths = batch.wave_mask.sum(1)

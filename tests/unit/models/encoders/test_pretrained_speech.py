@@ -162,3 +162,23 @@ def test_stretches_are_hidden_within_their_bounds() -> None:
     assert 0 < int(columns.sum(1).max()) <= 30
     assert 0 < int(rows.sum(1).max()) <= 20
     assert torch.equal(hide_stretches(mel, frames, 0, 0), mel)
+
+
+@kinds
+def test_mmer_reads_the_steps(architecture: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = MODELS["mmer"].build({
+        "labels": 4, "dim": 8, "heads": 2, "feedforward": 12, "project": 6, "text": None, "characters": ("", "a", "b"),
+        "speech": {"kind": "pretrained", "architecture": architecture, "trained_layers": 1},
+    }).eval()  # fmt: skip
+    assert model.input_needs.sound == "wave"
+    batch = batch_of(16_000, 9_000)
+    assert batch.wave is not None
+    together = model(batch)
+    steps = together.auxiliary["ctc.mask"].sum(1).tolist()
+    assert steps[0] > steps[1] > 0
+    assert together.auxiliary["ctc.logits"].shape[2] == 3
+    alone = model(Batch(("x",), wave=batch.wave[1:, :9_000], wave_mask=torch.ones(1, 9_000).bool()))
+    torch.testing.assert_close(alone.logits[0], together.logits[1], rtol=1e-4, atol=1e-5)
+    again = MODELS["mmer"].build(model.stored_settings().model_dump(mode="json"))
+    again.load_state_dict(model.state_dict())
