@@ -1,18 +1,21 @@
 from __future__ import annotations
 
+import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from maeum.errors import ModelError
 from maeum.models.encoders.ctranslate2 import read_whisper
+from maeum.models.encoders.whisper import WhisperEncoder, log_mel
 
 SIZES: dict[str, Any] = {
     "d_model": 16, "vocab_size": 40, "num_mel_bins": 8, "max_source_positions": 30, "max_target_positions": 12,
@@ -133,3 +136,24 @@ def test_what_is_no_whisper_of_ctranslate2_is_refused(model: WhisperForCondition
         path.write_bytes(start)
         with pytest.raises(ModelError):
             read_whisper(path)
+
+
+def test_the_encoder_equals_that_of_ctranslate2(fetched: Callable[[str], Path], tmp_path: Path) -> None:
+    """On the real weights, where both are at hand: within what float32 sums in another order differ."""
+    ctranslate2 = pytest.importorskip("ctranslate2")
+    folder = fetched("whisper-base")
+    for file in folder.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    known = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab(with_added_tokens=True)
+    names = {number: token for token, number in known.items()}
+    vocabulary = [names.get(i, f"<|{i}|>") for i in range(51_865)]
+    (tmp_path / "vocabulary.json").write_text(json.dumps(vocabulary))
+    theirs = ctranslate2.models.Whisper(str(tmp_path), compute_type="float32", intra_threads=1)
+    wave = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (1, 480_000)).astype(np.float32))
+    mel, _ = log_mel(wave, torch.tensor([480_000]), 80)
+    expected = np.array(theirs.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel.numpy()))))
+    encoder = WhisperEncoder("whisper-base", None)
+    with torch.inference_mode():
+        states, _ = encoder.hidden_states(wave, torch.ones(1, 480_000, dtype=torch.bool))
+        found = encoder.model.layer_norm(states[-1]).numpy()
+    assert np.abs(found - expected).max() < 1e-3
