@@ -59,7 +59,11 @@ def test_impossible_sizes_are_named(name: str, settings: dict[str, Any], message
             "pretrained",
             r"\(did you mean tokenizer\.pretrained or network\.speech\.pretrained or network\.text\.",
         ),
-        ("fe2e", "pretrained", r"\(did you mean tokenizer\.pretrained or network\.text\.pretrained\?\)"),
+        (
+            "fe2e",
+            "pretrained",
+            r"\(did you mean tokenizer\.pretrained or network\.speech\.pretrained or network\.text\.",
+        ),
         ("mmer", "vocabulary", r"\(did you mean tokenizer\.vocabulary or network\.text\.vocabulary\?\)"),
     ],
 )

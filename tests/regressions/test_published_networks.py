@@ -58,6 +58,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "text": END_TO_END["text"],
     },
 }
+assert set(MODELS) - set(SMALL) == {"ssl-linear"}, "which reads the wave: see tests/contracts"
 LENGTHS = ((1, 1, 2), (9, 2, 7), (2, 6, 19), (5, 3, 1))
 
 
@@ -88,7 +89,7 @@ def clips_of_all_lengths() -> list[Clip]:
     ]
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(SMALL))
 def test_mesm_05_every_step_reaches_the_answer(name: str) -> None:
     """Published: asking for the whole sequence dropped its first step. Here none is without a say."""
     model = build(name).eval()
@@ -126,7 +127,7 @@ def test_mesm_15_the_training_loop_and_the_networks_cannot_reach_the_face_detect
     assert done.stdout.split() == ["maeum.media", "maeum.media.shapes"]
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(SMALL))
 def test_mesm_16_in_a_batch_a_clip_gets_the_answer_that_it_gets_alone(name: str) -> None:
     """Published: the baselines' recurrent and pooled summaries ran over the padding; mmer 7: so did wav2vec2's."""
     model, collate, clips = build(name).eval(), Collator(letters), clips_of_all_lengths()
@@ -273,7 +274,7 @@ def test_mesm_12_thresholds_come_with_the_model_whatever_is_scored(store: Path, 
     margin("thresholds that test would have had, else this shows nothing", apart, above=0.0)
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", list(SMALL))
 def test_mmer_06_dropout_is_off_when_a_model_answers(store: Path, name: str) -> None:
     """Published: inference left dropout on. Here a model that is handed over in training answers twice the same."""
     model = build(name).train()

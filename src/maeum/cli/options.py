@@ -116,7 +116,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "{topics}": _topics,
 }
 #: Options that take a file or a folder.
-_PATHS = ("--config", "--out", "--page", "--pages", "--source", "--store", "--transcript", "--transcripts")
+_PATHS = ("--config", "--from", "--out", "--page", "--pages", "--source", "--store", "--transcript", "--transcripts")
 #: Command -> a setting of it.
 _EXAMPLES = {
     "prepare": "inputs.frame_every_s=0.5",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -57,6 +57,8 @@ class TransformerConfig(Config):
 class BranchConfig(Config):
     """The branch that reads faces or mel chunks: a CNN for each of them and a transformer over all."""
 
+    kind: Literal["cnn"] = "cnn"
+    """Which branch: this one."""
     widths: tuple[Size, Size, Size, Size] = (64, 128, 256, 512)
     """Channels of the stem and of the three VGG blocks after it."""
     stem_blocks: int = Field(default=2, ge=0, le=64)

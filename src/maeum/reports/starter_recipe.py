@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
+from maeum.inputs.settings import InputSettings
 from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.networks import MODELS
 from maeum.reports.settings import default_of, type_of
@@ -30,13 +31,15 @@ _NOT_TEXT = {"null", "true", "false", "yes", "no", "on", "off", "y", "n", "none"
 
 def starter_recipe(network: str) -> str:
     """The recipe as YAML; raises ConfigError on an unknown network."""
-    title = MODELS[network].title
+    title, kind = MODELS[network].title, MODELS[network].network
+    reads_text = "text" in getattr(kind, "modalities", ("text",))  # most networks have text as the settings say
     recipe = Recipe(
         name=f"my-{network}",
         model=network,
         train=(DataConfig.model_validate({"store": _STORE}),),
         dev=(DataConfig.model_validate({"store": _STORE}),),
-        tokenizer=SmallTokenizerConfig(),
+        tokenizer=SmallTokenizerConfig() if reads_text else None,
+        inputs=InputSettings(sound=kind.input_needs.sound),
     )
     head = [
         f"# {network}: {title}",

@@ -27,6 +27,7 @@ def known(name: str = "small") -> Weights:
 def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(WEIGHTS, "small", known())
     monkeypatch.setattr(weights, "user_cache_path", lambda name: tmp_path / "cache" / name)
+    monkeypatch.delenv("MAEUM_WEIGHTS")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from maeum.errors import ConfigError
+from maeum.inputs.settings import InputSettings
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained
 from maeum.reports.starter_recipe import starter_recipe
@@ -25,6 +26,11 @@ SMALL = {
     "dim": 8, "hidden": 8, "heads": 2, "feedforward": 8, "project": 4, "blocks": 1, "query_dim": 4,
     "transformer": {"layers": 1, "heads": 2, "feedforward": 8},
     "text": {"vocabulary": 60},
+}  # fmt: skip
+WHISPER = {
+    "model_type": "whisper", "d_model": 8, "vocab_size": 9, "encoder_layers": 2, "decoder_layers": 1,
+    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 12, "decoder_ffn_dim": 12,
+    "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3, "decoder_start_token_id": 4,
 }  # fmt: skip
 
 
@@ -42,8 +48,9 @@ def test_it_holds_every_setting_with_its_default(network: str) -> None:
     assert set(data["train"][0]) == set(DataConfig.model_fields)
     assert recipe.training == TrainConfig()
     unset = Recipe.parse({"name": "a", "train": data["train"], "dev": data["dev"]})
-    same = set(Recipe.model_fields) - {"name", "model", "network", "tokenizer"}
+    same = set(Recipe.model_fields) - {"name", "model", "network", "tokenizer", "inputs"}
     assert recipe.model_dump(include=same) == unset.model_dump(include=same)
+    assert recipe.inputs == InputSettings(sound=MODELS[network].network.input_needs.sound)
     kind = MODELS[network].config
     assert set(kind.model_fields) - set(recipe.network) <= {"labels", "characters"}
     config = kind.parse({**recipe.network, "labels": 7})
@@ -78,14 +85,19 @@ def test_a_training_takes_it(network: str, store: Path, tmp_path: Path) -> None:
     ]
     if "faces" in own:
         changes.append("network.faces=null")
-    if isinstance(own["speech"].get("transformer"), dict):
+    read = "speech, text"
+    if network == "ssl-linear":  # its own encoder has to be fetched
+        read = "speech"
+        changes.append(f"network.architecture={WHISPER}")
+    elif isinstance(own["speech"].get("transformer"), dict):
         changes += ["network.speech.widths=[4, 4, 4, 4]", "network.speech.hidden=8",
                     "network.speech.transformer={layers: 1, heads: 2, feedforward: 8}"]  # fmt: skip
     changes += [
-        f"train.0.store={store}", f"dev.0.store={store}", "train.0.modalities=[speech, text]",
-        "dev.0.modalities=[speech, text]", "split={kind: random, by: utterance, dev_share: 0.4, test_share: 0}",
+        f"train.0.store={store}", f"dev.0.store={store}", f"train.0.modalities=[{read}]",
+        f"dev.0.modalities=[{read}]", "split={kind: random, by: utterance, dev_share: 0.4, test_share: 0}",
         "allow_overlap=true",
-        "training.epochs=1", "tokenizer.vocabulary=60", "inputs.max_mel_chunks=2",
+        "training.epochs=1", "inputs.max_mel_chunks=2",
+        *(["tokenizer.vocabulary=60"] if "text" in read else []),
     ]  # fmt: skip
     recipe = Recipe.parse(with_changes(data, changes))
     report = train(recipe, tmp_path / "run")

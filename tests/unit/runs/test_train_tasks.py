@@ -173,7 +173,7 @@ def test_thresholds_are_fitted_on_dev_kept_and_used(tmp_path: Path, margin: Marg
     save_pretrained(tmp_path / "bare", kind="fe2e", model=trained.model, label_set=trained.label_set,
                     card=trained.card, tokenizer=trained.tokenizer)  # fmt: skip
     config = {"name": "done", "title": "Done", "model": str(tmp_path / "bare"), "dev": [{"store": str(store)}],
-              "trained_on": [str(store)], "intended_use": "tests", "limits": "all", "half": False}  # fmt: skip
+              "trained_on": [str(store)], "intended_use": "tests", "limits": "all", "weights": "float32"}  # fmt: skip
     done = calibrate(CalibrateConfig.parse(config), tmp_path / "done")
     assert done.calibration == Calibration(thresholds=fitted)
     assert {score.name for score in done.card.scores} == {

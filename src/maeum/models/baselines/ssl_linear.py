@@ -20,9 +20,9 @@ from maeum.wording import counted
 class SslLinearConfig(PretrainedSpeechConfig):
     """Settings of SSL-Linear."""
 
-    labels: int = Field(ge=1)
+    labels: int = Field(ge=1, le=16_384)
     """How many labels or scales it answers with; filled in from the corpus."""
-    hidden: int | None = Field(default=128, ge=1)
+    hidden: int | None = Field(default=128, ge=1, le=16_384)
     """Width of the head's hidden layer; null has a linear head."""
 
 
