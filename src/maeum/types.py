@@ -244,7 +244,7 @@ class FaceTrack:
 
 @dataclass(frozen=True)
 class Word:
-    """A word that a speech recogniser heard. confidence: 0 to 1."""
+    """A recognised word. confidence: 0 to 1."""
 
     text: str
     start_s: float
@@ -265,7 +265,7 @@ class Segment:
     """Id of the face track that was used; None without a face."""
     speaker: str | None = None
     words: tuple[Word, ...] = ()
-    """What a speech recogniser heard, with times; ``text`` is made of them. Empty where a transcript gave the text."""
+    """Recognised words with their times, of which ``text`` is made. Empty where a transcript gave the text."""
 
 
 @dataclass(frozen=True)

@@ -159,13 +159,13 @@ class Recognizer:
         info = probe(path)
         every_s = self.pretrained.settings.frame_every_s
         audio = read_recording_audio(info, report)
-        heard = RecognizedWords()
+        spoken = RecognizedWords()
         if transcript is None and audio.voice:
             if listener is not None:
-                heard = recognize_words(audio, listener, language, report)
+                spoken = recognize_words(audio, listener, language, report)
             elif transcriber(self.pretrained.model) is None:
-                heard = RecognizedWords(notes=why_no_words(asr))
-            lines = list(heard.lines)
+                spoken = RecognizedWords(notes=why_no_words(asr))
+            lines = list(spoken.lines)
         faces = find_recording_faces(info, self._face_detector(), every_s, report)
         if not faces.frames and not len(audio.samples):
             reasons = [note for note in (*faces.notes, audio.missing_reason) if note]
@@ -183,14 +183,14 @@ class Recognizer:
         return Timeline(
             source=str(path),
             duration_s=duration_s,
-            segments=tuple(with_words(segments, heard.words)),
+            segments=tuple(with_words(segments, spoken.words)),
             tracks=tuple(f.track for f in faces.faces),
             labels=self.labels,
             model=self.card.name,
-            notes=tuple(dict.fromkeys([*audio.notes, *missing, *faces.notes, *cut_off, *heard.notes, *plan.notes])),
+            notes=tuple(dict.fromkeys([*audio.notes, *missing, *faces.notes, *cut_off, *spoken.notes, *plan.notes])),
             scales=self.scales,
-            recognizer=heard.recognizer,
-            language=heard.language,
+            recognizer=spoken.recognizer,
+            language=spoken.language,
         )
 
     def _segments(

@@ -24,7 +24,7 @@ _ENDS = (".", "?", "!", "\u2026", "\u3002", "\uff1f", "\uff01")  # the last thre
 
 @dataclass(frozen=True)
 class RecognizedWords:
-    """What was heard in a recording. lines: as a transcript has them. words: of all lines, in the order of time."""
+    """What was recognised in a recording. lines: as of a transcript. words: of all lines, in the order of time."""
 
     lines: tuple[TranscriptLine, ...] = ()
     words: tuple[Word, ...] = ()

@@ -238,7 +238,7 @@ class WhisperRecognizer(SpeechRecognizer):
         found = []
         for row, text in enumerate(texts):
             steps = min(attention.shape[3], max(1, round(float(lengths_s[row]) / _STEP_S)))
-            # Row i attends to what is said next: token i + 1. One row more is where the last one ends.
+            # Row i attends to what is spoken next: token i + 1. One row more is where the last one ends.
             own = attention[row, :, len(start) - 1 : len(start) + len(text), :steps]
             found.append(token_steps(own / own.sum(-1, keepdim=True).clamp(min=1e-8)) if text else [])
         return found

@@ -1,6 +1,6 @@
 """One vector of an utterance from the layers of a pretrained speech encoder: Whisper, wav2vec2, HuBERT or WavLM.
 
-Emotion is heard best in the middle layers, so all of them are mixed by learned weights (Yang et al., SUPERB,
+Emotion shows best in the middle layers, so all of them are mixed by learned weights (Yang et al., SUPERB,
 Interspeech 2021; Pepino et al., Interspeech 2021). Steps are pooled by attentive statistics (Okabe et al.,
 Interspeech 2018) or by their mean.
 """
@@ -39,7 +39,7 @@ class PretrainedSpeechConfig(Config):
     """The encoder's configuration as plain data, with ``model_type``, instead of ``pretrained``: an encoder without
     weights, which is how a trained model is built again without network."""
     depth: int | None = Field(default=None, ge=1, le=256)
-    """So many of its layers, from below; null takes all. Emotion is heard in the lower ones, and fewer are quicker."""
+    """So many of its layers, from below; null takes all. Emotion shows in the lower ones, and fewer are quicker."""
     trained_layers: int = Field(default=0, ge=0, le=256)
     """So many of these layers, from above, learn too; the others and the convolutions are frozen."""
     pooling: Literal["attentive", "mean"] = "attentive"
