@@ -18,8 +18,9 @@ from maeum.models.weights import is_fetched, weights_cache
 
 torch.set_num_threads(1)
 
-#: Where fetched weights lie on this machine. Tests see none of them but through the fixture `fetched`.
-FETCHED = weights_cache("").absolute()
+#: Where fetched weights lie on this machine; workers of pytest are told by the process that starts them. Tests see none
+#: of them but through the fixture `fetched`.
+FETCHED = Path(os.environ.setdefault("MAEUM_TESTS_FETCHED", str(weights_cache("").absolute())))
 os.environ["MAEUM_WEIGHTS"] = str(FETCHED / "none-for-tests")
 
 pytest_plugins = ["margins", "miniatures"]
