@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ class Launched(Processes):
             # Else a restarted group may find the port of the one before it taken.
             os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
             dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
+            # Else its threads may still run while Python ends, which aborts the process now and then.
+            atexit.register(dist.destroy_process_group)
         self.rank, self.world, self.device = dist.get_rank(), dist.get_world_size(), device
 
     def gather(self, own: Any) -> list[Any]:
