@@ -53,14 +53,14 @@ class SpeechRecognizer(ABC):
             samples: the whole recording, ``(n,)`` at 16 kHz.
             voice: stretches with voice, ``(start_s, end_s)``, ascending.
             language: ISO 639-1 code, such as ``en``; None finds out which one is spoken.
-            progress: told how far it has come.
+            progress: called with how far it has come.
 
         Raises:
             InputError: when it does not know the language.
         """
 
 
-#: Name -> what makes a recogniser; a folder or a name on the hub may follow the colon, as in ``whisper:FOLDER``.
+#: Name -> what gives a recogniser: of a folder or a name on the hub where one is given, else the one of that name.
 ASR: Registry[Callable[[str | None], SpeechRecognizer]] = Registry("speech recogniser", "maeum.asr")
 
 

@@ -148,18 +148,18 @@ def _rule_timestamps(logits: Tensor, before: list[int], symbols: Symbols) -> Non
         symbols: of the vocabulary.
     """
     first = symbols.first_timestamp
-    times = [token for token in before if token >= first]
     if not before:
         logits[:first] = -torch.inf
         logits[first + round(_LATEST_START_S / TIMESTAMP_S) + 1 :] = -torch.inf
         return
-    was_time = before[-1] >= first
-    if was_time and (len(before) < 2 or before[-2] >= first):
-        logits[first:] = -torch.inf  # a stretch of text has begun
-    elif was_time:
-        logits[: symbols.end] = -torch.inf  # the text has ended: another begins, or it is over
-    if times:
-        logits[first : times[-1] + (0 if was_time and len(before) > 1 and before[-2] < first else 1)] = -torch.inf
+    is_time = [token >= first for token in before[-2:]]
+    text_ended = is_time == [False, True]
+    if text_ended:
+        logits[: symbols.end] = -torch.inf  # another text begins, at once or later, or it is over
+    elif is_time[-1]:
+        logits[first:] = -torch.inf  # a text has begun
+    latest = next(token for token in reversed(before) if token >= first)  # the first of all is one
+    logits[first : latest if text_ended else latest + 1] = -torch.inf
     log_probs = logits.log_softmax(-1)
     if log_probs[first:].logsumexp(-1) > log_probs[:first].max():
         logits[:first] = -torch.inf

@@ -13,12 +13,12 @@ import threading
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,7 +28,8 @@ from maeum.asr.decoder import Decoded, Decoder, Symbols, decode_greedily
 from maeum.errors import InputError, ModelError
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.hub import place
-from maeum.models.encoders.whisper import log_mel, read_whisper_model
+from maeum.models.encoders.whisper import encoder_states, log_mel, read_whisper_model
+from maeum.models.weights import weights_cache
 from maeum.types import Word
 
 if TYPE_CHECKING:
@@ -95,12 +96,12 @@ class WhisperRecognizer(SpeechRecognizer):
     def __init__(self, name: str) -> None:
         self.name = name
         self.acceptance = Acceptance()
-        model = read_whisper_model(name)
-        files = settings_beside(place(name))
+        where = place(name)
+        model, files = read_whisper_model(where), settings_beside(where)
         self.encoder, self._decoder = model.model.encoder.eval(), model.model.decoder.eval()
         self.bands = int(model.config.num_mel_bins)
         self.most_tokens = int(model.config.max_target_positions)
-        self._tokenizer = _tokenizer(place(name), name)
+        self._tokenizer = _tokenizer(where, name)
         self._symbols, self._languages = _symbols(self._tokenizer, files, name)
         self._heads: list[tuple[int, int]] = [tuple(pair) for pair in files.get("alignment_heads", [])] or [
             (layer, head)
@@ -175,12 +176,8 @@ class WhisperRecognizer(SpeechRecognizer):
         for row, (start, end) in enumerate(spans):
             part = torch.from_numpy(samples[round(start * SAMPLE_RATE_HZ) : round(end * SAMPLE_RATE_HZ)])
             wave[row, : len(part)] = part[: wave.shape[1]]
-        mel, _ = log_mel(wave, torch.full((len(spans),), wave.shape[1]), self.bands)
-        hidden = F.gelu(self.encoder.conv2(F.gelu(self.encoder.conv1(mel)))).transpose(1, 2)
-        hidden = hidden + self.encoder.embed_positions.weight[: hidden.shape[1]]
-        for layer in self.encoder.layers:
-            hidden = layer(hidden, None)
-        encoded: Tensor = self.encoder.layer_norm(hidden)
+        mel, frames = log_mel(wave, torch.full((len(spans),), wave.shape[1]), self.bands)
+        encoded: Tensor = self.encoder.layer_norm(encoder_states(self.encoder, mel, frames)[0][-1])
         return encoded
 
     def _language(self, samples: NDArray[np.float32], groups: Sequence[tuple[int, Sequence[Span]]]) -> str:
@@ -388,10 +385,13 @@ def settings_beside(folder: str) -> dict[str, Any]:
 
 
 @ASR.register("whisper")
-def _whisper(name: str | None) -> SpeechRecognizer:
-    return WhisperRecognizer(name or "whisper-base")
-
-
 @ASR.register("whisper-base")
-def _whisper_base(name: str | None) -> SpeechRecognizer:
-    return WhisperRecognizer("whisper-base")
+def _whisper(name: str | None) -> SpeechRecognizer:
+    name = name or "whisper-base"
+    return _kept(name, weights_cache(name))
+
+
+@lru_cache(maxsize=2)
+def _kept(name: str, cache: Path) -> WhisperRecognizer:
+    """The recogniser, the same one for all recordings of a process; ``cache``: where fetched weights lie."""
+    return WhisperRecognizer(name)

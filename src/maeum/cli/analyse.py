@@ -21,7 +21,6 @@ from maeum.wording import counted
 
 if TYPE_CHECKING:
     from maeum.analysis.recognizer import Recognizer
-    from maeum.asr import SpeechRecognizer
     from maeum.types import Timeline
 
 
@@ -65,20 +64,21 @@ def analyse(
             "one transcript belongs to one recording; analyse them one by one", param_hint="--transcript"
         )
     from maeum.analysis.recognizer import load
-    from maeum.analysis.words import choose_recognizer
+    from maeum.analysis.words import AUTO, choose_recognizer
     from maeum.analysis.writers import write_timeline
     from maeum.files import check_output_folder
 
     if folder is not None:
         check_output_folder(folder)
     recognizer = load(model, device)
-    listener = choose_recognizer(asr) or asr  # once for all recordings
+    if transcript is None or asr != AUTO:
+        choose_recognizer(asr)  # whose name is wrong or whose weights are missing ends the command here
     keep = [*recordings, *([transcript] if transcript else [])]
     failed = 0
     written: list[Path] = []
     for number, path in enumerate(recordings):
         try:
-            timeline = _analyse_one(recognizer, path, transcript, listener, language, min_confidence)
+            timeline = _analyse_one(recognizer, path, transcript, asr, language, min_confidence)
             if not quiet:
                 _show(timeline, recognizer)
             if folder is not None:
@@ -122,7 +122,7 @@ def _analyse_one(
     recognizer: Recognizer,
     path: Path,
     transcript: Path | None,
-    asr: str | SpeechRecognizer,
+    asr: str,
     language: str | None,
     min_confidence: float | None,
 ) -> Timeline:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
-from maeum.models.encoders.hub import check_source
+from maeum.models.encoders.hub import check_source, place
 from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder
 from maeum.models.encoders.whisper import WhisperEncoder, is_whisper
 from maeum.types import Batch
@@ -90,7 +90,7 @@ class PretrainedLayers(nn.Module):
 
     def __init__(self, config: PretrainedSpeechConfig) -> None:
         super().__init__()
-        source = config.pretrained if config.architecture is not None else config.pretrained or _USUAL
+        source = None if config.architecture is not None else place(config.pretrained or _USUAL)
         self.encoder: WhisperEncoder | HubSpeechEncoder
         if is_whisper(source, config.architecture):
             self.encoder = WhisperEncoder(

@@ -104,6 +104,34 @@ def is_whisper(name: str | None, given: dict[str, Any] | None) -> bool:
     return bool(found.model_type == "whisper")
 
 
+def encoder_states(model: Any, mel: Tensor, frames: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The vectors behind the convolutions of Whisper's encoder and behind every layer, before its final norm.
+
+    Args:
+        model: `transformers`' WhisperEncoder.
+        mel: see `log_mel`, ``(batch, bands, frames)``.
+        frames: valid ones, ``(batch,)``.
+
+    Returns:
+        ``layers + 1`` tensors ``(batch, steps, dim)``, zero where padded; and the valid steps, ``(batch, steps)``.
+    """
+    valid = torch.arange(mel.shape[2], device=mel.device) < frames.unsqueeze(1)
+    hidden = F.gelu(model.conv1(mel)) * valid.unsqueeze(1)
+    hidden = F.gelu(model.conv2(hidden)).transpose(1, 2)
+    steps = hidden.shape[1]
+    counts = (frames + 1).div(2, rounding_mode="floor")
+    mask = torch.arange(steps, device=mel.device) < counts.unsqueeze(1)
+    hidden = hidden + model.embed_positions.weight[:steps]
+    readable = mask.clone()
+    readable[:, 0] = True  # attention over nothing is undefined
+    attention = readable[:, None, None, :] if not bool(readable.all()) else None
+    found = [hidden * mask.unsqueeze(2)]
+    for layer in model.layers:
+        hidden = layer(hidden, attention)
+        found.append(hidden * mask.unsqueeze(2))
+    return found, mask
+
+
 class WhisperEncoder(nn.Module):
     """Whisper's encoder without its 30 s of padding; an utterance's vectors depend on it alone.
 
@@ -156,15 +184,11 @@ class WhisperEncoder(nn.Module):
         self.model.embed_positions.requires_grad_(False)
 
     def hidden_states(self, wave: Tensor, wave_mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The vectors behind the convolutions and behind every layer.
+        """The vectors behind the convolutions and behind every layer; see `encoder_states`.
 
         Args:
             wave: ``(batch, samples)`` at 16 kHz.
             wave_mask: which samples are valid, from the first on, ``(batch, samples)`` bool.
-
-        Returns:
-            ``layers + 1`` tensors ``(batch, steps, dim)``, before the encoder's final norm, zero where padded; and
-            which steps are valid, ``(batch, steps)``.
 
         Raises:
             ModelError: when an utterance is longer than the positions, 30 s.
@@ -173,27 +197,13 @@ class WhisperEncoder(nn.Module):
         mel, frames = log_mel(wave, lengths, self.bands)
         if self.training:
             mel = hide_stretches(mel, frames, *self.longest_masks)
-        counts = (frames + 1).div(2, rounding_mode="floor")
-        if int(counts.max()) > self.longest:
+        if int(frames.max() + 1) // 2 > self.longest:
             raise ModelError(
                 f"an utterance of {float(lengths.max()) / SAMPLE_RATE_HZ:.1f} s is longer than the "
                 f"{2 * self.longest * HOP / SAMPLE_RATE_HZ:.0f} s that Whisper reads",
-                remedy="Cut the corpus into shorter utterances, or train with inputs: {max_s: 30}.",
+                remedy="Cut the corpus into shorter utterances, or train with inputs: {max_mel_chunks: 75}.",
             )
-        behind_first = torch.arange(mel.shape[2], device=mel.device) < frames.unsqueeze(1)
-        hidden = F.gelu(self.model.conv1(mel)) * behind_first.unsqueeze(1)
-        hidden = F.gelu(self.model.conv2(hidden)).transpose(1, 2)
-        steps = hidden.shape[1]
-        mask = torch.arange(steps, device=mel.device) < counts.unsqueeze(1)
-        hidden = hidden + self.model.embed_positions.weight[:steps]
-        readable = mask.clone()
-        readable[:, 0] = True  # attention over nothing is undefined
-        attention = readable[:, None, None, :] if not bool(readable.all()) else None
-        found = [hidden * mask.unsqueeze(2)]
-        for layer in self.model.layers:
-            hidden = layer(hidden, attention)
-            found.append(hidden * mask.unsqueeze(2))
-        return found, mask
+        return encoder_states(self.model, mel, frames)
 
 
 def read_whisper_model(name: str) -> Any:
