@@ -30,6 +30,15 @@ def _shown(found: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"
 
 
+def markdown_cell(text: str) -> str:
+    r"""A text as a cell of a table in Markdown: visible, in one line, and without the sign that ends a cell.
+
+    >>> markdown_cell("a|b\n c")
+    'a\\|b c'
+    """
+    return visible(" ".join(text.split())).replace("|", r"\|")
+
+
 #: Spreadsheets take a cell that begins with one of these for a formula, and run it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 

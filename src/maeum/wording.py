@@ -34,6 +34,12 @@ def was(number: int) -> str:
     return "was" if number == 1 else "were"
 
 
+def first_line(text: str, otherwise: str) -> str:
+    """The first line of a message of others, without its full stop; ``otherwise`` where it is empty."""
+    lines = text.strip().splitlines()
+    return lines[0].rstrip(".") if lines else otherwise
+
+
 def alternatives(names: Iterable[str]) -> str:
     """``a, b or c``."""
     *first, last = names

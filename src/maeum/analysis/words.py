@@ -13,7 +13,7 @@ from maeum.models.weights import WEIGHTS, is_fetched
 from maeum.types import Segment, Word
 from maeum.wording import counted
 
-#: The recogniser that is used where its weights were fetched and nobody asks for another.
+#: The recogniser that is used where its weights were fetched and no other is named.
 USUAL = "whisper-base"
 #: What may stand for a recogniser: the usual one if there is one, and none.
 AUTO, OFF = "auto", "off"

@@ -178,13 +178,8 @@ class StoreDataset(ClipDataset):
                 continue
             rows.append(number)
             targets.append(encoded)
-        read = [self.store.rows[number] for number in rows if sound == "wave" and "speech" in self.modalities]
-        if without := next((row["id"] for row in read if row["mel_chunks_count"] and not row["wave_count"]), None):
-            raise StoreError(
-                f"does not keep the sound itself ({without} has none), which this network reads",
-                item=self.store.folder,
-                remedy="Prepare it elsewhere without --no-wave.",
-            )
+        if sound == "wave" and "speech" in self.modalities:
+            self.store.check_waves((self.store.rows[number] for number in rows), "this network")
         if not rows and left_out:
             raise StoreError(
                 f"none of the {counted(len(left_out), 'item')} of {part or 'the store'} can be used: "

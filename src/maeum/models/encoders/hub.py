@@ -14,6 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from maeum.errors import ModelError
 from maeum.models.weights import WEIGHTS, weights_folder
+from maeum.wording import first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -42,7 +43,8 @@ def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
             with _quiet():
                 return get(True)
         except _FAILURES as error:
-            raise ModelError(f"this folder holds no usable {what} ({_first_line(error)})", item=name) from error
+            reason = first_line(str(error), type(error).__name__)
+            raise ModelError(f"this folder holds no usable {what} ({reason})", item=name) from error
     if name.startswith(("/", "./", "../", "~")):
         raise ModelError(f"no such folder, so there is no {what}", item=name)
     try:
@@ -60,7 +62,7 @@ def fetch(name: str, what: str, get: Callable[[bool], T]) -> T:
         return get(False)
     except (*_FAILURES, HfHubHTTPError) as error:
         raise ModelError(
-            f"the hub gives no such {what} ({_first_line(error)})",
+            f"the hub gives no such {what} ({first_line(str(error), type(error).__name__)})",
             item=name,
             remedy="Check the name on the hub's page; a private one needs `hf auth login`.",
         ) from error
@@ -146,8 +148,3 @@ def hub_answers() -> bool:
         return True
     except OSError:
         return False
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -137,6 +137,8 @@ class SmallTokenizer(Tokenizer):
             return cls(path.read_bytes())
         except OSError as error:
             raise ModelError(f"cannot be read ({error.strerror})", item=path) from error
+        except ModelError as error:
+            raise ModelError(error.problem, item=path, remedy="Fetch or copy the model folder again.") from error
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int = 8000) -> SmallTokenizer:
@@ -258,8 +260,4 @@ def _write(path: Path, content: bytes) -> None:
 def load_tokenizer(folder: Path | str) -> Tokenizer:
     """The tokenizer that was saved in a folder, of either kind; raises ModelError."""
     small = (Path(folder) / SmallTokenizer.file).exists()
-    try:
-        return SmallTokenizer.load(folder) if small else HubTokenizer.load(folder)
-    except ModelError as error:
-        raise ModelError(error.problem, item=folder if error.item is None else Path(folder) / Path(error.item).name,
-                         remedy=error.remedy or "Fetch or copy the model folder again.") from error  # fmt: skip
+    return SmallTokenizer.load(folder) if small else HubTokenizer.load(folder)
