@@ -218,6 +218,9 @@ class Prediction:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     """Scale -> lowest and highest value between which the true one is in 90 % of cases like the model's dev items;
     without scales for which that was not measured."""
+    prediction_set: tuple[str, ...] | None = None
+    """Of a model with a coverage (`maeum calibrate --coverage`): the labels among which the true one is that often,
+    the likeliest first. None for other models, and where the coverage was not fitted for these modalities."""
 
     @property
     def answered(self) -> bool:

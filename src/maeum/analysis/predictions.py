@@ -11,6 +11,7 @@ from torch import Tensor
 from maeum.analysis.formatting import MODALITY_NAMES, format_percent
 from maeum.data.collate import Collator
 from maeum.errors import InputError
+from maeum.evaluation.conformal import prediction_sets
 from maeum.inputs.clip import CheckedClip
 from maeum.models.encoders.character_vocabulary import without_annotations
 from maeum.models.network import TranscribesSpeech, transcriber
@@ -175,23 +176,42 @@ class Predictor:
         checked: CheckedClip,
         min_confidence: float | None,
     ) -> Prediction:
-        """An answer with labels; none below the lowest confidence."""
-        label = max(probs, key=lambda name: probs[name])
-        confidence = probs[label]
-        reason = None
-        if confidence < (self.pretrained.calibration.least_confidence if min_confidence is None else min_confidence):
-            likeliest = sorted(probs.items(), key=lambda pair: -pair[1])[:2]
-            reason = "not sure: " + " or ".join(f"{name} {format_percent(p)}" for name, p in likeliest)
+        """An answer with labels; none below the lowest confidence, or where its prediction set has several."""
+        ranked = sorted(probs, key=lambda name: -probs[name])
+        calibration = self.pretrained.calibration
+        chosen, notes = self._prediction_set(ranked, probs, checked)
+        undecided: Sequence[str] = ()
+        if chosen is not None and min_confidence is None:
+            undecided = chosen if len(chosen) > 1 else ()
+        elif probs[ranked[0]] < (calibration.least_confidence if min_confidence is None else min_confidence):
+            undecided = ranked[:2]
+        reason = "not sure: " + " or ".join(f"{name} {format_percent(probs[name])}" for name in undecided)
         return Prediction(
             probs=probs,
-            label=None if reason else label,
-            confidence=confidence,
+            label=None if undecided else ranked[0],
+            confidence=probs[ranked[0]],
             modalities=opinions,
-            reason=reason,
-            notes=(*checked.notes, *checked.reasons),
+            reason=reason if undecided else None,
+            notes=(*checked.notes, *checked.reasons, *notes),
             id=checked.clip.id,
             above=self._above_thresholds(probs),
+            prediction_set=chosen,
         )
+
+    def _prediction_set(
+        self, ranked: Sequence[str], probs: Mapping[str, float], checked: CheckedClip
+    ) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """The labels in the set of a clip, likeliest first, and notes; None where no coverage was fitted for it."""
+        coverage = self.pretrained.calibration.coverage
+        if coverage is None:
+            return None, ()
+        present = checked.clip.modalities
+        threshold = coverage.thresholds.get(subset_name(present))
+        if threshold is None:
+            sources = " and ".join(MODALITY_NAMES[m] for m in present)
+            return None, (f"the coverage of {format_percent(coverage.share)} was not fitted for {sources}",)
+        inside = prediction_sets([[probs[name] for name in ranked]], threshold)[0]
+        return tuple(name for name, included in zip(ranked, inside, strict=True) if included), ()
 
     def _above_thresholds(self, probs: Mapping[str, float]) -> tuple[str, ...] | None:
         """The labels above the thresholds of a multi-label model."""

@@ -121,23 +121,69 @@ def flops(
 
 
 def calibrate(
-    config: Annotated[
-        Path, typer.Argument(help="Which model, on which dev items, with which card; YAML or JSON.", readable=False)
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SETTINGS|STORE",
+            help="Which model, on which dev items, with which card, YAML or JSON; with --coverage a prepared corpus.",
+            readable=False,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder of the finished model.")],
+    coverage: Annotated[
+        float | None,
+        typer.Option(help="Fit prediction sets on your own labelled clips: the true label is in 0.9 of them, say."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="With --coverage: a model's name or folder; by default the one that ships.")
+    ] = None,
+    part: Annotated[str | None, typer.Option(help="With --coverage: a part of the corpus; by default all.")] = None,
+    target: TargetName = None,
 ) -> None:
-    """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card."""
+    """Finish a trained model: fit its temperatures on dev items, measure its scores, write its card.
+
+    With --coverage, give any model prediction sets that keep a promise on your own data.
+    """
     from maeum.files import check_output_folder
+
+    if coverage is not None:
+        _add_coverage(source, out, coverage, model, part, target)
+        return
+    if given := next((n for n, v in (("model", model), ("part", part), ("target", target)) if v is not None), None):
+        raise typer.BadParameter("goes with --coverage; the settings name the rest", param_hint=f"--{given}")
     from maeum.reports.inventory import card_table
     from maeum.runs.calibrate import CalibrateConfig, made_by
     from maeum.runs.calibrate import calibrate as run
 
-    settings = CalibrateConfig.load(config)
+    settings = CalibrateConfig.load(source)
     check_output_folder(out, made_by(settings))
     with stoppable(f"No model was finished in {out}; the same command begins anew."):
         finished = run(settings, out)
     console = output_console()
     console.print(card_table(finished.card))
+    print_written(console, out)
+
+
+def _add_coverage(
+    store: Path, out: Path, share: float, model: str | None, part: str | None, target: str | None
+) -> None:
+    from maeum.files import check_output_folder
+    from maeum.runs.coverage import MADE, add_coverage
+
+    check_output_folder(out, MADE)
+    with stoppable(f"No model was written to {out}; the same command begins anew."):
+        coverage, fitted = add_coverage(model, store, out, share, part=part, target=target)
+    console = output_console()
+    for one in fitted:
+        people = f", {counted(one.fit.people, 'speaker')}" if one.fit.people else ""
+        console.print(
+            f"{' + '.join(one.modalities)}: {counted(one.fit.items, 'clip')}{people}; {one.size:.1f} labels in a set, "
+            f"one alone in {one.decided:.0%} of the clips",
+            soft_wrap=True,
+        )
+    whom = "new clips, also of new people," if coverage.new_people else "new clips of the same people"
+    console.print(f"The true label is in the sets of {share:.0%} of {whom} that are like these.", soft_wrap=True)
+    console.print(f"Use it: maeum analyse FILE --model {out}", soft_wrap=True)
     print_written(console, out)
 
 

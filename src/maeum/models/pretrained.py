@@ -37,6 +37,19 @@ _WEIGHTS, _CONFIG, _CARD, _README = "model.safetensors", "config.json", "card.js
 _TOKENIZER = "tokenizer"
 
 
+class Coverage(Config):
+    """Prediction sets that hold the true label as often as was asked for (`maeum.evaluation.conformal`)."""
+
+    share: float = Field(ge=0.5, le=0.999)
+    """The share of new clips whose set holds the true label."""
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    """For each set of modalities the probability from which on a label is in the set."""
+    new_people: bool
+    """Whether that holds for clips of people who are not among those that it was fitted on."""
+    data: str
+    """The clips that it was fitted on: corpus, how many, of how many people."""
+
+
 class Calibration(Config):
     """What was fitted on dev predictions."""
 
@@ -49,6 +62,9 @@ class Calibration(Config):
     which the true one lies for 90 % of new items; null where there were too few items."""
     least_confidence: float = Field(default=0.0, ge=0, le=1)
     """Of a single-label model: below this it is not sure, and gives no label unless its user wants one."""
+    coverage: Coverage | None = None
+    """Of a single-label model: its prediction sets, fitted on a user's own clips. It gives a label where its set has
+    only one, whatever ``least_confidence`` is."""
 
     def temperature(self, present: tuple[Modality, ...]) -> float:
         """Temperature for a set of modalities; 1 where none was fitted."""
@@ -207,6 +223,18 @@ def write_card(folder: Path, card: ModelCard) -> None:
     card = card.model_copy(update={"bytes": (folder / _WEIGHTS).stat().st_size})
     card.save(folder / _CARD, ModelError)
     write_whole(folder / _README, markdown(card), ModelError)
+
+
+def write_calibration(folder: Path, calibration: Calibration, note: str) -> None:
+    """Give a model folder another calibration, and its card a note on it.
+
+    Raises:
+        ModelError, ConfigError: when the folder cannot be read or written.
+    """
+    stored = _Stored.load(folder / _CONFIG)
+    card = ModelCard.load(folder / _CARD)
+    write_card(folder, card.model_copy(update={"notes": (*card.notes, note)}))
+    stored.model_copy(update={"calibration": calibration}).save(folder / _CONFIG, ModelError)
 
 
 def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.device = "cpu") -> Pretrained:

@@ -16,6 +16,7 @@ from maeum.corpora.targets import Target
 from maeum.data.dataset import left_out_notes
 from maeum.data.store import Store
 from maeum.errors import ConfigError, EvaluationError
+from maeum.evaluation.conformal import prediction_sets
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
 from maeum.evaluation.report import evaluate as score
@@ -171,12 +172,26 @@ def evaluate(
         predictions=predictions,
         rows=dataset.rows,
         recognised=recognised,
-        about=(*decoding, *unplaced),
+        about=(*decoding, *unplaced, *_coverage_notes(pretrained, predictions, present)),
         left_out=dataset.left_out,
         known=known is not None,
         chosen_on=0 if known is None else known.chosen_on(members),
         calibrated_on=0 if known is None else known.calibrated_on(members),
     ).noted()
+
+
+def _coverage_notes(model: Pretrained, predictions: PredictionSet, present: tuple[Modality, ...]) -> tuple[str, ...]:
+    """How often the model's prediction sets hold the true label, and how large they are."""
+    coverage = model.calibration.coverage
+    if coverage is None or subset_name(present) not in coverage.thresholds:
+        return ()
+    sets = prediction_sets(predictions.logits.softmax(1), coverage.thresholds[subset_name(present)])
+    held = float(sets[range(len(sets)), predictions.target].mean())
+    size = float(sets.sum(1).mean())
+    return (
+        f"prediction sets for {coverage.share:.0%} (fitted on {coverage.data}) hold the true label of {held:.1%} of "
+        f"these items, with {size:.1f} labels on average",
+    )
 
 
 def evaluate_models(

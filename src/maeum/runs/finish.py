@@ -70,7 +70,7 @@ def finish_model(
     if model.label_set.task == "single-label":
         fitted = fitted.model_copy(update={"least_confidence": least_confidence})
     model = replace(model, calibration=fitted)
-    with _folder_to_fill(folder) as written:
+    with folder_to_fill(folder) as written:
         if known is not None:
             known.write(written)
         save_pretrained(
@@ -96,7 +96,7 @@ def finish_model(
 
 
 @contextmanager
-def _folder_to_fill(folder: Path) -> Iterator[Path]:
+def folder_to_fill(folder: Path) -> Iterator[Path]:
     """A hidden folder in a model's folder, gone at the end; what is stopped before leaves no half-finished model."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

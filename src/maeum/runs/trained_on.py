@@ -105,9 +105,9 @@ class TrainedOn(Config):
         return _known_among(scored, self.calibrated)
 
     def after_calibration(self, items: Iterable[Member]) -> TrainedOn:
-        """The same of a model that was calibrated on these items."""
+        """The same of a model that was calibrated on these items, too."""
         traces = {trace(key) for member in items for key in member.keys("utterance")}
-        return self.model_copy(update={"calibrated": tuple(sorted(traces))})
+        return self.model_copy(update={"calibrated": tuple(sorted(traces.union(self.calibrated)))})
 
 
 def trained_on(

@@ -31,7 +31,14 @@ def _columns(timeline: Timeline) -> list[str]:
         for m in MODALITIES:
             columns += [f"{m}_share", *(f"{m}_v_{name}" for name in timeline.scales)]
     else:
-        columns += ["label", "confidence", "reason", "notes", *(f"p_{label}" for label in timeline.labels)]
+        columns += [
+            "label",
+            "confidence",
+            "prediction_set",
+            "reason",
+            "notes",
+            *(f"p_{label}" for label in timeline.labels),
+        ]
         for m in MODALITIES:
             columns += [f"{m}_label", f"{m}_share", *(f"{m}_p_{label}" for label in timeline.labels)]
     return columns
@@ -45,6 +52,8 @@ def _row(segment: Segment, timeline: Timeline) -> dict[str, object]:
         "recognizer": _cell(timeline.recognizer) if segment.words else None,
         "reason": _cell(prediction.reason), "notes": _cell("; ".join(prediction.notes)),
     }  # fmt: skip
+    if prediction.prediction_set is not None:
+        row["prediction_set"] = _cell("; ".join(prediction.prediction_set))
     if not timeline.scales:
         row |= {"label": _cell(prediction.label), "confidence": f"{prediction.confidence:.4f}"}
     row |= {f"p_{label}": f"{p:.4f}" for label, p in prediction.probs.items()}

@@ -109,6 +109,7 @@ def _segment(segment: Segment) -> dict[str, Any]:
             "above": None if prediction.above is None else list(prediction.above),
             "values": dict(prediction.values),
             "intervals": {name: list(ends) for name, ends in prediction.intervals.items()},
+            "prediction_set": None if prediction.prediction_set is None else list(prediction.prediction_set),
             "modalities": {
                 m: {"label": o.label, "share": o.share, "probs": dict(o.probs), "values": dict(o.values)}
                 for m, o in prediction.modalities.items()
@@ -135,6 +136,7 @@ def _read_segment(data: Mapping[str, Any]) -> Segment:
         above=None if stored.get("above") is None else tuple(stored["above"]),
         values=stored.get("values", {}),
         intervals=_pairs(stored.get("intervals", {})),
+        prediction_set=None if stored.get("prediction_set") is None else tuple(stored["prediction_set"]),
     )
     words = tuple(Word(w["text"], w["start_s"], w["end_s"], w["confidence"]) for w in data.get("words", ()))
     return Segment(data["start_s"], data["end_s"], prediction, data["text"], data["face"], data["speaker"], words)
