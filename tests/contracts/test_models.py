@@ -14,6 +14,7 @@ from maeum.models.card import ModelCard
 from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.network import (
     CTC_LOGITS,
+    BranchesStandAlone,
     ComparesEncodings,
     CountsOperations,
     HasBranches,
@@ -250,6 +251,21 @@ def test_a_branch_that_is_taken_over_answers_as_in_its_source(name: str) -> None
         return
     for modality, logits in source(batch).contributions.items():
         torch.testing.assert_close(model(batch).contributions[modality], logits / 2.0)
+
+
+def test_branches_that_stand_alone_answer_as_in_the_whole(name: str) -> None:
+    model, batch = build(name).eval(), make_batch()
+    if not isinstance(model, BranchesStandAlone):
+        pytest.skip(f"the branches of {name} do not stand alone")
+    whole = model(batch)
+    stored = model.stored_settings().model_dump(mode="json")
+    for wanted in (*((m,) for m in model.modalities), model.modalities[:2]):
+        settings, weights = type(model).only_branches(stored, model.state_dict(), wanted)
+        alone = MODELS[name].build(settings).eval()
+        alone.load_state_dict(weights)
+        assert alone.modalities == tuple(wanted)
+        for modality, contribution in alone(batch).contributions.items():
+            torch.testing.assert_close(contribution, whole.contributions[modality])
 
 
 def test_its_operations_are_counted(name: str) -> None:

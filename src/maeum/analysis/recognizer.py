@@ -41,7 +41,7 @@ from maeum.media.text import TranscriptLine, read_noted_transcript
 from maeum.models.card import ModelCard
 from maeum.models.network import transcriber
 from maeum.models.pretrained import EMBEDDED, Pretrained, embedded_folder, load_pretrained
-from maeum.types import Modality, Prediction, Segment, Timeline
+from maeum.types import MODALITIES, Modality, Prediction, Segment, Timeline
 
 
 class Recognizer:
@@ -251,12 +251,16 @@ class Recognizer:
             return self._detector
 
 
-def load(name_or_dir: str | Path | None = None, device: str = "cpu") -> Recognizer:
+def load(
+    name_or_dir: str | Path | None = None, device: str = "cpu", modalities: Sequence[Modality] | None = None
+) -> Recognizer:
     """A recogniser.
 
     Args:
         name_or_dir: None for the model that ships; a folder written by ``maeum train``; or ``owner/name`` on the hub.
         device: where it runs, such as ``cpu`` or ``cuda``.
+        modalities: the branches that are wanted, such as ``["text"]``: the others' weights are not taken, and only the
+            licences of these bind (`ModelCard.branches`). None is all.
 
     Returns:
         The recogniser; the same one for the same model, as long as its folder does not change.
@@ -271,6 +275,9 @@ def load(name_or_dir: str | Path | None = None, device: str = "cpu") -> Recogniz
     if not isinstance(device, str):
         raise InputError(f"{type(device).__name__} is not the name of a device", item="device",
                          remedy="Give a str such as 'cpu' or 'cuda'.")  # fmt: skip
+    if modalities is not None and (isinstance(modalities, str) or any(m not in MODALITIES for m in modalities)):
+        raise InputError(f"{modalities!r} is no list of modalities", item="modalities",
+                         remedy=f"Give some of {', '.join(MODALITIES)}, such as ['text'].")  # fmt: skip
     check_device(device)
     folder = embedded_folder() if name_or_dir in (None, EMBEDDED) else Path(str(name_or_dir))
     changed = (
@@ -278,12 +285,18 @@ def load(name_or_dir: str | Path | None = None, device: str = "cpu") -> Recogniz
         if folder.is_dir()
         else ()
     )
-    return _loaded(name_or_dir if name_or_dir is None else str(name_or_dir), device, changed)
+    wanted = None if modalities is None else tuple(m for m in MODALITIES if m in modalities)
+    return _loaded(name_or_dir if name_or_dir is None else str(name_or_dir), device, wanted, changed)
 
 
 @lru_cache(maxsize=2)
-def _loaded(name_or_dir: str | None, device: str, changed: tuple[tuple[str, int], ...]) -> Recognizer:
-    return Recognizer(load_pretrained(name_or_dir, device))
+def _loaded(
+    name_or_dir: str | None,
+    device: str,
+    modalities: tuple[Modality, ...] | None,
+    changed: tuple[tuple[str, int], ...],
+) -> Recognizer:
+    return Recognizer(load_pretrained(name_or_dir, device, modalities))
 
 
 def _check_paths(path: object, transcript: object) -> None:

@@ -15,7 +15,7 @@ from maeum.cli.console import (
     print_written,
     progress_console,
 )
-from maeum.cli.options import Device, ModelName
+from maeum.cli.options import Device, ModelName, read_modalities
 from maeum.errors import MaeumError
 from maeum.wording import counted
 
@@ -43,6 +43,10 @@ def analyse(
         str | None, typer.Option(help="The language that is spoken, such as en; by default it is found out.")
     ] = None,
     model: ModelName = None,
+    modalities: Annotated[
+        str | None,
+        typer.Option(help="Load only these branches, such as speech,text; then only their licences bind."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write results into this folder.")] = None,
     format: Annotated[
         str | None, typer.Option(help="{formats}; several with commas. By default json,html with --out.")
@@ -70,7 +74,7 @@ def analyse(
 
     if folder is not None:
         check_output_folder(folder)
-    recognizer = load(model, device)
+    recognizer = load(model, device, read_modalities(modalities))
     if transcript is None or asr != AUTO:
         choose_recognizer(asr)  # whose name is wrong or whose weights are missing ends the command here
     keep = [*recordings, *([transcript] if transcript else [])]

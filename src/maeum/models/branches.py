@@ -29,7 +29,14 @@ from maeum.models.maps import (
     normalise_mel_chunks,
     zoomed,
 )
-from maeum.models.network import ComparesEncodings, CountsOperations, HasBranches, InputNeeds, Network, encodings_name
+from maeum.models.network import (
+    ComparesEncodings,
+    CountsOperations,
+    HasBranches,
+    InputNeeds,
+    Network,
+    encodings_name,
+)
 from maeum.types import MODALITIES, Batch, Modality, ModelOutput
 
 Size = Annotated[int, Field(ge=1, le=16_384)]

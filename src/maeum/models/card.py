@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from pydantic import Field
+
 from maeum.config import Config
 from maeum.types import Modality
 from maeum.visible import markdown_cell, visible
@@ -26,6 +32,17 @@ class Score(Config):
     """Number of speakers of these items; null where they are not known."""
     overlap: str = ""
     """What these items share with the training items; empty where nothing."""
+
+
+class Terms(Config):
+    """Under which licence one branch may be used by itself."""
+
+    licence: str
+    """Licence under which it may be used."""
+    non_commercial: bool
+    """Whether that licence excludes commercial use."""
+    data: tuple[str, ...] = ()
+    """What it was trained on, with licences."""
 
 
 class ModelCard(Config):
@@ -57,6 +74,27 @@ class ModelCard(Config):
     """What it is meant for."""
     limits: str = ""
     """What it must not be used for, or cannot do."""
+    branches: dict[Modality, Terms] = Field(default_factory=dict)
+    """The terms of each branch by itself, where they were stated: loaded without the others, only these bind."""
+
+    def of_branches(self, modalities: Sequence[Modality]) -> ModelCard:
+        """The card of some branches, loaded without the others; the terms of the whole where theirs are not stated."""
+        listed = tuple(m for m in self.modalities if m in modalities)
+        names = {"+".join(some) for size in range(1, len(listed) + 1) for some in combinations(listed, size)}
+        terms = [self.branches[m] for m in listed if m in self.branches]
+        changes: dict[str, Any] = {
+            "modalities": listed,
+            "scores": tuple(score for score in self.scores if score.data.rpartition(", ")[2] in names),
+            "notes": tuple(note for note in self.notes if note.partition(": ")[0].rpartition(", ")[2] in names),
+            "branches": {m: self.branches[m] for m in listed if m in self.branches},
+        }
+        if len(terms) == len(listed):
+            changes |= {
+                "licence": "; ".join(dict.fromkeys(one.licence for one in terms)),
+                "non_commercial": any(one.non_commercial for one in terms),
+                "data": tuple(dict.fromkeys(data for one in terms for data in one.data)),
+            }
+        return self.model_copy(update=changes)
 
 
 def markdown(card: ModelCard) -> str:
@@ -75,7 +113,7 @@ Reads {", ".join(card.modalities) or "nothing"}; answers {", ".join(card.labels)
 
 {chr(10).join(f"- {item}" for item in card.data) or "- not stated"}
 
-## Scores
+{_branches(card)}## Scores
 
 | score | on | value (95 % interval) | items, speakers |
 |---|---|---|---|
@@ -90,6 +128,23 @@ Reads {", ".join(card.modalities) or "nothing"}; answers {", ".join(card.labels)
 {card.limits or "Not stated."}
 """
     return visible(page)
+
+
+def _branches(card: ModelCard) -> str:
+    """What binds a user of one branch alone, as a section of the page; nothing where that is not stated."""
+    if not card.branches:
+        return ""
+    lines = [
+        f"- {m}: {'**non-commercial use only**, ' if terms.non_commercial else ''}{terms.licence}\n"
+        for m, terms in card.branches.items()
+    ]
+    return f"""## A branch by itself
+
+`maeum.load(modalities=[...])` and `maeum analyse --modalities ...` read one branch's weights without
+the others'; only its own terms bind then.
+
+{"".join(lines)}
+"""
 
 
 def _row(score: Score) -> str:

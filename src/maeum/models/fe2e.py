@@ -5,6 +5,9 @@ Dai, Cahyawijaya, Liu, Fung, "Multimodal End-to-End Sparse Model for Emotion Rec
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,8 +21,9 @@ from maeum.models.branches import (
     projection,
 )
 from maeum.models.layers import Stem, VGGBlock
+from maeum.models.network import BranchesStandAlone
 from maeum.models.registry import MODELS, ModelKind
-from maeum.types import Modality
+from maeum.types import MODALITIES, Modality
 
 
 class FE2EConfig(BranchesConfig):
@@ -53,7 +57,7 @@ class MapEncoder(nn.Module):
         return projected
 
 
-class FE2E(BranchNetwork):
+class FE2E(BranchNetwork, BranchesStandAlone):
     """FE2E (Dai et al., NAACL 2021, section 3): branches that encode frames and mel chunks by a dense CNN each.
 
     Inputs and outputs: see `BranchNetwork`.
@@ -66,6 +70,18 @@ class FE2E(BranchNetwork):
     def encode_maps(self, modality: Modality, maps: Tensor, query: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """See `BranchNetwork`; there is no query."""
         return self.encoders[modality](maps), {}
+
+    @classmethod
+    def only_branches(
+        cls, settings: Mapping[str, Any], weights: Mapping[str, Tensor], modalities: Sequence[Modality]
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """See `BranchesStandAlone`; each keeps its weight in the fusion."""
+        whole = [m for m in MODALITIES if settings.get(m) is not None]
+        dropped = [m for m in whole if m not in modalities]
+        prefixes = tuple(f"{part}.{m}." for m in dropped for part in ("encoders", "sequences", "heads"))
+        kept = {name: tensor for name, tensor in weights.items() if not name.startswith(prefixes)}
+        kept["fusion.weight"] = kept["fusion.weight"][:, [i for i, m in enumerate(whole) if m in modalities]]
+        return {**settings, **dict.fromkeys(dropped)}, kept
 
 
 MODELS.register("fe2e")(ModelKind(FE2EConfig, FE2E, "FE2E: dense end-to-end network (Dai et al. 2021)"))

@@ -138,6 +138,23 @@ class HasBranches(ABC):
         """
 
 
+class BranchesStandAlone(ABC):
+    """Ability: some of its branches make a network of the same class, without the weights of the others."""
+
+    @classmethod
+    @abstractmethod
+    def only_branches(
+        cls, settings: Mapping[str, Any], weights: Mapping[str, Tensor], modalities: Sequence[Modality]
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The stored settings and weights of a network that has some of the branches alone.
+
+        Args:
+            settings: of the whole network, as it is built from them.
+            weights: of the whole network.
+            modalities: at least one, all of them its own.
+        """
+
+
 class HasFrozenEncoders(ABC):
     """Ability: encoders whose weights do not learn, so that their outputs can be computed once and cached."""
 

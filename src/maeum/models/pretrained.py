@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, file_digest, sha256
 from importlib.resources import files
@@ -25,7 +26,7 @@ from maeum.labels import LabelSet
 from maeum.models.card import ModelCard, markdown
 from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
-from maeum.models.network import Network
+from maeum.models.network import BranchesStandAlone, Network
 from maeum.models.networks import MODELS
 from maeum.models.stored_weights import Precision, packed, unpacked, unreadable_reason, with_present_names
 from maeum.types import MODALITIES, Modality, ModelOutput
@@ -237,17 +238,23 @@ def write_calibration(folder: Path, calibration: Calibration, note: str) -> None
     stored.model_copy(update={"calibration": calibration}).save(folder / _CONFIG, ModelError)
 
 
-def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.device = "cpu") -> Pretrained:
+def load_pretrained(
+    name_or_dir: str | Path | None = None,
+    device: str | torch.device = "cpu",
+    modalities: Sequence[Modality] | None = None,
+) -> Pretrained:
     """Load a trained model.
 
     Args:
         name_or_dir: None or ``embedded`` for the one that ships; a folder written by `save_pretrained`; or the name of
             a repository on the Hugging Face hub with such a folder.
         device: where it runs.
+        modalities: the branches that are wanted; the others' weights are not taken, and only the terms of these bind.
+            None is all.
 
     Raises:
-        ModelError: when there is no such model, it cannot be fetched, or a file of it is missing, damaged or does not
-            belong to the others.
+        ModelError: when there is no such model or branch, it cannot be fetched, or a file of it is missing, damaged or
+            does not belong to the others.
         ConfigError: when a setting of its files has a value that cannot be.
     """
     folder, name = _find(name_or_dir)
@@ -258,14 +265,21 @@ def load_pretrained(name_or_dir: str | Path | None = None, device: str | torch.d
         raise ModelError(f"is not a model folder: {missing[0]} is missing", item=folder, remedy=remedy)
     stored = _Stored.load(folder / _CONFIG)
     card = ModelCard.load(folder / _CARD)
+    weights = _read_weights(folder / _WEIGHTS, stored.weights_sha256)
+    if modalities is not None and set(modalities) != set(card.modalities):
+        card = card.of_branches(_own_branches(card, modalities, folder))
+        settings, weights = _only_branches(stored, weights, card.modalities, folder)
+        stored = stored.model_copy(update={"network": settings})
     label_set, model = _build(stored, folder / _CONFIG)
     if "text" in model.modalities and not (folder / _TOKENIZER).is_dir():
         raise ModelError(f"its network reads text, but the folder {_TOKENIZER} is missing", item=folder,
                          remedy="Copy or fetch the whole model folder again.")  # fmt: skip
-    model.load_state_dict(_read_weights(folder / _WEIGHTS, model, stored.weights_sha256))
+    model.load_state_dict(_fitting(weights, model, folder / _WEIGHTS))
     model = on_device(model, device).eval()
     model.requires_grad_(False)
-    tokenizer = load_tokenizer(folder / _TOKENIZER) if (folder / _TOKENIZER).is_dir() else None
+    tokenizer = None
+    if (folder / _TOKENIZER).is_dir() and (modalities is None or "text" in model.modalities):
+        tokenizer = load_tokenizer(folder / _TOKENIZER)
     return Pretrained(name, stored.model, model, label_set, tokenizer, stored.inputs, stored.calibration, card, folder)
 
 
@@ -297,18 +311,47 @@ def _build(stored: _Stored, path: Path) -> tuple[LabelSet, Network]:
 _AGAIN = "Fetch or copy the model folder again."
 
 
-def _read_weights(path: Path, model: Network, expected: str | None) -> dict[str, Tensor]:
-    """The weights of a network, in float32; raises ModelError where they are damaged or not its own."""
-    wanted = model.state_dict()
+def _own_branches(card: ModelCard, modalities: Sequence[Modality], folder: Path) -> list[Modality]:
+    """The wanted modalities, in the model's order; raises ModelError where it does not read one of them."""
+    if strange := [m for m in modalities if m not in card.modalities]:
+        raise ModelError(f"does not read {strange[0]}", item=folder, remedy=f"It reads {', '.join(card.modalities)}.")
+    if not modalities:
+        raise ModelError("no modality is wanted", item=folder, remedy=f"Name some of {', '.join(card.modalities)}.")
+    return [m for m in card.modalities if m in modalities]
+
+
+def _only_branches(
+    stored: _Stored, weights: Mapping[str, Tensor], modalities: Sequence[Modality], folder: Path
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Settings and weights of some branches; raises ModelError where the network cannot be taken apart."""
+    network = MODELS[stored.model].network
+    if not issubclass(network, BranchesStandAlone):
+        raise ModelError(f"{stored.model} reads its modalities together: no branch answers by itself", item=folder,
+                         remedy="Leave modalities out.")  # fmt: skip
+    try:
+        return network.only_branches(stored.network, weights, modalities)
+    except (KeyError, IndexError) as error:
+        raise ModelError(f"the weights do not fit the network of {_CONFIG}: {error} is missing", item=folder,
+                         remedy=_AGAIN) from error  # fmt: skip
+
+
+def _read_weights(path: Path, expected: str | None) -> dict[str, Tensor]:
+    """The weights of a file, in float32; raises ModelError where it is damaged."""
     try:
         if expected is not None:
             with path.open("rb") as file:
                 if file_digest(file, "sha256").hexdigest() != expected:
                     raise ModelError(f"the weights are not those that {_CONFIG} was written with (another SHA-256)",
                                      item=path, remedy=_AGAIN)  # fmt: skip
-        weights = with_present_names(unpacked(load_file(path)), wanted)
+        return unpacked(load_file(path))
     except (OSError, safetensors.SafetensorError, RuntimeError) as error:
         raise ModelError(f"the weights cannot be read: {unreadable_reason(error)}", item=path, remedy=_AGAIN) from error
+
+
+def _fitting(weights: Mapping[str, Tensor], model: Network, path: Path) -> dict[str, Tensor]:
+    """The weights by the network's own names; raises ModelError where they are not its own."""
+    wanted = model.state_dict()
+    weights = with_present_names(weights, wanted)
     problems = [f"{name} is missing" for name in wanted if name not in weights]
     problems += [f"the network has no {name}" for name in weights if name not in wanted]
     problems += [

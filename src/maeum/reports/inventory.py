@@ -186,6 +186,11 @@ def card_table(card: ModelCard) -> Table:
     if card.non_commercial:
         licence.append("  NON-COMMERCIAL use only", "bold yellow")
     table.add_row("licence", licence)
+    for m, terms in card.branches.items():
+        alone = Text(f"{m} by itself: {terms.licence}")
+        if terms.non_commercial:
+            alone.append("  NON-COMMERCIAL use only", "bold yellow")
+        table.add_row("", alone)
     table.add_row("size", f"{card.bytes / 1e6:.1f} MB, {card.parameters:,} parameters")
     table.add_row("reads", ", ".join(card.modalities) or "-")
     table.add_row("labels", ", ".join(card.labels))

@@ -18,7 +18,7 @@ from maeum.data.store import Store
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
 from maeum.files import Made, read_mapping
-from maeum.models.card import ModelCard
+from maeum.models.card import ModelCard, Terms
 from maeum.models.pretrained import (
     Calibration,
     Pretrained,
@@ -70,6 +70,9 @@ class CalibrateConfig(Config):
     """Items that temperatures, thresholds and margins are fitted on; of a set that is named twice the first counts."""
     trained_on: tuple[Path, ...] = Field(min_length=1)
     """Stores whose licences the weights carry."""
+    branches: dict[Modality, Path] = Field(default_factory=dict)
+    """Of a network whose branches can be loaded alone: the model folder that each comes from, whose licences then bind
+    for it."""
     least_confidence: float = Field(default=0.5, ge=0, le=1)
     """Of a single-label model: below this confidence it says that it is not sure, and which two labels are likeliest.
     Its probabilities are calibrated, so from 0.5 on it answers where it is more probably right than wrong."""
@@ -186,4 +189,9 @@ def _card(config: CalibrateConfig, source: Pretrained) -> ModelCard:
         labels=source.label_set.names,
         intended_use=config.intended_use,
         limits=config.limits,
+        branches={m: _terms(load_pretrained(folder).card) for m, folder in config.branches.items()},
     )
+
+
+def _terms(card: ModelCard) -> Terms:
+    return Terms(licence=card.licence, non_commercial=card.non_commercial, data=card.data)

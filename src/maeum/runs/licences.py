@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maeum.data.store import Store
 from maeum.models.card import ModelCard
+from maeum.models.weights import WEIGHTS
 
 _FREE = re.compile(r"\b(Apache|MIT|BSD|CC0|CC BY 4\.0|public domain)\b")
 _BOUND = re.compile(r"\bNC\b|non-?commercial|research", re.IGNORECASE)
@@ -29,11 +30,15 @@ def licences_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encod
     Args:
         stores: the corpora.
         sources: cards of the models that the training started from; their data and limits go on to apply.
-        encoders: names of pretrained encoders that the training started from; their licences are not known here.
+        encoders: names of pretrained encoders that the training started from; the licences of those that `maeum fetch`
+            knows are stated, others are not known here.
     """
     manifests = [Store(store).manifest for store in stores]
     licences = [(str(m.get("title", m["name"])), str(m["licence"])) for m in manifests]
-    licences += [(f"{name} (pretrained encoder)", "as its authors state") for name in dict.fromkeys(encoders)]
+    licences += [
+        (f"{name} (pretrained encoder)", WEIGHTS[name].licence if name in WEIGHTS else "as its authors state")
+        for name in dict.fromkeys(encoders)
+    ]
     data = [f"{title}: {licence}" for title, licence in licences]
     names = {licence for _, licence in licences}
     bound = not all(is_commercial(licence) for licence in names)

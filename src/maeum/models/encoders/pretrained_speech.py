@@ -25,6 +25,8 @@ from maeum.types import Batch
 _USUAL = "whisper-base"
 #: Keeps the gradient of a deviation of 0 finite.
 _LEAST_VARIANCE = 1e-5
+#: Samples of 20 ms, of which loudness is told, and of the silence that stays at the ends of an utterance.
+_STEP, _MARGIN = 320, 3200
 
 
 class PretrainedSpeechConfig(Config):
@@ -44,6 +46,13 @@ class PretrainedSpeechConfig(Config):
     """So many of these layers, from above, learn too; the others and the convolutions are frozen."""
     pooling: Literal["attentive", "mean"] = "attentive"
     """How steps become one vector: means and deviations weighted by a learned attention, or the mean."""
+    standardise: bool = False
+    """Standardise each value of the pooled vector by its mean and deviation in training (a batch norm without
+    parameters). Values of a pretrained encoder differ far more from each other than between utterances, so a head
+    behind them learns much sooner."""
+    silence_db: float | None = Field(default=None, ge=10, le=100)
+    """Cut off what lies before the first and behind the last 20 ms that are less than so many dB below the utterance's
+    loudest, but for 0.2 s; null reads all. Silence costs as much as speech."""
     dropout: float = Field(default=0.2, ge=0, lt=1)
     """Dropout of the pooled vector while training, and of the layer behind it."""
     mask_time_s: float = Field(default=0.0, ge=0, le=5)
@@ -77,6 +86,52 @@ class AttentiveStatistics(nn.Module):
         variance = (weights * (sequence - mean.unsqueeze(1)).square()).sum(1)
         deviation = (variance + _LEAST_VARIANCE).sqrt() * mask.any(1, keepdim=True)
         return torch.cat((mean, deviation), 1)
+
+
+class Standardise(nn.Module):
+    """Values by their mean and deviation: those of the batch while training, running ones else and for a single row.
+
+    ``(batch, width) -> (batch, width)``.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width, affine=False)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """See the class."""
+        if self.training and len(vectors) > 1:
+            learned: Tensor = self.norm(vectors)
+            return learned
+        return F.batch_norm(vectors, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
+
+
+def trimmed(wave: Tensor, mask: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
+    """Utterances without the silence at their ends, moved to the front.
+
+    Args:
+        wave: ``(batch, samples)`` at 16 kHz.
+        mask: which samples are valid, from the first on, ``(batch, samples)`` bool.
+        silence_db: what is so much softer than the utterance's loudest 20 ms is silence; 0.2 s of it stay at each end.
+
+    Returns:
+        Wave and mask, as long as the longest.
+    """
+    steps = wave.shape[1] // _STEP
+    lengths = mask.sum(1)
+    if steps == 0:
+        return wave, mask
+    power = (wave * mask)[:, : steps * _STEP].reshape(len(wave), steps, _STEP).square().mean(2)  # (batch, steps)
+    loud = power > power.amax(1, keepdim=True) * 10 ** (-silence_db / 10)
+    place = torch.arange(steps, device=wave.device)
+    first = torch.where(loud, place, steps).amin(1) * _STEP - _MARGIN
+    last = (torch.where(loud, place, -1).amax(1) + 1) * _STEP + _MARGIN
+    silent = ~loud.any(1)
+    first = torch.where(silent, 0, first.clamp(min=0))
+    lengths = torch.where(silent, lengths, torch.minimum(last, lengths) - first)
+    at = first.unsqueeze(1) + torch.arange(int(lengths.max()), device=wave.device)
+    valid = at < (first + lengths).unsqueeze(1)
+    return wave.gather(1, at.clamp(max=wave.shape[1] - 1)) * valid, valid
 
 
 class PretrainedLayers(nn.Module):
@@ -118,7 +173,10 @@ class PretrainedLayers(nn.Module):
         """See the class; None when the batch has no sound at 16 kHz."""
         if batch.wave is None or batch.wave_mask is None or not bool(batch.wave_mask.any()):
             return None
-        states, mask = self.encoder.hidden_states(batch.wave, batch.wave_mask)
+        wave, wave_mask = batch.wave, batch.wave_mask
+        if self.config.silence_db is not None:
+            wave, wave_mask = trimmed(wave, wave_mask, self.config.silence_db)
+        states, mask = self.encoder.hidden_states(wave, wave_mask)
         weights = self.mix.softmax(0)
         # Norms of layers differ by a factor of a hundred; without the norm the last ones would drown the others.
         mixed = torch.stack([w * F.layer_norm(s, s.shape[-1:]) for w, s in zip(weights, states, strict=True)]).sum(0)
@@ -132,6 +190,7 @@ class PretrainedSpeech(PretrainedLayers):
         super().__init__(config)
         self.pool = AttentiveStatistics(self.dim) if config.pooling == "attentive" else None
         self.width = 2 * self.dim if self.pool is not None else self.dim
+        self.standardise = Standardise(self.width) if config.standardise else nn.Identity()
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """See the class; None when the batch has no sound at 16 kHz."""
@@ -143,4 +202,4 @@ class PretrainedSpeech(PretrainedLayers):
             pooled: Tensor = self.pool(mixed, mask)
         else:
             pooled = mixed.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-        return pooled, mask.any(1)
+        return self.standardise(pooled), mask.any(1)

@@ -58,6 +58,11 @@ class HubTextConfig(Config):
     trained model is built again without network."""
     pooling: Literal["first", "mean"] = "first"
     """What sums a text up: the last hidden state of its first token, or the mean over its tokens."""
+    trained_layers: int | None = Field(default=None, ge=0, le=256)
+    """So many of its layers, from above, learn; the others and the vectors of the vocabulary are frozen. null trains
+    everything."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout of the text's vector while training."""
 
     @model_validator(mode="after")
     def _says_what(self) -> Self:
@@ -188,14 +193,28 @@ class HubTextEncoder(nn.Module):
         self.dim = self.width = int(self.model.config.hidden_size)
         self.longest = _longest(self.model.config)
         self.vocabulary: int | None = self.model.config.to_dict().get("vocab_size")
-        self.config = HubTextConfig(architecture=self.model.config.to_dict(), pooling=config.pooling)
+        self.config = config.model_copy(update={"pretrained": None, "architecture": self.model.config.to_dict()})
+        if config.trained_layers is not None:
+            self._freeze_below(config.trained_layers)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """``tokens (batch, length)``, ``mask (batch, length)`` -> ``(batch, dim)``; ModelError on too many tokens."""
         vectors = self.sequence(tokens, mask)
         if self.config.pooling == "first":
-            return vectors[:, 0]
-        return vectors.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+            summary = vectors[:, 0]
+        else:
+            summary = vectors.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        return F.dropout(summary, self.config.dropout, self.training)
+
+    def _freeze_below(self, trained: int) -> None:
+        """Freeze all but so many of the layers; raises ModelError where there are fewer."""
+        layers = next((m for m in self.model.modules() if isinstance(m, nn.ModuleList)), nn.ModuleList())
+        if trained > len(layers):
+            raise ModelError(f"trained_layers = {trained}, but this text encoder has {counted(len(layers), 'layer')}",
+                             remedy=f"Give at most {len(layers)}.")  # fmt: skip
+        self.model.requires_grad_(False)
+        for layer in list(layers)[len(layers) - trained :]:
+            layer.requires_grad_(True)
 
     def sequence(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """A vector of each token in its context, ``(batch, length, width)``, zero where padded; raises ModelError."""

@@ -12,7 +12,13 @@ from transformers import AutoConfig, AutoModel
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
-from maeum.models.encoders.pretrained_speech import AttentiveStatistics, PretrainedSpeech, PretrainedSpeechConfig
+from maeum.models.encoders.pretrained_speech import (
+    AttentiveStatistics,
+    PretrainedSpeech,
+    PretrainedSpeechConfig,
+    Standardise,
+    trimmed,
+)
 from maeum.models.encoders.whisper import hide_stretches
 from maeum.models.network import CountsOperations, Network
 from maeum.models.networks import MODELS
@@ -182,3 +188,46 @@ def test_mmer_reads_the_steps(architecture: dict[str, Any]) -> None:
     torch.testing.assert_close(alone.logits[0], together.logits[1], rtol=1e-4, atol=1e-5)
     again = MODELS["mmer"].build(model.stored_settings().model_dump(mode="json"))
     again.load_state_dict(model.state_dict())
+
+
+def test_silence_at_the_ends_is_cut_off_and_its_sound_stays() -> None:
+    loud = torch.randn(8000, generator=torch.Generator().manual_seed(0)) * 0.3
+    wave = torch.zeros(4, 40_000)
+    wave[0, 16_000:24_000] = loud  # a second before and after
+    wave[1, :8000] = loud  # nothing around
+    wave[2] = 1e-4 * torch.randn(40_000)  # soft throughout: nothing to cut
+    mask = torch.ones(4, 40_000, dtype=torch.bool)
+    mask[1, 8000:] = False
+    short, valid = trimmed(wave, mask, 35.0)
+    assert valid.sum(1).tolist() == [8000 + 2 * 3200, 8000, 40_000, 40_000]
+    assert torch.equal(short[0, 3200:11_200], loud)
+    assert torch.equal(short[1, :8000], loud)
+    assert torch.equal(short[2], wave[2])
+    assert not short[3].any()
+    assert (short * ~valid == 0).all()
+
+
+def test_silence_around_an_utterance_changes_no_answer() -> None:
+    torch.manual_seed(0)
+    model = fe2e(WHISPER, silence_db=35.0, standardise=True).eval()
+    wave = torch.zeros(2, 48_000)
+    wave[0, 16_000:32_000] = torch.randn(16_000) * 0.2
+    wave[1, :16_000] = wave[0, 16_000:32_000]
+    mask = torch.arange(48_000) < torch.tensor([[48_000], [16_000]])
+    padded, alone = model(Batch(("a", "b"), wave=wave, wave_mask=mask)).logits
+    torch.testing.assert_close(padded, alone, rtol=0.05, atol=0.05)  # 0.2 s of silence are read with it
+
+
+def test_standardised_values_have_no_mean_and_a_deviation_of_one() -> None:
+    torch.manual_seed(0)
+    layer = Standardise(5)
+    scale, shift = torch.rand(5) * 10, torch.randn(5) * 100
+    for _ in range(100):
+        learned = layer(torch.randn(64, 5) * scale + shift)
+        assert learned.mean(0).abs().max() < 1e-3
+    alone = layer(torch.zeros(1, 5) + shift)  # while training, a single row has no deviation of its own
+    assert alone.isfinite().all()
+    layer.eval()
+    rows = layer(torch.randn(20_000, 5) * scale + shift)
+    assert rows.mean(0).abs().max() < 0.1
+    assert (rows.std(0) - 1).abs().max() < 0.1

@@ -189,3 +189,22 @@ def test_small_encoder_learns_the_order_of_words_through_fe2e(margin: Margin) ->
         optimizer.step()
     # 1.0 on each of 6 seeds, two vector units.
     margin("accuracy", float((model(batch).logits.argmax(1) == target).float().mean()), above=0.98)
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert"])
+def test_only_the_upper_layers_learn_and_the_text_is_dropped_out(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = build_text_encoder(HubTextConfig(architecture=ARCHITECTURES[name], trained_layers=1, dropout=0.5)).train()
+    tokens = tokens_of([5, 3], 5)
+    out = encoder(*tokens)
+    assert (out == 0).any(), "some values are dropped"
+    assert (encoder.eval()(*tokens) != 0).all()
+    out.square().sum().backward()
+    learned = {n for n, p in encoder.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert learned
+    assert all("layer.1." in n for n in learned)
+
+
+def test_more_trained_layers_than_there_are_is_an_error() -> None:
+    with pytest.raises(ModelError, match="has 2 layers"):
+        build_text_encoder(HubTextConfig(architecture=ARCHITECTURES["bert"], trained_layers=3))
