@@ -7,6 +7,7 @@ Interspeech 2018) or by their mean.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -44,8 +45,10 @@ class PretrainedSpeechConfig(Config):
     """So many of its layers, from below; null takes all. Emotion shows in the lower ones, and fewer are quicker."""
     trained_layers: int = Field(default=0, ge=0, le=256)
     """So many of these layers, from above, learn too; the others and the convolutions are frozen."""
-    pooling: Literal["attentive", "mean"] = "attentive"
-    """How steps become one vector: means and deviations weighted by a learned attention, or the mean."""
+    pooling: Literal["attentive", "mean", "each"] = "attentive"
+    """How steps become one vector. ``attentive``: means and deviations of the mixed layers, weighted by a learned
+    attention. ``mean``: their mean. ``each``: means and deviations of every layer, side by side, unmixed; for frozen
+    layers, with ``standardise``."""
     standardise: bool = False
     """Standardise each value of the pooled vector by its mean and deviation in training (a batch norm without
     parameters). Values of a pretrained encoder differ far more from each other than between utterances, so a head
@@ -169,18 +172,29 @@ class PretrainedLayers(nn.Module):
         self.mix = nn.Parameter(torch.zeros(len(layers) + 1))
         self.dim = self.encoder.dim
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """See the class; None when the batch has no sound at 16 kHz."""
+    def states(self, batch: Batch) -> tuple[list[Tensor], Tensor] | None:
+        """Each layer's vectors ``(batch, steps, dim)``, normalised, the convolutions' first, and which steps are valid.
+
+        None when the batch has no sound at 16 kHz. Norms of layers differ by a factor of a hundred; without the
+        normalisation the last ones would drown the others.
+        """
         if batch.wave is None or batch.wave_mask is None or not bool(batch.wave_mask.any()):
             return None
         wave, wave_mask = batch.wave, batch.wave_mask
         if self.config.silence_db is not None:
             wave, wave_mask = trimmed(wave, wave_mask, self.config.silence_db)
         states, mask = self.encoder.hidden_states(wave, wave_mask)
+        return [F.layer_norm(state, state.shape[-1:]) for state in states], mask
+
+    def mixed(self, states: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """The layers added up by their learned weights, ``(batch, steps, dim)``, zero where padded."""
         weights = self.mix.softmax(0)
-        # Norms of layers differ by a factor of a hundred; without the norm the last ones would drown the others.
-        mixed = torch.stack([w * F.layer_norm(s, s.shape[-1:]) for w, s in zip(weights, states, strict=True)]).sum(0)
-        return mixed * mask.unsqueeze(2), mask
+        return torch.stack([w * state for w, state in zip(weights, states, strict=True)]).sum(0) * mask.unsqueeze(2)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """See the class; None when the batch has no sound at 16 kHz."""
+        found = self.states(batch)
+        return None if found is None else (self.mixed(*found), found[1])
 
 
 class PretrainedSpeech(PretrainedLayers):
@@ -189,17 +203,37 @@ class PretrainedSpeech(PretrainedLayers):
     def __init__(self, config: PretrainedSpeechConfig) -> None:
         super().__init__(config)
         self.pool = AttentiveStatistics(self.dim) if config.pooling == "attentive" else None
-        self.width = 2 * self.dim if self.pool is not None else self.dim
+        self.width = {"attentive": 2, "mean": 1, "each": 2 * (len(self.mix) - 1)}[config.pooling] * self.dim
+        if config.pooling == "each":
+            self.mix.requires_grad_(False)
         self.standardise = Standardise(self.width) if config.standardise else nn.Identity()
+
+    def pooled(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """The vectors before they are standardised; see the class. None when the batch has no sound at 16 kHz."""
+        found = self.states(batch)
+        if found is None:
+            return None
+        states, mask = found
+        if self.config.pooling == "each":
+            return torch.cat(
+                [statistic for state in states[1:] for statistic in _statistics(state, mask)], 1
+            ), mask.any(1)
+        mixed = self.mixed(states, mask)
+        if self.pool is not None:
+            vectors: Tensor = self.pool(mixed, mask)
+            return vectors, mask.any(1)
+        return mixed.sum(1) / mask.sum(1, keepdim=True).clamp(min=1), mask.any(1)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """See the class; None when the batch has no sound at 16 kHz."""
-        found = super().forward(batch)
-        if found is None:
-            return None
-        mixed, mask = found
-        if self.pool is not None:
-            pooled: Tensor = self.pool(mixed, mask)
-        else:
-            pooled = mixed.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-        return self.standardise(pooled), mask.any(1)
+        found = self.pooled(batch)
+        return None if found is None else (self.standardise(found[0]), found[1])
+
+
+def _statistics(sequence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation over the valid steps of ``(batch, steps, dim)``, ``(batch, dim)`` each, in float32."""
+    valid, count = mask.unsqueeze(2), mask.sum(1, keepdim=True).clamp(min=1)
+    sequence = sequence.float() * valid
+    mean = sequence.sum(1) / count
+    variance = ((sequence - mean.unsqueeze(1)) * valid).square().sum(1) / count
+    return mean, (variance + _LEAST_VARIANCE).sqrt() * mask.any(1, keepdim=True)
