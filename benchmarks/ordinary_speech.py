@@ -2,8 +2,8 @@
 
     python benchmarks/ordinary_speech.py [--files clip.mpg ...] [--model NAME|DIR]
 
-Synthesised voices of flite (Debian package ``flite``) read plain sentences; ``--files`` adds neutral recordings of your own.
-Each is answered from the voice alone and, where Whisper was fetched, with the words that are recognised.
+Synthesised voices of flite (Debian package ``flite``) read plain sentences; ``--files`` adds neutral recordings of your
+own. Each is answered from the voice alone and, where Whisper was fetched, with the words that are recognised.
 Printed: what each gets, and the share that is neutral or not sure.
 """
 

@@ -125,8 +125,7 @@ class Folds:
         copies = [name for name in self.vectors if name.startswith("copy ")] or ["as recorded"]
         everything = torch.stack([self.vectors[name][list(items)] for name in ("as recorded", *copies)])
         if isinstance(speech.standardise, Standardise):  # as all that it is trained on, from the beginning
-            norm = speech.standardise.norm
-            norm.running_mean, norm.running_var = everything.mean((0, 1)), everything.var((0, 1))
+            speech.standardise.learn(everything.flatten(0, 1))
         target = self.target[list(items)]
         counts = torch.bincount(target, minlength=len(self.label_set)).clamp(min=1)
         weights = (len(target) / (len(self.label_set) * counts)) if settings.class_weights else None

@@ -26,6 +26,10 @@ from maeum.types import Batch
 _USUAL = "whisper-base"
 #: Keeps the gradient of a deviation of 0 finite.
 _LEAST_VARIANCE = 1e-5
+#: The least that a batch counts for in a running mean.
+_LEAST_SHARE = 0.005
+#: Rows are counted up to here, so that the count fits 16 bit.
+_MOST_ROWS = 16_384
 #: Samples of 20 ms, of which loudness is told, and of the silence that stays at the ends of an utterance.
 _STEP, _MARGIN = 320, 3200
 
@@ -50,9 +54,8 @@ class PretrainedSpeechConfig(Config):
     attention. ``mean``: their mean. ``each``: means and deviations of every layer, side by side, unmixed; for frozen
     layers, with ``standardise``."""
     standardise: bool = False
-    """Standardise each value of the pooled vector by its mean and deviation in training (a batch norm without
-    parameters). Values of a pretrained encoder differ far more from each other than between utterances, so a head
-    behind them learns much sooner."""
+    """Standardise each value of the pooled vector by its mean and deviation in training. Values of a pretrained encoder
+    differ far more from each other than between utterances, so a head behind them learns much sooner."""
     silence_db: float | None = Field(default=None, ge=10, le=100)
     """Cut off what lies before the first and behind the last 20 ms that are less than so many dB below the utterance's
     loudest, but for 0.2 s; null reads all. Silence costs as much as speech."""
@@ -92,21 +95,37 @@ class AttentiveStatistics(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Values by their mean and deviation: those of the batch while training, running ones else and for a single row.
+    """Values by their running mean and deviation, ``(batch, width) -> (batch, width)``.
 
-    ``(batch, width) -> (batch, width)``.
+    While training, a batch moves the mean and deviation, and is standardised by them; so an answer never depends on who
+    else is in its batch, although batches are of like lengths.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(width, affine=False)
+        self.mean: Tensor
+        self.variance: Tensor
+        self.rows: Tensor
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("variance", torch.ones(width))
+        self.register_buffer("rows", torch.zeros(()))
+
+    @torch.no_grad()
+    def learn(self, vectors: Tensor) -> None:
+        """Take rows into account, ``(rows, width)``: all alike at first, later as a moving average."""
+        vectors = vectors.float()
+        share = max(len(vectors) / (float(self.rows) + len(vectors)), _LEAST_SHARE)
+        moved = vectors.mean(0) - self.mean
+        between = share * (1 - share) * moved.square()
+        self.variance.mul_(1 - share).add_(share * vectors.var(0, correction=0) + between)
+        self.mean.add_(share * moved)
+        self.rows.add_(len(vectors)).clamp_(max=_MOST_ROWS)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """See the class."""
-        if self.training and len(vectors) > 1:
-            learned: Tensor = self.norm(vectors)
-            return learned
-        return F.batch_norm(vectors, self.norm.running_mean, self.norm.running_var, eps=self.norm.eps)
+        if self.training and len(vectors):
+            self.learn(vectors.detach())
+        return (vectors.float() - self.mean) / (self.variance + _LEAST_VARIANCE).sqrt()
 
 
 def trimmed(wave: Tensor, mask: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
