@@ -103,7 +103,7 @@ class Folds:
             some = order[first : first + _BATCH]
             batch = collate([self._changed(clips[j][0][clips[j][1]], way, 1000 * number + j) for j in some])
             with torch.autocast("cpu", torch.bfloat16):
-                found = encoder.pooled(batch)
+                found = encoder(batch)
             assert found is not None
             rows.update(zip(some, found[0].half(), strict=True))
         return torch.stack([rows[j] for j in range(len(clips))])
@@ -119,13 +119,12 @@ class Folds:
         torch.manual_seed(seed)
         fresh = MODELS[self.recipe.model].build({**self.recipe.network, "labels": len(self.label_set)})
         assert isinstance(fresh, BranchNetwork)
-        speech = fresh.encoders["speech"]
-        assert isinstance(speech, PretrainedSpeech)
-        head = nn.Sequential(speech.standardise, fresh.sequences["speech"], fresh.heads["speech"])
+        head = nn.Sequential(fresh.sequences["speech"], fresh.heads["speech"])
         copies = [name for name in self.vectors if name.startswith("copy ")] or ["as recorded"]
         everything = torch.stack([self.vectors[name][list(items)] for name in ("as recorded", *copies)])
-        if isinstance(speech.standardise, Standardise):  # as all that it is trained on, from the beginning
-            speech.standardise.learn(everything.flatten(0, 1))
+        for module in head.modules():
+            if isinstance(module, Standardise):  # by all that it is trained on, from the beginning
+                module.learn(everything.flatten(0, 1))
         target = self.target[list(items)]
         counts = torch.bincount(target, minlength=len(self.label_set)).clamp(min=1)
         weights = (len(target) / (len(self.label_set) * counts)) if settings.class_weights else None

@@ -65,6 +65,8 @@ class FolderOptions(Config):
     #: Left out of what a store is keyed by: it may be stated or corrected later, and nothing is decoded again.
     licence: str = Field(default="yours to state", min_length=1, exclude=True)
     """Licence of the recordings, such as ``CC BY 4.0``; stated on the card of every model trained on them."""
+    title: str = Field(default="A folder of your own recordings", min_length=1, exclude=True)
+    """What the recordings are called on that card."""
 
     @field_validator("labels", mode="after")
     @classmethod
@@ -85,7 +87,6 @@ class Folder(Corpus):
     """
 
     name = "folder"
-    title = "A folder of your own recordings"
     citation = "none"
     modalities = ("faces", "speech", "text")
     faces = "detect"
@@ -113,6 +114,11 @@ class Folder(Corpus):
     def targets(self) -> Mapping[str, Target]:  # type: ignore[override]
         """The scales, where there are any."""
         return {"scales": Target(scales=tuple(self._options.scales))} if self._options.scales else {}
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """What the options say."""
+        return self._options.title
 
     @property
     def licence(self) -> str:  # type: ignore[override]

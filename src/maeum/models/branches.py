@@ -19,7 +19,7 @@ from maeum.errors import ConfigError, ModelError
 from maeum.media.shapes import FACE_PX, MEL_CHUNK_SHAPE
 from maeum.models import fusion
 from maeum.models.counting import StageCost, count
-from maeum.models.encoders.pretrained_speech import PretrainedSpeech, PretrainedSpeechConfig
+from maeum.models.encoders.pretrained_speech import PretrainedSpeech, PretrainedSpeechConfig, head_input
 from maeum.models.encoders.text import TextConfig, build_text_encoder
 from maeum.models.layers import SequenceEncoder, check_width, scatter_valid
 from maeum.models.maps import (
@@ -206,7 +206,7 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
             self.encoders["speech"] = voice
             drop = voice.config.dropout
             self.sequences["speech"] = nn.Sequential(
-                nn.Dropout(drop), nn.Linear(voice.width, dim), nn.GELU(), nn.Dropout(drop)
+                *head_input(voice.config, voice.width), nn.Linear(voice.width, dim), nn.GELU(), nn.Dropout(drop)
             )
             self.heads["speech"] = nn.Linear(dim, config.labels)
             self.input_needs = replace(self.input_needs, sound="wave")

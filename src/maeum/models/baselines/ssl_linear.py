@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from maeum.errors import ModelError
-from maeum.models.encoders.pretrained_speech import PretrainedSpeech, PretrainedSpeechConfig
+from maeum.models.encoders.pretrained_speech import PretrainedSpeech, PretrainedSpeechConfig, head_input
 from maeum.models.network import InputNeeds, Network
 from maeum.models.registry import MODELS, ModelKind
 from maeum.types import Batch, ModelOutput
@@ -43,7 +43,7 @@ class SslLinear(Network):
                                                 "pretrained": None, "depth": None})  # fmt: skip
         width = self.speech.width
         hidden = [nn.Linear(width, config.hidden), nn.GELU(), nn.Dropout(config.dropout)] if config.hidden else []
-        self.head = nn.Sequential(nn.Dropout(config.dropout), *hidden, nn.Linear(config.hidden or width, config.labels))
+        self.head = nn.Sequential(*head_input(config, width), *hidden, nn.Linear(config.hidden or width, config.labels))
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Logits of a batch; see `ModelOutput` for shapes."""

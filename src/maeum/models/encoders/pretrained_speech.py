@@ -26,9 +26,7 @@ from maeum.types import Batch
 _USUAL = "whisper-base"
 #: Keeps the gradient of a deviation of 0 finite.
 _LEAST_VARIANCE = 1e-5
-#: The least that a batch counts for in a running mean.
-_LEAST_SHARE = 0.005
-#: Rows are counted up to here, so that the count fits 16 bit.
+#: Rows that decide a mean and deviation.
 _MOST_ROWS = 16_384
 #: Samples of 20 ms, of which loudness is told, and of the silence that stays at the ends of an utterance.
 _STEP, _MARGIN = 320, 3200
@@ -95,10 +93,10 @@ class AttentiveStatistics(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Values by their running mean and deviation, ``(batch, width) -> (batch, width)``.
+    """Values by their mean and deviation in training, ``(batch, width) -> (batch, width)``.
 
-    While training, a batch moves the mean and deviation, and is standardised by them; so an answer never depends on who
-    else is in its batch, although batches are of like lengths.
+    The first 16,384 rows of a training decide them, all alike; later ones change nothing. A batch is standardised by
+    them, not by itself, so an answer never depends on who else is in its batch, although batches are of like lengths.
     """
 
     def __init__(self, width: int) -> None:
@@ -112,9 +110,9 @@ class Standardise(nn.Module):
 
     @torch.no_grad()
     def learn(self, vectors: Tensor) -> None:
-        """Take rows into account, ``(rows, width)``: all alike at first, later as a moving average."""
+        """Take rows into account, ``(rows, width)``."""
         vectors = vectors.float()
-        share = max(len(vectors) / (float(self.rows) + len(vectors)), _LEAST_SHARE)
+        share = len(vectors) / (float(self.rows) + len(vectors))
         moved = vectors.mean(0) - self.mean
         between = share * (1 - share) * moved.square()
         self.variance.mul_(1 - share).add_(share * vectors.var(0, correction=0) + between)
@@ -123,9 +121,14 @@ class Standardise(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """See the class."""
-        if self.training and len(vectors):
+        if self.training and len(vectors) and float(self.rows) < _MOST_ROWS:
             self.learn(vectors.detach())
         return (vectors.float() - self.mean) / (self.variance + _LEAST_VARIANCE).sqrt()
+
+
+def head_input(config: PretrainedSpeechConfig, width: int) -> list[nn.Module]:
+    """What stands between an utterance's vector and the first layer; it learns even where the encoder does not."""
+    return [*([Standardise(width)] if config.standardise else []), nn.Dropout(config.dropout)]
 
 
 def trimmed(wave: Tensor, mask: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
@@ -225,10 +228,9 @@ class PretrainedSpeech(PretrainedLayers):
         self.width = {"attentive": 2, "mean": 1, "each": 2 * (len(self.mix) - 1)}[config.pooling] * self.dim
         if config.pooling == "each":
             self.mix.requires_grad_(False)
-        self.standardise = Standardise(self.width) if config.standardise else nn.Identity()
 
-    def pooled(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """The vectors before they are standardised; see the class. None when the batch has no sound at 16 kHz."""
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """See the class; None when the batch has no sound at 16 kHz."""
         found = self.states(batch)
         if found is None:
             return None
@@ -242,11 +244,6 @@ class PretrainedSpeech(PretrainedLayers):
             vectors: Tensor = self.pool(mixed, mask)
             return vectors, mask.any(1)
         return mixed.sum(1) / mask.sum(1, keepdim=True).clamp(min=1), mask.any(1)
-
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """See the class; None when the batch has no sound at 16 kHz."""
-        found = self.pooled(batch)
-        return None if found is None else (self.standardise(found[0]), found[1])
 
 
 def _statistics(sequence: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

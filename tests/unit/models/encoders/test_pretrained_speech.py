@@ -23,6 +23,7 @@ from maeum.models.encoders.whisper import hide_stretches
 from maeum.models.network import CountsOperations, Network
 from maeum.models.networks import MODELS
 from maeum.models.pretrained import load_pretrained, save_pretrained
+from maeum.training.loop import rest_frozen_parts
 from maeum.types import Batch
 
 WHISPER: dict[str, Any] = {
@@ -229,8 +230,25 @@ def test_standardised_values_have_no_mean_and_a_deviation_of_one() -> None:
     torch.testing.assert_close(layer.variance, rows.var(0, correction=0))
     for _ in range(300):
         layer(torch.randn(64, 5) * scale + shift)
+    learned = layer.mean.clone()
+    layer(torch.randn(64, 5))
+    assert torch.equal(layer.mean, learned), "by then they are decided"
     layer.eval()
     standardised = layer(torch.randn(20_000, 5) * scale + shift)
     assert standardised.mean(0).abs().max() < 0.1
     assert (standardised.std(0) - 1).abs().max() < 0.1
     assert torch.equal(layer(rows[:1])[0], layer(rows)[0]), "who else is in the batch does not matter"
+
+
+@kinds
+def test_vectors_of_a_frozen_encoder_are_standardised_too(architecture: dict[str, Any]) -> None:
+    """A training puts frozen parts in eval mode; what learns means and deviations is none of them."""
+    model = fe2e(architecture, pooling="each", standardise=True, dropout=0.0).train()
+    rest_frozen_parts(model)
+    batch = batch_of(*range(9_000, 17_000, 250))
+    model(batch)
+    layer = next(module for module in model.modules() if isinstance(module, Standardise))
+    vectors = model.encoders["speech"](batch)[0]  # type: ignore[index,operator]
+    assert vectors.shape[1] == 2 * 3 * model.encoders["speech"].dim  # type: ignore[index,operator]
+    torch.testing.assert_close(layer.mean, vectors.mean(0))
+    assert model.eval()(batch).logits.isfinite().all()
