@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from maeum.config import Config
 from maeum.errors import ModelError
+from maeum.models.encoders.bert import Bert, bert_of, is_plain_bert
 from maeum.models.encoders.hub import architecture, check_source, fetch, place, whole
 from maeum.wording import counted
 
@@ -169,31 +170,11 @@ class HubTextEncoder(nn.Module):
 
     def __init__(self, config: HubTextConfig) -> None:
         super().__init__()
-        from transformers import AutoConfig, AutoModel  # takes a second, and only this encoder needs it
-
-        if config.architecture is not None:
-            found = architecture(config.architecture, "text encoder")
-            self.model = AutoModel.from_config(  # type: ignore[no-untyped-call]
-                found, dtype=torch.float32, **_no_pooler(found)
-            )
-        else:
-            assert config.pretrained is not None
-            name = place(config.pretrained)
-
-            def get(local: bool) -> nn.Module:
-                found = AutoConfig.from_pretrained(name, local_files_only=local)
-                read = AutoModel.from_pretrained(
-                    name, config=found, local_files_only=local, dtype=torch.float32, output_loading_info=True,
-                    **_no_pooler(found),
-                )  # fmt: skip
-                model: nn.Module = whole(read, name, "text encoder")
-                return model
-
-            self.model = fetch(name, "text encoder", get)
-        self.dim = self.width = int(self.model.config.hidden_size)
-        self.longest = _longest(self.model.config)
-        self.vocabulary: int | None = self.model.config.to_dict().get("vocab_size")
-        self.config = config.model_copy(update={"pretrained": None, "architecture": self.model.config.to_dict()})
+        self.model, found = _hub_text_model(config)
+        self.dim = self.width = self.model.width if isinstance(self.model, Bert) else int(self.model.config.hidden_size)
+        self.longest = _longest(found)
+        self.vocabulary: int | None = found.get("vocab_size")
+        self.config = config.model_copy(update={"pretrained": None, "architecture": found})
         if config.trained_layers is not None:
             self._freeze_below(config.trained_layers)
 
@@ -226,8 +207,45 @@ class HubTextEncoder(nn.Module):
             )
         readable = mask.clone()
         readable[:, 0] |= ~mask.any(1)  # attention over nothing is undefined
-        hidden: Tensor = self.model(input_ids=tokens, attention_mask=readable.long()).last_hidden_state
+        if isinstance(self.model, Bert):
+            hidden: Tensor = self.model(tokens, readable)
+        else:
+            hidden = self.model(input_ids=tokens, attention_mask=readable.long()).last_hidden_state
         return hidden * mask.unsqueeze(2)
+
+
+def _hub_text_model(config: HubTextConfig) -> tuple[Any, dict[str, Any]]:
+    """The encoder, and its configuration as plain data. BERT is built here, others by transformers."""
+    if config.architecture is not None and is_plain_bert(config.architecture):
+        return Bert(config.architecture), config.architecture
+    from transformers import AutoConfig, AutoModel  # takes seconds, and only these encoders need it
+
+    if config.architecture is not None:
+        described = architecture(config.architecture, "text encoder")
+        model: Any = AutoModel.from_config(  # type: ignore[no-untyped-call]
+            described, dtype=torch.float32, **_no_pooler(described)
+        )
+        return model, _plain(model.config)
+    assert config.pretrained is not None
+    name = place(config.pretrained)
+
+    def get(local: bool) -> nn.Module:
+        found = AutoConfig.from_pretrained(name, local_files_only=local)
+        read = AutoModel.from_pretrained(
+            name, config=found, local_files_only=local, dtype=torch.float32, output_loading_info=True,
+            **_no_pooler(found),
+        )  # fmt: skip
+        model: nn.Module = whole(read, name, "text encoder")
+        return model
+
+    model = fetch(name, "text encoder", get)
+    found = _plain(model.config)
+    return (bert_of(model, found) if is_plain_bert(found) else model), found
+
+
+def _plain(config: PreTrainedConfig) -> dict[str, Any]:
+    """A configuration as plain data, without the folder that it was read from."""
+    return {name: value for name, value in config.to_dict().items() if not name.startswith("_")}
 
 
 def _no_pooler(config: PreTrainedConfig) -> dict[str, bool]:
@@ -242,10 +260,10 @@ def _no_pooler(config: PreTrainedConfig) -> dict[str, bool]:
     return {"add_pooling_layer": False} if accepted else {}
 
 
-def _longest(config: PreTrainedConfig) -> int | None:
+def _longest(architecture: dict[str, Any]) -> int | None:
     """How many tokens fit the learned positions, None without such a bound."""
-    positions = getattr(config, "max_position_embeddings", None)
+    positions = architecture.get("max_position_embeddings")
     if positions is None or positions <= 0:
         return None
-    starts_after_padding = config.model_type in ("roberta", "xlm-roberta", "camembert")
-    return int(positions) - (int(config.pad_token_id or 0) + 1 if starts_after_padding else 0)
+    starts_after_padding = architecture["model_type"] in ("roberta", "xlm-roberta", "camembert")
+    return int(positions) - (int(architecture.get("pad_token_id") or 0) + 1 if starts_after_padding else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import json
 import re
 import unicodedata
 from abc import ABC, abstractmethod
@@ -13,10 +14,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import sentencepiece
+import tokenizers
 
 from maeum.errors import ModelError
-from maeum.files import write_error, write_whole
+from maeum.files import read_mapping, write_error, write_whole
 from maeum.models.encoders.hub import fetch, place
+from maeum.wording import first_line
 
 #: What stands in texts for something removed from them (GoEmotions); each is one piece.
 PLACEHOLDERS = ("[name]", "[religion]")
@@ -195,7 +198,7 @@ class HubTokenizer(Tokenizer):
     kind = "hub"
 
     def __init__(self, name: str | Path) -> None:
-        from transformers import AutoTokenizer  # takes a second, and only this tokenizer needs it
+        from transformers import AutoTokenizer  # takes seconds, and only this tokenizer needs it
 
         where = place(str(name))
         self._tokenizer = fetch(
@@ -248,6 +251,76 @@ class HubTokenizer(Tokenizer):
         return cls(folder)
 
 
+class WordPieceTokenizer(Tokenizer):
+    """The tokenizer of a BERT as `HubTokenizer` saves it, read without transformers, which takes seconds to import.
+
+    Args:
+        folder: of ``tokenizer.json`` and ``tokenizer_config.json``.
+
+    Raises:
+        ModelError: when they cannot be read.
+    """
+
+    kind = "hub"
+    files = ("tokenizer.json", "tokenizer_config.json")
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._files = {name: (folder / name).read_bytes() for name in self.files}
+            self._tokenizer = tokenizers.Tokenizer.from_str(self._files["tokenizer.json"].decode())
+            described = json.loads(self._files["tokenizer_config.json"])
+            padding, self._unknown = described["pad_token"], str(described.get("unk_token", "[UNK]"))
+        except Exception as error:  # the library raises bare exceptions
+            raise ModelError(f"is damaged: no tokenizer ({first_line(str(error), type(error).__name__)})",
+                             item=folder, remedy="Fetch or copy the model folder again.") from error  # fmt: skip
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        pad_id = self._tokenizer.token_to_id(str(padding))
+        if pad_id is None:
+            raise ModelError("this tokenizer has no padding token, so it belongs to no encoder", item=folder)
+        self._pad_id = pad_id
+
+    @classmethod
+    def reads(cls, folder: Path) -> bool:
+        """Whether a folder holds such a tokenizer."""
+        if not all((folder / name).is_file() for name in cls.files):
+            return False
+        described = read_mapping(folder / "tokenizer_config.json")
+        return described.get("tokenizer_class") == "BertTokenizer" and isinstance(described.get("pad_token"), str)
+
+    def __call__(self, texts: list[str]) -> list[list[int]]:
+        """See `Tokenizer`."""
+        read = [self._tokenizer.encode(text) for text in texts]
+        return [list(one.ids) if any(not special for special in one.special_tokens_mask) else [] for one in read]
+
+    def unread(self, text: str) -> float:
+        """See `Tokenizer`: letters in unknown words, and those that words of another script are broken up into."""
+        read = self._tokenizer.encode(text, add_special_tokens=False)
+        unread = letters = 0
+        for piece, (start, end) in zip(read.tokens, read.offsets, strict=True):
+            count = sum(map(str.isalpha, text[start:end]))
+            single = piece.removeprefix("##")
+            broken_up = len(single) == 1 and (piece != single or not single.isascii())
+            letters += count
+            unread += count if broken_up or piece == self._unknown else 0
+        return unread / max(1, letters)
+
+    @property
+    def pad_id(self) -> int:
+        """See `Tokenizer`."""
+        return self._pad_id
+
+    @property
+    def vocabulary_size(self) -> int:
+        """See `Tokenizer`."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def save(self, folder: Path | str) -> None:
+        """See `Tokenizer`."""
+        for name, content in self._files.items():
+            _write(Path(folder) / name, content)
+
+
 def _write(path: Path, content: bytes) -> None:
     """Write a file in full or not at all, into a folder that is made; raises ModelError."""
     try:
@@ -259,5 +332,6 @@ def _write(path: Path, content: bytes) -> None:
 
 def load_tokenizer(folder: Path | str) -> Tokenizer:
     """The tokenizer that was saved in a folder, of either kind; raises ModelError."""
-    small = (Path(folder) / SmallTokenizer.file).exists()
-    return SmallTokenizer.load(folder) if small else HubTokenizer.load(folder)
+    if (Path(folder) / SmallTokenizer.file).exists():
+        return SmallTokenizer.load(folder)
+    return WordPieceTokenizer(Path(folder)) if WordPieceTokenizer.reads(Path(folder)) else HubTokenizer.load(folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +18,7 @@ from maeum.errors import ModelError
 from maeum.media.shapes import SAMPLE_RATE_HZ
 from maeum.models.encoders.ctranslate2 import read_whisper
 from maeum.models.encoders.hub import architecture, fetch, place, whole
-
-if TYPE_CHECKING:
-    from transformers import WhisperConfig
+from maeum.models.encoders.whisper_layers import WhisperArchitecture, WhisperLayers, slaney_filters
 
 #: Whisper's short-time Fourier transform: 25 ms every 10 ms.
 N_FFT, HOP = 400, 160
@@ -33,10 +31,7 @@ CTRANSLATE2_FILE = "model.bin"
 @cache
 def _filters(bands: int) -> Tensor:
     """Slaney's mel filters, ``(bands, 201)``."""
-    from transformers.audio_utils import mel_filter_bank
-
-    found = mel_filter_bank(1 + N_FFT // 2, bands, 0.0, 8000.0, SAMPLE_RATE_HZ, norm="slaney", mel_scale="slaney")
-    return torch.from_numpy(found.T).float()
+    return slaney_filters(bands, 1 + N_FFT // 2)
 
 
 def log_mel(wave: Tensor, lengths: Tensor, bands: int) -> tuple[Tensor, Tensor]:
@@ -157,22 +152,16 @@ class WhisperEncoder(nn.Module):
             settings, weights = given, None
         else:
             settings, weights = _pretrained(pretrained)
-        layers = int(settings["encoder_layers"])
+        described = WhisperArchitecture.of(settings)
+        layers = described.encoder_layers
         if depth is not None and not 1 <= depth <= layers:
             raise ModelError(
                 f"depth = {depth}, but this encoder has {layers} layers", item=pretrained or settings["model_type"]
             )
         self.settings = {**settings, "encoder_layers": depth or layers}
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder as Theirs
-
-        config: WhisperConfig = architecture(  # type: ignore[assignment]
-            {**self.settings, "attn_implementation": "sdpa", "encoder_layerdrop": 0.0}, "speech encoder"
-        )
-        if config.model_type != "whisper":
-            raise ModelError("is no Whisper", item=config.model_type)
-        self.model = Theirs(config)
-        self.dim, self.layers, self.bands = int(config.d_model), int(config.encoder_layers), int(config.num_mel_bins)
-        self.longest = int(config.max_source_positions)
+        self.model = WhisperLayers(WhisperArchitecture.of(self.settings))
+        self.dim, self.layers, self.bands = described.d_model, depth or layers, described.num_mel_bins
+        self.longest = described.max_source_positions
         if weights is not None:
             prefix = "model.encoder."
             own = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}

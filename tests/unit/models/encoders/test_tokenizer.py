@@ -3,13 +3,21 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from transformers import BertTokenizerFast
 
 from maeum.errors import ModelError
-from maeum.models.encoders.tokenizer import HubTokenizer, SmallTokenizer, load_tokenizer, normalise, train_tokenizer
+from maeum.models.encoders.tokenizer import (
+    HubTokenizer,
+    SmallTokenizer,
+    WordPieceTokenizer,
+    load_tokenizer,
+    normalise,
+    train_tokenizer,
+)
 
 SUBJECTS = ("i", "you", "we", "they", "[NAME]", "the dog", "my friend", "nobody")
 VERBS = ("love", "hate", "fear", "miss", "don\u2019t like", "enjoyed", "broke", "found")
@@ -138,7 +146,7 @@ def test_hub_tokenizer_from_a_folder(bert_folder: Path, tmp_path: Path) -> None:
     assert (tokenizer.pad_id, tokenizer.vocabulary_size) == (0, 9)
     tokenizer.save(tmp_path / "copy")
     loaded = load_tokenizer(tmp_path / "copy")
-    assert isinstance(loaded, HubTokenizer)
+    assert loaded.kind == "hub"
     assert loaded(["I am happy"]) == [[2, 7, 8, 5, 3]]
 
 
@@ -162,3 +170,26 @@ def test_an_empty_folder_is_no_tokenizer(tmp_path: Path) -> None:
 )
 def test_letters_that_are_in_no_piece_are_counted(small: SmallTokenizer, text: str, least: float, most: float):
     assert least <= small.unread(text) <= most
+
+
+def test_a_saved_bert_tokenizer_is_read_without_transformers(bert_folder: Path, tmp_path: Path) -> None:
+    theirs, own = HubTokenizer(bert_folder), load_tokenizer(bert_folder)
+    assert isinstance(own, WordPieceTokenizer)
+    texts = ["I am happy", "i am  SAD!", "unknown words", "happy " * 300, "am\u0301"]
+    assert own(texts) == theirs(texts), "nothing is cut or filled up"
+    assert own(["", "  ", "\u200b"]) == [[], [], []]
+    assert (own.pad_id, own.vocabulary_size, own.kind) == (theirs.pad_id, theirs.vocabulary_size, theirs.kind)
+    own.save(tmp_path / "again")
+    assert load_tokenizer(tmp_path / "again")(texts) == own(texts)
+    (tmp_path / "again" / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="damaged"):
+        load_tokenizer(tmp_path / "again")
+
+
+def test_words_of_another_script_are_not_read(fetched: Callable[[str], Path]) -> None:
+    tokenizer = WordPieceTokenizer(fetched("minilm"))
+    for text in ("I am so happy to see you!", "Un été à la mer, très bien", "sooo goood", "a b", "I like iPhone X"):
+        assert tokenizer.unread(text) < 0.5, text
+    for text in ("Я очень рад тебя видеть", "나는 정말 행복해요", "我今天很高兴", "أنا سعيد جدا"):
+        assert tokenizer.unread(text) > 0.5, text
+    assert tokenizer.unread("!!! 123") == 0

@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers.audio_utils import mel_filter_bank
+from transformers.models.whisper.modeling_whisper import WhisperEncoder as TheirEncoder
 
 from maeum.errors import ModelError
 from maeum.models.encoders.whisper import WhisperEncoder, log_mel
+from maeum.models.encoders.whisper_layers import slaney_filters
 
 SIZES: dict[str, Any] = {
     "model_type": "whisper", "d_model": 16, "vocab_size": 40, "num_mel_bins": 80, "max_source_positions": 1500,
@@ -20,6 +23,30 @@ SIZES: dict[str, Any] = {
 def build(**changes: Any) -> WhisperEncoder:
     torch.manual_seed(0)
     return WhisperEncoder(None, {**SIZES, **changes}).eval()
+
+
+def transformers_encoder(encoder: WhisperEncoder) -> torch.nn.Module:
+    """Transformers' own, with the same weights."""
+    theirs = TheirEncoder(WhisperConfig(**SIZES)).eval()
+    theirs.load_state_dict(encoder.model.state_dict())
+    return theirs
+
+
+@pytest.mark.parametrize("bands", [40, 80, 128])
+def test_filters_are_those_of_transformers(bands: int) -> None:
+    expected = mel_filter_bank(201, bands, 0.0, 8000.0, 16_000, norm="slaney", mel_scale="slaney")
+    torch.testing.assert_close(slaney_filters(bands, 201), torch.from_numpy(expected.T).float(), rtol=1e-5, atol=1e-8)
+
+
+def test_an_architecture_that_cannot_be_is_an_error_by_name() -> None:
+    for change, part in (
+        ({"d_model": 0}, "d_model"),
+        ({"encoder_attention_heads": 3}, "heads"),
+        ({"activation_function": "relu"}, "activation_function"),
+        ({"encoder_layers": "x"}, "layers"),
+    ):
+        with pytest.raises(ModelError, match=part):
+            WhisperEncoder(None, {**SIZES, **change})
 
 
 def test_log_mel_is_that_of_whisper_where_the_window_is_full() -> None:
@@ -37,7 +64,8 @@ def test_a_whole_window_is_encoded_as_transformers_does() -> None:
     with torch.inference_mode():
         states, mask = encoder.hidden_states(wave, torch.ones(1, 480_000, dtype=torch.bool))
         mel, _ = log_mel(wave, torch.tensor([480_000]), 80)
-        expected = encoder.model(mel).last_hidden_state
+        theirs = transformers_encoder(encoder)
+        expected = theirs(mel).last_hidden_state
         torch.testing.assert_close(encoder.model.layer_norm(states[-1]), expected, atol=1e-5, rtol=1e-4)
     assert mask.all()
     assert len(states) == 4
