@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from maeum.corpora.splits import Split
@@ -11,7 +12,7 @@ from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
 from maeum.errors import ConfigError
 from maeum.models.pretrained import Pretrained
-from maeum.types import Modality
+from maeum.types import MODALITIES, Modality
 
 
 def items_for(
@@ -64,3 +65,9 @@ def read_of(model: Pretrained, modalities: Sequence[Modality] | None = None) -> 
     if not given:
         raise ConfigError(f"the model reads {', '.join(reads)}, not {', '.join(modalities or ())}", item=model.name)
     return given
+
+
+def subsets_of(model: Pretrained, store: Store) -> list[tuple[Modality, ...]]:
+    """Every set of the modalities that a store has and a model reads, smaller ones first; none where there are none."""
+    shared = [m for m in MODALITIES if m in store.manifest["modalities"] and m in model.model.modalities]
+    return [s for size in range(1, len(shared) + 1) for s in combinations(shared, size)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +25,7 @@ from maeum.models.pretrained import (
     subset_name,
 )
 from maeum.models.stored_weights import Precision
-from maeum.preparation.model_items import items_for
+from maeum.preparation.model_items import items_for, subsets_of
 from maeum.runs.checks import check_inputs
 from maeum.runs.evaluate import evaluate
 from maeum.runs.finish import finish_model
@@ -141,8 +140,7 @@ def made_by(config: CalibrateConfig) -> Made:
 def _subsets(dev: DevConfig, source: Pretrained) -> list[tuple[Modality, ...]]:
     if dev.subsets is not None:
         return [tuple(m for m in MODALITIES if m in subset) for subset in dev.subsets]
-    shared = [m for m in MODALITIES if m in Store(dev.store).manifest["modalities"] and m in source.card.modalities]
-    return [s for size in range(1, len(shared) + 1) for s in combinations(shared, size)]
+    return subsets_of(source, Store(dev.store))
 
 
 def _items(source: Pretrained, dev: DevConfig, subset: tuple[Modality, ...]) -> StoreDataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 
 from maeum.corpora.overlaps import Member
@@ -22,12 +21,12 @@ from maeum.models.pretrained import (
     subset_name,
     write_calibration,
 )
-from maeum.preparation.model_items import items_for, read_of
+from maeum.preparation.model_items import items_for, read_of, subsets_of
 from maeum.runs.checks import check_inputs
 from maeum.runs.finish import folder_to_fill
 from maeum.runs.predict import predict_pretrained
 from maeum.runs.trained_on import TrainedOn
-from maeum.types import MODALITIES, Modality
+from maeum.types import Modality
 from maeum.wording import counted
 
 
@@ -75,10 +74,11 @@ def add_coverage(
     if source.label_set.task != "single-label":
         raise ConfigError("a coverage needs a model of single labels", item=source.name,
                           remedy="Thresholds and intervals of other models are fitted by maeum calibrate.")  # fmt: skip
+    read_of(source, corpus.manifest["modalities"])
     known = TrainedOn.read(source.folder)
     fitted: list[FittedSets] = []
     members: dict[str, Member] = {}
-    for subset in _subsets(source, corpus):
+    for subset in subsets_of(source, corpus):
         predictions, used = _predictions(source, corpus, part, subset, target, known)
         if predictions is None:
             continue
@@ -107,12 +107,6 @@ def made_by_coverage(folder: Path) -> bool:
 
 #: Recognises a folder that may be replaced.
 MADE = Made("a model with a coverage as maeum calibrate wrote it before", made_by_coverage, ("README.md",))
-
-
-def _subsets(source: Pretrained, corpus: Store) -> list[tuple[Modality, ...]]:
-    shared = [m for m in MODALITIES if m in corpus.manifest["modalities"] and m in source.model.modalities]
-    read_of(source, shared)
-    return [s for size in range(1, len(shared) + 1) for s in combinations(shared, size)]
 
 
 def _predictions(
