@@ -1,4 +1,4 @@
-"""Sets of labels that hold the true one as often as was asked for, from labelled clips alone (conformal prediction)."""
+"""Sets of labels that hold the true one as often as required, from labelled clips alone (conformal prediction)."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _TOKENIZER = "tokenizer"
 
 
 class Coverage(Config):
-    """Prediction sets that hold the true label as often as was asked for (`maeum.evaluation.conformal`)."""
+    """Prediction sets that hold the true label as often as required (`maeum.evaluation.conformal`)."""
 
     share: float = Field(ge=0.5, le=0.999)
     """The share of new clips whose set holds the true label."""

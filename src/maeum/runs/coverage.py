@@ -1,4 +1,4 @@
-"""Give a model prediction sets that hold the true label as often as was asked for, fitted on a user's own clips."""
+"""Give a model prediction sets that hold the true label as often as required, fitted on a user's own clips."""
 
 from __future__ import annotations
 

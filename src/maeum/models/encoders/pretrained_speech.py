@@ -28,7 +28,7 @@ _USUAL = "whisper-base"
 _LEAST_VARIANCE = 1e-5
 #: Rows that decide a mean and deviation.
 _MOST_ROWS = 16_384
-#: Samples of 20 ms, of which loudness is told, and of the silence that stays at the ends of an utterance.
+#: Samples of 20 ms, whose loudness decides, and of the silence that stays at the ends of an utterance.
 _STEP, _MARGIN = 320, 3200
 
 
