@@ -134,7 +134,8 @@ class Batch:
     target: Tensor | None = None  # (batch,) int64 or (batch, labels) float32
     wave: Tensor | None = None  # (batch, samples) 16 kHz
     wave_mask: Tensor | None = None  # (batch, samples) bool
-    conv_features: Tensor | None = None  # (batch, steps, channels), frozen convolutions' output for the wave
+    sound_features: Tensor | None = None  # (batch, steps, ...), output of a speech encoder's frozen part for the wave
+    sound_features_mask: Tensor | None = None  # (batch, steps) bool
     transcript_ids: Tensor | None = None  # (batch, length) int64, characters of the spoken words, for CTC
     transcript_mask: Tensor | None = None  # (batch, length) bool
     view: Batch | None = None  # augmented views of the clips that have one, in their order

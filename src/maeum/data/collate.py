@@ -31,8 +31,8 @@ class Collator:
             only part of its transcript, so it gets none.
         vectors: tokens ``(length,)`` -> what a frozen text encoder makes of them, ``(length, width)``, or None where it
             is not known; a batch has the vectors of all its texts, or none.
-        conv_features: samples ``(samples,)`` -> the outputs of the frozen convolutions of a speech encoder,
-            ``(steps, channels)``, or None where it is not known; a batch has those of all its sounds, or none.
+        sound_features: samples ``(samples,)`` -> what the frozen part of a speech encoder makes of them,
+            ``(steps, ...)``, or None where it is not known; a batch has those of all its sounds, or none.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Collator:
         max_mel_chunks: int | None = None,
         encode_transcript: Callable[[str], list[int]] | None = None,
         vectors: Callable[[Tensor], Tensor | None] | None = None,
-        conv_features: Callable[[Tensor], Tensor | None] | None = None,
+        sound_features: Callable[[Tensor], Tensor | None] | None = None,
     ) -> None:
         for name, value in (("max_tokens", max_tokens), ("max_frames", max_frames), ("max_mel_chunks", max_mel_chunks)):
             if value is not None and value < 1:
@@ -53,7 +53,7 @@ class Collator:
         self.pad_id = pad_id
         self.max_tokens, self.max_frames, self.max_mel_chunks = max_tokens, max_frames, max_mel_chunks
         self.max_samples = None if max_mel_chunks is None else max_mel_chunks * MEL_CHUNK_SAMPLES
-        self.encode_transcript, self.vectors, self.conv_features = encode_transcript, vectors, conv_features
+        self.encode_transcript, self.vectors, self.sound_features = encode_transcript, vectors, sound_features
 
     def __call__(self, clips: Sequence[Clip]) -> Batch:
         """The batch of these clips, in their order.
@@ -72,6 +72,7 @@ class Collator:
         rows = self.tokens(clips)
         tokens, tokens_mask = pad(rows, self.pad_id)
         transcript_ids, transcript_mask = pad([self._transcript_ids(c) for c in clips])
+        sound_features, sound_features_mask = _known(sounds, self.sound_features)
         views = [c.view for c in clips if c.view is not None]
         return Batch(
             ids=tuple(c.id for c in clips),
@@ -81,11 +82,12 @@ class Collator:
             mel_chunks_mask=mel_chunks_mask,
             tokens=tokens,
             tokens_mask=tokens_mask,
-            vectors=_known(rows, self.vectors),
+            vectors=_known(rows, self.vectors)[0],
             target=_targets(clips),
             wave=wave,
             wave_mask=wave_mask,
-            conv_features=_known(sounds, self.conv_features),
+            sound_features=sound_features,
+            sound_features_mask=sound_features_mask,
             transcript_ids=transcript_ids,
             transcript_mask=transcript_mask,
             view=self(views) if views else None,
@@ -126,13 +128,15 @@ class Collator:
         return rows
 
 
-def _known(rows: Sequence[Tensor | None], find: Callable[[Tensor], Tensor | None] | None) -> Tensor | None:
-    """What is known of every row, padded; None where of one nothing is."""
+def _known(
+    rows: Sequence[Tensor | None], find: Callable[[Tensor], Tensor | None] | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """What is known of every row, padded, and its mask; None, None where of one nothing is."""
     if find is None:
-        return None
+        return None, None
     found = [None if row is None else find(row) for row in rows]
     whole = all((one is None) == (row is None) for one, row in zip(found, rows, strict=True))
-    return pad(found)[0] if whole else None
+    return pad(found) if whole else (None, None)
 
 
 def _middle(sound: Tensor, most: int | None) -> Tensor:

@@ -33,6 +33,7 @@ from maeum.models.network import (
     ComparesEncodings,
     CountsOperations,
     HasBranches,
+    HasFrozenEncoders,
     InputNeeds,
     Network,
     encodings_name,
@@ -166,7 +167,7 @@ def projection(config: BranchConfig, shape: tuple[int, int], dim: int) -> nn.Seq
     )
 
 
-class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
+class BranchNetwork(Network, HasBranches, HasFrozenEncoders, CountsOperations, ComparesEncodings):
     """Each modality through its own branch to its own logits, which are weighted and added.
 
     A branch for faces or speech encodes every valid frame or mel chunk by a CNN (``encoders``), summarises them by a
@@ -362,6 +363,11 @@ class BranchNetwork(Network, HasBranches, CountsOperations, ComparesEncodings):
     def stored_settings(self) -> BranchesConfig:
         """See `Network`; a hub's text encoder is in them as its architecture."""
         return self.config
+
+    def frozen_speech_encoder(self) -> PretrainedSpeech | None:
+        """See `HasFrozenEncoders`."""
+        encoder = self.encoders["speech"] if "speech" in self.modalities else None
+        return encoder if isinstance(encoder, PretrainedSpeech) and encoder.always_alike else None
 
     def branch_settings(self, modality: Modality) -> dict[str, Any]:
         """See `HasBranches`."""

@@ -263,9 +263,11 @@ class MMER(Network, TranscribesSpeech, HasBranches, HasFrozenEncoders):
         encoder = self.encoders["text"] if "text" in self.encoders and self.config.freeze_text else None
         return encoder if isinstance(encoder, TokenEmbedder | HubTextEncoder) else None
 
-    def frozen_speech_encoder(self) -> HubSpeechEncoder | None:
+    def frozen_speech_encoder(self) -> HubSpeechEncoder | PretrainedLayers | None:
         """See `HasFrozenEncoders`."""
         encoder = self.encoders["speech"] if "speech" in self.modalities else None
+        if isinstance(encoder, PretrainedLayers):
+            return encoder if encoder.always_alike else None
         if not isinstance(encoder, HubSpeechEncoder) or not encoder.config.freeze_features:
             return None
         return None if encoder.config.sees_padding else encoder

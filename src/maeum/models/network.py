@@ -19,6 +19,7 @@ from maeum.models.counting import StageCost
 from maeum.types import Batch, Modality, ModelOutput, Sound
 
 if TYPE_CHECKING:
+    from maeum.models.encoders.pretrained_speech import PretrainedLayers
     from maeum.models.encoders.speech import HubSpeechEncoder
     from maeum.models.encoders.text import HubTextEncoder, TokenEmbedder
 
@@ -155,16 +156,20 @@ class BranchesStandAlone(ABC):
         """
 
 
-class HasFrozenEncoders(ABC):
+class HasFrozenEncoders:
     """Ability: encoders whose weights do not learn, so that their outputs can be computed once and cached."""
 
-    @abstractmethod
     def frozen_text_encoder(self) -> TokenEmbedder | HubTextEncoder | None:
         """The text encoder, if it is frozen: a batch's ``vectors`` then stand in the place of its outputs."""
+        return None
 
-    @abstractmethod
-    def frozen_speech_encoder(self) -> HubSpeechEncoder | None:
-        """The speech encoder, if its convolutions are frozen: ``conv_features`` stand in the place of their outputs."""
+    def frozen_speech_encoder(self) -> HubSpeechEncoder | PretrainedLayers | None:
+        """The speech encoder, if a part of it is frozen and makes the same of a sound each time.
+
+        A batch's ``sound_features`` then stand in the place of that part's outputs: the convolutions' of a
+        `HubSpeechEncoder`, all that a `PretrainedLayers` gives.
+        """
+        return None
 
 
 class SelectsPositions(ABC):

@@ -20,6 +20,7 @@ from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.errors import ConfigError, StoreError
 from maeum.files import atomic_write, write_error
+from maeum.models.encoders.pretrained_speech import PretrainedLayers, PretrainedSpeech
 from maeum.models.encoders.speech import HubSpeechEncoder
 from maeum.models.encoders.text import HubTextEncoder, TokenEmbedder
 from maeum.models.network import HasFrozenEncoders, Network
@@ -141,8 +142,8 @@ def cache_frozen_features(
     if recipe.cache_speech:
         views = view is None or view.wave is None
         with progress("sounds") as done:
-            collate.conv_features = cache_sounds(
-                stores, _frozen_speech_encoder(recipe, model), collate, done, views=views
+            collate.sound_features = cache_sounds(
+                stores, _frozen_speech_encoder(recipe, model).eval(), collate, done, views=views
             )
 
 
@@ -182,34 +183,32 @@ def cache_texts(
 
 def cache_sounds(
     sets: Sequence[StoreDataset],
-    encoder: HubSpeechEncoder,
+    encoder: HubSpeechEncoder | PretrainedLayers,
     collate: Collator,
     done: Done = lambda count: None,
     *,
     views: bool = True,
 ) -> Find:
-    """Cache the outputs of a speech encoder's convolutions for the sounds of some corpora, each in its own store.
+    """Cache the outputs of a speech encoder's frozen part for the sounds of some corpora, each in its own store.
 
     Args:
         sets: the corpora, with the sound itself.
-        encoder: its convolutions frozen.
+        encoder: frozen in part, in eval mode.
         collate: shortens sounds as training does.
         done: called with 1 for each sound that was computed.
         views: for the sounds of their augmented views, too.
 
     Returns:
-        samples ``(samples,)`` -> ``(steps, channels)``, or None where they are not cached.
+        samples ``(samples,)`` -> ``(steps, ...)``, or None where they are not cached.
 
     Raises:
         StoreError: when a cache is damaged or cannot be written.
     """
-    layers = {k: v for k, v in (encoder.config.architecture or {}).items() if k.startswith(("conv_", "feat_"))}
-    settings = {**layers, "standardise": encoder.config.standardise}
-    caches = _caches(sets, f"sound-{_named(encoder.model.feature_extractor, settings)}")
+    caches = _caches(sets, f"sound-{_name_of_frozen(encoder)}")
     for one in sets:
         cache = caches[one.store.folder]
         waves = (wave for wave in map(collate.sound, one.sounds(views=views)) if wave is not None)
-        _fill(cache, (([wave], [encoder.conv_features(wave)]) for wave in _new(waves, cache)), done)
+        _fill(cache, (([wave], [encoder.frozen_features(wave)]) for wave in _new(waves, cache)), done)
     return _first_of(caches.values())
 
 
@@ -223,6 +222,16 @@ def _named(part: nn.Module, settings: Mapping[str, Any]) -> str:
     """A name for the outputs of a frozen part: a digest of its weights and its settings."""
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
     return f"{weights_digest(part)}-{digest}"
+
+
+def _name_of_frozen(encoder: HubSpeechEncoder | PretrainedLayers) -> str:
+    """See `_named`; of a speech encoder's frozen part."""
+    if isinstance(encoder, HubSpeechEncoder):
+        layers = {k: v for k, v in (encoder.config.architecture or {}).items() if k.startswith(("conv_", "feat_"))}
+        return _named(encoder.model.feature_extractor, {**layers, "standardise": encoder.config.standardise})
+    settings = encoder.config.model_dump(mode="json", include={"architecture", "silence_db"})
+    pooled = isinstance(encoder, PretrainedSpeech) and encoder.config.pooling == "each"
+    return _named(encoder.encoder, {**settings, "pooled": pooled})
 
 
 def _frozen_text_encoder(recipe: Recipe, model: Network) -> TokenEmbedder | HubTextEncoder:
@@ -242,14 +251,15 @@ def _frozen_text_encoder(recipe: Recipe, model: Network) -> TokenEmbedder | HubT
     return encoder
 
 
-def _frozen_speech_encoder(recipe: Recipe, model: Network) -> HubSpeechEncoder:
+def _frozen_speech_encoder(recipe: Recipe, model: Network) -> HubSpeechEncoder | PretrainedLayers:
     encoder = model.frozen_speech_encoder() if isinstance(model, HasFrozenEncoders) else None
     if encoder is None:
         raise ConfigError(
-            "cache_speech keeps the outputs of a hub speech encoder's frozen convolutions, and this network has none",
+            "cache_speech keeps what the frozen part of a speech encoder makes of a sound, and this network has none "
+            "that makes the same of it each time",
             item=recipe.name,
-            remedy="Leave it out, or use model: mmer with a speech encoder of kind hub, freeze_features: true and "
-            "sees_padding: false.",
+            remedy="Leave it out; or use a speech encoder of kind pretrained without trained_layers, mask_time_s and "
+            "mask_bands, or in model: mmer one of kind hub with freeze_features: true and sees_padding: false.",
         )
     if recipe.augment.wave is not None:
         raise ConfigError(

@@ -14,9 +14,12 @@ from torch import Tensor
 from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
 from maeum.errors import StoreError
+from maeum.models.encoders.pretrained_speech import PretrainedLayers, PretrainedSpeech, PretrainedSpeechConfig
 from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder
 from maeum.models.encoders.text import HubTextConfig, HubTextEncoder
 from maeum.models.mmer import MMER, MMERConfig
+from maeum.models.network import HasFrozenEncoders
+from maeum.models.networks import MODELS
 from maeum.preparation.views import ViewsConfig, make_views
 from maeum.runs import feature_cache
 from maeum.runs.feature_cache import FeatureCache, cache_sounds, cache_texts
@@ -24,6 +27,10 @@ from maeum.runs.feature_cache import FeatureCache, cache_sounds, cache_texts
 ROBERTA: dict[str, Any] = {
     "model_type": "roberta", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
     "intermediate_size": 12, "max_position_embeddings": 40, "pad_token_id": 1,
+}  # fmt: skip
+WHISPER: dict[str, Any] = {
+    "model_type": "whisper", "d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 24,
+    "num_mel_bins": 16, "max_source_positions": 400,
 }  # fmt: skip
 WAV2VEC2: dict[str, Any] = {
     "model_type": "wav2vec2", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -64,11 +71,11 @@ class CountedSound(HubSpeechEncoder):
 
     heard, dies_at = 0, -1
 
-    def conv_features(self, wave: Tensor) -> Tensor:
+    def frozen_features(self, wave: Tensor) -> Tensor:
         if self.heard == self.dies_at:
             raise KeyboardInterrupt
         self.heard += 1
-        return super().conv_features(wave)
+        return super().frozen_features(wave)
 
 
 def different(data: StoreDataset) -> int:
@@ -118,14 +125,14 @@ def test_every_sound_is_heard_once_and_found_again(store: Path, data: StoreDatas
     assert wave is not None
     found = find(wave)
     assert found is not None
-    torch.testing.assert_close(found, encoder.conv_features(wave))
+    torch.testing.assert_close(found, encoder.frozen_features(wave))
     assert find(wave + 0.1) is None
 
 
 def test_sounds_are_heard_as_long_as_they_are_in_a_batch(data: StoreDataset) -> None:
     find = cache_sounds([data], sound(), Collator(max_mel_chunks=2))
-    assert Collator(max_mel_chunks=2, conv_features=find)([data[0], data[1]]).conv_features is not None
-    assert Collator(conv_features=find)([data[0], data[1]]).conv_features is None
+    assert Collator(max_mel_chunks=2, sound_features=find)([data[0], data[1]]).sound_features is not None
+    assert Collator(sound_features=find)([data[0], data[1]]).sound_features is None
 
 
 def test_a_kill_loses_no_file_that_was_written(data: StoreDataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,31 +149,31 @@ def test_a_kill_loses_no_file_that_was_written(data: StoreDataset, monkeypatch: 
 def test_what_twins_say_and_sound_like_is_kept_where_it_does_not_vary(views: StoreDataset) -> None:
     encoder = sound()
     find = cache_sounds([views], encoder, Collator(), views=False)
-    batch = Collator(conv_features=find)([views[0], views[1]])
-    assert batch.conv_features is not None
+    batch = Collator(sound_features=find)([views[0], views[1]])
+    assert batch.sound_features is not None
     assert batch.view is not None
-    assert batch.view.conv_features is None
+    assert batch.view.sound_features is None
     find = cache_sounds([views], encoder, Collator())
-    batch = Collator(conv_features=find)([views[0], views[1]])
+    batch = Collator(sound_features=find)([views[0], views[1]])
     assert batch.view is not None
-    assert batch.view.conv_features is not None
+    assert batch.view.sound_features is not None
     assert views[0].view is not None
     assert views[0].view.wave is not None
-    alone = encoder.conv_features(views[0].view.wave)
-    torch.testing.assert_close(batch.view.conv_features[0, : len(alone)], alone)
+    alone = encoder.frozen_features(views[0].view.wave)
+    torch.testing.assert_close(batch.view.sound_features[0, : len(alone)], alone)
     assert encoder.heard > different(views)
 
 
 def test_a_batch_has_all_or_nothing(data: StoreDataset) -> None:
     encoder, collate = words(), Collator(tokenize)
     vectors, heard = cache_texts([data], encoder, collate), cache_sounds([data], sound(), collate)
-    kept = Collator(tokenize, vectors=vectors, conv_features=heard)
+    kept = Collator(tokenize, vectors=vectors, sound_features=heard)
     clips = [data[0], replace(data[1], text=None), replace(data[2], wave=None)]
     batch = kept(clips)
     assert batch.vectors is not None
-    assert batch.conv_features is not None
+    assert batch.sound_features is not None
     assert not batch.vectors[1].any(), "which says nothing"
-    assert not batch.conv_features[2].any(), "which has no sound"
+    assert not batch.sound_features[2].any(), "which has no sound"
     assert kept([*clips, replace(data[3], text="never read")]).vectors is None
     one_more = encoder.read
     cache_texts(
@@ -179,19 +186,62 @@ def test_a_batch_has_all_or_nothing(data: StoreDataset) -> None:
 
 def test_sounds_too_short_for_a_step_are_known_too(data: StoreDataset, tmp_path: Path) -> None:
     encoder = sound()
-    assert len(encoder.conv_features(torch.zeros(20))) == 0
+    assert len(encoder.frozen_features(torch.zeros(20))) == 0
     kept = FeatureCache(tmp_path)
     long, short = data[0].wave, torch.zeros(20)
     assert long is not None
-    kept.write([(wave, encoder.conv_features(wave)) for wave in (long, short)])
-    batch = Collator(conv_features=kept)([data[0], replace(data[1], wave=short)])
-    assert batch.conv_features is not None
+    kept.write([(wave, encoder.frozen_features(wave)) for wave in (long, short)])
+    batch = Collator(sound_features=kept)([data[0], replace(data[1], wave=short)])
+    assert batch.sound_features is not None
     plain = Collator()([data[0], replace(data[1], wave=short)])
     read, expected = (encoder.eval()(given) for given in (batch, plain))
     assert read is not None
     assert expected is not None
     torch.testing.assert_close(read, expected)
-    assert encoder.conv_features(data[0].wave[:4000]).shape == (int(encoder.frames(torch.tensor(4000))), 8)  # type: ignore[index]
+    assert encoder.frozen_features(data[0].wave[:4000]).shape == (int(encoder.frames(torch.tensor(4000))), 8)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("pooling", ["attentive", "mean", "each", None])
+@pytest.mark.parametrize("silence_db", [None, 35.0])
+def test_frozen_layers_are_heard_once_and_answer_alike(
+    data: StoreDataset, monkeypatch: pytest.MonkeyPatch, pooling: Any, silence_db: float | None
+) -> None:
+    """Of a network of its own, and (no pooling) the steps that MMER reads."""
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {"architecture": WHISPER, "silence_db": silence_db}
+    encoder = (
+        PretrainedLayers(PretrainedSpeechConfig(**settings))
+        if pooling is None
+        else PretrainedSpeech(PretrainedSpeechConfig(**settings, pooling=pooling))
+    )
+    with torch.no_grad():
+        encoder.mix.copy_(torch.randn(len(encoder.mix)))
+    find = cache_sounds([data], encoder, Collator())
+    short = torch.cat((torch.zeros(4000), data[1].wave[:5000], torch.zeros(9000)))  # type: ignore[index]
+    clips = [data[0], data[1], replace(data[2], wave=None)]
+    expected = encoder(Collator()(clips))
+    assert encoder(Collator(sound_features=find)([replace(data[1], wave=short)])) is not None, "which is not kept"
+    monkeypatch.setattr(encoder.encoder, "hidden_states", None)
+    batch = Collator(sound_features=find)(clips)
+    assert batch.sound_features is not None
+    found = encoder(batch)
+    assert torch.equal(found[1], expected[1])
+    torch.testing.assert_close(found[0][found[1]], expected[0][found[1]], rtol=0, atol=5e-3)
+
+
+def test_layers_that_learn_or_hide_something_are_not_kept() -> None:
+    for settings in ({"trained_layers": 1}, {"mask_time_s": 0.1}, {"mask_bands": 4}):
+        config = PretrainedSpeechConfig(architecture=WHISPER, **settings)  # type: ignore[arg-type]
+        assert not PretrainedLayers(config).always_alike, settings
+    for network in (
+        MODELS["ssl-linear"].build({"labels": 4, "architecture": WHISPER, "trained_layers": 1}),
+        MODELS["fe2e"].build({"labels": 4, "faces": None}),
+        MODELS["fe2e"].build({"labels": 4, "dim": 8, "faces": None, "speech": {"kind": "pretrained", "architecture":
+                              WHISPER, "mask_bands": 2}}),
+    ):  # fmt: skip
+        assert isinstance(network, HasFrozenEncoders)
+        assert network.frozen_speech_encoder() is None
+        assert network.frozen_text_encoder() is None
 
 
 def test_another_encoder_finds_nothing(data: StoreDataset) -> None:
@@ -274,12 +324,12 @@ def test_kept_sounds_change_no_answer(data: StoreDataset) -> None:
     plain = Collator(tokenize, pad_id=1)
     find = cache_sounds([data], encoder, plain)
     clips = [data[i] for i in range(0, len(data), 3)]
-    batch = Collator(tokenize, pad_id=1, conv_features=find)(clips)
-    assert batch.conv_features is not None
+    batch = Collator(tokenize, pad_id=1, sound_features=find)(clips)
+    assert batch.sound_features is not None
     expected = model(plain(clips))
     encoder.model.feature_extractor.read = None
     said = model(batch)
     torch.testing.assert_close(said.logits, expected.logits, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(said.auxiliary["ctc.logits"], expected.auxiliary["ctc.logits"], rtol=1e-5, atol=1e-5)
     new = replace(clips[1], wave=torch.randn(9000))
-    assert Collator(conv_features=find)([clips[0], new]).conv_features is None
+    assert Collator(sound_features=find)([clips[0], new]).sound_features is None

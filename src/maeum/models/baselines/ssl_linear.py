@@ -11,7 +11,7 @@ from torch import nn
 
 from maeum.errors import ModelError
 from maeum.models.encoders.pretrained_speech import PretrainedSpeech, PretrainedSpeechConfig, head_input
-from maeum.models.network import InputNeeds, Network
+from maeum.models.network import HasFrozenEncoders, InputNeeds, Network
 from maeum.models.registry import MODELS, ModelKind
 from maeum.types import Batch, ModelOutput
 from maeum.wording import counted
@@ -26,7 +26,7 @@ class SslLinearConfig(PretrainedSpeechConfig):
     """Width of the head's hidden layer; null has a linear head."""
 
 
-class SslLinear(Network):
+class SslLinear(Network, HasFrozenEncoders):
     """A pretrained speech encoder with a small head; see the module.
 
     Raises:
@@ -55,6 +55,10 @@ class SslLinear(Network):
             )
         features, present = found
         return ModelOutput(self.head(features) * present.unsqueeze(1), {}, {"speech": present}, {"speech": features})
+
+    def frozen_speech_encoder(self) -> PretrainedSpeech | None:
+        """See `HasFrozenEncoders`."""
+        return self.speech if self.speech.always_alike else None
 
     def stored_settings(self) -> SslLinearConfig:
         """See `Network`."""

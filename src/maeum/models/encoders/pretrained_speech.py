@@ -194,6 +194,20 @@ class PretrainedLayers(nn.Module):
         self.mix = nn.Parameter(torch.zeros(len(layers) + 1))
         self.dim = self.encoder.dim
 
+    @property
+    def always_alike(self) -> bool:
+        """Whether it makes the same of a sound each time in training too, so that `frozen_features` can be kept."""
+        return not (self.config.trained_layers or self.config.mask_time_s or self.config.mask_bands)
+
+    @torch.inference_mode()
+    def frozen_features(self, wave: Tensor) -> Tensor:
+        """Its `states` of one utterance, for a cache, in 16 bit: ``(samples,) -> (steps, layers + 1, dim)``."""
+        found = self.states(_alone(wave.to(self.mix.device)))
+        if found is None:
+            return torch.zeros(0, len(self.mix), self.dim, dtype=torch.float16)
+        states, mask = found
+        return torch.stack([state[0, mask[0]] for state in states], 1).half().cpu()
+
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor] | None:
         """Each layer's vectors ``(batch, steps, dim)``, normalised, the convolutions' first, and which steps are valid.
 
@@ -202,6 +216,8 @@ class PretrainedLayers(nn.Module):
         """
         if batch.wave is None or batch.wave_mask is None or not bool(batch.wave_mask.any()):
             return None
+        if batch.sound_features is not None and batch.sound_features_mask is not None:
+            return list(batch.sound_features.to(self.mix.dtype).unbind(2)), batch.sound_features_mask
         wave, wave_mask = batch.wave, batch.wave_mask
         if self.config.silence_db is not None:
             wave, wave_mask = trimmed(wave, wave_mask, self.config.silence_db)
@@ -219,6 +235,12 @@ class PretrainedLayers(nn.Module):
         return None if found is None else (self.mixed(*found), found[1])
 
 
+def _alone(wave: Tensor) -> Batch:
+    """The batch of one utterance, ``(samples,)``."""
+    row = wave.unsqueeze(0)
+    return Batch(("",), wave=row, wave_mask=torch.ones_like(row, dtype=torch.bool))
+
+
 class PretrainedSpeech(PretrainedLayers):
     """One vector of an utterance. ``Batch -> (vectors (batch, width), which utterances have one (batch,))``."""
 
@@ -229,8 +251,19 @@ class PretrainedSpeech(PretrainedLayers):
         if config.pooling == "each":
             self.mix.requires_grad_(False)
 
+    @torch.inference_mode()
+    def frozen_features(self, wave: Tensor) -> Tensor:
+        """See `PretrainedLayers`; with pooling ``each`` the pooled vector, ``(1, width)``, which is far smaller."""
+        if self.config.pooling != "each":
+            return super().frozen_features(wave)
+        found = self(_alone(wave.to(self.mix.device)))
+        return torch.zeros(0, self.width) if found is None else found[0].float().cpu()
+
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """See the class; None when the batch has no sound at 16 kHz."""
+        if self.config.pooling == "each" and batch.sound_features is not None:
+            assert batch.sound_features_mask is not None
+            return batch.sound_features[:, 0], batch.sound_features_mask[:, 0]
         found = self.states(batch)
         if found is None:
             return None

@@ -338,8 +338,8 @@ class HubSpeechEncoder(nn.Module):
             return None
         longest = int(self.frames(torch.tensor(batch.wave.shape[1])))
         mask = torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
-        if batch.conv_features is not None and self.config.freeze_features:
-            features = batch.conv_features[present].transpose(1, 2)
+        if batch.sound_features is not None and self.config.freeze_features:
+            features = batch.sound_features[present].transpose(1, 2)
         else:
             features = self._convolve(batch.wave[present], batch.wave_mask[present], lengths[present])
         read = self._read(features, batch.wave_mask[present], mask[present])
@@ -348,7 +348,7 @@ class HubSpeechEncoder(nn.Module):
         return sequence * mask.unsqueeze(2), mask
 
     @torch.inference_mode()
-    def conv_features(self, wave: Tensor) -> Tensor:
+    def frozen_features(self, wave: Tensor) -> Tensor:
         """The convolutions' output for one utterance, for a cache: ``(samples,) -> (frames, channels)`` on the CPU."""
         lengths = torch.tensor([len(wave)])
         if not int(self.frames(lengths)):
