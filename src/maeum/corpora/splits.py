@@ -188,13 +188,19 @@ class ListsSplit(Splitter):
 
 @SPLITS.register("leave-one-out")
 class LeaveOneOutSplit(Splitter):
-    """One fold of a cross-validation: a session (or speaker) is test, another is dev, all others are train."""
+    """One fold of a cross-validation: a session (or speaker) is test, another is dev, all others are train.
+
+    With ``groups`` a fold is a group of sessions (speakers).
+    """
 
     kind: Literal["leave-one-out"] = "leave-one-out"
     by: Literal["session", "speaker"] = "session"
     """What is left out."""
+    groups: int | None = Field(default=None, ge=3, le=1000)
+    """Deal the sessions (speakers), in the order of their names, into so many groups, ``1`` and on, of which one is
+    left out; when null each is left out by itself. Every corpus is dealt by itself."""
     test: str
-    """Name of the session (speaker) that is test."""
+    """Name of the session (speaker, group) that is test."""
     dev: str | None = None
     """Name of the one that is dev; when null, the one that follows ``test`` in the order of their names (the first
     follows the last)."""
@@ -215,16 +221,23 @@ class LeaveOneOutSplit(Splitter):
                                   remedy=f"Leave out by: {other}." if has else None)  # fmt: skip
             group_of[member.id] = group
         groups = sorted(set(group_of.values()))
+        kind = self.by
+        if self.groups is not None:
+            if len(groups) < self.groups:
+                raise CorpusError(f"{counted(len(groups), self.by)} cannot fill {self.groups} groups")
+            dealt = {name: str(number % self.groups + 1) for number, name in enumerate(groups)}
+            group_of = {id: dealt[name] for id, name in group_of.items()}
+            kind, groups = f"group of {self.by}s", [str(number + 1) for number in range(self.groups)]
         if len(groups) < 3:
             raise CorpusError(f"{counted(len(groups), self.by)} cannot fill train, dev and test")
         for group in (self.test, self.dev):
             if group is not None and group not in groups:
-                raise CorpusError(f"there is no {self.by} {group!r}", remedy=f"There are {', '.join(groups)}.")
+                raise CorpusError(f"there is no {kind} {group!r}", remedy=f"There are {', '.join(groups)}.")
         if self.dev == self.test:
-            raise CorpusError(f"the {self.by} {self.dev!r} is to be dev and test", remedy="Choose two.")
+            raise CorpusError(f"the {kind} {self.dev!r} is to be dev and test", remedy="Choose two.")
         dev = self.dev or groups[(groups.index(self.test) + 1) % len(groups)]
         part_of = {**dict.fromkeys(groups, "train"), dev: "dev", self.test: "test"}
-        name = f"leave one {self.by} out: dev {dev}, test {self.test}"
+        name = f"leave one {kind} out: dev {dev}, test {self.test}"
         return Split(name, {id: part_of[group] for id, group in group_of.items()})
 
 

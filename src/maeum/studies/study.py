@@ -53,7 +53,7 @@ class Study(Comparison):
     published: dict[str, dict[str, dict[str, str]]] = Field(default_factory=dict)
     """What the paper printed: page -> row -> column -> text."""
     folds: tuple[str, ...] = ()
-    """Sessions (or speakers) of a ``leave-one-out`` split that are left out in turn. A network is trained for each, and
+    """Sessions (speakers, groups) of a ``leave-one-out`` split that are left out in turn. A network is trained for each, and
     the answers about all of them are scored together. Without folds the split's own ``test`` alone is scored."""
     protocol: Literal["honest", "published"] = "honest"
     """``published`` trains on all other folds and chooses the epoch on the very items that are scored, as the published
@@ -127,8 +127,8 @@ def _folds_of(study: Study, recipe: Recipe) -> list[tuple[str, Recipe]]:
     if recipe.split.dev is not None:
         raise ConfigError("names a dev fold, which would be tested on in its turn", item=study.name,
                           remedy="Leave `dev` out: the fold after the one that is tested on is taken.")  # fmt: skip
-    if study.protocol == "published" and recipe.split.by != "session":
-        raise ConfigError("protocol: published leaves sessions out, not speakers", item=study.name,
+    if study.protocol == "published" and (recipe.split.by != "session" or recipe.split.groups is not None):
+        raise ConfigError("protocol: published leaves sessions out, not speakers or groups", item=study.name,
                           remedy="Use protocol: honest, or a split by session.")  # fmt: skip
     splits = [recipe.split.model_copy(update={"test": fold}) for fold in study.folds]
     people = {data.store: Store(data.store).members() for data in (*recipe.train, *recipe.dev)}

@@ -186,6 +186,21 @@ class TestLeaveOneOut:
         split = LeaveOneOutSplit(by="speaker", test="S1F", dev="S4M").split(SESSIONS)
         assert {overlap.kind for overlap in split.overlaps(SESSIONS)} == {"dialogue", "recording"}
 
+    def test_speakers_are_dealt_into_groups(self) -> None:
+        members = [Member(f"{name}{i}", speaker=name) for name in "gfedcba" for i in range(2)]
+        tested = []
+        for test, dev in (("1", "2"), ("2", "3"), ("3", "1")):
+            parts = LeaveOneOutSplit(by="speaker", groups=3, test=test).split(members).parts
+            of = {part: {m.speaker for m in members if parts[m.id] == part} for part in ("train", "dev", "test")}
+            assert of["dev"] == set({"1": "adg", "2": "be", "3": "cf"}[dev])
+            assert of["train"] == set("abcdefg") - of["dev"] - of["test"]
+            tested += sorted(of["test"])
+        assert tested == list("adgbecf")
+        with pytest.raises(CorpusError, match="there is no group of speakers '4'. There are 1, 2, 3"):
+            LeaveOneOutSplit(by="speaker", groups=3, test="4").split(members)
+        with pytest.raises(CorpusError, match="7 speakers cannot fill 8 groups"):
+            LeaveOneOutSplit(by="speaker", groups=8, test="1").split(members)
+
     @pytest.mark.parametrize(
         ("options", "problem"),
         [
