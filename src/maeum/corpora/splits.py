@@ -221,7 +221,7 @@ class LeaveOneOutSplit(Splitter):
                                   remedy=f"Leave out by: {other}." if has else None)  # fmt: skip
             group_of[member.id] = group
         groups = sorted(set(group_of.values()))
-        kind = self.by
+        kind: str = self.by
         if self.groups is not None:
             if len(groups) < self.groups:
                 raise CorpusError(f"{counted(len(groups), self.by)} cannot fill {self.groups} groups")

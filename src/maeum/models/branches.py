@@ -367,7 +367,7 @@ class BranchNetwork(Network, HasBranches, HasFrozenEncoders, CountsOperations, C
     def frozen_speech_encoder(self) -> PretrainedSpeech | None:
         """See `HasFrozenEncoders`."""
         encoder = self.encoders["speech"] if "speech" in self.modalities else None
-        return encoder if isinstance(encoder, PretrainedSpeech) and encoder.always_alike else None
+        return encoder if isinstance(encoder, PretrainedSpeech) and encoder.kept_states is not None else None
 
     def branch_settings(self, modality: Modality) -> dict[str, Any]:
         """See `HasBranches`."""

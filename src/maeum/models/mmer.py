@@ -267,7 +267,7 @@ class MMER(Network, TranscribesSpeech, HasBranches, HasFrozenEncoders):
         """See `HasFrozenEncoders`."""
         encoder = self.encoders["speech"] if "speech" in self.modalities else None
         if isinstance(encoder, PretrainedLayers):
-            return encoder if encoder.always_alike else None
+            return None if encoder.kept_states is None else encoder
         if not isinstance(encoder, HubSpeechEncoder) or not encoder.config.freeze_features:
             return None
         return None if encoder.config.sees_padding else encoder

@@ -167,7 +167,7 @@ class HasFrozenEncoders:
         """The speech encoder, if a part of it is frozen and makes the same of a sound each time.
 
         A batch's ``sound_features`` then stand in the place of that part's outputs: the convolutions' of a
-        `HubSpeechEncoder`, all that a `PretrainedLayers` gives.
+        `HubSpeechEncoder`, the frozen layers' of a `PretrainedLayers`.
         """
         return None
 

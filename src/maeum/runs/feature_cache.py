@@ -230,8 +230,8 @@ def _name_of_frozen(encoder: HubSpeechEncoder | PretrainedLayers) -> str:
         layers = {k: v for k, v in (encoder.config.architecture or {}).items() if k.startswith(("conv_", "feat_"))}
         return _named(encoder.model.feature_extractor, {**layers, "standardise": encoder.config.standardise})
     settings = encoder.config.model_dump(mode="json", include={"architecture", "silence_db"})
-    pooled = isinstance(encoder, PretrainedSpeech) and encoder.config.pooling == "each"
-    return _named(encoder.encoder, {**settings, "pooled": pooled})
+    pooled = isinstance(encoder, PretrainedSpeech) and encoder.keeps_vector
+    return _named(encoder.kept_part(), {**settings, "states": encoder.kept_states, "pooled": pooled})
 
 
 def _frozen_text_encoder(recipe: Recipe, model: Network) -> TokenEmbedder | HubTextEncoder:
@@ -258,8 +258,9 @@ def _frozen_speech_encoder(recipe: Recipe, model: Network) -> HubSpeechEncoder |
             "cache_speech keeps what the frozen part of a speech encoder makes of a sound, and this network has none "
             "that makes the same of it each time",
             item=recipe.name,
-            remedy="Leave it out; or use a speech encoder of kind pretrained without trained_layers, mask_time_s and "
-            "mask_bands, or in model: mmer one of kind hub with freeze_features: true and sees_padding: false.",
+            remedy="Leave it out; or use a speech encoder of kind pretrained without mask_time_s and mask_bands (and "
+            "without trained_layers, where it is no Whisper), or in model: mmer one of kind hub with freeze_features: "
+            "true and sees_padding: false.",
         )
     if recipe.augment.wave is not None:
         raise ConfigError(

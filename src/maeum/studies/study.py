@@ -53,8 +53,9 @@ class Study(Comparison):
     published: dict[str, dict[str, dict[str, str]]] = Field(default_factory=dict)
     """What the paper printed: page -> row -> column -> text."""
     folds: tuple[str, ...] = ()
-    """Sessions (speakers, groups) of a ``leave-one-out`` split that are left out in turn. A network is trained for each, and
-    the answers about all of them are scored together. Without folds the split's own ``test`` alone is scored."""
+    """Sessions (speakers, groups) of a ``leave-one-out`` split that are left out in turn. A network is trained for
+    each, and the answers about all of them are scored together. Without folds the split's own ``test`` alone is
+    scored."""
     protocol: Literal["honest", "published"] = "honest"
     """``published`` trains on all other folds and chooses the epoch on the very items that are scored, as the published
     MMER does; every score says so."""

@@ -196,7 +196,7 @@ class TestLeaveOneOut:
             assert of["train"] == set("abcdefg") - of["dev"] - of["test"]
             tested += sorted(of["test"])
         assert tested == list("adgbecf")
-        with pytest.raises(CorpusError, match="there is no group of speakers '4'. There are 1, 2, 3"):
+        with pytest.raises(CorpusError, match=r"there is no group of speakers '4'\. There are 1, 2, 3"):
             LeaveOneOutSplit(by="speaker", groups=3, test="4").split(members)
         with pytest.raises(CorpusError, match="7 speakers cannot fill 8 groups"):
             LeaveOneOutSplit(by="speaker", groups=8, test="1").split(members)

@@ -203,12 +203,13 @@ def test_sounds_too_short_for_a_step_are_known_too(data: StoreDataset, tmp_path:
 
 @pytest.mark.parametrize("pooling", ["attentive", "mean", "each", None])
 @pytest.mark.parametrize("silence_db", [None, 35.0])
+@pytest.mark.parametrize("trained", [0, 1])
 def test_frozen_layers_are_heard_once_and_answer_alike(
-    data: StoreDataset, monkeypatch: pytest.MonkeyPatch, pooling: Any, silence_db: float | None
+    data: StoreDataset, monkeypatch: pytest.MonkeyPatch, pooling: Any, silence_db: float | None, trained: int
 ) -> None:
-    """Of a network of its own, and (no pooling) the steps that MMER reads."""
+    """Of a network of its own, and (no pooling) the steps that MMER reads; also below a layer that learns."""
     torch.manual_seed(0)
-    settings: dict[str, Any] = {"architecture": WHISPER, "silence_db": silence_db}
+    settings: dict[str, Any] = {"architecture": WHISPER, "silence_db": silence_db, "trained_layers": trained}
     encoder = (
         PretrainedLayers(PretrainedSpeechConfig(**settings))
         if pooling is None
@@ -219,6 +220,10 @@ def test_frozen_layers_are_heard_once_and_answer_alike(
     find = cache_sounds([data], encoder, Collator())
     short = torch.cat((torch.zeros(4000), data[1].wave[:5000], torch.zeros(9000)))  # type: ignore[index]
     clips = [data[0], data[1], replace(data[2], wave=None)]
+    if trained:  # what is kept is of the layers below
+        with torch.no_grad():
+            for parameter in encoder.encoder.parameters():
+                parameter.add_(0.1 if parameter.requires_grad else 0)
     expected = encoder(Collator()(clips))
     assert encoder(Collator(sound_features=find)([replace(data[1], wave=short)])) is not None, "which is not kept"
     monkeypatch.setattr(encoder.encoder, "hidden_states", None)
@@ -229,12 +234,15 @@ def test_frozen_layers_are_heard_once_and_answer_alike(
     torch.testing.assert_close(found[0][found[1]], expected[0][found[1]], rtol=0, atol=5e-3)
 
 
-def test_layers_that_learn_or_hide_something_are_not_kept() -> None:
-    for settings in ({"trained_layers": 1}, {"mask_time_s": 0.1}, {"mask_bands": 4}):
-        config = PretrainedSpeechConfig(architecture=WHISPER, **settings)  # type: ignore[arg-type]
-        assert not PretrainedLayers(config).always_alike, settings
+def test_layers_that_hide_something_are_not_kept() -> None:
+    for architecture, settings, kept in (
+        (WHISPER, {}, 3), (WHISPER, {"trained_layers": 1}, 2), (WHISPER, {"mask_time_s": 0.1}, None),
+        (WHISPER, {"mask_bands": 4}, None), (WAV2VEC2, {}, 2), (WAV2VEC2, {"trained_layers": 1}, None),
+    ):  # fmt: skip
+        config = PretrainedSpeechConfig(architecture=architecture, **settings)  # type: ignore[arg-type]
+        assert PretrainedLayers(config).kept_states == kept, settings
     for network in (
-        MODELS["ssl-linear"].build({"labels": 4, "architecture": WHISPER, "trained_layers": 1}),
+        MODELS["ssl-linear"].build({"labels": 4, "architecture": WHISPER, "mask_time_s": 0.1}),
         MODELS["fe2e"].build({"labels": 4, "faces": None}),
         MODELS["fe2e"].build({"labels": 4, "dim": 8, "faces": None, "speech": {"kind": "pretrained", "architecture":
                               WHISPER, "mask_bands": 2}}),

@@ -181,7 +181,7 @@ def test_folds_that_do_not_fit_are_refused(store: Path, encoders: tuple[Path, Pa
         variants(folds(store, encoders, folds=["Session1", "Sesion5"]), ["mmer"])
     by_speaker = {"kind": "leave-one-out", "by": "speaker", "test": "Ses01F"}
     shared = recipe(store, encoders, split=by_speaker).model_dump(mode="json", exclude={"name", "model"})
-    with pytest.raises(ConfigError, match="leaves sessions out, not speakers"):
+    with pytest.raises(ConfigError, match="leaves sessions out, not speakers or groups"):
         variants(folds(store, encoders, shared=shared, protocol="published", folds=["Ses01F", "Ses02F"]), ["mmer"])
     named = {"kind": "leave-one-out", "test": "Session1", "dev": "Session2"}
     shared = recipe(store, encoders, split=named).model_dump(mode="json", exclude={"name", "model"})

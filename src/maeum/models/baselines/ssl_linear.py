@@ -58,7 +58,7 @@ class SslLinear(Network, HasFrozenEncoders):
 
     def frozen_speech_encoder(self) -> PretrainedSpeech | None:
         """See `HasFrozenEncoders`."""
-        return self.speech if self.speech.always_alike else None
+        return None if self.speech.kept_states is None else self.speech
 
     def stored_settings(self) -> SslLinearConfig:
         """See `Network`."""

@@ -19,7 +19,7 @@ from maeum.config import Config
 from maeum.errors import ModelError
 from maeum.models.encoders.hub import check_source, place
 from maeum.models.encoders.speech import HubSpeechConfig, HubSpeechEncoder
-from maeum.models.encoders.whisper import WhisperEncoder, is_whisper
+from maeum.models.encoders.whisper import WhisperEncoder, is_whisper, states_behind
 from maeum.types import Batch
 
 #: The encoder where a recipe names none.
@@ -195,18 +195,31 @@ class PretrainedLayers(nn.Module):
         self.dim = self.encoder.dim
 
     @property
-    def always_alike(self) -> bool:
-        """Whether it makes the same of a sound each time in training too, so that `frozen_features` can be kept."""
-        return not (self.config.trained_layers or self.config.mask_time_s or self.config.mask_bands)
+    def kept_states(self) -> int | None:
+        """How many of the states, from below, `frozen_features` gives, as nothing before them learns or varies.
+
+        None: there are none that a cache could keep. Of encoders other than Whisper a part is never kept.
+        """
+        trained, varies = self.config.trained_layers, self.config.mask_time_s or self.config.mask_bands
+        if varies or (trained and not isinstance(self.encoder, WhisperEncoder)):
+            return None
+        return len(self.mix) - trained
+
+    def kept_part(self) -> nn.Module:
+        """What makes the states that a cache may keep."""
+        if not isinstance(self.encoder, WhisperEncoder) or self.kept_states is None:
+            return self.encoder
+        model = self.encoder.model
+        return nn.ModuleList([model.conv1, model.conv2, model.embed_positions, *model.layers[: self.kept_states - 1]])
 
     @torch.inference_mode()
     def frozen_features(self, wave: Tensor) -> Tensor:
-        """Its `states` of one utterance, for a cache, in 16 bit: ``(samples,) -> (steps, layers + 1, dim)``."""
-        found = self.states(_alone(wave.to(self.mix.device)))
+        """The states of one utterance that a cache may keep, in 16 bit: ``(samples,) -> (steps, kept_states, dim)``."""
+        found = self._raw_states(_alone(wave.to(self.mix.device)))
         if found is None:
-            return torch.zeros(0, len(self.mix), self.dim, dtype=torch.float16)
+            return torch.zeros(0, self.kept_states or 0, self.dim, dtype=torch.float16)
         states, mask = found
-        return torch.stack([state[0, mask[0]] for state in states], 1).half().cpu()
+        return torch.stack([state[0, mask[0]] for state in states[: self.kept_states]], 1).half().cpu()
 
     def states(self, batch: Batch) -> tuple[list[Tensor], Tensor] | None:
         """Each layer's vectors ``(batch, steps, dim)``, normalised, the convolutions' first, and which steps are valid.
@@ -214,15 +227,23 @@ class PretrainedLayers(nn.Module):
         None when the batch has no sound at 16 kHz. Norms of layers differ by a factor of a hundred; without the
         normalisation the last ones would drown the others.
         """
+        found = self._raw_states(batch)
+        return None if found is None else ([F.layer_norm(s, s.shape[-1:]) for s in found[0]], found[1])
+
+    def _raw_states(self, batch: Batch) -> tuple[list[Tensor], Tensor] | None:
+        """See `states`; not normalised."""
         if batch.wave is None or batch.wave_mask is None or not bool(batch.wave_mask.any()):
             return None
         if batch.sound_features is not None and batch.sound_features_mask is not None:
-            return list(batch.sound_features.to(self.mix.dtype).unbind(2)), batch.sound_features_mask
+            kept, mask = list(batch.sound_features.to(self.mix.dtype).unbind(2)), batch.sound_features_mask
+            if len(kept) < len(self.mix):
+                assert isinstance(self.encoder, WhisperEncoder)
+                kept += states_behind(list(self.encoder.model.layers)[len(kept) - 1 :], kept[-1], mask)
+            return kept, mask
         wave, wave_mask = batch.wave, batch.wave_mask
         if self.config.silence_db is not None:
             wave, wave_mask = trimmed(wave, wave_mask, self.config.silence_db)
-        states, mask = self.encoder.hidden_states(wave, wave_mask)
-        return [F.layer_norm(state, state.shape[-1:]) for state in states], mask
+        return self.encoder.hidden_states(wave, wave_mask)
 
     def mixed(self, states: Sequence[Tensor], mask: Tensor) -> Tensor:
         """The layers added up by their learned weights, ``(batch, steps, dim)``, zero where padded."""
@@ -251,17 +272,22 @@ class PretrainedSpeech(PretrainedLayers):
         if config.pooling == "each":
             self.mix.requires_grad_(False)
 
+    @property
+    def keeps_vector(self) -> bool:
+        """Whether all of it is frozen, the pooling too."""
+        return self.config.pooling == "each" and self.config.trained_layers == 0
+
     @torch.inference_mode()
     def frozen_features(self, wave: Tensor) -> Tensor:
-        """See `PretrainedLayers`; with pooling ``each`` the pooled vector, ``(1, width)``, which is far smaller."""
-        if self.config.pooling != "each":
+        """See `PretrainedLayers`; the pooled vector, ``(1, width)``, where `keeps_vector`, which is far smaller."""
+        if not self.keeps_vector:
             return super().frozen_features(wave)
         found = self(_alone(wave.to(self.mix.device)))
         return torch.zeros(0, self.width) if found is None else found[0].float().cpu()
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """See the class; None when the batch has no sound at 16 kHz."""
-        if self.config.pooling == "each" and batch.sound_features is not None:
+        if self.keeps_vector and batch.sound_features is not None:
             assert batch.sound_features_mask is not None
             return batch.sound_features[:, 0], batch.sound_features_mask[:, 0]
         found = self.states(batch)

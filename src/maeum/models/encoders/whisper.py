@@ -6,6 +6,7 @@ log-mel, convolutions, positions and layers, but nothing behind its end, so that
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -117,14 +118,28 @@ def encoder_states(model: Any, mel: Tensor, frames: Tensor) -> tuple[list[Tensor
     counts = (frames + 1).div(2, rounding_mode="floor")
     mask = torch.arange(steps, device=mel.device) < counts.unsqueeze(1)
     hidden = hidden + model.embed_positions.weight[:steps]
+    return [hidden * mask.unsqueeze(2), *states_behind(model.layers, hidden, mask)], mask
+
+
+def states_behind(layers: Iterable[nn.Module], hidden: Tensor, mask: Tensor) -> list[Tensor]:
+    """The vectors behind each of some layers of Whisper's encoder.
+
+    Args:
+        layers: one after the other.
+        hidden: what the first of them reads, ``(batch, steps, dim)``.
+        mask: valid steps, ``(batch, steps)``.
+
+    Returns:
+        ``(batch, steps, dim)`` each, zero where padded.
+    """
     readable = mask.clone()
     readable[:, 0] = True  # attention over nothing is undefined
     attention = readable[:, None, None, :] if not bool(readable.all()) else None
-    found = [hidden * mask.unsqueeze(2)]
-    for layer in model.layers:
+    found = []
+    for layer in layers:
         hidden = layer(hidden, attention)
         found.append(hidden * mask.unsqueeze(2))
-    return found, mask
+    return found
 
 
 class WhisperEncoder(nn.Module):
