@@ -30,6 +30,7 @@ from maeum.runs.train import train
 from maeum.studies.seeds import SeededScore, difference_over_seeds
 from maeum.training.config import TrainConfig
 from maeum.training.log import read_log
+from maeum.training.loop import CHECKPOINTS
 from maeum.types import MODALITIES
 from maeum.wording import counted
 
@@ -318,7 +319,10 @@ def starting_from(recipe: Recipe, source: Path) -> Recipe:
 
 
 def train_once(recipe: Recipe, folder: Path, device: str, console: Console | None) -> None:
-    """Train to the end where that is not done yet, and add up what it cost in ``cost.json``."""
+    """Train to the end where that is not done yet, and add up what it cost in ``cost.json``.
+
+    Of a finished run the model is kept, not the checkpoints: a study has many runs, and big encoders.
+    """
     if (folder / "model" / "config.json").exists():
         reserve_run_folder(folder, recipe)
         return
@@ -329,6 +333,8 @@ def train_once(recipe: Recipe, folder: Path, device: str, console: Console | Non
         if _epochs(folder) > before:
             spent = _cpu_minutes(folder) + (time.process_time() - began) / 60
             write_whole(folder / _COST, json.dumps({"cpu_minutes": spent}), StoreError)
+    for name in CHECKPOINTS:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _epochs(folder: Path) -> int:

@@ -28,6 +28,8 @@ from maeum.training.processes import Processes
 from maeum.types import Batch
 from maeum.wording import counted
 
+#: What a run continues from, and the best epoch's weights; nothing needs them once the model is finished.
+CHECKPOINTS = ("last.pt", "best.pt")
 #: Epochs before which a score no better than chance is not remarked on.
 _FEWEST_EPOCHS = 3
 #: Learning rates where a recipe names none: of networks trained from nothing, and of those with encoders of the hub.
@@ -265,7 +267,12 @@ class Trainer:
         if not self.config.ema:
             return
         decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
-        for mean, now in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
+        averaged = self.averaged.state_dict()
+        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
+        for name, now in self.model.state_dict().items():
+            mean = averaged[name]
+            if name in frozen:  # it is what it was when the average was begun
+                continue
             if mean.dtype.is_floating_point:
                 mean.lerp_(now, 1 - decay)
             else:

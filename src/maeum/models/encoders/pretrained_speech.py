@@ -51,6 +51,9 @@ class PretrainedSpeechConfig(Config):
     """How steps become one vector. ``attentive``: means and deviations of the mixed layers, weighted by a learned
     attention. ``mean``: their mean. ``each``: means and deviations of every layer, side by side, unmixed; for frozen
     layers, with ``standardise``."""
+    adapter: int | None = Field(default=None, ge=8, le=4096, multiple_of=4)
+    """Width of a transformer layer over the steps of the mixed layers, which always learns: what a task changes in the
+    encoder, where its own layers are frozen. null has none."""
     standardise: bool = False
     """Standardise each value of the pooled vector by its mean and deviation in training. Values of a pretrained encoder
     differ far more from each other than between utterances, so a head behind them learns much sooner."""
@@ -69,7 +72,31 @@ class PretrainedSpeechConfig(Config):
     def _says_what(self) -> Self:
         if self.pretrained is not None or self.architecture is not None:
             check_source(self.pretrained, self.architecture, "speech encoder", such_as="whisper")
+        if self.adapter is not None and self.pooling == "each":
+            raise ValueError("pooling each reads the layers unmixed, and an adapter reads them mixed")
         return self
+
+
+class Adapter(nn.Module):
+    """A layer and a transformer layer over the steps of an utterance, which see no padding.
+
+    ``(batch, steps, dim)``, mask ``(batch, steps)`` ``-> (batch, steps, width)``, zero where padded.
+    """
+
+    def __init__(self, dim: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.project = nn.Linear(dim, width)
+        self.layer = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout, "gelu", batch_first=True, norm_first=True)
+        self.layer.self_attn.dropout = 0.0  # with dropout of its weights, attention takes a slow path on CPUs
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
+        """See the class."""
+        hidden = self.project(sequence) * mask.unsqueeze(2)
+        readable = mask.clone()
+        readable[:, 0] = True  # attention over nothing is undefined
+        read: Tensor = self.norm(self.layer(hidden, src_key_padding_mask=~readable))
+        return read * mask.unsqueeze(2)
 
 
 class AttentiveStatistics(nn.Module):
@@ -192,7 +219,10 @@ class PretrainedLayers(nn.Module):
         for layer in list(layers)[len(layers) - config.trained_layers :]:
             layer.requires_grad_(True)
         self.mix = nn.Parameter(torch.zeros(len(layers) + 1))
-        self.dim = self.encoder.dim
+        self.dim = config.adapter or self.encoder.dim
+        self.adapter = None
+        if config.adapter is not None:
+            self.adapter = Adapter(self.encoder.dim, config.adapter, config.dropout)
 
     @property
     def kept_states(self) -> int | None:
@@ -217,7 +247,7 @@ class PretrainedLayers(nn.Module):
         """The states of one utterance that a cache may keep, in 16 bit: ``(samples,) -> (steps, kept_states, dim)``."""
         found = self._raw_states(_alone(wave.to(self.mix.device)))
         if found is None:
-            return torch.zeros(0, self.kept_states or 0, self.dim, dtype=torch.float16)
+            return torch.zeros(0, self.kept_states or 0, self.encoder.dim, dtype=torch.float16)
         states, mask = found
         return torch.stack([state[0, mask[0]] for state in states[: self.kept_states]], 1).half().cpu()
 
@@ -246,9 +276,10 @@ class PretrainedLayers(nn.Module):
         return self.encoder.hidden_states(wave, wave_mask)
 
     def mixed(self, states: Sequence[Tensor], mask: Tensor) -> Tensor:
-        """The layers added up by their learned weights, ``(batch, steps, dim)``, zero where padded."""
+        """The layers added up by their learned weights, and adapted; ``(batch, steps, dim)``, zero where padded."""
         weights = self.mix.softmax(0)
-        return torch.stack([w * state for w, state in zip(weights, states, strict=True)]).sum(0) * mask.unsqueeze(2)
+        mixed = torch.stack([w * state for w, state in zip(weights, states, strict=True)]).sum(0) * mask.unsqueeze(2)
+        return mixed if self.adapter is None else self.adapter(mixed, mask)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """See the class; None when the batch has no sound at 16 kHz."""

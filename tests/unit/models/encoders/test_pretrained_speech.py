@@ -171,12 +171,25 @@ def test_stretches_are_hidden_within_their_bounds() -> None:
     assert torch.equal(hide_stretches(mel, frames, 0, 0), mel)
 
 
+def test_an_adapter_learns_over_frozen_layers() -> None:
+    torch.manual_seed(0)
+    model = fe2e(WHISPER, adapter=16, pooling="mean")
+    batch = batch_of(16_000, 9_000)
+    model(batch).logits.square().sum().backward()
+    learns = {name for name, p in model.named_parameters() if p.grad is not None and name.startswith("encoders.")}
+    assert {name.split(".")[2] for name in learns} == {"mix", "adapter"}
+    assert all(float(model.get_parameter(name).grad.abs().sum()) > 0 for name in learns if "in_proj" not in name)  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="pooling each reads the layers unmixed"):
+        fe2e(WHISPER, adapter=16, pooling="each")
+
+
+@pytest.mark.parametrize("adapter", [None, 16])
 @kinds
-def test_mmer_reads_the_steps(architecture: dict[str, Any]) -> None:
+def test_mmer_reads_the_steps(architecture: dict[str, Any], adapter: int | None) -> None:
     torch.manual_seed(0)
     model = MODELS["mmer"].build({
         "labels": 4, "dim": 8, "heads": 2, "feedforward": 12, "project": 6, "text": None, "characters": ("", "a", "b"),
-        "speech": {"kind": "pretrained", "architecture": architecture, "trained_layers": 1},
+        "speech": {"kind": "pretrained", "architecture": architecture, "trained_layers": 1, "adapter": adapter},
     }).eval()  # fmt: skip
     assert model.input_needs.sound == "wave"
     batch = batch_of(16_000, 9_000)
