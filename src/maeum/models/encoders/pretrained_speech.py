@@ -7,7 +7,6 @@ Interspeech 2018) or by their mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
@@ -51,9 +50,9 @@ class PretrainedSpeechConfig(Config):
     """How steps become one vector. ``attentive``: means and deviations of the mixed layers, weighted by a learned
     attention. ``mean``: their mean. ``each``: means and deviations of every layer, side by side, unmixed; for frozen
     layers, with ``standardise``."""
-    adapter: int | None = Field(default=None, ge=8, le=4096, multiple_of=4)
-    """Width of a transformer layer over the steps of the mixed layers, which always learns: what a task changes in the
-    encoder, where its own layers are frozen. null has none."""
+    adapter: int | None = Field(default=None, ge=1, le=4096)
+    """Width of a layer and a convolution over the steps of the mixed layers, which always learn: what a task changes in
+    the encoder, where its own layers are frozen. null has none."""
     standardise: bool = False
     """Standardise each value of the pooled vector by its mean and deviation in training. Values of a pretrained encoder
     differ far more from each other than between utterances, so a head behind them learns much sooner."""
@@ -78,25 +77,31 @@ class PretrainedSpeechConfig(Config):
 
 
 class Adapter(nn.Module):
-    """A layer and a transformer layer over the steps of an utterance, which see no padding.
-
-    ``(batch, steps, dim)``, mask ``(batch, steps)`` ``-> (batch, steps, width)``, zero where padded.
-    """
+    """A layer, and a convolution over five steps with a residual, of the mixed layers of a pretrained encoder."""
 
     def __init__(self, dim: int, width: int, dropout: float) -> None:
         super().__init__()
         self.project = nn.Linear(dim, width)
-        self.layer = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout, "gelu", batch_first=True, norm_first=True)
-        self.layer.self_attn.dropout = 0.0  # with dropout of its weights, attention takes a slow path on CPUs
         self.norm = nn.LayerNorm(width)
+        self.conv = nn.Conv1d(width, width, 5, padding=2)
+        self.dropout = nn.Dropout(dropout)
 
-    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
-        """See the class."""
-        hidden = self.project(sequence) * mask.unsqueeze(2)
-        readable = mask.clone()
-        readable[:, 0] = True  # attention over nothing is undefined
-        read: Tensor = self.norm(self.layer(hidden, src_key_padding_mask=~readable))
-        return read * mask.unsqueeze(2)
+    def forward(self, states: Tensor, weights: Tensor, mask: Tensor) -> Tensor:
+        """Mix and adapt.
+
+        Args:
+            states: ``(batch, steps, layers, dim)``.
+            weights: of the layers, ``(layers,)``.
+            mask: valid steps, ``(batch, steps)``.
+
+        Returns:
+            ``(batch, steps, width)``, zero where padded.
+        """
+        both = (weights.view(1, -1, 1) * self.project.weight.unsqueeze(1)).flatten(1)  # mixed and projected in one go
+        hidden = F.linear(states.flatten(2), both, self.project.bias) * mask.unsqueeze(2)
+        around = self.conv((self.norm(hidden) * mask.unsqueeze(2)).transpose(1, 2)).transpose(1, 2)
+        adapted: Tensor = hidden + self.dropout(F.gelu(around))
+        return adapted * mask.unsqueeze(2)
 
 
 class AttentiveStatistics(nn.Module):
@@ -244,47 +249,60 @@ class PretrainedLayers(nn.Module):
 
     @torch.inference_mode()
     def frozen_features(self, wave: Tensor) -> Tensor:
-        """The states of one utterance that a cache may keep, in 16 bit: ``(samples,) -> (steps, kept_states, dim)``."""
-        found = self._raw_states(_alone(wave.to(self.mix.device)))
+        """What a cache may keep of one utterance, in 16 bit: ``(samples,) -> (steps, kept_states, dim)``.
+
+        The states, normalised; as they are where layers follow that learn.
+        """
+        found = self._hear(_alone(wave.to(self.mix.device)))
         if found is None:
             return torch.zeros(0, self.kept_states or 0, self.encoder.dim, dtype=torch.float16)
         states, mask = found
-        return torch.stack([state[0, mask[0]] for state in states[: self.kept_states]], 1).half().cpu()
+        kept = torch.stack([state[0, mask[0]] for state in states[: self.kept_states]], 1)
+        return (kept if self.config.trained_layers else _normalised(kept)).half().cpu()
 
-    def states(self, batch: Batch) -> tuple[list[Tensor], Tensor] | None:
-        """Each layer's vectors ``(batch, steps, dim)``, normalised, the convolutions' first, and which steps are valid.
+    def states(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """Each layer's vectors ``(batch, steps, layers + 1, dim)``, normalised, the convolutions' first; and a mask.
 
         None when the batch has no sound at 16 kHz. Norms of layers differ by a factor of a hundred; without the
         normalisation the last ones would drown the others.
         """
-        found = self._raw_states(batch)
-        return None if found is None else ([F.layer_norm(s, s.shape[-1:]) for s in found[0]], found[1])
+        if batch.wave is not None and batch.sound_features is not None and batch.sound_features_mask is not None:
+            kept, mask = batch.sound_features, batch.sound_features_mask
+            if kept.shape[2] == len(self.mix):
+                return kept if torch.is_autocast_enabled(kept.device.type) else kept.to(self.mix.dtype), mask
+            assert isinstance(self.encoder, WhisperEncoder)
+            kept = kept.to(self.mix.dtype)
+            above = states_behind(list(self.encoder.model.layers)[kept.shape[2] - 1 :], kept[:, :, -1], mask)
+            return _normalised(torch.cat((kept, torch.stack(above, 2)), 2)), mask
+        found = self._hear(batch)
+        return None if found is None else (_normalised(torch.stack(found[0], 2)), found[1])
 
-    def _raw_states(self, batch: Batch) -> tuple[list[Tensor], Tensor] | None:
-        """See `states`; not normalised."""
+    def _hear(self, batch: Batch) -> tuple[list[Tensor], Tensor] | None:
+        """See `states`; not normalised, and without a cache."""
         if batch.wave is None or batch.wave_mask is None or not bool(batch.wave_mask.any()):
             return None
-        if batch.sound_features is not None and batch.sound_features_mask is not None:
-            kept, mask = list(batch.sound_features.to(self.mix.dtype).unbind(2)), batch.sound_features_mask
-            if len(kept) < len(self.mix):
-                assert isinstance(self.encoder, WhisperEncoder)
-                kept += states_behind(list(self.encoder.model.layers)[len(kept) - 1 :], kept[-1], mask)
-            return kept, mask
         wave, wave_mask = batch.wave, batch.wave_mask
         if self.config.silence_db is not None:
             wave, wave_mask = trimmed(wave, wave_mask, self.config.silence_db)
         return self.encoder.hidden_states(wave, wave_mask)
 
-    def mixed(self, states: Sequence[Tensor], mask: Tensor) -> Tensor:
+    def mixed(self, states: Tensor, mask: Tensor) -> Tensor:
         """The layers added up by their learned weights, and adapted; ``(batch, steps, dim)``, zero where padded."""
         weights = self.mix.softmax(0)
-        mixed = torch.stack([w * state for w, state in zip(weights, states, strict=True)]).sum(0) * mask.unsqueeze(2)
-        return mixed if self.adapter is None else self.adapter(mixed, mask)
+        if self.adapter is not None:
+            adapted: Tensor = self.adapter(states, weights, mask)
+            return adapted
+        return torch.einsum("btld,l->btd", states.to(weights.dtype), weights) * mask.unsqueeze(2)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """See the class; None when the batch has no sound at 16 kHz."""
         found = self.states(batch)
         return None if found is None else (self.mixed(*found), found[1])
+
+
+def _normalised(states: Tensor) -> Tensor:
+    """Each vector with mean 0 and variance 1."""
+    return F.layer_norm(states, states.shape[-1:])
 
 
 def _alone(wave: Tensor) -> Batch:
@@ -327,7 +345,7 @@ class PretrainedSpeech(PretrainedLayers):
         states, mask = found
         if self.config.pooling == "each":
             return torch.cat(
-                [statistic for state in states[1:] for statistic in _statistics(state, mask)], 1
+                [statistic for state in states.unbind(2)[1:] for statistic in _statistics(state, mask)], 1
             ), mask.any(1)
         mixed = self.mixed(states, mask)
         if self.pool is not None:
