@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from rich.console import Console
 from torch import Tensor
 
@@ -24,7 +24,9 @@ from maeum.errors import ConfigError, StoreError
 from maeum.media.mel import to_mel_chunks
 from maeum.models.encoders.character_vocabulary import without_annotations
 from maeum.models.synthesis.paraphrase import BackTranslation, Paraphraser
+from maeum.models.synthesis.phrases import Phrases, PhrasesConfig
 from maeum.models.synthesis.tts import TTS, SpeechT5Config, SpeechT5TTS
+from maeum.preparation.command_tts import CommandTTS, CommandTTSConfig
 from maeum.progress import progress_bar
 from maeum.types import Utterance
 
@@ -47,16 +49,23 @@ class WaveformConfig(Config):
 class ViewsConfig(Config):
     """How augmented views are made."""
 
-    paraphrase: BackTranslation | None = None
-    """How the words are replaced by others; they stay when null."""
-    tts: Annotated[SpeechT5Config | WaveformConfig, Field(discriminator="kind")] = WaveformConfig()
-    """What speaks the words: a text-to-speech model, or ``waveform``, the recording itself, varied."""
+    paraphrase: Annotated[BackTranslation | PhrasesConfig, Field(discriminator="kind")] | None = None
+    """How the words are replaced by others, with the kind ``translation`` where none is named; they stay when null."""
+    tts: Annotated[SpeechT5Config | CommandTTSConfig | WaveformConfig, Field(discriminator="kind")] = WaveformConfig()
+    """What speaks the words: a text-to-speech model, a ``command`` of the system in voices of its own, or
+    ``waveform``, the recording itself, varied."""
     others: Literal["session", "corpus"] = "session"
     """Whose voice the text-to-speech model imitates: somebody else of the same ``session`` (of the same part, where
     there are no sessions), so that no voice of a session that is left out for testing is in training; or anybody of the
     ``corpus``."""
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     """Of all random choices."""
+
+    @field_validator("paraphrase", mode="before")
+    @classmethod
+    def _translation_is_the_first_kind(cls, value: Any) -> Any:
+        """There were no others once."""
+        return {"kind": "translation", **value} if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,8 @@ def make_views(
     ]
     made_from = {"augmented views of": store.manifest["name"], "source": store.manifest["settings"],
                  "how": config.model_dump(mode="json")}  # fmt: skip
+    if isinstance(config.paraphrase, PhrasesConfig):
+        made_from["phrases"] = Phrases(config.paraphrase).content
     with StoreWriter(folder, made_from, restart=restart) as out:
         groups = [usable[i : i + _SHARD] for i in range(0, len(usable), _SHARD)]
         plan = [(out.shard_path([f"{rows[i]['id']} {rows[i]['content']}" for i in group]), group) for group in groups]
@@ -138,10 +149,16 @@ class _Maker:
 
     def __init__(self, store: Store, voiced: Sequence[int], config: ViewsConfig, device: str) -> None:
         self.store, self.config = store, config
-        self.paraphrase = None if config.paraphrase is None else Paraphraser(config.paraphrase, device)
+        self.paraphrase: Callable[[str, int], str | None] | None = None
+        if isinstance(config.paraphrase, PhrasesConfig):
+            self.paraphrase = Phrases(config.paraphrase)
+        elif config.paraphrase is not None:
+            self.paraphrase = Paraphraser(config.paraphrase, device)
         self.tts: TTS | None = None
         if isinstance(config.tts, SpeechT5Config):
             self.tts = SpeechT5TTS(config.tts, device)
+        elif isinstance(config.tts, CommandTTSConfig):
+            self.tts = CommandTTS(config.tts)
         self.by_group: dict[str, list[int]] = {}
         for i in voiced:
             if store.rows[i]["wave_count"] < _LEAST_REFERENCE:
@@ -152,38 +169,49 @@ class _Maker:
         row = self.store.rows[number]
         seed = int.from_bytes(hashlib.blake2b(f"{self.config.seed} {row['id']}".encode(), digest_size=7).digest())
         words = without_annotations(spoken_text_of(row) or "")
+        # In a collage text and voice are different people's: its text is read, its sound says something else.
+        read = row["text"] if row["spoken_text"] and row["text"] != row["spoken_text"] else None
         notes: list[str] = []
-        text = self.paraphrase(words, seed) if self.paraphrase is not None else None
-        if text is None:
-            text = words
-            notes.append(
-                "same words" + ("" if self.paraphrase is None else ": no paraphrase was like enough and other")
-            )
+        spoken = self._in_other_words(words, seed, notes if not read else [])
+        text = self._in_other_words(read, seed, notes) if read else spoken
         provenance = {"view": row["id"]}
         if self.tts is None:
             assert isinstance(self.config.tts, WaveformConfig)
             wave = augment_wave(self._wave(number), self.config.tts.vary, torch.Generator().manual_seed(seed))
-            transcript = words
+            spoken = words
         else:
-            other = self._other(number, seed)
-            if other is None:
+            reference = torch.zeros(0)
+            if (own := self.tts.own_voice(seed)) is not None:
+                provenance["tts"] = own
+            elif (other := self._other(number, seed)) is not None:
+                reference = self._wave(other)
+                provenance["voice"] = f"{self.store.manifest['name']}:{self.store.rows[other]['id']}"
+            else:
                 return LeftOut(row["id"], "there is nobody else whose voice it could have", row["part"])
             try:
-                wave, transcript = self.tts.speak(text, self._wave(other), seed), text
+                wave = self.tts.speak(spoken, reference, seed)
             except (RuntimeError, ValueError, IndexError) as error:
                 return LeftOut(row["id"], f"the model could not say it ({str(error).splitlines()[0]})", row["part"])
-            provenance["voice"] = f"{self.store.manifest['name']}:{self.store.rows[other]['id']}"
-        if not len(wave):
+        if not len(wave) or (self.tts is not None and not wave.any()):
             return LeftOut(row["id"], "the text-to-speech model gave no sound", row["part"])
         return StoreItem(
             Utterance(id=row["id"], part=row["part"], session=row["session"], text=text),
             mel_chunks=to_mel_chunks(wave).numpy().astype(np.float16),
             wave=as_samples(wave.numpy()),
-            content=digest(row["content"], provenance, text),
+            content=digest(row["content"], provenance, text, *([spoken] if read else [])),
             notes=tuple(notes),
             provenance=provenance,
-            spoken_text=transcript,
+            spoken_text=spoken,
         )
+
+    def _in_other_words(self, text: str, seed: int, notes: list[str]) -> str:
+        """A paraphrase; the text itself, which is noted, where there is none."""
+        if self.paraphrase is not None and (other := self.paraphrase(text, seed)) is not None:
+            return other
+        reason = {"": "", "translation": ": no paraphrase was like enough and other", "phrases": ": no phrase fits"}
+        kind = "" if self.config.paraphrase is None else self.config.paraphrase.kind
+        notes.append(f"same words{reason[kind]}")
+        return text
 
     def _group(self, row: Mapping[str, Any]) -> str:
         if self.config.others == "corpus":
@@ -204,12 +232,19 @@ class _Maker:
 
 def _format_method(config: ViewsConfig) -> str:
     """How the views were made, for the notes of their store."""
-    translation = config.paraphrase
-    text = "the same words" if translation is None else (
-        f"words translated by {translation.to_pivot.model} and back by {translation.from_pivot.model}"
-    )  # fmt: skip
+    words = config.paraphrase
+    text = "the same words"
+    if isinstance(words, BackTranslation):
+        text = f"words translated by {words.to_pivot.model} and back by {words.from_pivot.model}"
+    elif words is not None:
+        sources = [] if words.table is None else [f"the table {words.table.name}"]
+        sources += [] if words.rules is None else [f"{words.rules} rules"]
+        text = f"other words by {' and '.join(sources)}"
     if isinstance(config.tts, WaveformConfig):
         return f"{text}; the recordings themselves, varied in speed, pitch, noise and room: no other voice"
+    if isinstance(config.tts, CommandTTSConfig):
+        voices = f" in the voices {', '.join(config.tts.voices)}" if config.tts.voices else ""
+        return f"{text}, spoken by {Path(config.tts.command[0]).name}{voices}"
     return f"{text}, spoken by {config.tts.model} in voices of others"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -30,6 +30,8 @@ _Share = Annotated[float, Field(ge=0, le=100)]
 class BackTranslation(Config):
     """How texts are paraphrased (the published MMER: NLLB-600M, English to French and back, 5 samples)."""
 
+    kind: Literal["translation"] = "translation"
+    """Which paraphrases: these; may be left out."""
     to_pivot: TranslationConfig
     """The translation into another language, the pivot."""
     from_pivot: TranslationConfig

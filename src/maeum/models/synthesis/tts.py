@@ -14,14 +14,18 @@ from maeum.models.encoders.hub import fetch
 
 
 class TTS(Protocol):
-    """Text-to-speech: anything that says a text in another person's voice."""
+    """Text-to-speech: anything that says a text in another person's voice, or in a voice of its own."""
+
+    def own_voice(self, seed: int) -> str | None:
+        """The name of the voice of its own in which it speaks with a seed; None where it imitates the reference."""
+        ...
 
     def speak(self, text: str, reference: Tensor, seed: int) -> Tensor:
         """Say a text.
 
         Args:
             text: the words.
-            reference: how that person sounds, ``(samples,)`` float32 at 16 kHz.
+            reference: how that person sounds, ``(samples,)`` float32 at 16 kHz; empty where it has voices of its own.
             seed: of what is drawn.
 
         Returns:
@@ -75,6 +79,9 @@ class SpeechT5TTS:
             raise ModelError(f"gives {rate} Hz, not {SAMPLE_RATE_HZ}", item=config.vocoder)
         if made != wanted:
             raise ModelError(f"gives x-vectors of {made} values, {config.model} takes {wanted}", item=config.speaker)
+
+    def own_voice(self, seed: int) -> None:
+        """See `TTS`: it has none."""
 
     @torch.inference_mode()
     def speak(self, text: str, reference: Tensor, seed: int) -> Tensor:
