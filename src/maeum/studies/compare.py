@@ -23,7 +23,7 @@ from maeum.models.networks import MODELS
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.reports.tables import ModelTable, metric_title
 from maeum.runs.evaluate import Evaluation, evaluate
-from maeum.runs.recipe import Recipe, network_section
+from maeum.runs.recipe import DataConfig, Recipe, network_section
 from maeum.runs.run_folder import reserve_run_folder
 from maeum.runs.steps.data import open_store
 from maeum.runs.train import train
@@ -75,6 +75,9 @@ class Entry(Config):
     """Settings of the network that are its own."""
     training: dict[str, Any] = Field(default_factory=dict)
     """Settings of the training that are its own."""
+    train: tuple[DataConfig, ...] | None = None
+    """What it is trained on where that is not what the others are: another store of augmented views, say, or recognised
+    transcripts."""
 
     @classmethod
     def sections(cls, data: Mapping[str, Any]) -> Mapping[str, type[BaseModel]]:
@@ -135,7 +138,9 @@ class Comparison(Config):
                 name: {**shared_losses.get(name, {}), **own_losses.get(name, {})}
                 for name in dict.fromkeys((*shared_losses, *own_losses))
             }
-        named = {"name": f"{self.name}-{name}", "model": entry.model, "score": self.metrics[0]}
+        named: dict[str, Any] = {"name": f"{self.name}-{name}", "model": entry.model, "score": self.metrics[0]}
+        if entry.train is not None:
+            named["train"] = [data.model_dump() for data in entry.train]
         return Recipe.parse({**self.shared, **merged, **named}, item=f"{self.name}, {name}")
 
 

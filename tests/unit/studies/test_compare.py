@@ -67,6 +67,19 @@ def test_an_entry_has_the_shared_settings_and_its_own(store: Path) -> None:
     assert comparison(store).recipe("lstm").training.epochs == 2
 
 
+def test_an_entry_may_be_trained_on_other_data(store: Path) -> None:
+    shared = comparison(store).recipe("lstm").train
+    views = [{"store": str(store), "views": str(store / "views"), "modalities": ["text"]}]
+    entries = {
+        "a": {"title": "a", "model": "lf-lstm"},
+        "b": {"title": "b", "model": "lf-lstm", "train": views},
+    }
+    found = comparison(store, entries=entries)
+    assert found.recipe("a").train == shared
+    assert [(data.views, data.modalities) for data in found.recipe("b").train] == [(store / "views", ("text",))]
+    assert found.recipe("b").dev == found.recipe("a").dev
+
+
 def test_a_wrong_setting_is_named(store: Path, tmp_path: Path) -> None:
     wrong = {
         "lstm": {"title": "x", "model": "lf-lstm"},
