@@ -134,7 +134,7 @@ def batches(way: Way, clips: Sequence[Clip], kept: dict[bytes, torch.Tensor]) ->
         return kept[content.numpy().tobytes()]
 
     words, sounds = (find if on else None for on in (way.kept_words, way.kept_sounds))
-    collate = Collator(tokenize, 1, encode_transcript=encode_transcript, vectors=words, conv_features=sounds)
+    collate = Collator(tokenize, 1, encode_transcript=encode_transcript, vectors=words, sound_features=sounds)
     for indices in BucketSampler(lengths, way.batch, pool=way.pool).batches(0):
         yield collate([clips[i] for i in indices])
 
@@ -204,7 +204,7 @@ def frozen(way: Way, model: MMER, clips: Sequence[Clip]) -> dict[bytes, torch.Te
         rows = [row for row in Collator(tokenize).tokens(clips) if row is not None]
         return kept | {row.numpy().tobytes(): torch.randn(len(row), width) for row in rows}
     if way.kept_sounds:
-        convolve = model.encoders["speech"].conv_features
+        convolve = model.encoders["speech"].frozen_features
         kept = {c.wave.numpy().tobytes(): convolve(c.wave) for c in clips if c.wave is not None}
     if way.kept_words:
         encoder = model.encoders["text"].eval()
