@@ -19,7 +19,12 @@ from maeum.errors import ConfigError, ModelError
 from maeum.media.shapes import FACE_PX, MEL_CHUNK_SHAPE
 from maeum.models import fusion
 from maeum.models.counting import StageCost, count
-from maeum.models.encoders.pretrained_speech import PretrainedSpeech, PretrainedSpeechConfig, head_input
+from maeum.models.encoders.pretrained_speech import (
+    PretrainedSpeech,
+    PretrainedSpeechConfig,
+    head_input,
+    read_present,
+)
 from maeum.models.encoders.text import TextConfig, build_text_encoder
 from maeum.models.layers import SequenceEncoder, check_width, scatter_valid
 from maeum.models.maps import (
@@ -271,7 +276,7 @@ class BranchNetwork(Network, HasBranches, HasFrozenEncoders, CountsOperations, C
         if isinstance(self.config.speech, PretrainedSpeechConfig):
             found = self.encoders["speech"](batch)
             if found is not None:
-                features["speech"], present["speech"] = self.sequences["speech"](found[0]), found[1]
+                features["speech"], present["speech"] = read_present(self.sequences["speech"], *found), found[1]
         elif "speech" in self.heads and batch.mel_chunks is not None and batch.mel_chunks_mask is not None:
             mask, maps = self.audible_maps(batch.mel_chunks, batch.mel_chunks_mask)
             query = self.attention_query("speech", features, present, mask)

@@ -20,7 +20,7 @@ from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset, JointDataset, StoreDataset
 from maeum.errors import ConfigError, StoreError
 from maeum.files import atomic_write, write_error
-from maeum.models.encoders.pretrained_speech import PretrainedLayers, PretrainedSpeech
+from maeum.models.encoders.pretrained_speech import PretrainedLayers
 from maeum.models.encoders.speech import HubSpeechEncoder
 from maeum.models.encoders.text import HubTextEncoder, TokenEmbedder
 from maeum.models.network import HasFrozenEncoders, Network
@@ -204,7 +204,7 @@ def cache_sounds(
     Raises:
         StoreError: when a cache is damaged or cannot be written.
     """
-    caches = _caches(sets, f"sound-{_name_of_frozen(encoder)}")
+    caches = _caches(sets, f"sound-{_named(*encoder.frozen_part())}")
     for one in sets:
         cache = caches[one.store.folder]
         waves = (wave for wave in map(collate.sound, one.sounds(views=views)) if wave is not None)
@@ -222,16 +222,6 @@ def _named(part: nn.Module, settings: Mapping[str, Any]) -> str:
     """A name for the outputs of a frozen part: a digest of its weights and its settings."""
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=6).hexdigest()
     return f"{weights_digest(part)}-{digest}"
-
-
-def _name_of_frozen(encoder: HubSpeechEncoder | PretrainedLayers) -> str:
-    """See `_named`; of a speech encoder's frozen part."""
-    if isinstance(encoder, HubSpeechEncoder):
-        layers = {k: v for k, v in (encoder.config.architecture or {}).items() if k.startswith(("conv_", "feat_"))}
-        return _named(encoder.model.feature_extractor, {**layers, "standardise": encoder.config.standardise})
-    settings = encoder.config.model_dump(mode="json", include={"architecture", "silence_db"})
-    pooled = isinstance(encoder, PretrainedSpeech) and encoder.keeps_vector
-    return _named(encoder.kept_part(), {**settings, "states": encoder.kept_states, "pooled": pooled})
 
 
 def _frozen_text_encoder(recipe: Recipe, model: Network) -> TokenEmbedder | HubTextEncoder:

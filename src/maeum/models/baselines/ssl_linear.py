@@ -10,7 +10,12 @@ from pydantic import Field
 from torch import nn
 
 from maeum.errors import ModelError
-from maeum.models.encoders.pretrained_speech import PretrainedSpeech, PretrainedSpeechConfig, head_input
+from maeum.models.encoders.pretrained_speech import (
+    PretrainedSpeech,
+    PretrainedSpeechConfig,
+    head_input,
+    read_present,
+)
 from maeum.models.network import HasFrozenEncoders, InputNeeds, Network
 from maeum.models.registry import MODELS, ModelKind
 from maeum.types import Batch, ModelOutput
@@ -54,7 +59,8 @@ class SslLinear(Network, HasFrozenEncoders):
                 remedy="Prepare the corpus without --no-wave.",
             )
         features, present = found
-        return ModelOutput(self.head(features) * present.unsqueeze(1), {}, {"speech": present}, {"speech": features})
+        logits = read_present(self.head, features, present)
+        return ModelOutput(logits, {}, {"speech": present}, {"speech": features})
 
     def frozen_speech_encoder(self) -> PretrainedSpeech | None:
         """See `HasFrozenEncoders`."""

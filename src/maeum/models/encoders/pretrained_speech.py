@@ -163,6 +163,26 @@ def head_input(config: PretrainedSpeechConfig, width: int) -> list[nn.Module]:
     return [*([Standardise(width)] if config.standardise else []), nn.Dropout(config.dropout)]
 
 
+def read_present(layers: nn.Module, vectors: Tensor, present: Tensor) -> Tensor:
+    """What layers such as `head_input` make of the utterances that there are.
+
+    The zeros in the place of the others are kept from `Standardise`, whose mean they would move.
+
+    Args:
+        layers: ``(n, width) -> (n, out)``.
+        vectors: ``(batch, width)``.
+        present: which rows are of an utterance, ``(batch,)`` bool.
+
+    Returns:
+        ``(batch, out)``, zero where there is none.
+    """
+    if bool(present.all()):
+        everything: Tensor = layers(vectors)
+        return everything
+    found = layers(vectors[present])
+    return found.new_zeros(len(vectors), found.shape[1]).index_put((present,), found)
+
+
 def trimmed(wave: Tensor, mask: Tensor, silence_db: float) -> tuple[Tensor, Tensor]:
     """Utterances without the silence at their ends, moved to the front.
 
@@ -240,12 +260,15 @@ class PretrainedLayers(nn.Module):
             return None
         return len(self.mix) - trained
 
-    def kept_part(self) -> nn.Module:
-        """What makes the states that a cache may keep."""
+    def frozen_part(self) -> tuple[nn.Module, dict[str, Any]]:
+        """What makes `frozen_features`, and the settings that decide them beside its weights."""
+        settings = self.config.model_dump(mode="json", include={"architecture", "silence_db"})
+        settings |= {"states": self.kept_states, "pooled": False}
         if not isinstance(self.encoder, WhisperEncoder) or self.kept_states is None:
-            return self.encoder
+            return self.encoder, settings
         model = self.encoder.model
-        return nn.ModuleList([model.conv1, model.conv2, model.embed_positions, *model.layers[: self.kept_states - 1]])
+        layers = model.layers[: self.kept_states - 1]
+        return nn.ModuleList([model.conv1, model.conv2, model.embed_positions, *layers]), settings
 
     @torch.inference_mode()
     def frozen_features(self, wave: Tensor) -> Tensor:
@@ -325,6 +348,11 @@ class PretrainedSpeech(PretrainedLayers):
     def keeps_vector(self) -> bool:
         """Whether all of it is frozen, the pooling too."""
         return self.config.pooling == "each" and self.config.trained_layers == 0
+
+    def frozen_part(self) -> tuple[nn.Module, dict[str, Any]]:
+        """See `PretrainedLayers`."""
+        part, settings = super().frozen_part()
+        return part, {**settings, "pooled": self.keeps_vector}
 
     @torch.inference_mode()
     def frozen_features(self, wave: Tensor) -> Tensor:

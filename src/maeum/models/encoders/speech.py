@@ -357,6 +357,11 @@ class HubSpeechEncoder(nn.Module):
         wave = wave.unsqueeze(0).to(device)
         return self._convolve(wave, torch.ones_like(wave, dtype=torch.bool), lengths.to(device))[0].T.float().cpu()
 
+    def frozen_part(self) -> tuple[nn.Module, dict[str, Any]]:
+        """What makes `frozen_features`, and the settings that decide them beside its weights."""
+        layers = {k: v for k, v in (self.config.architecture or {}).items() if k.startswith(("conv_", "feat_"))}
+        return self.model.feature_extractor, {**layers, "standardise": self.config.standardise}
+
     def _convolve(self, wave: Tensor, mask: Tensor, lengths: Tensor) -> Tensor:
         """The convolutions: ``(batch, samples) -> (batch, channels, steps)``."""
         wave = wave.float() * mask
@@ -367,10 +372,15 @@ class HubSpeechEncoder(nn.Module):
             features: Tensor = reader.read(wave, None if self.config.sees_padding else self.frames(lengths, 1))
         return features
 
-    def hidden_states(self, wave: Tensor, wave_mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The vectors before and behind every layer; see `WhisperEncoder.hidden_states`."""
+    def hidden_states(self, wave: Tensor, wave_mask: Tensor) -> tuple[list[Tensor], Tensor] | None:
+        """The vectors before and behind every layer; see `WhisperEncoder.hidden_states`.
+
+        None where every utterance is too short for a single vector.
+        """
         lengths = wave_mask.sum(1)
         counts = self.frames(lengths)
+        if not bool(counts.any()):
+            return None
         features = self._convolve(wave, wave_mask, lengths)
         mask = torch.arange(features.shape[2], device=wave.device) < counts.unsqueeze(1)
         readable = wave_mask | (counts == 0).unsqueeze(1)  # attention over nothing is undefined

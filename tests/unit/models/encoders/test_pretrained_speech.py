@@ -253,6 +253,33 @@ def test_standardised_values_have_no_mean_and_a_deviation_of_one() -> None:
     assert torch.equal(layer(rows[:1])[0], layer(rows)[0]), "who else is in the batch does not matter"
 
 
+@pytest.mark.parametrize("network", ["fe2e", "ssl-linear"])
+def test_clips_without_sound_move_no_mean(network: str) -> None:
+    settings = {"architecture": WHISPER, "pooling": "each", "standardise": True, "dropout": 0.0}
+    branch = {"dim": 8, "faces": None, "text": None, "speech": {"kind": "pretrained", **settings}}
+    model = MODELS[network].build({"labels": 4, **(branch if network == "fe2e" else settings)}).train()
+    batch = batch_of(16_000, 16_000, 16_000)
+    assert batch.wave is not None
+    assert batch.wave_mask is not None
+    batch.wave_mask[1] = False
+    logits = model(batch).logits
+    assert logits.isfinite().all()
+    assert not logits[1].any()
+    layer = next(module for module in model.modules() if isinstance(module, Standardise))
+    encoder = next(module for module in model.modules() if isinstance(module, PretrainedSpeech))
+    assert layer.rows == 2
+    torch.testing.assert_close(layer.mean, encoder(batch)[0][[0, 2]].mean(0))
+
+
+@kinds
+def test_an_utterance_too_short_for_a_step_is_no_sound(architecture: dict[str, Any]) -> None:
+    encoder = PretrainedSpeech(PretrainedSpeechConfig(architecture=architecture, pooling="each")).eval()
+    for samples in (1, 100):
+        alone = encoder(batch_of(samples))
+        kept = encoder.frozen_features(torch.ones(samples))
+        assert len(kept) == (0 if alone is None else int(alone[1].sum()))
+
+
 @kinds
 def test_vectors_of_a_frozen_encoder_are_standardised_too(architecture: dict[str, Any]) -> None:
     """A training puts frozen parts in eval mode; what learns means and deviations is none of them."""
