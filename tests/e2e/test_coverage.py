@@ -56,6 +56,12 @@ def test_a_coverage_from_own_clips_to_answers(maeum: Maeum, store: Path, tmp_pat
     assert all(set(chosen or ()) >= {n for n, p in a.probs.items() if p >= threshold}
                for chosen, a in zip(sets, answers, strict=True))  # fmt: skip
 
+    fewer = tmp_path / "mine-80"
+    assert maeum("calibrate", store, "--coverage", "0.8", "--model", out, "--out", fewer).code == 0
+    said = [line for line in (fewer / "README.md").read_text().splitlines() if "Prediction sets" in line]
+    assert len(said) == 1, "of the coverage that it has, not of the one before"
+    assert "80% of new clips" in said[0]
+
     measured = maeum("evaluate", store, "--model", out, "--part", "train", "--split", "{kind: random, by: speaker}")
     assert "prediction sets for 90% (fitted on folder, 120 clips of 12 speakers) hold" in " ".join(measured.out.split())
 

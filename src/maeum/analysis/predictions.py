@@ -13,9 +13,10 @@ from maeum.data.collate import Collator
 from maeum.errors import InputError
 from maeum.evaluation.conformal import prediction_sets
 from maeum.inputs.clip import CheckedClip
+from maeum.models.calibration import subset_name
 from maeum.models.encoders.character_vocabulary import without_annotations
 from maeum.models.network import TranscribesSpeech, transcriber
-from maeum.models.pretrained import Pretrained, subset_name
+from maeum.models.pretrained import Pretrained
 from maeum.types import MODALITIES, Modality, ModalityOpinion, Prediction
 
 _CLIPS_AT_ONCE = 8
@@ -209,7 +210,7 @@ class Predictor:
         threshold = coverage.thresholds.get(subset_name(present))
         if threshold is None:
             sources = " and ".join(MODALITY_NAMES[m] for m in present)
-            return None, (f"the coverage of {format_percent(coverage.share)} was not fitted for {sources}",)
+            return None, (f"the coverage of {coverage.percent} was not fitted for {sources}",)
         inside = prediction_sets([[probs[name] for name in ranked]], threshold)[0]
         return tuple(name for name, included in zip(ranked, inside, strict=True) if included), ()
 

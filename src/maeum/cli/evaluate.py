@@ -182,7 +182,7 @@ def _add_coverage(
             soft_wrap=True,
         )
     whom = "new clips, also of new people," if coverage.new_people else "new clips of the same people"
-    console.print(f"The true label is in the sets of {share:.0%} of {whom} that are like these.", soft_wrap=True)
+    console.print(f"The true label is in the sets of {coverage.percent} of {whom} that are like these.", soft_wrap=True)
     console.print(f"Use it: maeum analyse FILE --model {out}", soft_wrap=True)
     print_written(console, out)
 

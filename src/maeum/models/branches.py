@@ -45,6 +45,8 @@ from maeum.models.network import (
 )
 from maeum.types import MODALITIES, Batch, Modality, ModelOutput
 
+#: Where the parts of each branch are: ``encoders.speech`` and so on.
+BRANCH_PARTS = ("encoders", "sequences", "heads")
 Size = Annotated[int, Field(ge=1, le=16_384)]
 #: How many layers are stacked, or how many heads an attention has.
 Count = Annotated[int, Field(ge=1, le=256)]
@@ -382,9 +384,7 @@ class BranchNetwork(Network, HasBranches, HasFrozenEncoders, CountsOperations, C
         """See `HasBranches`; its weight in the fusion is the source's, divided by the temperature."""
         if not isinstance(source, BranchNetwork):
             raise ConfigError("start_from works within the FE2E and MESM family")
-        prefixes = tuple(f"{part}.{modality}." for part in ("encoders", "sequences", "heads"))
-        theirs = {name: tensor for name, tensor in source.state_dict().items() if name.startswith(prefixes)}
-        own = {name: tensor for name, tensor in self.state_dict().items() if name.startswith(prefixes)}
+        theirs, own = source.branch_weights(modality), self.branch_weights(modality)
         branch = self.adapt_branch(theirs, own)
         unfit = [name for name, tensor in branch.items() if name not in own or own[name].shape != tensor.shape]
         if not branch or unfit:
@@ -394,6 +394,11 @@ class BranchNetwork(Network, HasBranches, HasFrozenEncoders, CountsOperations, C
         weight = source.fusion.weight[0, source.modalities.index(modality)] / temperature
         with torch.no_grad():
             self.fusion.weight[0, self.modalities.index(modality)] = weight
+
+    def branch_weights(self, modality: Modality) -> dict[str, Tensor]:
+        """See `BranchesStandAlone`; empty where there is no such branch."""
+        prefixes = tuple(f"{part}.{modality}." for part in BRANCH_PARTS)
+        return {name: tensor for name, tensor in self.state_dict().items() if name.startswith(prefixes)}
 
     def adapt_branch(self, theirs: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights of another network's branch by this network's names."""

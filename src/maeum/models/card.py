@@ -34,7 +34,7 @@ class Score(Config):
     """What these items share with the training items; empty where nothing."""
 
 
-class Terms(Config):
+class BranchLicence(Config):
     """Under which licence one branch may be used by itself."""
 
     licence: str
@@ -74,25 +74,31 @@ class ModelCard(Config):
     """What it is meant for."""
     limits: str = ""
     """What it must not be used for, or cannot do."""
-    branches: dict[Modality, Terms] = Field(default_factory=dict)
-    """The terms of each branch by itself, where they were stated: loaded without the others, only these bind."""
+    branches: dict[Modality, BranchLicence] = Field(default_factory=dict)
+    """The licence of each branch by itself, where it was stated: loaded without the others, only these bind."""
 
     def of_branches(self, modalities: Sequence[Modality]) -> ModelCard:
-        """The card of some branches, loaded without the others; the terms of the whole where theirs are not stated."""
+        """The card of some branches, loaded without the others.
+
+        The licence of the whole binds where theirs are not stated. Scores of other sets of modalities go, and the notes
+        on them.
+        """
         listed = tuple(m for m in self.modalities if m in modalities)
         names = {"+".join(some) for size in range(1, len(listed) + 1) for some in combinations(listed, size)}
-        terms = [self.branches[m] for m in listed if m in self.branches]
+        licences = [self.branches[m] for m in listed if m in self.branches]
+        scores = tuple(score for score in self.scores if score.data.rpartition(", ")[2] in names)
+        gone = {score.data for score in self.scores} - {score.data for score in scores}
         changes: dict[str, Any] = {
             "modalities": listed,
-            "scores": tuple(score for score in self.scores if score.data.rpartition(", ")[2] in names),
-            "notes": tuple(note for note in self.notes if note.partition(": ")[0].rpartition(", ")[2] in names),
+            "scores": scores,
+            "notes": tuple(note for note in self.notes if note.partition(": ")[0] not in gone),
             "branches": {m: self.branches[m] for m in listed if m in self.branches},
         }
-        if len(terms) == len(listed):
+        if len(licences) == len(listed):
             changes |= {
-                "licence": "; ".join(dict.fromkeys(one.licence for one in terms)),
-                "non_commercial": any(one.non_commercial for one in terms),
-                "data": tuple(dict.fromkeys(data for one in terms for data in one.data)),
+                "licence": "; ".join(dict.fromkeys(one.licence for one in licences)),
+                "non_commercial": any(one.non_commercial for one in licences),
+                "data": tuple(dict.fromkeys(data for one in licences for data in one.data)),
             }
         return self.model_copy(update=changes)
 
@@ -135,13 +141,13 @@ def _branches(card: ModelCard) -> str:
     if not card.branches:
         return ""
     lines = [
-        f"- {m}: {'**non-commercial use only**, ' if terms.non_commercial else ''}{terms.licence}\n"
-        for m, terms in card.branches.items()
+        f"- {m}: {'**non-commercial use only**, ' if alone.non_commercial else ''}{alone.licence}\n"
+        for m, alone in card.branches.items()
     ]
     return f"""## A branch by itself
 
 `maeum.load(modalities=[...])` and `maeum analyse --modalities ...` read one branch's weights without
-the others'; only its own terms bind then.
+the others'; only its own licence binds then.
 
 {"".join(lines)}
 """

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maeum.models.branches import (
+    BRANCH_PARTS,
     BranchConfig,
     BranchesConfig,
     BranchNetwork,
@@ -78,7 +79,7 @@ class FE2E(BranchNetwork, BranchesStandAlone):
         """See `BranchesStandAlone`; each keeps its weight in the fusion."""
         whole = [m for m in MODALITIES if settings.get(m) is not None]
         dropped = [m for m in whole if m not in modalities]
-        prefixes = tuple(f"{part}.{m}." for m in dropped for part in ("encoders", "sequences", "heads"))
+        prefixes = tuple(f"{part}.{m}." for m in dropped for part in BRANCH_PARTS)
         kept = {name: tensor for name, tensor in weights.items() if not name.startswith(prefixes)}
         kept["fusion.weight"] = kept["fusion.weight"][:, [i for i, m in enumerate(whole) if m in modalities]]
         return {**settings, **dict.fromkeys(dropped)}, kept

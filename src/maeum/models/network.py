@@ -155,6 +155,10 @@ class BranchesStandAlone(ABC):
             modalities: at least one, all of them its own.
         """
 
+    @abstractmethod
+    def branch_weights(self, modality: Modality) -> dict[str, Tensor]:
+        """The weights of one branch by their names, without how much it counts beside others."""
+
 
 class HasFrozenEncoders:
     """Ability: encoders whose weights do not learn, so that their outputs can be computed once and cached."""

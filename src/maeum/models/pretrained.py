@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from hashlib import blake2b, file_digest, sha256
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import safetensors
 import torch
 from huggingface_hub import snapshot_download
-from pydantic import Field
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -23,6 +22,7 @@ from maeum.errors import ConfigError, MaeumError, ModelError
 from maeum.files import write_error, write_whole
 from maeum.inputs.settings import InputSettings
 from maeum.labels import LabelSet
+from maeum.models.calibration import Calibration, Coverage, subset_name
 from maeum.models.card import ModelCard, markdown
 from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
@@ -36,40 +36,6 @@ from maeum.wording import counted
 EMBEDDED = "embedded"
 _WEIGHTS, _CONFIG, _CARD, _README = "model.safetensors", "config.json", "card.json", "README.md"
 _TOKENIZER = "tokenizer"
-
-
-class Coverage(Config):
-    """Prediction sets that hold the true label as often as required (`maeum.evaluation.conformal`)."""
-
-    share: float = Field(ge=0.5, le=0.999)
-    """The share of new clips whose set holds the true label."""
-    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
-    """For each set of modalities the probability from which on a label is in the set."""
-    new_people: bool
-    """Whether that holds for clips of people who are not among those that it was fitted on."""
-    data: str
-    """The clips that it was fitted on: corpus, how many, of how many people."""
-
-
-class Calibration(Config):
-    """What was fitted on dev predictions."""
-
-    temperatures: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """Temperature of a single-label model for each set of modalities, such as ``faces+speech``."""
-    thresholds: tuple[float, ...] | None = None
-    """Of a multi-label model the probability of each label above which it applies; 0.5 for all when null."""
-    margins: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
-    """Of a dimensional model, for each set of modalities and each scale, the distance from the predicted value within
-    which the true one lies for 90 % of new items; null where there were too few items."""
-    least_confidence: float = Field(default=0.0, ge=0, le=1)
-    """Of a single-label model: below this it is not sure, and gives no label unless its user wants one."""
-    coverage: Coverage | None = None
-    """Of a single-label model: its prediction sets, fitted on a user's own clips. It gives a label where its set has
-    only one, whatever ``least_confidence`` is."""
-
-    def temperature(self, present: tuple[Modality, ...]) -> float:
-        """Temperature for a set of modalities; 1 where none was fitted."""
-        return self.temperatures.get(subset_name(present), 1.0)
 
 
 class _Stored(Config):
@@ -135,11 +101,6 @@ class Pretrained:
             if m in logits
         }
         return fused, own, {m: output.shares[m] for m in own}
-
-
-def subset_name(present: tuple[Modality, ...]) -> str:
-    """``faces+speech`` for these modalities in any order."""
-    return "+".join(m for m in MODALITIES if m in present)
 
 
 def save_pretrained(
@@ -226,15 +187,22 @@ def write_card(folder: Path, card: ModelCard) -> None:
     write_whole(folder / _README, markdown(card), ModelError)
 
 
-def write_calibration(folder: Path, calibration: Calibration, note: str) -> None:
+def write_calibration(folder: Path, calibration: Calibration, note: str, *, instead_of: str | None = None) -> None:
     """Give a model folder another calibration, and its card a note on it.
+
+    Args:
+        folder: of the model.
+        calibration: takes the place of the model's own.
+        note: for the card.
+        instead_of: a note on the calibration before, which is taken away.
 
     Raises:
         ModelError, ConfigError: when the folder cannot be read or written.
     """
     stored = _Stored.load(folder / _CONFIG)
     card = ModelCard.load(folder / _CARD)
-    write_card(folder, card.model_copy(update={"notes": (*card.notes, note)}))
+    kept = (one for one in card.notes if one != instead_of)
+    write_card(folder, card.model_copy(update={"notes": (*kept, note)}))
     stored.model_copy(update={"calibration": calibration}).save(folder / _CONFIG, ModelError)
 
 
@@ -249,8 +217,8 @@ def load_pretrained(
         name_or_dir: None or ``embedded`` for the one that ships; a folder written by `save_pretrained`; or the name of
             a repository on the Hugging Face hub with such a folder.
         device: where it runs.
-        modalities: the branches that are wanted; the others' weights are not taken, and only the terms of these bind.
-            None is all.
+        modalities: the branches that are wanted; the others' weights are not taken, and only the licences of these
+            bind. None is all.
 
     Raises:
         ModelError: when there is no such model or branch, it cannot be fetched, or a file of it is missing, damaged or
@@ -266,11 +234,14 @@ def load_pretrained(
     stored = _Stored.load(folder / _CONFIG)
     card = ModelCard.load(folder / _CARD)
     weights = _read_weights(folder / _WEIGHTS, stored.weights_sha256)
-    if modalities is not None and set(modalities) != set(card.modalities):
+    some = modalities is not None and set(modalities) != set(card.modalities)
+    if modalities is not None and some:
         card = card.of_branches(_own_branches(card, modalities, folder))
         settings, weights = _only_branches(stored, weights, card.modalities, folder)
         stored = stored.model_copy(update={"network": settings})
     label_set, model = _build(stored, folder / _CONFIG)
+    if some:
+        card = card.model_copy(update={"parameters": sum(p.numel() for p in model.parameters())})
     if "text" in model.modalities and not (folder / _TOKENIZER).is_dir():
         raise ModelError(f"its network reads text, but the folder {_TOKENIZER} is missing", item=folder,
                          remedy="Copy or fetch the whole model folder again.")  # fmt: skip
@@ -432,3 +403,21 @@ def _download(repository: str) -> Path:
 
 def _missing(folder: Path) -> list[str]:
     return [name for name in (_WEIGHTS, _CONFIG, _CARD) if not (folder / name).is_file()]
+
+
+__all__ = [
+    "EMBEDDED",
+    "Calibration",
+    "Coverage",
+    "Pretrained",
+    "available",
+    "embedded_folder",
+    "load_pretrained",
+    "move_pretrained",
+    "on_device",
+    "save_pretrained",
+    "subset_name",
+    "weights_digest",
+    "write_calibration",
+    "write_card",
+]

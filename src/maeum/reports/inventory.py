@@ -186,9 +186,9 @@ def card_table(card: ModelCard) -> Table:
     if card.non_commercial:
         licence.append("  NON-COMMERCIAL use only", "bold yellow")
     table.add_row("licence", licence)
-    for m, terms in card.branches.items():
-        alone = Text(f"{m} by itself: {terms.licence}")
-        if terms.non_commercial:
+    for m, branch in card.branches.items():
+        alone = Text(f"{m} by itself: {branch.licence}")
+        if branch.non_commercial:
             alone.append("  NON-COMMERCIAL use only", "bold yellow")
         table.add_row("", alone)
     table.add_row("size", f"{card.bytes / 1e6:.1f} MB, {card.parameters:,} parameters")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 from pydantic import Field, field_validator
 
 from maeum.config import Config
@@ -14,16 +15,14 @@ from maeum.corpora.overlaps import Member
 from maeum.corpora.targets import Target
 from maeum.data.dataset import StoreDataset
 from maeum.data.store import Store
+from maeum.errors import ConfigError
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
 from maeum.files import Made, read_mapping
-from maeum.models.card import ModelCard, Terms
-from maeum.models.pretrained import (
-    Calibration,
-    Pretrained,
-    load_pretrained,
-    subset_name,
-)
+from maeum.models.calibration import Calibration, subset_name
+from maeum.models.card import BranchLicence, ModelCard
+from maeum.models.network import BranchesStandAlone
+from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.models.stored_weights import Precision
 from maeum.preparation.model_items import items_for, subsets_of
 from maeum.runs.checks import check_inputs
@@ -70,8 +69,8 @@ class CalibrateConfig(Config):
     trained_on: tuple[Path, ...] = Field(min_length=1)
     """Stores whose licences the weights carry."""
     branches: dict[Modality, Path] = Field(default_factory=dict)
-    """Of a network whose branches can be loaded alone: the model folder that each comes from, whose licences then bind
-    for it."""
+    """Of a network whose branches can be loaded alone: the model folder that each comes from, unchanged, whose licence
+    then binds for it."""
     least_confidence: float = Field(default=0.5, ge=0, le=1)
     """Of a single-label model: below this confidence it says that it is not sure, and which two labels are likeliest.
     Its probabilities are calibrated, so from 0.5 on it answers where it is more probably right than wrong."""
@@ -101,6 +100,7 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
     """
     out = Path(out)
     source = load_pretrained(config.model)
+    card = _card(config, source)
     predictions: dict[str, PredictionSet] = {}
     fitted_on: list[Member] = []
     for dev in config.dev:
@@ -114,7 +114,7 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
     known = TrainedOn.read(source.folder)
     finish_model(
         out,
-        replace(source, card=_card(config, source), calibration=Calibration()),
+        replace(source, card=card, calibration=Calibration()),
         predictions,
         lambda finished: [scored for dev in config.dev for scored in _reports(finished, dev)],
         known=None if known is None else known.after_calibration(fitted_on),
@@ -187,9 +187,19 @@ def _card(config: CalibrateConfig, source: Pretrained) -> ModelCard:
         labels=source.label_set.names,
         intended_use=config.intended_use,
         limits=config.limits,
-        branches={m: _terms(load_pretrained(folder).card) for m, folder in config.branches.items()},
+        branches={m: _branch_licence(source, m, folder) for m, folder in config.branches.items()},
     )
 
 
-def _terms(card: ModelCard) -> Terms:
-    return Terms(licence=card.licence, non_commercial=card.non_commercial, data=card.data)
+def _branch_licence(source: Pretrained, modality: Modality, folder: Path) -> BranchLicence:
+    """That of the model that a branch comes from; raises ConfigError where the branch has other weights than it."""
+    origin = load_pretrained(folder)
+    if not isinstance(source.model, BranchesStandAlone) or not isinstance(origin.model, BranchesStandAlone):
+        raise ConfigError("a network of this kind has no branches that can be loaded alone", item=source.name,
+                          remedy="Leave branches out.")  # fmt: skip
+    own, theirs = source.model.branch_weights(modality), origin.model.branch_weights(modality)
+    if not own or own.keys() != theirs.keys() or not all(torch.equal(own[name], theirs[name]) for name in own):
+        raise ConfigError(f"its {modality} branch has not the weights of {folder}, so another licence may bind",
+                          item=source.name, remedy=f"Leave {modality} out of branches, or name the model that it was "
+                          "taken over from and has not changed since.")  # fmt: skip
+    return BranchLicence(licence=origin.card.licence, non_commercial=origin.card.non_commercial, data=origin.card.data)

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maeum.corpora.overlaps import Member
 from maeum.corpora.targets import Target
 from maeum.data.store import Store
-from maeum.errors import ConfigError
+from maeum.errors import ConfigError, CorpusError
 from maeum.evaluation.conformal import CoverageFit, fit_coverage, prediction_sets
 from maeum.evaluation.predictions import PredictionSet
 from maeum.files import Made, read_mapping
-from maeum.models.pretrained import (
-    Coverage,
-    Pretrained,
-    load_pretrained,
-    move_pretrained,
-    subset_name,
-    write_calibration,
-)
+from maeum.models.calibration import Coverage, subset_name
+from maeum.models.pretrained import Pretrained, load_pretrained, move_pretrained, write_calibration
 from maeum.preparation.model_items import items_for, read_of, subsets_of
 from maeum.runs.checks import check_inputs
 from maeum.runs.finish import folder_to_fill
 from maeum.runs.predict import predict_pretrained
-from maeum.runs.trained_on import TrainedOn
+from maeum.runs.provenance import recipe_of, write_recipe
+from maeum.runs.trained_on import TrainedOn, notes_of
 from maeum.types import Modality
 from maeum.wording import counted
 
@@ -66,7 +62,8 @@ def add_coverage(
 
     Raises:
         ConfigError: when the model has no single label, or reads nothing that the store has.
-        CorpusError: when the clips share something with what the model was trained on.
+        CorpusError: when the clips share something with what the model was trained on, or it was chosen or calibrated
+            on some of them.
         EvaluationError: when there are too few clips for that share.
         StoreError, ModelError: when something cannot be read or written.
     """
@@ -121,6 +118,7 @@ def _predictions(
     items = items_for(source, corpus, part, subset, labelled=True, target=target)
     if known is not None:
         known.shared(items.members(), "the clips")
+        _check_new(known, items.members())
     check_inputs(corpus, source.settings, subset)
     predictions = predict_pretrained(source, items)
     whole = [
@@ -141,6 +139,14 @@ def _predictions(
     return chosen, tuple(items.members()[i] for i in whole)
 
 
+def _check_new(known: TrainedOn, clips: Sequence[Member]) -> None:
+    """Raise CorpusError where the model was chosen or calibrated on some of the clips, so is better on them."""
+    for met in notes_of(True, known.chosen_on(clips), known.calibrated_on(clips)):
+        raise CorpusError(f"{met}, so they say nothing about new ones", item="coverage",
+                          remedy="Give clips that the model has not met; instead of a model that has a coverage of "
+                          "them, the one that it was made from.")  # fmt: skip
+
+
 def _data(corpus: Store, fitted: list[FittedSets]) -> str:
     most = max((one.fit for one in fitted), key=lambda fit: fit.items)
     people = f" of {counted(most.people, 'speaker')}" if most.people else ""
@@ -149,11 +155,7 @@ def _data(corpus: Store, fitted: list[FittedSets]) -> str:
 
 def _write(source: Pretrained, coverage: Coverage, out: Path, known: TrainedOn | None) -> None:
     """Copy the model's folder, with the coverage in its calibration and a line on its card."""
-    whom = "of new people" if coverage.new_people else "of the same people"
-    note = (
-        f"Prediction sets hold the true label of {coverage.share:.0%} of new clips {whom} that are like those they "
-        f"were fitted on ({coverage.data})."
-    )
+    before, recipe = source.calibration.coverage, recipe_of(source.folder)
     assert source.folder is not None
     with folder_to_fill(out) as written:
         for path in source.folder.iterdir():
@@ -163,5 +165,8 @@ def _write(source: Pretrained, coverage: Coverage, out: Path, known: TrainedOn |
                 shutil.copyfile(path, written / path.name)
         if known is not None:
             known.write(written)
-        write_calibration(written, source.calibration.model_copy(update={"coverage": coverage}), note)
+        if recipe is not None:
+            write_recipe(written, recipe)
+        calibration = source.calibration.model_copy(update={"coverage": coverage})
+        write_calibration(written, calibration, coverage.note, instead_of=None if before is None else before.note)
         move_pretrained(written, out)

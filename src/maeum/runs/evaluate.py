@@ -21,7 +21,8 @@ from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
 from maeum.evaluation.report import evaluate as score
 from maeum.labels import LabelSet
-from maeum.models.pretrained import Pretrained, load_pretrained, subset_name
+from maeum.models.calibration import subset_name
+from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.preparation.model_items import items_for, read_of
 from maeum.preparation.transcripts import Transcripts, check_error_rate
 from maeum.runs.checks import check_inputs
@@ -189,7 +190,7 @@ def _coverage_notes(model: Pretrained, predictions: PredictionSet, present: tupl
     held = float(sets[range(len(sets)), predictions.target].mean())
     size = float(sets.sum(1).mean())
     return (
-        f"prediction sets for {coverage.share:.0%} (fitted on {coverage.data}) hold the true label of {held:.1%} of "
+        f"prediction sets for {coverage.percent} (fitted on {coverage.data}) hold the true label of {held:.1%} of "
         f"these items, with {size:.1f} labels on average",
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,18 +17,12 @@ from maeum.evaluation.calibration import fit_margins, fit_temperature
 from maeum.evaluation.predictions import PredictionSet
 from maeum.evaluation.report import Report
 from maeum.evaluation.thresholds import choose_thresholds
-from maeum.files import TEMPORARY, write_error, write_whole
+from maeum.files import TEMPORARY, write_error
 from maeum.labels import LabelSet
-from maeum.models.pretrained import (
-    Calibration,
-    Pretrained,
-    load_pretrained,
-    move_pretrained,
-    save_pretrained,
-    write_card,
-)
+from maeum.models.calibration import Calibration
+from maeum.models.pretrained import Pretrained, load_pretrained, move_pretrained, save_pretrained, write_card
 from maeum.models.stored_weights import Precision
-from maeum.runs.provenance import RECIPE_FILE
+from maeum.runs.provenance import write_recipe
 from maeum.runs.scores import card_notes, card_scores
 from maeum.runs.trained_on import TrainedOn
 
@@ -85,7 +78,7 @@ def finish_model(
             precision=precision,
         )
         if recipe is not None:
-            write_whole(written / RECIPE_FILE, json.dumps(recipe, indent=2) + "\n", ModelError)
+            write_recipe(written, recipe)
         stored = replace(load_pretrained(written, device), name=str(folder)) if precision != "float32" else model
         reports = score(replace(stored, folder=written))
         scores = [one for data, report in reports for one in card_scores(report, data)]

@@ -17,7 +17,7 @@ _BOUND = re.compile(r"\bNC\b|non-?commercial|research", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Licences:
-    """The terms of a model's weights. data: title and licence of each source."""
+    """What a model's weights allow. data: title and licence of each source."""
 
     licence: str
     non_commercial: bool
@@ -25,7 +25,7 @@ class Licences:
 
 
 def licences_of(stores: Iterable[Path], sources: Iterable[ModelCard] = (), encoders: Iterable[str] = ()) -> Licences:
-    """The terms of weights that were trained on prepared corpora.
+    """The licences of weights that were trained on prepared corpora.
 
     Args:
         stores: the corpora.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 from maeum import __version__
 from maeum.data.dataset import StoreDataset
 from maeum.data.shards import digest
+from maeum.errors import ModelError
 from maeum.evaluation.predictions import Provenance
+from maeum.files import write_whole
 from maeum.models.pretrained import Pretrained, weights_digest
 
 RECIPE_FILE = "recipe.json"
@@ -68,3 +71,8 @@ def recipe_of(folder: Path | None) -> dict[str, Any] | None:
             read = json.loads(path.read_text(encoding="utf-8"))
             return read if isinstance(read, dict) else None
     return None
+
+
+def write_recipe(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Put the recipe that a model was trained by into its folder; raises ModelError."""
+    write_whole(folder / RECIPE_FILE, json.dumps(recipe, indent=2) + "\n", ModelError)

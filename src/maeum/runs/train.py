@@ -12,11 +12,12 @@ from maeum.data.collate import Collator
 from maeum.data.dataset import ClipDataset
 from maeum.data.store import Store
 from maeum.evaluation.report import Report, evaluate
+from maeum.models.calibration import Calibration, subset_name
 from maeum.models.card import ModelCard
 from maeum.models.encoders.character_vocabulary import CharacterVocabulary
 from maeum.models.encoders.tokenizer import Tokenizer
 from maeum.models.network import Network, transcriber
-from maeum.models.pretrained import Calibration, Pretrained, load_pretrained, subset_name
+from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.progress import progress_bar
 from maeum.runs.checks import check_inputs, check_text, unused_augmentation
 from maeum.runs.feature_cache import cache_frozen_features

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import EKMAN
-from maeum.models.card import ModelCard, Score, Terms
+from maeum.models.card import BranchLicence, ModelCard, Score
 from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
@@ -287,19 +287,22 @@ def test_torchs_advice_to_run_code_is_not_passed_on(tmp_path: Path) -> None:
     assert "weights_only" not in str(error.value)
 
 
-def test_a_branch_loaded_alone_brings_its_own_terms(folder: Path) -> None:
+def test_a_branch_loaded_alone_brings_its_own_licence(folder: Path) -> None:
     whole = load_pretrained(folder)
     scores = tuple(Score(name="uar", data=f"x dev, {m}", value=0.5) for m in ("faces", "text", "faces+text"))
-    free = Terms(licence="Apache-2.0", non_commercial=False, data=("comments: Apache-2.0",))
-    bound = Terms(licence="CC BY-NC 4.0", non_commercial=True, data=("pictures: CC BY-NC 4.0",))
+    notes = ("x dev, text: 4 speakers only", "x dev, faces: 4 speakers only", "Prediction sets hold, of the whole.")
+    free = BranchLicence(licence="Apache-2.0", non_commercial=False, data=("comments: Apache-2.0",))
+    bound = BranchLicence(licence="CC BY-NC 4.0", non_commercial=True, data=("pictures: CC BY-NC 4.0",))
     card = whole.card.model_copy(update={"branches": {"faces": bound, "text": free}, "scores": scores,
-                                         "modalities": ("faces", "text")})  # fmt: skip
+                                         "notes": notes, "modalities": ("faces", "text")})  # fmt: skip
     write_card(folder, card)
     assert "## A branch by itself" in (folder / "README.md").read_text()
     alone = load_pretrained(folder, modalities=["text"])
     assert (alone.card.licence, alone.card.non_commercial, alone.card.modalities) == ("Apache-2.0", False, ("text",))
     assert alone.card.data == ("comments: Apache-2.0",)
     assert [score.data for score in alone.card.scores] == ["x dev, text"]
+    assert alone.card.notes == (notes[0], notes[2]), "without those on scores that are not there"
+    assert alone.card.parameters == sum(p.numel() for p in alone.model.parameters())
     assert not any("faces" in name for name in alone.model.state_dict()), "the weights of the others are not there"
     batch = make_batch()
     probs, _, shares = alone.probabilities(alone.model(batch))
@@ -314,7 +317,7 @@ def test_a_branch_loaded_alone_brings_its_own_terms(folder: Path) -> None:
         load_pretrained(folder, modalities=[])
 
 
-def test_terms_that_are_not_stated_are_those_of_the_whole(folder: Path) -> None:
+def test_licences_that_are_not_stated_are_those_of_the_whole(folder: Path) -> None:
     write_card(folder, load_pretrained(folder).card.model_copy(update={"modalities": ("faces", "text")}))
     alone = load_pretrained(folder, modalities=["text"])
     assert alone.card.non_commercial

@@ -17,10 +17,12 @@ from maeum.data.store_writer import Origin, StoreWriter, write_shard
 from maeum.errors import ConfigError, CorpusError
 from maeum.labels import EKMAN, EMOTIONS
 from maeum.models.card import ModelCard
-from maeum.models.pretrained import load_pretrained
+from maeum.models.pretrained import load_pretrained, write_card
 from maeum.reports.report import compare
 from maeum.runs.calibrate import CalibrateConfig, calibrate
+from maeum.runs.coverage import add_coverage
 from maeum.runs.evaluate import evaluate
+from maeum.runs.provenance import recipe_of
 from maeum.runs.recipe import Recipe
 from maeum.runs.train import train
 from maeum.runs.trained_on import TrainedOn
@@ -173,6 +175,41 @@ def test_a_calibrated_model_knows_what_it_has_seen(store: Path, tmp_path: Path) 
     config |= {"model": str(honest), "dev": [{"store": str(store), "part": "train"}]}
     with pytest.raises(CorpusError, match="shared by train and the scored items"):
         calibrate(CalibrateConfig.parse(config), tmp_path / "none")
+
+
+def test_a_branch_keeps_its_licence_where_it_has_not_changed(store: Path, tmp_path: Path) -> None:
+    first = train(recipe(store, split=HONEST), tmp_path / "first").model
+    write_card(first, load_pretrained(first).card.model_copy(update={"licence": "CC BY 4.0", "data": ("voices",)}))
+    started = {"split": HONEST, "start_from": {"speech": str(first)}}
+    still = {"epochs": 1, "lr_scale": {"": 0.0, "fusion": 1.0}}
+    settings = {"title": "Done", "dev": [{"store": str(store)}], "trained_on": [str(store)], "intended_use": "tests",
+                "limits": "all", "branches": {"speech": str(first)}}  # fmt: skip
+
+    def finished(name: str, **changes: Any) -> ModelCard:
+        model = train(recipe(store, **started, **changes), tmp_path / name).model
+        config = CalibrateConfig.parse({**settings, "name": name, "model": str(model)})
+        return calibrate(config, tmp_path / f"{name}-done").card
+
+    assert finished("fused", training=still).branches["speech"].data == ("voices",)
+    with pytest.raises(ConfigError, match="speech branch has not the weights of"):
+        finished("tuned")
+
+
+def test_a_coverage_is_of_clips_that_the_model_has_not_met(store: Path, tmp_path: Path) -> None:
+    model = train(recipe(store, split=HONEST), tmp_path / "run").model
+    others = make_store(tmp_path / "others", "others", "o")
+    coverage, _ = add_coverage(model, others, tmp_path / "sure", 0.8)
+    assert coverage.new_people
+    assert load_pretrained(tmp_path / "sure").card.notes[-1] == coverage.note
+    assert recipe_of(tmp_path / "sure") == recipe_of(model), "its scores name the training's seed and settings"
+    with pytest.raises(CorpusError, match="shared by train and the clips"):
+        add_coverage(model, store, tmp_path / "none", 0.8)
+    config = {"name": "done", "title": "Done", "model": str(model), "dev": [{"store": str(others), "part": "train"}],
+              "trained_on": [str(store)], "intended_use": "tests", "limits": "all"}  # fmt: skip
+    calibrate(CalibrateConfig.parse(config), tmp_path / "done")
+    with pytest.raises(CorpusError, match="on 40 of these items the model was calibrated"):
+        add_coverage(tmp_path / "done", others, tmp_path / "none", 0.8)
+    assert not (tmp_path / "none" / "config.json").exists()
 
 
 def test_folds_are_trained_from_one_store(store: Path, tmp_path: Path) -> None:
