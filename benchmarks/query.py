@@ -44,14 +44,14 @@ def answers(model: MESM, batch: Batch, query: Tensor | None) -> tuple[Tensor, di
     """
     own = model.attention_query
 
-    def asked(
+    def replaced_query(
         modality: Modality, features: Mapping[str, Tensor], present: Mapping[Modality, Tensor], mask: Tensor
     ) -> Tensor:
         if query is not None:
             features, present = {**features, "text": query.nan_to_num()}, {**present, "text": ~query.isnan().any(1)}
         return own(modality, features, present, mask)
 
-    model.attention_query = asked  # type: ignore[method-assign]
+    model.attention_query = replaced_query  # type: ignore[method-assign]
     try:
         with torch.inference_mode():
             output = model(batch)

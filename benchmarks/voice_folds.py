@@ -26,14 +26,23 @@ from torch import Tensor, nn
 from maeum.data.augment_wave import TELEPHONE_HZ, augment_wave, in_band
 from maeum.data.collate import Collator
 from maeum.data.dataset import StoreDataset
+from maeum.data.shards import digest
 from maeum.evaluation.calibration import expected_calibration_error, fit_temperature
 from maeum.models.branches import BranchNetwork
 from maeum.models.encoders.pretrained_speech import PretrainedSpeech, Standardise
 from maeum.models.networks import MODELS
+from maeum.models.pretrained import weights_digest
 from maeum.runs.recipe import Recipe
 from maeum.types import Clip
 
 _BATCH = 16
+
+
+def cached(path: Path | None, made_of: str) -> dict[str, Tensor]:
+    """The vectors in a file; none where it is not there, or is of other items, variations or another encoder."""
+    stored = torch.load(path) if path is not None and path.is_file() else {}
+    vectors: dict[str, Tensor] = stored["vectors"] if stored.get("made_of") == made_of else {}
+    return vectors
 
 
 def white_noise(snr_db: float) -> Callable[[Tensor, torch.Generator], Tensor]:
@@ -52,7 +61,7 @@ class Folds:
     Args:
         recipe: of a speech branch alone.
         copies: variations of each item.
-        cache: a file that keeps the vectors.
+        cache: a file that keeps the vectors, of the same items, encoder and variations alone.
     """
 
     def __init__(self, recipe: Recipe, copies: int, cache: Path | None) -> None:
@@ -82,14 +91,23 @@ class Folds:
         }
         if wave is not None:
             ways |= {f"copy {i}": lambda given, generator: augment_wave(given, wave, generator) for i in range(copies)}
-        known: dict[str, Tensor] = torch.load(cache) if cache is not None and cache.is_file() else {}
+        made_of = self._made_of()
+        known = cached(cache, made_of)
         for number, (name, way) in enumerate(ways.items()):
             if name not in known:
                 known[name] = self._encode(way, number)
                 if cache is not None:
-                    torch.save(known, cache)
+                    torch.save({"made_of": made_of, "vectors": known}, cache)
                 print(f"encoded: {name}", flush=True)
         return {name: known[name].float() for name in ways}
+
+    def _made_of(self) -> str:
+        """A hash of the encoder, of the variations and of the items."""
+        encoder, wave = self.network.encoders["speech"], self.recipe.augment.wave
+        assert isinstance(encoder, PretrainedSpeech)
+        settings = [encoder.config, self.recipe.inputs, *([] if wave is None else [wave])]
+        rows = [[row["id"], row["content"]] for items in self.sets for row in items.rows]
+        return digest(weights_digest(encoder), [one.model_dump(mode="json") for one in settings], rows)
 
     @torch.inference_mode()
     def _encode(self, way: Callable[[Tensor, torch.Generator], Tensor], number: int) -> Tensor:

@@ -126,7 +126,7 @@ class CommandTTS:
         return torch.from_numpy(samples).clamp(-1, 1)
 
     def _run(self, command: list[str], errors: Path) -> None:
-        """Run it to its end, or for as long as it may take; nothing of it is left running."""
+        """Run it to its end, or for as long as it may take; then it and those that it started are ended."""
         with errors.open("w+b") as written:
             try:
                 process = subprocess.Popen(
@@ -160,7 +160,7 @@ def _beginning(file: IO[bytes]) -> str:
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    """End a program and those that it started, where it has not ended itself."""
+    """End a program and those that it started; where it ended by itself, what it left in the background goes on."""
     if process.poll() is not None:
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -179,7 +179,7 @@ def read_present(layers: nn.Module, vectors: Tensor, present: Tensor) -> Tensor:
     if bool(present.all()):
         everything: Tensor = layers(vectors)
         return everything
-    found = layers(vectors[present])
+    found: Tensor = layers(vectors[present])
     return found.new_zeros(len(vectors), found.shape[1]).index_put((present,), found)
 
 
