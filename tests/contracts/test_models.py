@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from maeum.data.collate import pad
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import LabelSet
 from maeum.models.card import ModelCard
@@ -322,11 +323,13 @@ def test_it_transcribes_with_the_characters_of_its_texts(name: str) -> None:
     assert texts[2] == "", "a clip without speech"
 
 
-def test_outputs_of_a_frozen_encoder_can_be_put_in_its_place(name: str) -> None:
+def test_outputs_of_a_frozen_text_encoder_can_be_put_in_its_place(name: str) -> None:
     model, batch = build(name), make_batch()
     if not isinstance(model, HasFrozenEncoders):
         pytest.skip(f"{name} has no encoders to freeze")
     assert model.frozen_text_encoder() is None
+    if "freeze_text" not in type(model.stored_settings()).model_fields:
+        pytest.skip(f"{name} has no text encoder to freeze")
     model = build(name, freeze_text=True).eval()
     assert isinstance(model, HasFrozenEncoders)
     encoder = model.frozen_text_encoder()
@@ -337,3 +340,25 @@ def test_outputs_of_a_frozen_encoder_can_be_put_in_its_place(name: str) -> None:
     vectors = encoder.eval().sequence(batch.tokens, batch.tokens_mask).detach()
     cached = replace(batch, tokens=torch.zeros_like(batch.tokens), vectors=vectors)
     torch.testing.assert_close(model(cached).logits, model(batch).logits)
+
+
+def test_outputs_of_a_frozen_speech_encoder_can_be_put_in_its_place(name: str) -> None:
+    if not isinstance(build(name), HasFrozenEncoders):
+        pytest.skip(f"{name} has no encoders to freeze")
+    whisper = {"model_type": "whisper", "d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2,
+               "encoder_ffn_dim": 24, "num_mel_bins": 16, "max_source_positions": 400}  # fmt: skip
+    own = {"architecture": whisper}
+    model = build(name, **(own if name == "ssl-linear" else {"speech": {"kind": "pretrained", **own}})).eval()
+    assert isinstance(model, HasFrozenEncoders)
+    encoder = model.frozen_speech_encoder()
+    assert encoder is not None
+    assert not any(parameter.requires_grad for parameter in encoder.frozen_part()[0].parameters())
+    wave = torch.randn(3, 16_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    mask = torch.arange(16_000) < torch.tensor([[16_000], [9_000], [0]])
+    batch = replace(make_batch(), wave=wave * mask, wave_mask=mask)
+    found = [encoder.frozen_features(row[:length]) for row, length in zip(wave, (16_000, 9_000, 0), strict=True)]
+    features, features_mask = pad(found)
+    cached = replace(batch, sound_features=features, sound_features_mask=features_mask)
+    with torch.no_grad():
+        changed = replace(cached, wave=cached.wave * 0)  # is not read
+        torch.testing.assert_close(model(changed).logits, model(batch).logits, rtol=0, atol=5e-3)
