@@ -57,10 +57,10 @@ def fit_caution(like: Tensor, unlike: Tensor, dev: Tensor, *, most: float, share
     def cost() -> Tensor:
         optimizer.zero_grad()
         loss = F.binary_cross_entropy_with_logits(rows @ weights + bias, target) + _DECAY * weights.square().sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(cost)
+    optimizer.step(cost)  # type: ignore[no-untyped-call]
     fitted = _SLOPE * weights.detach() / deviation
     bound = (dev.float() @ fitted).quantile(1 - share)
     return Caution(weights=tuple(round(w, 5) for w in fitted.tolist()), bias=-float(bound), most=most, data=data)

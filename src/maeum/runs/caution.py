@@ -75,8 +75,8 @@ def _vectors(source: Pretrained, items: StoreDataset, modality: Modality) -> Ten
     drawn = torch.randperm(len(items), generator=torch.Generator().manual_seed(0))[:_MOST_ITEMS].tolist()
     collate = collator(source.tokenizer, source.settings)
     device = next(source.model.parameters()).device
-    rows = []
-    for batch in BucketSampler([items.lengths[i].cost for i in drawn], _BATCH, shuffle=False).batches(0):
+    lengths, rows = items.lengths, []
+    for batch in BucketSampler([lengths[i].cost for i in drawn], _BATCH, shuffle=False).batches(0):
         output = source.model(collate([items[drawn[i]] for i in batch]).to(device))
         rows.append(output.features[modality].float().cpu())
     return torch.cat(rows).clone()
