@@ -75,6 +75,7 @@ UNBOUNDED = {
     "corpora.ravdess.RavdessOptions.test_actors": "names, which the corpus knows",
     "models.card.ModelCard": "a record of what is there",
     "models.card.Score": "a record of what was measured",
+    "models.caution.Caution": "a record of what was fitted",
     "models.pretrained.Calibration": "a record of what was fitted",
     "runs.trained_on.KnownSplit": "a record of what was drawn",
 }

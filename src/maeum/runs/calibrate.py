@@ -26,6 +26,7 @@ from maeum.models.pretrained import (
 )
 from maeum.models.stored_weights import Precision
 from maeum.preparation.model_items import items_for, subsets_of
+from maeum.runs.caution import CautionConfig, caution_of
 from maeum.runs.checks import check_inputs
 from maeum.runs.evaluate import evaluate
 from maeum.runs.finish import finish_model
@@ -72,6 +73,9 @@ class CalibrateConfig(Config):
     branches: dict[Modality, Path] = Field(default_factory=dict)
     """Of a network whose branches can be loaded alone: the model folder that each comes from, whose licences then bind
     for it."""
+    caution: dict[Modality, CautionConfig] = Field(default_factory=dict)
+    """Of a single-label network of branches: those that are to be less sure about what is unlike their training
+    data."""
     least_confidence: float = Field(default=0.5, ge=0, le=1)
     """Of a single-label model: below this confidence it says that it is not sure, and which two labels are likeliest.
     Its probabilities are calibrated, so from 0.5 on it answers where it is more probably right than wrong."""
@@ -121,6 +125,7 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
         recipe=recipe_of(source.folder),
         precision=config.weights,
         least_confidence=config.least_confidence,
+        caution={modality: caution_of(source, modality, one) for modality, one in config.caution.items()},
     )
     return load_pretrained(out)
 
@@ -173,7 +178,8 @@ def _reports(finished: Pretrained, dev: DevConfig) -> Iterator[tuple[str, Report
 
 
 def _card(config: CalibrateConfig, source: Pretrained) -> ModelCard:
-    licences = licences_of(config.trained_on)
+    unlike = [store for caution in config.caution.values() for store in caution.unlike]
+    licences = licences_of((*config.trained_on, *unlike))
     non_commercial = licences.non_commercial or source.card.non_commercial
     use = "non-commercial and research use only" if non_commercial else "as its data"
     return ModelCard(
@@ -187,9 +193,19 @@ def _card(config: CalibrateConfig, source: Pretrained) -> ModelCard:
         labels=source.label_set.names,
         intended_use=config.intended_use,
         limits=config.limits,
-        branches={m: _terms(load_pretrained(folder).card) for m, folder in config.branches.items()},
+        branches={
+            m: _terms(load_pretrained(folder).card, config.caution.get(m)) for m, folder in config.branches.items()
+        },
     )
 
 
-def _terms(card: ModelCard) -> Terms:
-    return Terms(licence=card.licence, non_commercial=card.non_commercial, data=card.data)
+def _terms(card: ModelCard, caution: CautionConfig | None) -> Terms:
+    """Terms of one branch: those of the model it comes from, and of the other data that its caution was fitted on."""
+    if caution is None:
+        return Terms(licence=card.licence, non_commercial=card.non_commercial, data=card.data)
+    more = licences_of(caution.unlike)
+    return Terms(
+        licence=card.licence if more.licence in card.licence else f"{card.licence}; {more.licence}",
+        non_commercial=card.non_commercial or more.non_commercial,
+        data=tuple(dict.fromkeys((*card.data, *more.data))),
+    )
