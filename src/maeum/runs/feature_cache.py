@@ -231,7 +231,8 @@ def _name_of_frozen(encoder: HubSpeechEncoder | PretrainedLayers) -> str:
         return _named(encoder.model.feature_extractor, {**layers, "standardise": encoder.config.standardise})
     settings = encoder.config.model_dump(mode="json", include={"architecture", "silence_db"})
     pooled = isinstance(encoder, PretrainedSpeech) and encoder.keeps_vector
-    return _named(encoder.kept_part(), {**settings, "states": encoder.kept_states, "pooled": pooled})
+    shrink = 1 if encoder.config.trained_layers else encoder.config.shrink
+    return _named(encoder.kept_part(), {**settings, "states": encoder.kept_states, "shrink": shrink, "pooled": pooled})
 
 
 def _frozen_text_encoder(recipe: Recipe, model: Network) -> TokenEmbedder | HubTextEncoder:
