@@ -141,9 +141,9 @@ def show_speech(recognizer: WhisperRecognizer, store: str, part: str, items: int
             wave = (wave + level * rng.normal(size=len(wave))).astype(np.float32)
         voice = speech_regions(torch.from_numpy(wave))
         known.append("".join(units(spoken_text_of(corpus.rows[number]))).strip())
-        words = recognizer.recognize(wave, voice).words
-        recognised.append("".join(units(" ".join(w.text for w in words))).strip())
-        sure += [(s.no_speech, s.log_prob) for s in recognizer.inspect(wave, voice)]
+        readings = recognizer.inspect(wave, voice)
+        recognised.append("".join(units(" ".join(r.text for r in readings if r.accepted))).strip())
+        sure += [(r.no_speech, r.log_prob) for r in readings]
     print(f"word error rate {wer(known, recognised):.4f} of {len(known)} utterances")
     silent, likely = np.array(sure).T
     print(f"no speech: 95 % below {np.quantile(silent, 0.95):.2f}, highest {silent.max():.2f}; "

@@ -75,7 +75,8 @@ UNBOUNDED = {
     "corpora.ravdess.RavdessOptions.test_actors": "names, which the corpus knows",
     "models.card.ModelCard": "a record of what is there",
     "models.card.Score": "a record of what was measured",
-    "models.pretrained.Calibration": "a record of what was fitted",
+    "models.caution.Caution": "a record of what was fitted",
+    "models.calibration.Calibration": "a record of what was fitted",
     "runs.trained_on.KnownSplit": "a record of what was drawn",
 }
 

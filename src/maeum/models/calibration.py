@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from maeum.config import Config
+from maeum.models.caution import Caution
 from maeum.types import MODALITIES, Modality
 
 
@@ -49,6 +50,8 @@ class Calibration(Config):
     which the true one lies for 90 % of new items; null where there were too few items."""
     least_confidence: float = Field(default=0.0, ge=0, le=1)
     """Of a single-label model: below this it is not sure, and gives no label unless its user wants one."""
+    caution: dict[Modality, Caution] = Field(default_factory=dict)
+    """Of a single-label model of branches: those that are less sure about what is unlike their training data."""
     coverage: Coverage | None = None
     """Of a single-label model: its prediction sets, fitted on a user's own clips. It gives a label where its set has
     only one, whatever ``least_confidence`` is."""

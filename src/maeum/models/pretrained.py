@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b, file_digest, sha256
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +26,7 @@ from maeum.models.calibration import Calibration, Coverage, subset_name
 from maeum.models.card import ModelCard, markdown
 from maeum.models.encoders.hub import fetch
 from maeum.models.encoders.tokenizer import Tokenizer, load_tokenizer
+from maeum.models.fusion import add_up, shares
 from maeum.models.network import BranchesStandAlone, Network
 from maeum.models.networks import MODELS
 from maeum.models.stored_weights import Precision, packed, unpacked, unreadable_reason, with_present_names
@@ -92,6 +93,7 @@ class Pretrained:
             tuple(m for m in MODALITIES if m in output.present and bool(output.present[m][i]))
             for i in range(len(output.logits))
         ]
+        output = self._cautious(output)
         scale = output.logits.new_tensor([self.calibration.temperature(s) for s in sets]).unsqueeze(1)
         fused = self.label_set.activate(output.logits / scale)
         logits = {**output.modality_logits, **output.contributions}
@@ -101,6 +103,21 @@ class Pretrained:
             if m in logits
         }
         return fused, own, {m: output.shares[m] for m in own}
+
+    def _cautious(self, output: ModelOutput) -> ModelOutput:
+        """The output with smaller logits of branches about what is unlike their training data."""
+        parts = {**output.modality_logits, **output.contributions}
+        divisors = {m: c.divisor(output.features[m]) for m, c in self.calibration.caution.items() if m in parts}
+        if not divisors:
+            return output
+        smaller = {m: part / divisors[m] if m in divisors else part for m, part in parts.items()}
+        return replace(
+            output,
+            logits=add_up(smaller, output.present),
+            modality_logits={m: part / divisors.get(m, 1.0) for m, part in output.modality_logits.items()},
+            contributions=smaller,
+            shares=shares(smaller, output.present, scales=False),
+        )
 
 
 def save_pretrained(

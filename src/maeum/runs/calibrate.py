@@ -25,6 +25,7 @@ from maeum.models.network import BranchesStandAlone
 from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.models.stored_weights import Precision
 from maeum.preparation.model_items import items_for, subsets_of
+from maeum.runs.caution import CautionConfig, caution_of
 from maeum.runs.checks import check_inputs
 from maeum.runs.evaluate import evaluate
 from maeum.runs.finish import finish_model
@@ -71,6 +72,9 @@ class CalibrateConfig(Config):
     branches: dict[Modality, Path] = Field(default_factory=dict)
     """Of a network whose branches can be loaded alone: the model folder that each comes from, unchanged, whose licence
     then binds for it."""
+    caution: dict[Modality, CautionConfig] = Field(default_factory=dict)
+    """Of a single-label network of branches: those that are to be less sure about what is unlike their training
+    data."""
     least_confidence: float = Field(default=0.5, ge=0, le=1)
     """Of a single-label model: below this confidence it says that it is not sure, and which two labels are likeliest.
     Its probabilities are calibrated, so from 0.5 on it answers where it is more probably right than wrong."""
@@ -121,6 +125,7 @@ def calibrate(config: CalibrateConfig, out: Path | str) -> Pretrained:
         recipe=recipe_of(source.folder),
         precision=config.weights,
         least_confidence=config.least_confidence,
+        caution={modality: caution_of(source, modality, one) for modality, one in config.caution.items()},
     )
     return load_pretrained(out)
 
@@ -173,7 +178,8 @@ def _reports(finished: Pretrained, dev: DevConfig) -> Iterator[tuple[str, Report
 
 
 def _card(config: CalibrateConfig, source: Pretrained) -> ModelCard:
-    licences = licences_of(config.trained_on)
+    unlike = [store for caution in config.caution.values() for store in caution.unlike]
+    licences = licences_of((*config.trained_on, *unlike))
     non_commercial = licences.non_commercial or source.card.non_commercial
     use = "non-commercial and research use only" if non_commercial else "as its data"
     return ModelCard(
@@ -187,12 +193,20 @@ def _card(config: CalibrateConfig, source: Pretrained) -> ModelCard:
         labels=source.label_set.names,
         intended_use=config.intended_use,
         limits=config.limits,
-        branches={m: _branch_licence(source, m, folder) for m, folder in config.branches.items()},
+        branches={
+            m: _branch_licence(source, m, folder, config.caution.get(m)) for m, folder in config.branches.items()
+        },
     )
 
 
-def _branch_licence(source: Pretrained, modality: Modality, folder: Path) -> BranchLicence:
-    """That of the model that a branch comes from; raises ConfigError where the branch has other weights than it."""
+def _branch_licence(
+    source: Pretrained, modality: Modality, folder: Path, caution: CautionConfig | None
+) -> BranchLicence:
+    """That of the model that a branch comes from, and of the other data that its caution was fitted on.
+
+    Raises:
+        ConfigError: where the branch has other weights than that model.
+    """
     origin = load_pretrained(folder)
     if not isinstance(source.model, BranchesStandAlone) or not isinstance(origin.model, BranchesStandAlone):
         raise ConfigError("a network of this kind has no branches that can be loaded alone", item=source.name,
@@ -202,4 +216,12 @@ def _branch_licence(source: Pretrained, modality: Modality, folder: Path) -> Bra
         raise ConfigError(f"its {modality} branch has not the weights of {folder}, so another licence may bind",
                           item=source.name, remedy=f"Leave {modality} out of branches, or name the model that it was "
                           "taken over from and has not changed since.")  # fmt: skip
-    return BranchLicence(licence=origin.card.licence, non_commercial=origin.card.non_commercial, data=origin.card.data)
+    card = origin.card
+    if caution is None:
+        return BranchLicence(licence=card.licence, non_commercial=card.non_commercial, data=card.data)
+    more = licences_of(caution.unlike)
+    return BranchLicence(
+        licence=card.licence if more.licence in card.licence else f"{card.licence}; {more.licence}",
+        non_commercial=card.non_commercial or more.non_commercial,
+        data=tuple(dict.fromkeys((*card.data, *more.data))),
+    )

@@ -26,7 +26,8 @@ from maeum.models.pretrained import Pretrained, load_pretrained
 from maeum.preparation.model_items import items_for, read_of
 from maeum.preparation.transcripts import Transcripts, check_error_rate
 from maeum.runs.checks import check_inputs
-from maeum.runs.predict import predict_pretrained
+from maeum.runs.feature_cache import find_kept
+from maeum.runs.predict import collator, predict_pretrained
 from maeum.runs.provenance import provenance
 from maeum.runs.trained_on import TrainedOn, format_allowed, notes_of
 from maeum.types import MODALITIES, Modality
@@ -80,6 +81,7 @@ def evaluate(
     allow_overlap: bool = False,
     features: bool = False,
     transcripts: Path | str | None = None,
+    kept: Sequence[Modality] = (),
     on_batch: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Scores of a trained model; its temperatures, thresholds and margins are its own, nothing is fitted here.
@@ -106,6 +108,8 @@ def evaluate(
         features: keep the model's features with the predictions.
         transcripts: a file of `maeum transcribe`, whose words are read instead of the store's; the report says so, with
             their word error rate.
+        kept: of ``text`` and ``speech`` take what a frozen encoder makes of the items from the store's cache, and keep
+            it there; see ``cache_text`` of `Recipe`.
         on_batch: called with the number of items of each batch that is done.
 
     Raises:
@@ -142,7 +146,11 @@ def evaluate(
     )
     members = dataset.members()
     overlap = () if known is None else known.shared(members, part, allow=allow_overlap)
-    predictions = predict_pretrained(pretrained, dataset, batch_size=batch_size, features=features, on_batch=on_batch)
+    collate = collator(pretrained.tokenizer, pretrained.settings)
+    find_kept(pretrained.model, [dataset], collate, kept)
+    predictions = predict_pretrained(
+        pretrained, dataset, batch_size=batch_size, features=features, collate=collate, on_batch=on_batch
+    )
     manifest = corpus.manifest
     present = dataset.present()
     name = f"{pretrained.name} on {manifest['name']} {part}, {subset_name(present)}"

@@ -26,7 +26,7 @@ from maeum.models.encoders.text import HubTextEncoder, TokenEmbedder
 from maeum.models.network import HasFrozenEncoders, Network
 from maeum.models.pretrained import weights_digest
 from maeum.runs.recipe import Recipe
-from maeum.types import Clip
+from maeum.types import Clip, Modality
 
 Find = Callable[[Tensor], Tensor | None]
 Done = Callable[[int], None]
@@ -145,6 +145,27 @@ def cache_frozen_features(
             collate.sound_features = cache_sounds(
                 stores, _frozen_speech_encoder(recipe, model).eval(), collate, done, views=views
             )
+
+
+def find_kept(model: Network, sets: Sequence[StoreDataset], collate: Collator, modalities: Sequence[Modality]) -> None:
+    """Have batches of a trained model made with the outputs of its frozen encoders, those that it has.
+
+    Args:
+        model: the network.
+        sets: what is read.
+        collate: is given the caches.
+        modalities: whose; faces have no such encoder.
+
+    Raises:
+        StoreError: when a cache is damaged or cannot be written.
+    """
+    if not isinstance(model, HasFrozenEncoders):
+        return
+    words, sounds = model.frozen_text_encoder(), model.frozen_speech_encoder()
+    if "text" in modalities and words is not None:
+        collate.vectors = cache_texts(sets, words.eval(), collate)
+    if "speech" in modalities and sounds is not None:
+        collate.sound_features = cache_sounds(sets, sounds.eval(), collate)
 
 
 def cache_texts(

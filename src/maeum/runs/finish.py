@@ -20,11 +20,13 @@ from maeum.evaluation.thresholds import choose_thresholds
 from maeum.files import TEMPORARY, write_error
 from maeum.labels import LabelSet
 from maeum.models.calibration import Calibration
+from maeum.models.caution import Caution
 from maeum.models.pretrained import Pretrained, load_pretrained, move_pretrained, save_pretrained, write_card
 from maeum.models.stored_weights import Precision
 from maeum.runs.provenance import write_recipe
 from maeum.runs.scores import card_notes, card_scores
 from maeum.runs.trained_on import TrainedOn
+from maeum.types import Modality
 
 #: What a finished model is scored by: reports, each with the name of its data on the card.
 Score = Callable[[Pretrained], Sequence[tuple[str, Report]]]
@@ -40,6 +42,7 @@ def finish_model(
     recipe: Mapping[str, Any] | None = None,
     precision: Precision = "float32",
     least_confidence: float = 0.0,
+    caution: Mapping[Modality, Caution] | None = None,
 ) -> list[Report]:
     """Calibrate a model on dev predictions, write its folder, score it, and put the scores on its card.
 
@@ -54,6 +57,8 @@ def finish_model(
         recipe: by which it was trained, to be kept in the model's folder; None where its run's folder has it.
         precision: of the stored weights.
         least_confidence: below it a single-label model is not sure.
+        caution: of branches of a single-label model. Temperatures are fitted without it, so it only makes answers less
+            sure.
 
     Raises:
         ModelError: when the folder cannot be written.
@@ -61,7 +66,7 @@ def finish_model(
     device = next(model.model.parameters()).device
     fitted = fit_calibration(predictions, model.label_set)
     if model.label_set.task == "single-label":
-        fitted = fitted.model_copy(update={"least_confidence": least_confidence})
+        fitted = fitted.model_copy(update={"least_confidence": least_confidence, "caution": dict(caution or {})})
     model = replace(model, calibration=fitted)
     with folder_to_fill(folder) as written:
         if known is not None:

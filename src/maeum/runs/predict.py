@@ -89,9 +89,13 @@ def predict_pretrained(
     *,
     batch_size: int = 64,
     features: bool = False,
+    collate: Collator | None = None,
     on_batch: Callable[[int], None] | None = None,
 ) -> PredictionSet:
-    """Calibrated predictions of a trained model, as logits (the inverse of `LabelSet.activate`)."""
+    """Calibrated predictions of a trained model, as logits (the inverse of `LabelSet.activate`).
+
+    ``collate`` is the model's own, which knows what frozen encoders make of the items; see `predict_items`.
+    """
 
     def calibrated(output: ModelOutput) -> Tensor:
         if pretrained.label_set.task == "dimensional":
@@ -103,7 +107,7 @@ def predict_pretrained(
     return predict_items(
         pretrained.model,
         dataset,
-        collator(pretrained.tokenizer, pretrained.settings),
+        collate or collator(pretrained.tokenizer, pretrained.settings),
         batch_size=batch_size,
         device=device,
         logits=calibrated,

@@ -120,6 +120,11 @@ class Recipe(Config):
         """See `Config`."""
         return network_section(data.get("model", cls.model_fields["model"].default))
 
+    def cached(self) -> tuple[Modality, ...]:
+        """The modalities of which a frozen encoder's outputs are kept."""
+        kept: dict[Modality, bool] = {"speech": self.cache_speech, "text": self.cache_text}
+        return tuple(modality for modality, on in kept.items() if on)
+
     def learns_from(self) -> tuple[Path, ...]:
         """Folders of the models that training starts from or is taught by."""
         return tuple(dict.fromkeys((*self.start_from.values(), *(() if self.teacher is None else (self.teacher,)))))

@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Console
 
 from maeum.data.collate import Collator
-from maeum.data.dataset import ClipDataset
 from maeum.data.store import Store
 from maeum.evaluation.report import Report, evaluate
 from maeum.models.calibration import Calibration, subset_name
@@ -30,7 +29,7 @@ from maeum.runs.steps.data import TrainingData, load_training_data
 from maeum.runs.steps.fit import Run, fit
 from maeum.runs.steps.network import build_network
 from maeum.runs.steps.tokenizer import make_tokenizer
-from maeum.runs.trained_on import TrainedOn, format_allowed
+from maeum.runs.trained_on import format_allowed
 from maeum.training.processes import launched
 
 
@@ -77,7 +76,7 @@ def train(recipe: Recipe, out: Path | str, *, device: str = "cpu", console: Cons
         with processes.first_one(), progress_bar(run.console) as bar:
             cache_frozen_features(recipe, network, (data.train, data.dev), collate, bar)
         progress = fit(run, data, network, objective, collate)
-        finished = finish(recipe, network, tokenizer, data.dev, run.folder, device, data.known) if first else None
+        finished = finish(recipe, network, tokenizer, data, collate, run.folder, device) if first else None
     report: Report = processes.gather(finished)[0]
     return TrainReport(run.folder / "model", report, progress.epoch, progress.best_epoch, first)
 
@@ -110,14 +109,15 @@ def finish(
     recipe: Recipe,
     network: Network,
     tokenizer: Tokenizer | None,
-    dev_set: ClipDataset,
+    data: TrainingData,
+    collate: Collator,
     out: Path,
     device: str,
-    known: TrainedOn,
 ) -> Report:
     """Calibrate on dev, score, and write the model folder and ``dev.json``; see `finish_model`."""
+    dev_set, known = data.dev, data.known
     label_set = dev_set.label_set
-    predictions = predict_items(network, dev_set, collator(tokenizer, recipe.inputs), device=device)
+    predictions = predict_items(network, dev_set, collate, device=device)
     present = tuple(m for m in dev_set.present() if m in network.modalities)
 
     def score(model: Pretrained) -> list[tuple[str, Report]]:

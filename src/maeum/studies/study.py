@@ -301,6 +301,7 @@ def score_all(
             pretrained, data.store, study.part, data.modalities, metrics=study.metrics, intervals=False,
             target=recipe.target, split=recipe.split if data.sessions is None else None, sessions=data.sessions,
             allow_overlap=recipe.allow_overlap, features=features, transcripts=transcripts or data.transcripts,
+            kept=recipe.cached(),
         ))  # fmt: skip
     if not study.folds:
         return done

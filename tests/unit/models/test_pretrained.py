@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from maeum.errors import ConfigError, ModelError
 from maeum.labels import EKMAN
 from maeum.models.card import BranchLicence, ModelCard, Score
+from maeum.models.caution import Caution
 from maeum.models.encoders.text import SmallTextConfig
 from maeum.models.encoders.tokenizer import train_tokenizer
 from maeum.models.fe2e import FE2E, BranchConfig, FE2EConfig, TransformerConfig
@@ -24,6 +25,7 @@ from maeum.models.pretrained import (
     load_pretrained,
     save_pretrained,
     subset_name,
+    write_calibration,
     write_card,
 )
 from maeum.models.published.fe2e import read_checkpoint
@@ -322,3 +324,34 @@ def test_licences_that_are_not_stated_are_those_of_the_whole(folder: Path) -> No
     alone = load_pretrained(folder, modalities=["text"])
     assert alone.card.non_commercial
     assert alone.card.licence == CARD.licence
+
+
+def test_a_cautious_branch_is_less_sure_about_the_unfamiliar_and_counts_less(folder: Path) -> None:
+    plain = load_pretrained(folder)
+    output = plain.model(make_batch())
+    vectors = output.features["faces"]
+    caution = Caution(weights=(0.0,) * vectors.shape[1], bias=100.0, most=4.0)
+    write_calibration(folder, plain.calibration.model_copy(update={"caution": {"faces": caution}}), "cautious")
+    cautious = load_pretrained(folder)
+    (fused, own, shares), (fused_before, own_before, shares_before) = (
+        one.probabilities(output) for one in (cautious, plain)
+    )
+    has_faces = output.present["faces"]
+    others = ~has_faces
+    temperature = plain.calibration.temperature(("faces",))
+    torch.testing.assert_close(own["faces"], (output.contributions["faces"] / 4 / temperature).softmax(1))
+    assert bool((own["faces"].max(1).values < own_before["faces"].max(1).values).all())
+    both = has_faces & output.present["text"]
+    assert bool((shares["faces"][both] < shares_before["faces"][both]).all())
+    torch.testing.assert_close(fused[others], fused_before[others])
+    torch.testing.assert_close(own["text"], own_before["text"])
+    assert not torch.allclose(fused[has_faces], fused_before[has_faces])
+
+
+def test_caution_for_vectors_of_another_width_is_refused(folder: Path) -> None:
+    plain = load_pretrained(folder)
+    caution = Caution(weights=(0.0, 1.0), bias=0.0, most=2.0)
+    write_calibration(folder, plain.calibration.model_copy(update={"caution": {"faces": caution}}), "cautious")
+    loaded = load_pretrained(folder)
+    with pytest.raises(ModelError, match="caution has 2 weights for vectors of"):
+        loaded.probabilities(loaded.model(make_batch()))

@@ -203,13 +203,23 @@ def test_sounds_too_short_for_a_step_are_known_too(data: StoreDataset, tmp_path:
 
 @pytest.mark.parametrize("pooling", ["attentive", "mean", "each", None])
 @pytest.mark.parametrize("silence_db", [None, 35.0])
-@pytest.mark.parametrize("trained", [0, 1])
+@pytest.mark.parametrize(("trained", "shrink"), [(0, 1), (1, 1), (0, 3), (1, 3)])
 def test_frozen_layers_are_heard_once_and_answer_alike(
-    data: StoreDataset, monkeypatch: pytest.MonkeyPatch, pooling: Any, silence_db: float | None, trained: int
+    data: StoreDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    pooling: Any,
+    silence_db: float | None,
+    trained: int,
+    shrink: int,
 ) -> None:
     """Of a network of its own, and (no pooling) the steps that MMER reads; also below a layer that learns."""
     torch.manual_seed(0)
-    settings: dict[str, Any] = {"architecture": WHISPER, "silence_db": silence_db, "trained_layers": trained}
+    settings: dict[str, Any] = {
+        "architecture": WHISPER,
+        "silence_db": silence_db,
+        "trained_layers": trained,
+        "shrink": shrink,
+    }
     encoder = (
         PretrainedLayers(PretrainedSpeechConfig(**settings))
         if pooling is None

@@ -16,12 +16,14 @@ import torch
 from rich.console import Console
 
 from maeum.config import MOST_SEED
+from maeum.data.dataset import StoreDataset
 from maeum.errors import ConfigError, CorpusError, ModelError, StoreError
 from maeum.models.pretrained import load_pretrained, move_pretrained
 from maeum.preparation.prepare import PrepareConfig, prepare
 from maeum.runs.calibrate import CalibrateConfig, calibrate, made_by
 from maeum.runs.evaluate import evaluate, evaluate_subsets
 from maeum.runs.licences import is_commercial
+from maeum.runs.predict import collator
 from maeum.runs.recipe import Recipe
 from maeum.runs.run_folder import hold_run_folder, reserve_run_folder
 from maeum.runs.steps.network import build
@@ -194,6 +196,38 @@ def test_calibration_finishes_a_model(store: Path, tmp_path: Path) -> None:
     measured = evaluate(done, store, "dev", intervals=False).report
     assert listed["accuracy"] == pytest.approx(measured["accuracy"], abs=1e-4)
     assert listed["ece"] == pytest.approx(measured["ece"], abs=1e-4)
+
+
+def test_calibration_with_caution_is_less_sure_about_other_words(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    rows = [f",the train to platform {i} leaves at noon,,train" for i in range(24)]  # no labels
+    (tmp_path / "other" / "table.csv").write_text("\n".join(["path,text,label,part", *rows]) + "\n", encoding="utf-8")
+    options = {"labels": list(WORDS), "licence": "all rights reserved", "title": "Timetables"}
+    prepare("folder", tmp_path / "other", tmp_path / "other" / "store", PrepareConfig(options=options))
+    other = tmp_path / "other" / "store"
+    model = train(recipe(store), tmp_path / "run").model
+    settings = {"name": "done", "title": "Done", "model": str(model), "dev": [{"store": str(store)}],
+                "trained_on": [str(store)], "branches": {"text": str(model)},
+                "intended_use": "tests", "limits": "all"}  # fmt: skip
+    plain = calibrate(CalibrateConfig.parse(settings), tmp_path / "plain")
+    settings["caution"] = {"text": {"like": [str(store)], "unlike": [str(other)]}}
+    done = calibrate(CalibrateConfig.parse(settings), tmp_path / "done")
+    assert done.calibration.temperatures == plain.calibration.temperatures
+    assert done.calibration.caution["text"].data == "36 training items against 24 of Timetables"
+    assert any("Timetables" in source for source in done.card.branches["text"].data)
+    assert done.card.branches["text"].non_commercial
+    sure = {}
+    for name, one in (("plain", plain), ("cautious", done)):
+        for kind, folder in (("own", store), ("other", other)):
+            items = StoreDataset(folder, "train", modalities=["text"])
+            batch = collator(one.tokenizer, one.settings)([items[i] for i in range(len(items))])
+            sure[name, kind] = float(one.probabilities(one.model(batch))[0].max(1).values.mean())
+    assert sure["cautious", "other"] < sure["plain", "other"]
+    lost = {kind: sure["plain", kind] - sure["cautious", kind] for kind in ("own", "other")}
+    assert lost["other"] > 2 * lost["own"]
+    settings["caution"] = {"faces": settings["caution"]["text"]}
+    with pytest.raises(ConfigError, match="this network has none for faces"):
+        calibrate(CalibrateConfig.parse(settings), tmp_path / "none")
 
 
 def test_a_speaker_in_both_parts_is_refused(tmp_path: Path) -> None:

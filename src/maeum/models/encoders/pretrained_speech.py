@@ -50,6 +50,8 @@ class PretrainedSpeechConfig(Config):
     """How steps become one vector. ``attentive``: means and deviations of the mixed layers, weighted by a learned
     attention. ``mean``: their mean. ``each``: means and deviations of every layer, side by side, unmixed; for frozen
     layers, with ``standardise``."""
+    shrink: int = Field(default=1, ge=1, le=16)
+    """So many steps of 20 ms are averaged into one, behind the encoder: what follows costs that much less."""
     adapter: int | None = Field(default=None, ge=1, le=4096)
     """Width of a layer and a convolution over the steps of the mixed layers, which always learn: what a task changes in
     the encoder, where its own layers are frozen. null has none."""
@@ -263,7 +265,8 @@ class PretrainedLayers(nn.Module):
     def frozen_part(self) -> tuple[nn.Module, dict[str, Any]]:
         """What makes `frozen_features`, and the settings that decide them beside its weights."""
         settings = self.config.model_dump(mode="json", include={"architecture", "silence_db"})
-        settings |= {"states": self.kept_states, "pooled": False}
+        shrink = 1 if self.config.trained_layers else self.config.shrink
+        settings |= {"states": self.kept_states, "shrink": shrink, "pooled": False}
         if not isinstance(self.encoder, WhisperEncoder) or self.kept_states is None:
             return self.encoder, settings
         model = self.encoder.model
@@ -274,14 +277,16 @@ class PretrainedLayers(nn.Module):
     def frozen_features(self, wave: Tensor) -> Tensor:
         """What a cache may keep of one utterance, in 16 bit: ``(samples,) -> (steps, kept_states, dim)``.
 
-        The states, normalised; as they are where layers follow that learn.
+        The states, normalised and shrunk; as they are where layers follow that learn.
         """
         found = self._hear(_alone(wave.to(self.mix.device)))
         if found is None:
             return torch.zeros(0, self.kept_states or 0, self.encoder.dim, dtype=torch.float16)
         states, mask = found
-        kept = torch.stack([state[0, mask[0]] for state in states[: self.kept_states]], 1)
-        return (kept if self.config.trained_layers else _normalised(kept)).half().cpu()
+        kept = torch.stack(states[: self.kept_states], 2)
+        if not self.config.trained_layers:
+            kept, mask = shrunk(_normalised(kept), mask, self.config.shrink)
+        return kept[0, mask[0]].half().cpu()
 
     def states(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """Each layer's vectors ``(batch, steps, layers + 1, dim)``, normalised, the convolutions' first; and a mask.
@@ -296,9 +301,9 @@ class PretrainedLayers(nn.Module):
             assert isinstance(self.encoder, WhisperEncoder)
             kept = kept.to(self.mix.dtype)
             above = states_behind(list(self.encoder.model.layers)[kept.shape[2] - 1 :], kept[:, :, -1], mask)
-            return _normalised(torch.cat((kept, torch.stack(above, 2)), 2)), mask
+            return shrunk(_normalised(torch.cat((kept, torch.stack(above, 2)), 2)), mask, self.config.shrink)
         found = self._hear(batch)
-        return None if found is None else (_normalised(torch.stack(found[0], 2)), found[1])
+        return None if found is None else shrunk(_normalised(torch.stack(found[0], 2)), found[1], self.config.shrink)
 
     def _hear(self, batch: Batch) -> tuple[list[Tensor], Tensor] | None:
         """See `states`; not normalised, and without a cache."""
@@ -326,6 +331,22 @@ class PretrainedLayers(nn.Module):
 def _normalised(states: Tensor) -> Tensor:
     """Each vector with mean 0 and variance 1."""
     return F.layer_norm(states, states.shape[-1:])
+
+
+def shrunk(sequence: Tensor, mask: Tensor, times: int) -> tuple[Tensor, Tensor]:
+    """Each ``times`` steps averaged into one, over the valid ones alone.
+
+    ``(batch, steps, ...)``, mask ``(batch, steps)`` ``-> (batch, steps / times, ...)`` and its mask, rounded up.
+    """
+    if times == 1:
+        return sequence, mask
+    rest = sequence.shape[2:]
+    missing = -mask.shape[1] % times
+    valid = mask.view(*mask.shape, *(1,) * len(rest))
+    padded = F.pad(sequence * valid, (0, 0) * len(rest) + (0, missing))
+    count = F.pad(mask, (0, missing)).view(len(mask), -1, times).sum(2)
+    mean = padded.view(len(mask), -1, times, *rest).sum(2) / count.clamp(min=1).view(*count.shape, *(1,) * len(rest))
+    return mean, count > 0
 
 
 def _alone(wave: Tensor) -> Batch:

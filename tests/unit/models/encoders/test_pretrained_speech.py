@@ -17,6 +17,7 @@ from maeum.models.encoders.pretrained_speech import (
     PretrainedSpeech,
     PretrainedSpeechConfig,
     Standardise,
+    shrunk,
     trimmed,
 )
 from maeum.models.encoders.whisper import hide_stretches
@@ -169,6 +170,16 @@ def test_stretches_are_hidden_within_their_bounds() -> None:
     assert 0 < int(columns.sum(1).max()) <= 30
     assert 0 < int(rows.sum(1).max()) <= 20
     assert torch.equal(hide_stretches(mel, frames, 0, 0), mel)
+
+
+def test_steps_are_averaged_over_the_valid_ones() -> None:
+    sequence, mask = torch.randn(2, 7, 2, 5), torch.arange(7) < torch.tensor([[7], [5]])
+    short, valid = shrunk(sequence, mask, 3)
+    assert valid.tolist() == [[True, True, True], [True, True, False]]
+    torch.testing.assert_close(short[0, 2], sequence[0, 6])
+    torch.testing.assert_close(short[1, 1], sequence[1, 3:5].mean(0))
+    torch.testing.assert_close(short[0, 0], sequence[0, :3].mean(0))
+    assert not short[1, 2].any()
 
 
 def test_an_adapter_learns_over_frozen_layers() -> None:
