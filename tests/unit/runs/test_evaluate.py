@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from maeum.corpora.base import LeftOut
+from maeum.data.collate import Collator
 from maeum.data.shards import StoreItem
 from maeum.data.store_writer import StoreWriter, write_shard
 from maeum.errors import ConfigError, EvaluationError, ModelError, StoreError
@@ -21,7 +22,7 @@ from maeum.labels import EKMAN, EMOTIONS, LabelSet
 from maeum.models.pretrained import load_pretrained
 from maeum.runs.evaluate import Evaluation, evaluate, evaluate_subsets, pooled
 from maeum.runs.recipe import Recipe
-from maeum.runs.steps.data import load_parts
+from maeum.runs.steps.data import TrainingData, load_parts
 from maeum.runs.steps.network import build
 from maeum.runs.train import finish, train
 from maeum.runs.trained_on import TrainedOn
@@ -76,7 +77,8 @@ def test_a_temperature_is_filed_under_what_the_dev_items_have(voices: Path, tmp_
     recipe = Recipe.parse(settings)
     dev = load_parts(recipe.dev, "dev")
     known = TrainedOn(settings=recipe.split, splits={}, seen={"train": {}, "dev": {}})
-    finish(recipe, build(recipe, dev.label_set), None, dev, tmp_path, "cpu", known)
+    data = TrainingData(dev, dev, {}, known)
+    finish(recipe, build(recipe, dev.label_set), None, data, Collator(), tmp_path, "cpu")
     assert set(load_pretrained(tmp_path / "model").calibration.temperatures) == {"speech"}
 
 
