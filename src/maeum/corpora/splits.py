@@ -198,7 +198,8 @@ class LeaveOneOutSplit(Splitter):
     """What is left out."""
     groups: int | None = Field(default=None, ge=3, le=1000)
     """Deal the sessions (speakers), in the order of their names, into so many groups, ``1`` and on, of which one is
-    left out; when null each is left out by itself. Every corpus is dealt by itself."""
+    left out; when null each is left out by itself. Every corpus is dealt by itself. Names may follow a pattern: actors
+    of RAVDESS with odd numbers are men, so that an even number of groups has men and women apart."""
     test: str
     """Name of the session (speaker, group) that is test."""
     dev: str | None = None
